@@ -1,0 +1,1 @@
+"""Contrastive learning as distribution alignment, in JAX."""
