@@ -1,0 +1,83 @@
+"""Guards: each raises a `ValueError` naming the argument, its value and what is allowed.
+
+A value that JAX is tracing (`jit`, `grad`, `vmap`) is not known when the guard runs and passes.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the value of `x` is known now, that is, not traced."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def positive(name: str, value: ArrayLike) -> None:
+    """Refuses a number that is not finite and > 0."""
+    if is_concrete(value) and not (np.isfinite(value) and np.asarray(value) > 0).all():
+        raise ValueError(f"{name} must be a finite number > 0, got {value}")
+
+
+def between(
+    name: str, value: ArrayLike, low: float, high: float, *, open_low: bool = False
+) -> None:
+    """Refuses a number outside [low, high], or (low, high] with `open_low`."""
+    if not is_concrete(value):
+        return
+    x = np.asarray(value)
+    if not (((x > low) if open_low else (x >= low)) & (x <= high)).all():
+        raise ValueError(
+            f"{name} must lie in {'(' if open_low else '['}{low}, {high}], got {value}"
+        )
+
+
+def at_least(name: str, value: int, low: int) -> None:
+    """Refuses a count that is not an integer >= low."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+
+
+def one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Refuses a name that is not in the list."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(sorted(allowed))}; got {value!r}")
+
+
+def non_negative(name: str, values: Array) -> None:
+    """Refuses an array with a negative or non-finite entry."""
+    if is_concrete(values):
+        x = np.asarray(values)
+        if not (np.isfinite(x) & (x >= 0)).all():
+            worst = x[~np.isfinite(x)][0] if not np.isfinite(x).all() else x.min()
+            raise ValueError(f"{name} must be finite and >= 0 everywhere, found {worst}")
+
+
+def marginal(name: str, values: ArrayLike, size: int, dtype: jnp.dtype) -> Array:
+    """A caller's marginal as an array: shape (size,), non-negative, summing to 1."""
+    x = jnp.asarray(values, dtype)
+    if x.shape != (size,):
+        raise ValueError(f"{name} must have shape ({size},), got {x.shape}")
+    non_negative(name, x)
+    if is_concrete(x) and abs(float(x.sum()) - 1.0) > 1e-3:
+        raise ValueError(f"{name} must sum to 1, got a sum of {float(x.sum()):.6g}")
+    return x
+
+
+def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Array]:
+    """Two views' embeddings (n, d), (m, d) as float32 or float64; n = m in the joint layout."""
+    a, b = jnp.asarray(z_a), jnp.asarray(z_b)
+    for name, z in (("z_a", a), ("z_b", b)):
+        if not jnp.issubdtype(z.dtype, jnp.floating):
+            raise ValueError(f"{name} must hold floating-point numbers, got dtype {z.dtype}")
+    one_of("layout", layout, ("cross", "joint"))
+    allowed = "(n, d) and (m, d)" if layout == "cross" else "both (n, d) in the joint layout"
+    same = a.ndim == b.ndim == 2 and (a.shape == b.shape or layout == "cross")
+    if not same or a.shape[1] != b.shape[1] or 0 in a.shape + b.shape:
+        raise ValueError(f"z_a and z_b must be {allowed}, got {a.shape} and {b.shape}")
+    dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
+    return a.astype(dtype), b.astype(dtype)

@@ -1,0 +1,194 @@
+"""Embeddings to log-kernel: log K = -C/ε, kept as what generates it until asked for."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from gca_jax.ot import check
+
+Layout = Literal["cross", "joint"]
+SelfPairs = Literal["exclude", "max_cost"]
+
+
+_STATIC = {"static": True}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """The augmentation kernel K = exp(-C/ε) (Definition 3 of the paper).
+
+    Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
+    Either holds the points whose distances are the cost, or the cost matrix itself.
+    """
+
+    epsilon: Float[Array, ""]
+    points_a: Float[Array, "n d"] | None = None
+    points_b: Float[Array, "m d"] | None = None
+    cost: Float[Array, "n m"] | None = None
+    cost_fn: Any = None
+    layout: Layout = dataclasses.field(default="cross", metadata=_STATIC)
+    self_pairs: SelfPairs = dataclasses.field(default="exclude", metadata=_STATIC)
+    similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, m): rows and columns of K (2B, 2B in the joint layout)."""
+        if self.cost is not None:
+            return self.cost.shape[0], self.cost.shape[1]
+        assert self.points_a is not None
+        assert self.points_b is not None
+        return self.points_a.shape[0], self.points_b.shape[0]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """float32 or float64."""
+        source = self.cost if self.cost is not None else self.points_a
+        assert source is not None
+        return source.dtype
+
+    @property
+    def cost_matrix(self) -> Float[Array, "n m"]:
+        """C (n, m), without regard to excluded pairs."""
+        if self.cost is not None:
+            return self.cost
+        if self.cost_fn is not None:
+            with jax.numpy_rank_promotion("allow"):
+                return self.cost_fn.all_pairs(self.points_a, self.points_b)
+        assert self.points_a is not None
+        assert self.points_b is not None
+        exact = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse to divide by ε
+        cosine = jnp.matmul(self.points_a, self.points_b.T, precision=exact)
+        if self.similarity_floor is not None:
+            cosine = jnp.maximum(cosine, self.similarity_floor)
+        return 1.0 - cosine
+
+    @property
+    def log_matrix(self) -> Float[Array, "n m"]:
+        """log K (n, m); -inf where a pair is excluded."""
+        cost = self.cost_matrix
+        if self.layout == "cross":
+            return -cost / self.epsilon
+        self_pair = jnp.eye(cost.shape[0], dtype=bool)
+        if self.self_pairs == "max_cost":
+            return -jnp.where(self_pair, cost.max(), cost) / self.epsilon
+        return jnp.where(self_pair, -jnp.inf, -cost / self.epsilon)
+
+
+def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
+
+    The largest entry is divided out first, so that neither overflow nor underflow of the squares
+    changes the direction of a very long or very short row.
+    """
+    largest = jax.lax.stop_gradient(jnp.abs(z).max(axis=-1, keepdims=True))
+    z = z / jnp.where(largest > 0, largest, 1.0)
+    squared = jnp.sum(z * z, axis=-1, keepdims=True)
+    return jnp.where(squared > 0, z * jax.lax.rsqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
+
+
+def cosine_kernel(
+    z_a: Float[ArrayLike, "n d"],
+    z_b: Float[ArrayLike, "m d"],
+    *,
+    epsilon: ArrayLike = 0.5,
+    layout: Layout = "cross",
+    similarity_floor: float | None = None,
+    self_pairs: SelfPairs = "exclude",
+) -> Kernel:
+    """Kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
+
+    Args:
+      z_a: Embeddings of the first view, (n, d); normalised here. Below float32 they are cast up.
+      z_b: Embeddings of the second view, (m, d); n = m in the joint layout.
+      epsilon: ε > 0, the entropic regularisation, which is contrastive learning's temperature.
+      layout: "cross", z_a against z_b, positives on the diagonal; or "joint" (SimCLR's), all 2B
+        views against all 2B views.
+      similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
+      self_pairs: Joint layout only. "exclude" gives a view's pair with itself log K = -inf;
+        "max_cost" gives it the batch's largest cost, as the authors' code does.
+
+    Returns:
+      A `Kernel`.
+
+    Raises:
+      ValueError: wrong shapes or dtype, ε <= 0, an unknown name, a floor outside [-1, 1].
+    """
+    a, b = check.embeddings(z_a, z_b, layout)
+    if similarity_floor is not None:
+        check.between("similarity_floor", similarity_floor, -1.0, 1.0)
+    return _point_kernel(
+        normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
+    )
+
+
+def cost_kernel(
+    cost: Any,
+    z_a: Float[ArrayLike, "n d"] | None = None,
+    z_b: Float[ArrayLike, "m d"] | None = None,
+    *,
+    epsilon: ArrayLike = 0.5,
+    layout: Layout = "cross",
+    self_pairs: SelfPairs = "exclude",
+) -> Kernel:
+    """Kernel of any cost: a matrix, or an OTT-JAX cost function (Definition 3: any distance).
+
+    Args:
+      cost: C (n, m), or an `ott.geometry.costs.CostFn`, evaluated on all pairs of z_a and z_b.
+      z_a: Points (n, d), taken as they are, with a cost function; not allowed with a matrix.
+      z_b: Points (m, d), likewise.
+      epsilon: ε > 0.
+      layout: As in `cosine_kernel`; a matrix is always "cross" unless it is square.
+      self_pairs: As in `cosine_kernel`.
+
+    Returns:
+      A `Kernel`.
+
+    Raises:
+      ValueError: wrong shapes, ε <= 0, points beside a matrix or none beside a cost function.
+    """
+    if hasattr(cost, "all_pairs"):
+        if z_a is None or z_b is None:
+            raise ValueError(
+                "a cost function needs the points: cost_kernel(cost_fn, z_a, z_b, ...)"
+            )
+        a, b = check.embeddings(z_a, z_b, layout)
+        return _point_kernel(a, b, epsilon, layout, self_pairs, cost_fn=cost)
+    if z_a is not None or z_b is not None:
+        raise ValueError("cost_kernel takes either a cost matrix or a cost function with points")
+    _check_options(epsilon, layout, self_pairs)
+    matrix = jnp.asarray(cost)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(f"cost must be a matrix (n, m), got shape {matrix.shape}")
+    if layout == "joint" and (matrix.shape[0] != matrix.shape[1] or matrix.shape[0] % 2):
+        raise ValueError(f"cost must be (2B, 2B) in the joint layout, got shape {matrix.shape}")
+    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    return Kernel(
+        jnp.asarray(epsilon, matrix.dtype), cost=matrix, layout=layout, self_pairs=self_pairs
+    )
+
+
+def _point_kernel(
+    a: Array, b: Array, epsilon: ArrayLike, layout: Layout, self_pairs: SelfPairs, **options: Any
+) -> Kernel:
+    _check_options(epsilon, layout, self_pairs)
+    if layout == "joint":
+        a = b = jnp.concatenate([a, b])
+    epsilon = jnp.asarray(epsilon, a.dtype)
+    return Kernel(epsilon, a, b, layout=layout, self_pairs=self_pairs, **options)
+
+
+def _check_options(epsilon: ArrayLike, layout: Layout, self_pairs: SelfPairs) -> None:
+    check.positive("epsilon", epsilon)
+    if jnp.ndim(epsilon):
+        raise ValueError(f"epsilon must be a scalar, got shape {jnp.shape(epsilon)}")
+    check.one_of("layout", layout, ("cross", "joint"))
+    check.one_of("self_pairs", self_pairs, ("exclude", "max_cost"))
+    if layout == "cross" and self_pairs != "exclude":
+        raise ValueError(
+            f"self_pairs={self_pairs!r} needs layout='joint': "
+            "the cross layout pairs no view with itself"
+        )

@@ -1,0 +1,91 @@
+"""The factored transport plan P = diag(u) K diag(v), and what is derived from it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gca_jax.ot.kernel import Kernel
+
+
+def logsumexp(x: Float[Array, "n m"], axis: int) -> Array:
+    """log Σ exp along one axis; a slice of -inf gives -inf with a zero gradient, not nan."""
+    largest = jax.lax.stop_gradient(x.max(axis=axis, keepdims=True))
+    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
+    total = jnp.exp(x - largest).sum(axis=axis)
+    reached = total > 0
+    logarithm = jnp.log(jnp.where(reached, total, 1.0)) + jnp.squeeze(largest, axis)
+    return jnp.where(reached, logarithm, -jnp.inf)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A plan in factored form; n×m arrays are formed only on request.
+
+    Attributes:
+      kernel: The kernel K (n, m) that was projected.
+      log_u: Row scalings log u (n,).
+      log_v: Column scalings log v (m,).
+      mu: The row marginal that was asked for (n,).
+      nu: The column marginal that was asked for (m,).
+      converged: With `until=`, whether the tolerance was reached; None for a fixed number of steps.
+    """
+
+    kernel: Kernel
+    log_u: Float[Array, " n"]
+    log_v: Float[Array, " m"]
+    mu: Float[Array, " n"]
+    nu: Float[Array, " m"]
+    converged: Bool[Array, ""] | None = None
+
+    @property
+    def log_matrix(self) -> Float[Array, "n m"]:
+        """log P; -inf where there is no mass."""
+        return self.log_u[:, None] + self.kernel.log_matrix + self.log_v[None, :]
+
+    @property
+    def matrix(self) -> Float[Array, "n m"]:
+        """P (n, m)."""
+        return jnp.exp(self.log_matrix)
+
+    @property
+    def row_marginal(self) -> Float[Array, " n"]:
+        """P1."""
+        return self.matrix.sum(axis=1)
+
+    @property
+    def column_marginal(self) -> Float[Array, " m"]:
+        """Pᵀ1."""
+        return self.matrix.sum(axis=0)
+
+    @property
+    def mass(self) -> Float[Array, ""]:
+        """Total mass 1ᵀP1."""
+        return self.matrix.sum()
+
+    @property
+    def residual(self) -> Float[Array, ""]:
+        """Distance from the marginals asked for, ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁."""
+        rows = jnp.abs(self.row_marginal - self.mu).sum()
+        return rows + jnp.abs(self.column_marginal - self.nu).sum()
+
+    @property
+    def entropy(self) -> Float[Array, ""]:
+        """H(P) = -Σ P log P, in nats."""
+        log_p = self.log_matrix
+        return -jnp.sum(jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * log_p, 0.0))
+
+    @property
+    def trace(self) -> Float[Array, ""]:
+        """tr P, the mass on the positive pairs of the cross layout."""
+        return jnp.trace(self.matrix)
+
+    def frozen(self) -> "Plan":
+        """The same plan with scalings that pass no gradient: the envelope form (see `project`)."""
+        return dataclasses.replace(
+            self,
+            log_u=jax.lax.stop_gradient(self.log_u),
+            log_v=jax.lax.stop_gradient(self.log_v),
+        )

@@ -1,0 +1,113 @@
+"""Kernel to plan: iterative Bregman projections (equations 3-7 and 9 of the paper)."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from gca_jax.ot import check
+from gca_jax.ot.converged import solve
+from gca_jax.ot.kernel import Kernel
+from gca_jax.ot.plan import Plan, logsumexp
+
+
+def project(
+    kernel: Kernel,
+    *,
+    iterations: int | None = None,
+    half_steps: int | None = None,
+    until: float | None = None,
+    max_iterations: int = 2000,
+    tau_a: ArrayLike = 1.0,
+    tau_b: ArrayLike = 1.0,
+    mu: Float[ArrayLike, " n"] | None = None,
+    nu: Float[ArrayLike, " m"] | None = None,
+) -> Plan:
+    """Projects a kernel onto the plans with (soft) marginals μ and ν.
+
+    One iteration covers every constraint set of the paper (equation 7; 9 with τ < 1), from v = 1:
+
+        u ← (μ / (K v))^τ_a ;   v ← (ν / (Kᵀ u))^τ_b
+
+    Args:
+      kernel: K (n, m).
+      iterations: Full sweeps T, that is 2T half-steps. Exactly one of `iterations`, `half_steps`
+        and `until` is given. Derivatives are those of the T-sweep value ("unrolled").
+      half_steps: Counts single marginals, rows first: 1 is the row projection of InfoNCE,
+        2T - 1 is RINCE's P^(2T-1).
+      until: Runs OTT-JAX's Sinkhorn until the error of the marginals is below this; derivatives
+        are the implicit ones of the converged plan. In float32 1e-6 is about the least that can
+        be reached; `Plan.converged` tells.
+      max_iterations: Where `until` gives up.
+      tau_a: τ = λ/(λ+ε) of the row marginal, in [0, 1]: 1 is the hard constraint, 0 none.
+      tau_b: The same for the column marginal.
+      mu: Row marginal (n,), summing to 1; None is uniform.
+      nu: Column marginal (m,), likewise.
+
+    Returns:
+      A `Plan`, in factored form.
+
+    Raises:
+      ValueError: not exactly one stopping rule, a count < 1, τ outside [0, 1], a marginal of the
+        wrong shape, with a negative entry, or not summing to 1.
+    """
+    chosen = [x is not None for x in (iterations, half_steps, until)]
+    if sum(chosen) != 1:
+        raise ValueError(
+            "project needs exactly one of iterations, half_steps, until; got "
+            f"iterations={iterations}, half_steps={half_steps}, until={until}"
+        )
+    check.between("tau_a", tau_a, 0.0, 1.0)
+    check.between("tau_b", tau_b, 0.0, 1.0)
+    n, m = kernel.shape
+    mu = _uniform(n, kernel.dtype) if mu is None else check.marginal("mu", mu, n, kernel.dtype)
+    nu = _uniform(m, kernel.dtype) if nu is None else check.marginal("nu", nu, m, kernel.dtype)
+    if until is not None:
+        check.positive("until", until)
+        check.at_least("max_iterations", max_iterations, 1)
+        log_u, log_v, converged = solve(kernel, mu, nu, tau_a, tau_b, until, max_iterations)
+        return Plan(kernel, log_u, log_v, mu, nu, converged)
+    if iterations is not None:
+        check.at_least("iterations", iterations, 1)
+        half_steps = 2 * iterations
+    assert half_steps is not None
+    check.at_least("half_steps", half_steps, 1)
+    log_u, log_v = _sweep(kernel.log_matrix, mu, nu, tau_a, tau_b, half_steps)
+    return Plan(kernel, log_u, log_v, mu, nu)
+
+
+def unprojected(kernel: Kernel) -> Plan:
+    """The kernel itself as a plan (u = v = 1): the constraint set R^{B×B} of BYOL (Theorem 4)."""
+    n, m = kernel.shape
+    zeros_n, zeros_m = jnp.zeros(n, kernel.dtype), jnp.zeros(m, kernel.dtype)
+    return Plan(kernel, zeros_n, zeros_m, _uniform(n, kernel.dtype), _uniform(m, kernel.dtype))
+
+
+def _uniform(n: int, dtype: jnp.dtype) -> Array:
+    return jnp.full((n,), 1.0 / n, dtype)
+
+
+def _sweep(
+    log_k: Array, mu: Array, nu: Array, tau_a: ArrayLike, tau_b: ArrayLike, half_steps: int
+) -> tuple[Array, Array]:
+    """log u, log v after so many half-steps, in the log domain."""
+    step_u = partial(_scaling, log_k, mu, jnp.asarray(tau_a, log_k.dtype), axis=1)
+    step_v = partial(_scaling, log_k, nu, jnp.asarray(tau_b, log_k.dtype), axis=0)
+
+    @jax.checkpoint  # the sweep's n×m exponentials are recomputed in the reverse pass, not saved
+    def sweep(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        log_u = step_u(carry[1])
+        return (log_u, step_v(log_u)), None
+
+    start = jnp.zeros(mu.shape, log_k.dtype), jnp.zeros(nu.shape, log_k.dtype)
+    (log_u, log_v), _ = jax.lax.scan(sweep, start, None, length=half_steps // 2)
+    return (step_u(log_v) if half_steps % 2 else log_u), log_v
+
+
+def _scaling(log_k: Array, marginal: Array, tau: Array, other: Array, *, axis: int) -> Array:
+    """One half-step: log (marginal / (K other))^τ, with (0/x)^τ = 0 for τ > 0 and 1 for τ = 0."""
+    along = other[None, :] if axis == 1 else other[:, None]
+    has_mass = marginal > 0
+    log_ratio = jnp.log(jnp.where(has_mass, marginal, 1.0)) - logsumexp(log_k + along, axis)
+    return jnp.where(has_mass, tau * log_ratio, jnp.where(tau > 0, -jnp.inf, 0.0))

@@ -1,0 +1,238 @@
+"""Target plans (section 3.4 of the paper): identity, blocks, classes, weighted, or any array.
+
+A structured target holds one weight per positive pair and, for the other pairs, group labels with
+one weight inside a group and one across groups; its n×m matrix is formed on request. It is made
+for pairs (the cross layout) and re-laid for all 2B views by `with_layout("joint")`.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from gca_jax.ot import check
+from gca_jax.ot.kernel import Layout
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A target plan P_tgt of total mass 1.
+
+    Attributes:
+      positives: Weight of each positive pair before scaling (n,).
+      groups_a: Group of each row (n,), or None where only positive pairs have mass.
+      groups_b: Group of each column (m,), likewise.
+      same: Weight of a pair of one group that is no positive pair.
+      different: Weight of a pair of two groups.
+      columns: m in the cross layout.
+      layout: "cross", (n, m); or "joint", (2n, 2n) with no mass on self-pairs.
+    """
+
+    positives: Float[Array, " n"]
+    groups_a: Int[Array, " n"] | None
+    groups_b: Int[Array, " m"] | None
+    same: Float[Array, ""]
+    different: Float[Array, ""]
+    columns: int = dataclasses.field(metadata={"static": True})
+    layout: Layout = dataclasses.field(default="cross", metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, m), or (2n, 2n) in the joint layout."""
+        n = self.positives.shape[0]
+        return (n, self.columns) if self.layout == "cross" else (2 * n, 2 * n)
+
+    @property
+    def matrix(self) -> Float[Array, "n m"]:
+        """P_tgt, scaled to total mass 1."""
+        weights = self._weights
+        return weights / weights.sum()
+
+    @property
+    def _weights(self) -> Array:
+        n, m = self.shape
+        positives = self.positives
+        partner = positive_columns(self.layout, n)
+        if self.layout == "joint":
+            positives = jnp.concatenate([positives, positives])
+        is_positive = jnp.arange(m)[None, :] == partner[:, None]
+        weights = jnp.where(is_positive, positives[:, None], self._others)
+        if self.layout == "joint":
+            weights = jnp.where(jnp.eye(n, dtype=bool), 0.0, weights)
+        return weights
+
+    @property
+    def _others(self) -> Array:
+        if self.groups_a is None or self.groups_b is None:
+            return jnp.zeros(self.shape, self.positives.dtype)
+        rows, columns = self.groups_a, self.groups_b
+        if self.layout == "joint":
+            rows = columns = jnp.concatenate([rows, columns])
+        return jnp.where(rows[:, None] == columns[None, :], self.same, self.different)
+
+    def with_layout(self, layout: Layout) -> "Target":
+        """The same target over all 2B views ("joint") or over pairs ("cross").
+
+        In the joint layout a view's positive is the other view of its image; a pair of views of
+        different images has the weight of their groups; a view paired with itself has none.
+
+        Raises:
+          ValueError: "joint" with n != m.
+        """
+        check.one_of("layout", layout, ("cross", "joint"))
+        if layout == "joint" and self.positives.shape[0] != self.columns:
+            raise ValueError(
+                "a target in the joint layout needs as many rows as columns, got "
+                f"({self.positives.shape[0]}, {self.columns})"
+            )
+        return dataclasses.replace(self, layout=layout)
+
+    def __array__(self, dtype: np.typing.DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.matrix, dtype=dtype)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DenseTarget:
+    """A target plan given as an array, scaled to total mass 1."""
+
+    matrix: Float[Array, "n m"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, m)."""
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+
+AnyTarget = Target | DenseTarget
+
+
+def positive_columns(layout: Layout, rows: int) -> Int[Array, " n"]:
+    """The column of each row's positive pair: i itself, or the other view in the joint layout."""
+    index = jnp.arange(rows)
+    return index if layout == "cross" else (index + rows // 2) % rows
+
+
+def identity(n: int, m: int | None = None) -> Target:
+    """P_tgt = I/n: each row's positive is the column of the same index.
+
+    Args:
+      n: Rows.
+      m: Columns, >= n; those past n are negatives only. None is n.
+
+    Raises:
+      ValueError: m < n, which leaves rows without a positive.
+    """
+    return weighted(jnp.ones(n), m)
+
+
+def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
+    """The identity with a weight in [0, 1] per pair, for view quality; 0 leaves a pair out.
+
+    Args:
+      quality: Weight of each pair (n,).
+      m: Columns, as in `identity`.
+
+    Raises:
+      ValueError: a weight outside [0, 1], no weight > 0, m < n.
+    """
+    weights = _vector("quality", quality)
+    check.between("quality", weights, 0.0, 1.0)
+    _some_mass("quality", weights)
+    n = weights.shape[0]
+    m = n if m is None else m
+    if m < n:
+        raise ValueError(f"an identity target needs a column for each row, got n={n}, m={m}")
+    zero = jnp.zeros((), weights.dtype)
+    return Target(weights, None, None, zero, zero, columns=m)
+
+
+def blocks(
+    domains_a: Int[ArrayLike, " n"],
+    domains_b: Int[ArrayLike, " n"] | None = None,
+    *,
+    alpha: ArrayLike,
+    beta: ArrayLike = 0.0,
+) -> Target:
+    """P_tgt[i, j] ∝ 1 if i = j; α if D_i = D_j, i ≠ j; β if D_i ≠ D_j (section 3.4).
+
+    Args:
+      domains_a: Domain of each row's sample (n,), any integers.
+      domains_b: Domain of each column's sample (n,); None is `domains_a`.
+      alpha: α >= 0, weight inside a domain.
+      beta: β >= 0, weight across domains.
+
+    Raises:
+      ValueError: lengths that differ, α < 0, β < 0.
+    """
+    groups_a = _labels("domains_a", domains_a)
+    groups_b = groups_a if domains_b is None else _labels("domains_b", domains_b)
+    if groups_a.shape != groups_b.shape:
+        raise ValueError(
+            f"domains_a and domains_b must have one length, got {groups_a.shape}, {groups_b.shape}"
+        )
+    alpha, beta = jnp.asarray(alpha, float), jnp.asarray(beta, float)
+    check.non_negative("alpha", alpha)
+    check.non_negative("beta", beta)
+    n = groups_a.shape[0]
+    return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, columns=n)
+
+
+def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " n"] | None = None) -> Target:
+    """All pairs of one class weigh the same, others nothing (supervised contrast)."""
+    return blocks(labels_a, labels_b, alpha=1.0, beta=0.0)
+
+
+def resolve(
+    target: "AnyTarget | ArrayLike | None", shape: tuple[int, int], layout: Layout
+) -> AnyTarget:
+    """What a caller gave as `target=`, for a kernel of this shape and layout; None is the identity.
+
+    Raises:
+      ValueError: a shape that is not the kernel's, a negative entry, no mass.
+    """
+    if target is None:
+        n, m = shape if layout == "cross" else (shape[0] // 2, shape[1] // 2)
+        target = identity(n, m)
+    if isinstance(target, Target):
+        target = target.with_layout(layout)
+        _same_shape(target.shape, shape, layout)
+        return target
+    if not isinstance(target, DenseTarget):
+        matrix = jnp.asarray(target)
+        matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+        _same_shape(matrix.shape, shape, layout)
+        check.non_negative("target", matrix)
+        _some_mass("target", matrix)
+        return DenseTarget(matrix / matrix.sum())
+    _same_shape(target.shape, shape, layout)
+    return target
+
+
+def _same_shape(got: tuple[int, ...], wanted: tuple[int, int], layout: Layout) -> None:
+    if got != wanted:
+        raise ValueError(
+            f"target must have the kernel's shape {wanted} (layout {layout!r}), got {got}"
+        )
+
+
+def _vector(name: str, values: ArrayLike) -> Array:
+    x = jnp.asarray(values)
+    if x.ndim != 1 or x.size == 0:
+        raise ValueError(f"{name} must have shape (n,), got {x.shape}")
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _labels(name: str, values: ArrayLike) -> Array:
+    x = jnp.asarray(values)
+    if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
+        raise ValueError(f"{name} must be integers of shape (n,), got {x.dtype} {x.shape}")
+    return x
+
+
+def _some_mass(name: str, values: Array) -> None:
+    if check.is_concrete(values) and not float(values.sum()) > 0:
+        raise ValueError(f"{name} must have some mass, got all zeros")
