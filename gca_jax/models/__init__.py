@@ -1,0 +1,7 @@
+"""Encoders and heads; the only place that knows Flax."""
+
+from gca_jax.models.heads import Predictor, Projector
+from gca_jax.models.network import Network, create
+from gca_jax.models.resnet import ResNet, ResNet18, ResNet50
+
+__all__ = ["Network", "Predictor", "Projector", "ResNet", "ResNet18", "ResNet50", "create"]
