@@ -6,6 +6,8 @@ for pairs (the cross layout) and re-laid for all 2B views by `with_layout("joint
 """
 
 import dataclasses
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from gca_jax.ot import check
-from gca_jax.ot.kernel import Layout
+from gca_jax.ot.kernel import Kernel, Layout
 
 
 @jax.tree_util.register_dataclass
@@ -90,7 +92,7 @@ class Target:
             )
         return dataclasses.replace(self, layout=layout)
 
-    def __array__(self, dtype: np.typing.DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype)
 
 
@@ -104,7 +106,7 @@ class DenseTarget:
     @property
     def shape(self) -> tuple[int, int]:
         """(n, m)."""
-        return self.matrix.shape[0], self.matrix.shape[1]
+        return self.matrix.shape
 
 
 AnyTarget = Target | DenseTarget
@@ -152,7 +154,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
 
 def blocks(
     domains_a: Int[ArrayLike, " n"],
-    domains_b: Int[ArrayLike, " n"] | None = None,
+    domains_b: Int[ArrayLike, " m"] | None = None,
     *,
     alpha: ArrayLike,
     beta: ArrayLike = 0.0,
@@ -161,62 +163,55 @@ def blocks(
 
     Args:
       domains_a: Domain of each row's sample (n,), any integers.
-      domains_b: Domain of each column's sample (n,); None is `domains_a`.
+      domains_b: Domain of each column's sample (m,), m >= n; None is `domains_a`.
       alpha: α >= 0, weight inside a domain.
       beta: β >= 0, weight across domains.
 
     Raises:
-      ValueError: lengths that differ, α < 0, β < 0.
+      ValueError: labels that are no integers, m < n, α < 0, β < 0.
     """
     groups_a = _labels("domains_a", domains_a)
     groups_b = groups_a if domains_b is None else _labels("domains_b", domains_b)
-    if groups_a.shape != groups_b.shape:
-        raise ValueError(
-            f"domains_a and domains_b must have one length, got {groups_a.shape}, {groups_b.shape}"
-        )
+    n, m = groups_a.shape[0], groups_b.shape[0]
+    if m < n:
+        raise ValueError(f"blocks need a column for each row, got n={n}, m={m}")
     alpha, beta = jnp.asarray(alpha, float), jnp.asarray(beta, float)
     check.non_negative("alpha", alpha)
     check.non_negative("beta", beta)
-    n = groups_a.shape[0]
-    return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, columns=n)
+    return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, columns=m)
 
 
-def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " n"] | None = None) -> Target:
+def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | None = None) -> Target:
     """All pairs of one class weigh the same, others nothing (supervised contrast)."""
     return blocks(labels_a, labels_b, alpha=1.0, beta=0.0)
 
 
-def resolve(
-    target: "AnyTarget | ArrayLike | None", shape: tuple[int, int], layout: Layout
-) -> AnyTarget:
-    """What a caller gave as `target=`, for a kernel of this shape and layout; None is the identity.
+def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget:
+    """What a caller gave as `target=`, in the kernel's layout and dtype; None is the identity.
 
     Raises:
       ValueError: a shape that is not the kernel's, a negative entry, no mass.
     """
+    n, m = kernel.shape
     if target is None:
-        n, m = shape if layout == "cross" else (shape[0] // 2, shape[1] // 2)
-        target = identity(n, m)
+        target = identity(n // 2) if kernel.layout == "joint" else identity(n, m)
     if isinstance(target, Target):
-        target = target.with_layout(layout)
-        _same_shape(target.shape, shape, layout)
-        return target
-    if not isinstance(target, DenseTarget):
+        target = target.with_layout(kernel.layout)
+    elif not isinstance(target, DenseTarget):
         matrix = jnp.asarray(target)
-        matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
-        _same_shape(matrix.shape, shape, layout)
         check.non_negative("target", matrix)
         _some_mass("target", matrix)
-        return DenseTarget(matrix / matrix.sum())
-    _same_shape(target.shape, shape, layout)
-    return target
-
-
-def _same_shape(got: tuple[int, ...], wanted: tuple[int, int], layout: Layout) -> None:
-    if got != wanted:
+        target = DenseTarget(matrix / matrix.sum())
+    if target.shape != (n, m):
         raise ValueError(
-            f"target must have the kernel's shape {wanted} (layout {layout!r}), got {got}"
+            f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
+            f"got {target.shape}"
         )
+    return jax.tree.map(partial(_cast, kernel.dtype), target)
+
+
+def _cast(dtype: jnp.dtype, x: Array) -> Array:
+    return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def _vector(name: str, values: ArrayLike) -> Array:
