@@ -1,0 +1,147 @@
+"""Embeddings to log-kernel: costs, layouts, excluded pairs, the two options of published runs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ott.geometry import costs
+
+from gca_jax import ot
+from tests import reference, toy
+
+LAYOUTS = ("cross", "joint")
+
+
+def log_kernel(z_a, z_b, epsilon, **kernel):
+    return -reference.cost_matrix(z_a, z_b, **kernel) / epsilon
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.5, 10.0])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cosine_kernel_is_minus_cosine_cost_over_epsilon(layout, epsilon):
+    z_a, z_b = toy.batch(0)
+    with jax.enable_x64(True):
+        kernel = ot.cosine_kernel(z_a, z_b, epsilon=epsilon, layout=layout)
+        np.testing.assert_allclose(
+            kernel.log_matrix, log_kernel(z_a, z_b, epsilon, layout=layout), rtol=1e-12, atol=1e-12
+        )
+
+
+def test_joint_kernel_is_symmetric_and_excludes_exactly_the_self_pairs():
+    z_a, z_b = toy.batch(1, n=4)
+    log_matrix = np.asarray(ot.cosine_kernel(z_a, z_b, layout="joint").log_matrix)
+    assert log_matrix.shape == (8, 8)
+    np.testing.assert_array_equal(np.isneginf(log_matrix), np.eye(8, dtype=bool))
+    np.testing.assert_allclose(log_matrix, log_matrix.T, rtol=1e-6)
+
+
+def test_rectangular_cross_kernel():
+    z_a, z_b = toy.batch(2, n=3, m=6)
+    kernel = ot.cosine_kernel(z_a, z_b, epsilon=0.5)
+    assert tuple(kernel.shape) == (3, 6)
+    assert kernel.layout == "cross"
+    np.testing.assert_allclose(kernel.log_matrix, log_kernel(z_a, z_b, 0.5), rtol=1e-5, atol=1e-6)
+
+
+def test_defaults_are_epsilon_one_half_and_cross():
+    z_a, z_b = toy.batch(0)
+    kernel = ot.cosine_kernel(z_a, z_b)
+    assert (float(kernel.epsilon), kernel.layout) == (0.5, "cross")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_cosine_kernel_does_not_depend_on_lengths(scale):
+    z_a, z_b = toy.batch(3)
+    np.testing.assert_allclose(
+        ot.cosine_kernel(scale * z_a, z_b / scale).log_matrix,
+        ot.cosine_kernel(z_a, z_b).log_matrix,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_similarity_floor_clamps_similarities_from_below(layout):
+    z_a, z_b = toy.batch(4)
+    with jax.enable_x64(True):
+        got = ot.cosine_kernel(z_a, z_b, epsilon=0.2, layout=layout, similarity_floor=1e-7)
+        want = log_kernel(z_a, z_b, 0.2, layout=layout, similarity_floor=1e-7)
+        np.testing.assert_allclose(got.log_matrix, want, rtol=1e-12, atol=1e-12)
+    finite = want[np.isfinite(want)]
+    assert np.isclose(finite, -(1 - 1e-7) / 0.2).any(), "the batch must have a clamped pair"
+
+
+@pytest.mark.parametrize("floor", [None, 1e-7])
+def test_self_pairs_at_the_batches_largest_cost(floor):
+    z_a, z_b = toy.batch(5)
+    options = {"layout": "joint", "self_pairs": "max_cost", "similarity_floor": floor}
+    with jax.enable_x64(True):
+        got = np.asarray(ot.cosine_kernel(z_a, z_b, epsilon=0.3, **options).log_matrix)
+    np.testing.assert_allclose(got, log_kernel(z_a, z_b, 0.3, **options), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(np.diag(got), got.min())
+
+
+def test_cost_kernel_of_a_matrix():
+    C = np.random.default_rng(0).uniform(0, 2, size=(3, 5))
+    kernel = ot.cost_kernel(jnp.asarray(C, jnp.float32), epsilon=0.25)
+    assert tuple(kernel.shape) == (3, 5)
+    np.testing.assert_allclose(kernel.log_matrix, -C / 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cost_kernel_of_an_ott_cost_takes_embeddings_as_they_are(layout):
+    z_a, z_b = toy.batch(6)
+    rows, columns = (z_a, z_b) if layout == "cross" else (np.concatenate([z_a, z_b]),) * 2
+    C = ((rows[:, None] - columns[None]) ** 2).sum(-1)
+    if layout == "joint":
+        np.fill_diagonal(C, np.inf)
+    with jax.enable_x64(True):
+        kernel = ot.cost_kernel(costs.SqEuclidean(), z_a, z_b, epsilon=0.5, layout=layout)
+        np.testing.assert_allclose(kernel.log_matrix, -C / 0.5, rtol=1e-10, atol=1e-10)
+
+
+def test_low_precision_embeddings_are_cast_up():
+    z_a, z_b = toy.batch(7)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        low = [jnp.asarray(z, dtype) for z in (z_a, z_b)]
+        log_matrix = ot.cosine_kernel(*low).log_matrix
+        assert log_matrix.dtype == jnp.float32
+        exact = log_kernel(*(np.asarray(z, np.float64) for z in low), 0.5)
+        np.testing.assert_allclose(log_matrix, exact, rtol=1e-5, atol=1e-5)
+
+
+def square(n=3, m=3, d=2, d_b=2):
+    return jnp.ones((n, d)), jnp.ones((m, d_b))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        ((jnp.ones(3), jnp.ones((3, 2))), {}, ["z_a", r"\(3,\)"]),
+        ((jnp.ones((3, 2)), jnp.ones((3, 2, 1))), {}, ["z_b", r"\(3, 2, 1\)"]),
+        (square(d_b=3), {}, ["z_a", "z_b", r"\(3, 2\)", r"\(3, 3\)"]),
+        (square(m=4), {"layout": "joint"}, ["z_a", "z_b", r"\(3, 2\)", r"\(4, 2\)"]),
+        ((jnp.ones((3, 2), jnp.int32), jnp.ones((3, 2))), {}, ["z_a", "int32"]),
+        (square(), {"epsilon": 0.0}, ["epsilon", "0"]),
+        (square(), {"epsilon": -1.5}, ["epsilon", r"-1\.5"]),
+        (square(), {"epsilon": float("nan")}, ["epsilon", "nan"]),
+        (square(), {"layout": "crossed"}, ["layout", "crossed", "cross", "joint"]),
+        (
+            square(),
+            {"layout": "joint", "self_pairs": "drop"},
+            ["self_pairs", "drop", "exclude", "max_cost"],
+        ),
+        (square(), {"self_pairs": "max_cost"}, ["self_pairs", "max_cost", "joint"]),
+    ],
+)
+def test_bad_input_is_refused_naming_the_argument_and_its_value(arguments, options, says):
+    with pytest.raises(ValueError, match=says[0]) as error:
+        ot.cosine_kernel(*arguments, **options)
+    for text in says:
+        assert error.match(text)
+
+
+def test_cost_kernel_refuses_what_is_no_cost_matrix():
+    with pytest.raises(ValueError, match="cost"):
+        ot.cost_kernel(jnp.ones(3))
+    with pytest.raises(ValueError, match="epsilon"):
+        ot.cost_kernel(jnp.ones((3, 3)), epsilon=-1.0)

@@ -1,0 +1,26 @@
+"""Toy batches, and finite differences of the NumPy references."""
+
+import numpy as np
+
+
+def gradient(function, x, step=3e-4):
+    """Central differences of fourth order of a scalar function, coordinate by coordinate."""
+    x = np.asarray(x, np.float64)
+    out = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        at = []
+        for multiple in (-2, -1, 1, 2):
+            moved = x.copy()
+            moved[index] += multiple * step
+            at.append(function(moved))
+        out[index] = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step)
+    return out
+
+
+def batch(seed=0, n=5, d=4, noise=0.7, m=None):
+    """Two views of n toy images: the second is the first plus noise (m rows, if given)."""
+    rng = np.random.default_rng(seed)
+    z_a = rng.normal(size=(n, d))
+    if m is not None:
+        return z_a, rng.normal(size=(m, d))
+    return z_a, z_a + noise * rng.normal(size=(n, d))
