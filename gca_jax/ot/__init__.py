@@ -1,14 +1,25 @@
 """The mathematics: kernel → projection → plan, and its divergence from a target plan."""
 
 from gca_jax.ot import divergence, target
-from gca_jax.ot.kernel import Kernel, cosine_kernel, cost_kernel, normalize
+from gca_jax.ot.kernel import (
+    Kernel,
+    Layout,
+    SelfPairs,
+    SquaredEuclidean,
+    cosine_kernel,
+    cost_kernel,
+    normalize,
+)
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.projection import project, unprojected
 from gca_jax.ot.target import Target
 
 __all__ = [
     "Kernel",
+    "Layout",
     "Plan",
+    "SelfPairs",
+    "SquaredEuclidean",
     "Target",
     "cosine_kernel",
     "cost_kernel",

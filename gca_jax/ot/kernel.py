@@ -78,6 +78,17 @@ class Kernel:
         return jnp.where(self_pair, -jnp.inf, -cost / self.epsilon)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SquaredEuclidean:
+    """‖x - y‖², with the one method of OTT-JAX's cost functions that a kernel needs."""
+
+    def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """All squared distances (n, m)."""
+        products = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+        return jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :] - 2.0 * products
+
+
 def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
 

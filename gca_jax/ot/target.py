@@ -75,6 +75,11 @@ class Target:
             rows = columns = jnp.concatenate([rows, columns])
         return jnp.where(rows[:, None] == columns[None, :], self.same, self.different)
 
+    @property
+    def leaves_columns_out(self) -> bool:
+        """Whether there are more columns than rows, and the ones left over have no mass."""
+        return self.groups_a is None and self.columns > self.positives.shape[0]
+
     def with_layout(self, layout: Layout) -> "Target":
         """The same target over all 2B views ("joint") or over pairs ("cross").
 
@@ -106,7 +111,8 @@ class DenseTarget:
     @property
     def shape(self) -> tuple[int, int]:
         """(n, m)."""
-        return self.matrix.shape
+        n, m = self.matrix.shape
+        return n, m
 
 
 AnyTarget = Target | DenseTarget

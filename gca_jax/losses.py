@@ -1,0 +1,212 @@
+"""The losses: pure functions of two batches of embeddings.
+
+    value, aux = gca_uot(z_a, z_b, epsilon=0.5)
+    value, aux = METHODS["gca_ince"](z_a, z_b, epsilon=0.1, layout="joint")
+
+Each is made from a row of `methods.ROWS`. Its keywords are those of the row's parts, listed with
+their defaults by `help(gca_uot)`; any other keyword is refused by name. Embeddings may be float16,
+bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64.
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from gca_jax import metrics, ot
+from gca_jax.methods import ROWS, Row
+from gca_jax.ot import check
+from gca_jax.ot.target import AnyTarget, positive_columns, resolve
+
+Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]
+
+_KEYWORDS = {
+    "epsilon": "ε > 0, entropic regularisation, the temperature. May be traced.",
+    "layout": '"cross": z_a against z_b; "joint": all 2B views against all 2B views (SimCLR).',
+    "similarity_floor": "Clamps cosines from below (the authors' code: 1e-7); None does not.",
+    "self_pairs": 'Joint layout: "exclude", or "max_cost" as in the authors\' code.',
+    "cost_fn": "An OTT-JAX `CostFn` on the unit embeddings in place of 1 - cos.",
+    "target": "P_tgt, of mass 1: None (identity), a target of `ot.target`, or an array (n, m).",
+    "iterations": "T >= 1 full Sinkhorn sweeps, two half-steps each.",
+    "penalty_a": "λ₁ >= 0 of the row marginal (∞: hard); τ = λ/(λ+ε).",
+    "penalty_b": "λ₂ >= 0 of the column marginal.",
+    "until": "Converge the plan to this error by OTT-JAX, in place of `iterations` sweeps.",
+    "gradient": (
+        '"unrolled": exact derivative of the T-sweep value; "implicit": of the converged one '
+        '(needs `until`); "envelope": (P_tgt - P)/ε, exact at convergence, no reverse sweeps.'
+    ),
+    "mu": "Row marginal (n,), summing to 1; None follows `marginals`.",
+    "nu": "Column marginal (m,), summing to 1; None follows `marginals`.",
+    "marginals": '"target": μ, ν are the target\'s sums, so that it is feasible; or "uniform".',
+    "q": "In (0, 1]; q → 0 tends to KL.",
+    "lam": "λ > 0, inside the power.",
+    "w_kl": "r₁, weight of KL.",
+    "w_rince": "r₂, weight of W_q.",
+    "mass": 'Reading of KL where the mass is free: "rows", "generalized", "total".',
+    "penalise_marginals": "Adds λ₁KL(P1‖μ) + λ₂KL(Pᵀ1‖ν), as equation 9 has it.",
+    "lam_p": "λ_p >= 0, weight of KL(Q‖P).",
+}
+
+
+def transport(
+    name: str, z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "m d"], **hyper: Any
+) -> tuple[ot.Plan, AnyTarget]:
+    """The plan that a method's loss compares, and the target it compares it with.
+
+    Args:
+      name: A key of `METHODS`.
+      z_a: Embeddings of the first view (n, d).
+      z_b: Embeddings of the second view (m, d).
+      **hyper: The method's keywords.
+
+    Returns:
+      (plan, target), each with `.matrix` in the layout of the loss.
+
+    Raises:
+      ValueError: an unknown name, or what the loss itself raises.
+      TypeError: a keyword that the method does not take.
+    """
+    check.one_of("method", name, ROWS)
+    return _transport(ROWS[name], z_a, z_b, _fill(name, hyper))
+
+
+def _transport(
+    row: Row, z_a: ArrayLike, z_b: ArrayLike, hyper: dict[str, Any]
+) -> tuple[ot.Plan, AnyTarget]:
+    kernel = row.kernel(z_a, z_b, **_take(row.kernel, hyper))
+    target = resolve(hyper["target"], kernel)
+    return row.project(kernel, target, **_take(row.project, hyper)), target
+
+
+def _keywords(part: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(part).parameters
+    return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def _take(part: Callable[..., Any], hyper: dict[str, Any]) -> dict[str, Any]:
+    return {key: hyper[key] for key in _keywords(part)}
+
+
+def _signature(row: Row) -> dict[str, Any]:
+    """The method's keywords with their defaults, in the order of its parts."""
+    defaults: dict[str, Any] = {}
+    for part in (row.kernel, row.project, row.measure):
+        for key, parameter in _keywords(part).items():
+            defaults.setdefault(key, parameter.default)
+        defaults.setdefault("target", None)
+    return {k: v for k, v in (defaults | row.defaults).items() if k not in row.fixed}
+
+
+def _fill(name: str, hyper: dict[str, Any]) -> dict[str, Any]:
+    row, defaults = ROWS[name], _signature(ROWS[name])
+    unknown = sorted(hyper.keys() - defaults.keys())
+    if unknown:
+        raise TypeError(f"{name} takes no {', '.join(unknown)}; it takes {', '.join(defaults)}")
+    hyper = defaults | hyper
+    if "gradient" in hyper:
+        check.one_of(f"gradient of {name}", hyper["gradient"], row.gradients)
+    return hyper | row.fixed
+
+
+def _make(name: str, row: Row) -> Loss:
+    def loss(
+        z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "m d"], **hyper: Any
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        hyper = _fill(name, hyper)
+        plan, target = _transport(row, z_a, z_b, hyper)
+        value = row.measure(plan, target, **_take(row.measure, hyper))
+        if check.is_concrete(value) and not jnp.isfinite(value):
+            warnings.warn(
+                f"{name} is {value}: with these hyper-parameters it leaves the range of "
+                f"{value.dtype}; raise epsilon, lower q, or use float64",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return value, _aux(row, value, plan, target, jnp.asarray(z_a), jnp.asarray(z_b))
+
+    keywords = _signature(row)
+    views = [inspect.Parameter(z, inspect.Parameter.POSITIONAL_OR_KEYWORD) for z in ("z_a", "z_b")]
+    loss.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        views
+        + [
+            inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v)
+            for k, v in keywords.items()
+        ]
+    )
+    loss.__name__ = loss.__qualname__ = name
+    loss.__doc__ = _document(row, keywords)
+    return loss
+
+
+def _document(row: Row, keywords: dict[str, Any]) -> str:
+    first, second = (
+        ("Predictions", "Target network's embeddings")
+        if "epsilon" not in keywords
+        else (
+            "Embeddings of the first view",
+            "Embeddings of the second view",
+        )
+    )
+    lines = [
+        f"{row.summary}.",
+        "",
+        "Args:",
+        f"  z_a: {first} (n, d); normalised here.",
+        f"  z_b: {second} (m, d); normalised here.",
+    ]
+    lines += [f"  {key}: {_KEYWORDS[key]}" for key in keywords]
+    lines += [
+        "",
+        "Returns:",
+        "  The value (a mean over rows) and `aux`, scalars without gradient for a log.",
+        "",
+        "Raises:",
+        "  ValueError: a shape, dtype, name or number that is not allowed.",
+        "  TypeError: a keyword that the method does not take.",
+    ]
+    return "\n".join(lines)
+
+
+def _aux(
+    row: Row, value: Array, plan: ot.Plan, target: AnyTarget, z_a: Array, z_b: Array
+) -> dict[str, Array]:
+    """What a training log wants; computed only if it is used, when under `jit`."""
+    value, plan, target, z_a, z_b = jax.lax.stop_gradient((value, plan, target, z_a, z_b))
+    aux = {
+        "alignment": metrics.alignment(z_a, z_b[: z_a.shape[0]]),
+        "uniformity": (metrics.uniformity(z_a) + metrics.uniformity(z_b)) / 2,
+    }
+    if row.project is ROWS["byol"].project:
+        return aux
+    p, t, log_k = plan.matrix, target.matrix, plan.kernel.log_matrix
+    positive = positive_columns(plan.kernel.layout, log_k.shape[0])
+    aux |= {
+        "contrastive_accuracy": jnp.mean(log_k.argmax(axis=1) == positive, dtype=p.dtype),
+        "residual": plan.residual,
+        "relative_residual": plan.residual / jnp.abs(p - t).sum(),
+        "plan_entropy": plan.entropy,
+        "mass": plan.mass,
+    }
+    if row.measure is ROWS["ince"].measure:
+        rows = ot.project(plan.kernel, half_steps=1, mu=plan.mu)
+        aux["ince_cosine"] = metrics.cosine(p - t, rows.matrix - t)
+    if "q" in _signature(row):
+        aux["overflow"] = ~jnp.isfinite(value)
+    return aux
+
+
+METHODS: dict[str, Loss] = {name: _make(name, row) for name, row in ROWS.items()}
+
+ince = METHODS["ince"]
+gca_ince = METHODS["gca_ince"]
+rince = METHODS["rince"]
+gca_rince = METHODS["gca_rince"]
+gca_uot = METHODS["gca_uot"]
+simclr = METHODS["simclr"]
+byol = METHODS["byol"]
+iot = METHODS["iot"]
+iot_uni = METHODS["iot_uni"]
