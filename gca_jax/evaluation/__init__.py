@@ -1,0 +1,1 @@
+"""What an encoder has learned: probes on frozen features, beside honest baselines."""

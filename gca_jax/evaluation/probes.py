@@ -1,0 +1,131 @@
+"""The procedure by which every encoder is judged: two linear probes and nearest neighbours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gca_jax.evaluation import knn, linear, splits
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+NEIGHBOURS = (1, 3, 5, 10, 20, 50)
+
+
+def evaluate_encoder(
+    train_features: Float[np.ndarray, "n f"],
+    train_labels: Int[np.ndarray, " n"],
+    test_features: Float[np.ndarray, "m f"],
+    test_labels: Int[np.ndarray, " m"],
+    *,
+    seed: int,
+    labels_per_class: int,
+    draws: int,
+    validation_fraction: float,
+    strengths: Sequence[float] = STRENGTHS,
+    neighbours: Sequence[int] = NEIGHBOURS,
+) -> dict[str, Any]:
+    """Test accuracy of frozen features by linear probe, few-label linear probe and k-NN.
+
+    Every setting is chosen on training images: on a held-out part of the training split, and for
+    a few-label draw by cross-validation within its own labels. Test labels are only counted.
+    Which images are drawn or held out depends on the labels and the seed alone, so encoders
+    compared with the same arguments see the same images.
+
+    Args:
+        train_features: Features of the training split, `[n, f]`.
+        train_labels: Their labels, `[n]`, integers from 0.
+        test_features: Features of the test split, `[m, f]`.
+        test_labels: Their labels, `[m]`.
+        seed: Of every split and draw.
+        labels_per_class: Labels of each class that a few-label probe sees, at least 2.
+        draws: How many few-label probes are averaged.
+        validation_fraction: Share of the training split held out to choose settings.
+        strengths: Candidates for the weight of the data against the L2 penalty of one.
+        neighbours: Candidates for k.
+
+    Returns:
+        `accuracy` with `linear`, `linear_<labels_per_class>_per_class` (mean over draws) and
+        `knn`; `draws` with the accuracy of each draw and their standard deviation; `settings`
+        with what was chosen.
+
+    Raises:
+        ValueError: An argument is out of range; the message names it.
+    """
+    _check(train_features, train_labels, test_features, test_labels, labels_per_class, draws)
+    train, test = linear.standardise(train_features, test_features)
+    held_out = splits.hold_out(train_labels, validation_fraction, seed)
+    strength = linear.choose_strength(train, train_labels, [held_out], strengths)
+    probe = linear.fit(train, train_labels, strength)
+    k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
+    nearest = knn.predict(train_features, train_labels, test_features, [k])[0]
+    few = []
+    for index in range(draws):
+        chosen = splits.draw(train_labels, labels_per_class, seed, index)
+        few.append(
+            _few_label_probe(
+                (train[chosen], train_labels[chosen]),
+                (test, test_labels),
+                splits.folds(train_labels[chosen], validation_fraction, seed),
+                strengths,
+            )
+        )
+    accuracies = [accuracy for accuracy, _ in few]
+    few_label = f"linear_{labels_per_class}_per_class"
+    return {
+        "accuracy": {
+            "linear": linear.accuracy(probe, test, test_labels),
+            few_label: float(np.mean(accuracies)),
+            "knn": float(np.mean(nearest == test_labels)),
+        },
+        "draws": {"accuracy": accuracies, "sd": float(np.std(accuracies, ddof=draws > 1))},
+        "settings": {
+            "linear_strength": strength,
+            f"{few_label}_strengths": [chosen for _, chosen in few],
+            "knn_neighbours": k,
+        },
+    }
+
+
+def _few_label_probe(
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    folds: Sequence[splits.Fold],
+    strengths: Sequence[float],
+) -> tuple[float, float]:
+    """Test accuracy and the strength, chosen by cross-validation within the few labels."""
+    strength = linear.choose_strength(*train, folds, strengths)
+    return linear.accuracy(linear.fit(*train, strength), *test), strength
+
+
+def _check(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    labels_per_class: int,
+    draws: int,
+) -> None:
+    for name, x, y in (
+        ("train", train_features, train_labels),
+        ("test", test_features, test_labels),
+    ):
+        if x.ndim != 2 or y.shape != x.shape[:1]:
+            raise ValueError(
+                f"{name}_features must be [n, f] and {name}_labels [n], got {x.shape}, {y.shape}"
+            )
+    if train_features.shape[1] != test_features.shape[1]:
+        raise ValueError(
+            "train_features and test_features must have one width, "
+            f"got {train_features.shape} and {test_features.shape}"
+        )
+    unseen = np.setdiff1d(test_labels, train_labels)
+    if len(unseen):
+        raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")
+    if labels_per_class < 2:
+        raise ValueError(
+            "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
+            f"got {labels_per_class}"
+        )
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")

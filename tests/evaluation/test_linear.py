@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from gca_jax.evaluation import linear
+
+
+def blobs(seed, n=120, classes=3, spread=1.0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    return rng.normal(size=(classes, 5))[labels] * 1.5 + rng.normal(size=(n, 5)) * spread, labels
+
+
+def test_the_probe_minimises_its_documented_objective():
+    x, y = blobs(0)
+    strength = 0.3
+
+    def objective(flat):
+        w, b = flat[:15].reshape(5, 3), flat[15:]
+        scores = x @ w + b
+        cross_entropy = (logsumexp(scores, axis=1) - scores[np.arange(len(y)), y]).sum()
+        return strength * cross_entropy + (w**2).sum() / 2
+
+    best = minimize(objective, np.zeros(18), options={"gtol": 1e-6})
+    model = linear.fit(x, y, strength)
+    ours = objective(np.concatenate([model.coef_.T.ravel(), model.intercept_]))
+    assert ours == pytest.approx(best.fun, rel=1e-5)
+
+
+def test_log_loss_and_accuracy_equal_their_definitions():
+    x, y = blobs(1)
+    model = linear.fit(x, y, 1.0)
+    probabilities = model.predict_proba(x)
+    expected = -np.log([p[label] for p, label in zip(probabilities, y, strict=True)]).mean()
+    assert linear.log_loss(model, x, y) == pytest.approx(expected, rel=1e-9)
+    right = sum(int(p.argmax() == label) for p, label in zip(probabilities, y, strict=True))
+    assert linear.accuracy(model, x, y) == right / len(y)
+
+
+def test_one_scale_for_all_features_taken_from_training_alone():
+    rng = np.random.default_rng(0)
+    train = rng.normal(3.0, [1.0, 10.0], size=(400, 2)).astype(np.float32)
+    test = rng.normal(size=(50, 2)).astype(np.float32)
+    a, b = linear.standardise(train, test)
+    np.testing.assert_allclose(a.mean(0), 0, atol=1e-9)
+    assert a.var(0).mean() == pytest.approx(1)
+    assert a.std(0)[1] / a.std(0)[0] == pytest.approx(train.std(0)[1] / train.std(0)[0], rel=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(b[0] - b[1]) / np.linalg.norm(a[0] - a[1]),
+        np.linalg.norm(test[0] - test[1]) / np.linalg.norm(train[0] - train[1]),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [(np.full((4, 2), 0.1), "same for every"), (np.full((4, 2), np.nan), "must be finite")],
+)
+def test_features_that_cannot_be_probed_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        linear.standardise(features, features)
+
+
+def test_the_strength_chosen_has_the_lowest_held_out_loss():
+    x, y = blobs(2, spread=6.0)
+    fold = (np.arange(0, 120, 2), np.arange(1, 120, 2))
+    strengths = [100.0, 1e-3, 0.1]
+    losses = {}
+    for strength in strengths:
+        model = linear.fit(x[fold[0]], y[fold[0]], strength)
+        p = model.predict_proba(x[fold[1]])
+        losses[strength] = -np.log(p[np.arange(60), y[fold[1]]]).mean()
+    assert linear.choose_strength(x, y, [fold], strengths) == min(losses, key=losses.__getitem__)

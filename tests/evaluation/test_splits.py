@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from gca_jax.evaluation import splits
+
+LABELS = np.repeat(np.arange(10), np.arange(30, 40)).astype(np.int32)
+
+
+def test_a_draw_is_class_balanced_without_replacement_and_repeats():
+    chosen = splits.draw(LABELS, 10, seed=3, index=4)
+    assert len(np.unique(chosen)) == 100
+    assert np.bincount(LABELS[chosen]).tolist() == [10] * 10
+    np.testing.assert_array_equal(chosen, splits.draw(LABELS, 10, seed=3, index=4))
+
+
+@pytest.mark.parametrize("other", [{"seed": 4, "index": 4}, {"seed": 3, "index": 5}])
+def test_another_seed_or_index_is_another_draw(other):
+    chosen = splits.draw(LABELS, 10, seed=3, index=4)
+    assert set(chosen) != set(splits.draw(LABELS, 10, **other))
+
+
+def test_a_draw_of_more_images_than_a_class_has_is_refused():
+    with pytest.raises(ValueError, match="cannot draw 31 images of class 0: there are 30"):
+        splits.draw(LABELS, 31, seed=0, index=0)
+
+
+def test_hold_out_is_a_partition_with_each_class_in_proportion():
+    fit, held_out = splits.hold_out(LABELS, 0.2, seed=0)
+    assert sorted([*fit, *held_out]) == list(range(len(LABELS)))
+    shares = np.bincount(LABELS[held_out]) / np.bincount(LABELS)
+    assert np.abs(shares - 0.2).max() < 1 / 30
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1])
+def test_hold_out_refuses_a_fraction_that_leaves_one_part_empty(fraction):
+    with pytest.raises(ValueError, match="validation_fraction must lie in"):
+        splits.hold_out(LABELS, fraction, seed=0)
+
+
+def test_hold_out_refuses_a_class_too_small_to_share():
+    with pytest.raises(ValueError, match="smallest class has 1 training images"):
+        splits.hold_out(np.array([0] * 20 + [1]), 0.2, seed=0)
+
+
+def test_folds_hold_out_every_image_once_and_every_class_alike():
+    labels = np.repeat(np.arange(10), 10)
+    folds = splits.folds(labels, 0.2, seed=0)
+    assert len(folds) == 5
+    assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(100))
+    for fit, held_out in folds:
+        assert not set(fit) & set(held_out)
+        assert np.bincount(labels[held_out]).tolist() == [2] * 10
+
+
+def test_folds_are_fewer_where_a_class_has_few_images():
+    assert len(splits.folds(np.repeat(np.arange(3), 2), 0.2, seed=0)) == 2
