@@ -1,0 +1,155 @@
+"""Geometry of one image [h, w, c]: affine map, random resized crop, flip, erasing.
+
+Functions draw from one key and take their strength as arguments; at strength zero each returns the
+image as it is. Batches are made with `jax.vmap`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+Image = Float[Array, "h w c"]
+
+
+def random_affine(
+    key: PRNGKeyArray, image: Image, *, rotation: float, shift: float, scale: float, shear: float
+) -> Image:
+    """Rotate, shift, scale and shear about the centre; bilinear, zero outside.
+
+    Args:
+        key: random key.
+        image: [h, w, c].
+        rotation: angle is uniform in +-rotation degrees.
+        shift: each axis moves by a uniform number of pixels in +-shift.
+        scale: the factor is e^u, u uniform in +-scale; above one enlarges.
+        shear: horizontal shear is uniform in +-shear.
+    """
+    draws = jax.random.uniform(key, (5,), minval=-1.0, maxval=1.0)
+    angle = draws[0] * rotation * (math.pi / 180)
+    factor, slant = jnp.exp(draws[1] * scale), draws[2] * shear
+    move = draws[3:] * shift
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    # Source pixel of each output pixel, rows (y, x): the inverse of rotation . shear . scale.
+    inverse = jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin - slant * cos, cos + slant * sin])])
+    return sample(image, inverse / factor, move)
+
+
+def sample(image: Image, inverse: Float[Array, "2 2"], move: Float[Array, "2"]) -> Image:
+    """Bilinear values at `inverse @ (pixel - centre - move) + centre`; zero outside the image."""
+    height, width, _ = image.shape
+    centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
+    grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"))
+    offset = grid.reshape(2, -1) - (centre + move)[:, None]
+    source = (inverse @ offset + centre[:, None]).reshape(2, height, width)
+
+    def plane(values):
+        return jax.scipy.ndimage.map_coordinates(values, list(source), order=1, mode="constant")
+
+    return jax.vmap(plane, in_axes=-1, out_axes=-1)(image)
+
+
+def random_resized_crop(
+    key: PRNGKeyArray, image: Image, *, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Image:
+    """torchvision's RandomResizedCrop to the image's own size (bilinear; crops only ever grow).
+
+    Args:
+        key: random key.
+        image: [h, w, c].
+        scale: range of the crop's area as a part of the image's, uniform.
+        ratio: range of its width over its height, log-uniform.
+    """
+    height, width, _ = image.shape
+    crop, fits = random_rectangle(
+        key, (height, width), scale, (1 / ratio[1], 1 / ratio[0]), largest=(height, width)
+    )
+    # torchvision's fallback, the largest central crop of a legal ratio: all of a square image.
+    aspect = jnp.clip(width / height, ratio[0], ratio[1])
+    rows = jnp.minimum(height, jnp.round(width / aspect))
+    columns = jnp.minimum(width, jnp.round(height * aspect))
+    top, left = jnp.floor((height - rows) / 2), jnp.floor((width - columns) / 2)
+    centre = jnp.stack([top, left, rows, columns])
+    return resize(image, *jnp.where(fits, crop, centre))
+
+
+def resize(image: Image, top: Array, left: Array, rows: Array, columns: Array) -> Image:
+    """A rectangle of whole pixels, enlarged to the image's size as PyTorch's `interpolate` does."""
+    vertical = _interpolation(image.shape[0], top, rows)
+    horizontal = _interpolation(image.shape[1], left, columns)
+    half = jnp.einsum("py,yxc->pxc", vertical, image)
+    return jnp.einsum("qx,pxc->pqc", horizontal, half)
+
+
+def _interpolation(size: int, start: Array, length: Array) -> Float[Array, "size size"]:
+    """Weights of the old pixels in each new one: hats, clamped to the edge of the crop."""
+    new = (jnp.arange(size) + 0.5) * (length / size) - 0.5
+    source = start + jnp.clip(new, 0, length - 1)
+    return jnp.maximum(0, 1 - jnp.abs(source[:, None] - jnp.arange(size)[None, :]))
+
+
+def random_flip(key: PRNGKeyArray, image: Image, *, probability: float) -> Image:
+    """Mirror left and right."""
+    return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
+
+
+def random_erasing(
+    key: PRNGKeyArray,
+    image: Image,
+    *,
+    probability: float,
+    area: tuple[float, float],
+    ratio: tuple[float, float] = (0.3, 3.3),
+) -> Image:
+    """torchvision's RandomErasing with value zero: one rectangle is blackened.
+
+    Args:
+        key: random key.
+        image: [h, w, c].
+        probability: of erasing at all.
+        area: range of the rectangle's area as a part of the image's, uniform.
+        ratio: range of its height over its width, log-uniform.
+    """
+    height, width, _ = image.shape
+    k_coin, k_box = jax.random.split(key)
+    (top, left, rows, columns), fits = random_rectangle(
+        k_box, (height, width), area, ratio, largest=(height - 1, width - 1)
+    )
+    y, x = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
+    inside = ((y >= top) & (y < top + rows)) & ((x >= left) & (x < left + columns))
+    erase = jax.random.bernoulli(k_coin, probability) & fits
+    return jnp.where((inside & erase)[:, :, None], 0.0, image)
+
+
+def random_rectangle(
+    key: PRNGKeyArray,
+    size: tuple[int, int],
+    area: tuple[float, float],
+    ratio: tuple[float, float],
+    largest: tuple[int, int],
+) -> tuple[Float[Array, "4"], Bool[Array, ""]]:
+    """torchvision's rectangle of whole pixels: the first of ten tries that fits into the image.
+
+    Args:
+        key: random key.
+        size: height and width of the image.
+        area: range of the rectangle's area as a part of the image's, uniform.
+        ratio: range of its height over its width, log-uniform.
+        largest: rows and columns it may have.
+
+    Returns:
+        (top, left, rows, columns), uniformly placed, and whether any of the ten fits.
+    """
+    height, width = size
+    draws = jax.random.uniform(key, (22,))  # one call: each costs a third of a second to compile
+    pixels = height * width * (area[0] + (area[1] - area[0]) * draws[:10])
+    low, high = jnp.log(ratio[0]), jnp.log(ratio[1])
+    tall = jnp.exp(low + (high - low) * draws[10:20])
+    rows, columns = jnp.round(jnp.sqrt(pixels * tall)), jnp.round(jnp.sqrt(pixels / tall))
+    fits = (rows > 0) & (rows <= largest[0]) & (columns > 0) & (columns <= largest[1])
+    first = jnp.argmax(fits)
+    rows, columns = rows[first], columns[first]
+    top = jnp.floor(draws[20] * (height - rows + 1))
+    left = jnp.floor(draws[21] * (width - columns + 1))
+    return jnp.stack([top, left, rows, columns]), fits.any()

@@ -1,0 +1,199 @@
+"""Geometry against SciPy, its law, and NumPy transcriptions of torchvision and PyTorch."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from gca_jax.data import geometry
+
+RNG = np.random.default_rng(0)
+NONE = dict(rotation=0.0, shift=0.0, scale=0.0, shear=0.0)
+
+
+def blob(size=65, angle=0.0, long=9.0, wide=3.0):
+    """An elongated Gaussian whose long axis points `angle` from the x axis."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    along, across = (
+        x * np.cos(angle) + y * np.sin(angle),
+        y * np.cos(angle) - x * np.sin(angle),
+    )
+    return np.exp(-0.5 * ((along / long) ** 2 + (across / wide) ** 2)).astype(np.float32)[..., None]
+
+
+def moments(images):
+    """Centre (y, x) from the middle, and covariance, of each [n, h, w, 1] taken as a density."""
+    size = images.shape[1]
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    p = images[..., 0] / images.sum((1, 2, 3))[:, None, None]
+    cy, cx = (p * y).sum((1, 2)), (p * x).sum((1, 2))
+    yy, xx, xy = [(p * m).sum((1, 2)) for m in (y * y, x * x, x * y)]
+    return cy, cx, yy - cy**2, xx - cx**2, xy - cx * cy
+
+
+def affine(image, n=1500, **strength):
+    keys = jax.random.split(jax.random.key(0), n)
+    apply = jax.vmap(lambda k: geometry.random_affine(k, image, **{**NONE, **strength}))
+    return np.asarray(jax.jit(apply)(keys), np.float64)
+
+
+def follows(values, low, high, slack=0.0):
+    """Within [low, high] and uniform there."""
+    assert values.min() >= low - slack
+    assert values.max() <= high + slack
+    assert stats.kstest(values, stats.uniform(low, high - low).cdf).pvalue > 1e-3
+
+
+def test_zero_strength_is_the_image():
+    image = jnp.asarray(RNG.random((8, 8, 1)), jnp.float32)
+    out = geometry.random_affine(jax.random.key(0), image, **NONE)
+    np.testing.assert_allclose(out, image, atol=1e-6)
+
+
+def test_shift_law():
+    cy, cx, *_ = moments(affine(jnp.asarray(blob(long=5.0)), shift=4.0))
+    follows(cy, -4, 4, 0.05)
+    follows(cx, -4, 4, 0.05)
+    assert abs(np.corrcoef(cy, cx)[0, 1]) < 0.1
+
+
+def test_rotation_law():
+    _, _, yy, xx, xy = moments(affine(jnp.asarray(blob()), rotation=20.0))
+    follows(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)), -20, 20, 0.2)
+
+
+def test_scale_law():
+    _, _, yy, xx, _ = moments(affine(jnp.asarray(blob(long=5.0, wide=5.0)), scale=0.25))
+    base = moments(np.float64(blob(long=5.0, wide=5.0))[None])
+    follows(0.25 * np.log((yy * xx) / (base[2] * base[3])), -0.25, 0.25, 0.01)
+
+
+def test_shear_is_horizontal_and_follows_its_law():
+    _, _, yy, _, xy = moments(affine(jnp.asarray(blob(long=5.0, wide=5.0)), shear=0.2))
+    follows(xy / yy, -0.2, 0.2, 0.005)
+
+
+def test_sample_is_scipy_bilinear():
+    image = RNG.random((9, 7, 2)).astype(np.float32)
+    inverse, move = np.array([[0.9, -0.3], [0.25, 1.1]]), np.array([0.4, -1.3])
+    centre = np.array([4.0, 3.0])
+    offset = centre - inverse @ (centre + move)
+    expected = np.stack(
+        [
+            ndimage.affine_transform(plane, inverse, offset, order=1, mode="grid-constant")
+            for plane in np.moveaxis(image, -1, 0)
+        ],
+        axis=-1,
+    )
+    out = geometry.sample(jnp.asarray(image), jnp.float32(inverse), jnp.float32(move))
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def reference_resize(crop, height, width):
+    """PyTorch's bilinear `interpolate` with align_corners=False, pixel by pixel."""
+    rows, columns, _ = crop.shape
+    out = np.zeros((height, width, crop.shape[2]))
+    for p in range(height):
+        for q in range(width):
+            y = max((p + 0.5) * rows / height - 0.5, 0)
+            x = max((q + 0.5) * columns / width - 0.5, 0)
+            y0, x0 = int(y), int(x)
+            y1, x1 = min(y0 + 1, rows - 1), min(x0 + 1, columns - 1)
+            dy, dx = y - y0, x - x0
+            out[p, q] = (1 - dy) * ((1 - dx) * crop[y0, x0] + dx * crop[y0, x1]) + dy * (
+                (1 - dx) * crop[y1, x0] + dx * crop[y1, x1]
+            )
+    return out
+
+
+@pytest.mark.parametrize("box", [(0, 0, 12, 10), (3, 2, 5, 7), (11, 9, 1, 1), (0, 4, 12, 2)])
+def test_resize_is_pytorch_interpolate(box):
+    image = RNG.random((12, 10, 3)).astype(np.float32)
+    top, left, rows, columns = box
+    expected = reference_resize(image[top : top + rows, left : left + columns], 12, 10)
+    np.testing.assert_allclose(geometry.resize(image, *map(float, box)), expected, atol=1e-5)
+
+
+def reference_rectangle(rng, size, area, ratio, largest):
+    """torchvision's get_params: ten tries at area and ratio, then a uniform place."""
+    for _ in range(10):
+        target = size[0] * size[1] * rng.uniform(*area)
+        tall = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        rows, columns = round(math.sqrt(target * tall)), round(math.sqrt(target / tall))
+        if 0 < rows <= largest[0] and 0 < columns <= largest[1]:
+            top = rng.integers(0, size[0] - rows + 1)
+            left = rng.integers(0, size[1] - columns + 1)
+            return top, left, rows, columns
+    return None
+
+
+@pytest.mark.parametrize(
+    ("size", "area", "ratio", "largest"),
+    [
+        ((32, 32), (0.08, 1.0), (3 / 4, 4 / 3), (32, 32)),
+        ((8, 8), (0.03, 0.15), (0.3, 3.3), (7, 7)),
+        ((20, 30), (0.3, 0.9), (0.3, 3.3), (19, 29)),
+    ],
+)
+def test_rectangles_are_drawn_as_torchvision_draws_them(size, area, ratio, largest):
+    rng = np.random.default_rng(1)
+    expected = [reference_rectangle(rng, size, area, ratio, largest) for _ in range(6000)]
+    expected = np.array([box for box in expected if box is not None])
+    keys = jax.random.split(jax.random.key(0), 6000)
+    draw = jax.jit(
+        jax.vmap(lambda k: geometry.random_rectangle(k, size, area, ratio, largest=largest))
+    )
+    boxes, fits = draw(keys)
+    boxes = np.asarray(boxes)[np.asarray(fits)]
+    assert abs(len(boxes) - len(expected)) < 40
+    assert np.all(boxes[:, 0] + boxes[:, 2] <= size[0])
+    assert np.all(boxes[:, 1] + boxes[:, 3] <= size[1])
+    for ours, theirs in zip(boxes.T, expected.T, strict=True):
+        counts = np.array([np.bincount(v.astype(int), minlength=40) for v in (ours, theirs)])
+        counts = counts[:, counts.sum(0) > 20]
+        assert stats.chi2_contingency(counts).pvalue > 1e-4
+
+
+def test_crop_of_the_whole_image_is_the_image():
+    image = jnp.asarray(RNG.random((12, 12, 3)), jnp.float32)
+    out = geometry.random_resized_crop(jax.random.key(0), image, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    np.testing.assert_allclose(out, image, atol=1e-6)
+
+
+def test_crop_falls_back_to_the_centre_when_nothing_fits():
+    # All the area of a 4 x 12 image at ratio 1 asks for 7 rows: the central 4 x 4 is left.
+    image = RNG.random((4, 12, 1)).astype(np.float32)
+    out = geometry.random_resized_crop(
+        jax.random.key(0), jnp.asarray(image), scale=(1.0, 1.0), ratio=(1.0, 1.0)
+    )
+    np.testing.assert_allclose(out, reference_resize(image[:, 4:8], 4, 12), atol=1e-5)
+
+
+def test_flip():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    image = jnp.asarray(RNG.random((3, 5, 2)), jnp.float32)
+    out = np.asarray(jax.vmap(lambda k: geometry.random_flip(k, image, probability=0.5))(keys))
+    mirrored = np.isclose(out, np.fliplr(image)).all((1, 2, 3))
+    kept = np.isclose(out, image).all((1, 2, 3))
+    assert np.all(mirrored ^ kept)
+    assert abs(mirrored.mean() - 0.5) < 0.05
+
+
+def test_erasing_blackens_one_rectangle_half_of_the_time():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    image = jnp.ones((8, 8, 1))
+    erase = jax.vmap(
+        lambda k: geometry.random_erasing(k, image, probability=0.5, area=(0.03, 0.15))
+    )
+    black = np.asarray(jax.jit(erase)(keys))[..., 0] == 0
+    some = black.any((1, 2))
+    assert abs(some.mean() - 0.5) < 0.032
+    # A rectangle is the outer product of the rows and the columns it touches.
+    rows, columns = black.any(2), black.any(1)
+    np.testing.assert_array_equal(black, rows[:, :, None] & columns[:, None, :])
+    for lines in (rows, columns):  # without gaps
+        assert np.all((np.diff(lines.astype(int), axis=1) == 1).sum(1) <= 1)
+    assert abs(black[some].mean() - 0.09) < 0.01
