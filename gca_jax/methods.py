@@ -140,7 +140,7 @@ def _target_marginals(
 def _tau(name: str, penalty: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
     """τ = λ/(λ+ε); 1 for a hard constraint, λ = ∞."""
     check.between(name, penalty, 0.0, math.inf)
-    if check.is_concrete(penalty) and jnp.isinf(penalty):
+    if check.is_infinite(penalty):
         return 1.0
     return penalty / (penalty + kernel.epsilon)
 
@@ -184,7 +184,7 @@ def _kl_and_rince(
     if not penalise_marginals:
         return value
     for name, penalty in (("penalty_a", penalty_a), ("penalty_b", penalty_b)):
-        if check.is_concrete(penalty) and jnp.isinf(penalty):
+        if check.is_infinite(penalty):
             raise ValueError(f"penalise_marginals weighs the marginals by {name}, which is inf")
     value += jnp.asarray(penalty_a) * divergence.marginal_kl(plan.row_marginal, plan.mu)
     return value + jnp.asarray(penalty_b) * divergence.marginal_kl(plan.column_marginal, plan.nu)

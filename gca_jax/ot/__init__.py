@@ -11,7 +11,7 @@ from gca_jax.ot.kernel import (
     normalize,
 )
 from gca_jax.ot.plan import Plan
-from gca_jax.ot.projection import project, unprojected
+from gca_jax.ot.projection import project, trajectory, unprojected
 from gca_jax.ot.target import Target
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "normalize",
     "project",
     "target",
+    "trajectory",
     "unprojected",
 ]

@@ -17,6 +17,11 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
+def is_infinite(x: ArrayLike) -> bool:
+    """Whether `x` is known now to be infinite."""
+    return is_concrete(x) and bool(np.isinf(np.asarray(x)).all())
+
+
 def positive(name: str, value: ArrayLike) -> None:
     """Refuses a number that is not finite and > 0."""
     if is_concrete(value) and not (np.isfinite(value) and np.asarray(value) > 0).all():
@@ -57,14 +62,20 @@ def non_negative(name: str, values: Array) -> None:
             raise ValueError(f"{name} must be finite and >= 0 everywhere, found {worst}")
 
 
+def some_mass(name: str, values: Array) -> None:
+    """Refuses an array without an entry > 0."""
+    if is_concrete(values) and not (np.asarray(values) > 0).any():
+        raise ValueError(f"{name} must have some mass, got all zeros")
+
+
 def marginal(name: str, values: ArrayLike, size: int, dtype: jnp.dtype) -> Array:
     """A caller's marginal as an array: shape (size,), non-negative, summing to 1."""
     x = jnp.asarray(values, dtype)
     if x.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},), got {x.shape}")
     non_negative(name, x)
-    if is_concrete(x) and abs(float(x.sum()) - 1.0) > 1e-3:
-        raise ValueError(f"{name} must sum to 1, got a sum of {float(x.sum()):.6g}")
+    if is_concrete(x) and abs(np.asarray(x).sum() - 1.0) > 1e-3:
+        raise ValueError(f"{name} must sum to 1, got a sum of {np.asarray(x).sum():.6g}")
     return x
 
 

@@ -1,5 +1,6 @@
 """Kernel to plan: iterative Bregman projections (equations 3-7 and 9 of the paper)."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -73,8 +74,37 @@ def project(
         half_steps = 2 * iterations
     assert half_steps is not None
     check.at_least("half_steps", half_steps, 1)
-    log_u, log_v = _sweep(kernel.log_matrix, mu, nu, tau_a, tau_b, half_steps)
+    log_k = kernel.log_matrix
+    (log_u, log_v), _ = _sweep(log_k, mu, nu, tau_a, tau_b, half_steps // 2)
+    if half_steps % 2:
+        log_u = _scaling(log_k, mu, jnp.asarray(tau_a, log_k.dtype), log_v, axis=1)
     return Plan(kernel, log_u, log_v, mu, nu)
+
+
+def trajectory(
+    kernel: Kernel,
+    *,
+    half_steps: int,
+    tau_a: ArrayLike = 1.0,
+    tau_b: ArrayLike = 1.0,
+    mu: Float[ArrayLike, " n"] | None = None,
+    nu: Float[ArrayLike, " m"] | None = None,
+) -> Plan:
+    """The plans P^(1), ..., P^(half_steps) on the way of `project`, which has the arguments.
+
+    Returns:
+      A `Plan` with a leading axis of half-steps on each of its arrays, for `jax.vmap`.
+
+    Raises:
+      ValueError: as `project`.
+    """
+    last = project(kernel, half_steps=half_steps, tau_a=tau_a, tau_b=tau_b, mu=mu, nu=nu)
+    sweeps = (half_steps + 1) // 2
+    _, (log_u, log_v) = _sweep(kernel.log_matrix, last.mu, last.nu, tau_a, tau_b, sweeps)
+    before = jnp.concatenate([jnp.zeros_like(log_v[:1]), log_v])
+    step = jnp.arange(half_steps)
+    plans: Plan = jax.tree.map(lambda x: jnp.broadcast_to(x, (half_steps, *x.shape)), last)
+    return dataclasses.replace(plans, log_u=log_u[step // 2], log_v=before[(step + 1) // 2])
 
 
 def unprojected(kernel: Kernel) -> Plan:
@@ -88,21 +118,24 @@ def _uniform(n: int, dtype: jnp.dtype) -> Array:
     return jnp.full((n,), 1.0 / n, dtype)
 
 
+_Scalings = tuple[Array, Array]
+
+
 def _sweep(
-    log_k: Array, mu: Array, nu: Array, tau_a: ArrayLike, tau_b: ArrayLike, half_steps: int
-) -> tuple[Array, Array]:
-    """log u, log v after so many half-steps, in the log domain."""
+    log_k: Array, mu: Array, nu: Array, tau_a: ArrayLike, tau_b: ArrayLike, sweeps: int
+) -> tuple[_Scalings, _Scalings]:
+    """(log u, log v) after so many full sweeps in the log domain, and after each of them."""
     step_u = partial(_scaling, log_k, mu, jnp.asarray(tau_a, log_k.dtype), axis=1)
     step_v = partial(_scaling, log_k, nu, jnp.asarray(tau_b, log_k.dtype), axis=0)
 
     @jax.checkpoint  # the sweep's n×m exponentials are recomputed in the reverse pass, not saved
-    def sweep(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+    def sweep(carry: _Scalings, _: None) -> tuple[_Scalings, _Scalings]:
         log_u = step_u(carry[1])
-        return (log_u, step_v(log_u)), None
+        carry = log_u, step_v(log_u)
+        return carry, carry
 
     start = jnp.zeros(mu.shape, log_k.dtype), jnp.zeros(nu.shape, log_k.dtype)
-    (log_u, log_v), _ = jax.lax.scan(sweep, start, None, length=half_steps // 2)
-    return (step_u(log_v) if half_steps % 2 else log_u), log_v
+    return jax.lax.scan(sweep, start, None, length=sweeps)
 
 
 def _scaling(log_k: Array, marginal: Array, tau: Array, other: Array, *, axis: int) -> Array:

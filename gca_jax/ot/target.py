@@ -149,7 +149,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     """
     weights = _vector("quality", quality)
     check.between("quality", weights, 0.0, 1.0)
-    _some_mass("quality", weights)
+    check.some_mass("quality", weights)
     n = weights.shape[0]
     m = n if m is None else m
     if m < n:
@@ -206,7 +206,7 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
     elif not isinstance(target, DenseTarget):
         matrix = jnp.asarray(target)
         check.non_negative("target", matrix)
-        _some_mass("target", matrix)
+        check.some_mass("target", matrix)
         target = DenseTarget(matrix / matrix.sum())
     if target.shape != (n, m):
         raise ValueError(
@@ -232,8 +232,3 @@ def _labels(name: str, values: ArrayLike) -> Array:
     if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
         raise ValueError(f"{name} must be integers of shape (n,), got {x.dtype} {x.shape}")
     return x
-
-
-def _some_mass(name: str, values: Array) -> None:
-    if check.is_concrete(values) and not float(values.sum()) > 0:
-        raise ValueError(f"{name} must have some mass, got all zeros")
