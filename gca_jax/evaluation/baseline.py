@@ -1,0 +1,81 @@
+"""The untrained encoder that a trained one has to beat: same architecture and seed, made fair."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from gca_jax.evaluation.features import Prepare, Variables
+from gca_jax.training import state
+
+CALIBRATION_IMAGES = 2048
+
+
+def untrained(
+    network: Any, seed: int, images: UInt8[np.ndarray, "n h w c"], prepare: Prepare
+) -> Variables:
+    """Variables of the encoder as the run began, without the two handicaps of a fresh network.
+
+    Residual branches that start at scale zero would make a fresh ResNet a subsampler of pixels,
+    and running statistics that have seen no image would leave its activations unnormalised. So
+    every normalisation scale is one and the statistics are those of the training images.
+
+    Args:
+        network: The Linen module that was trained.
+        seed: The run's seed: the initial weights are those that the run started from.
+        images: Training images, `[n, h, w, c]`; at most 2048 of them, evenly spaced, are used.
+        prepare: Normalises a batch of images without augmenting it (`Augment.plain`).
+
+    Returns:
+        `{"params", "batch_stats"}`.
+    """
+    variables = state.init_variables(network, jax.random.key(seed), images.shape[1:])
+    variables = {**variables, "params": unit_scales(variables["params"])}
+    chosen = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)
+    return calibrate(network, variables, prepare(jnp.asarray(images[chosen])))
+
+
+def unit_scales(params: Any) -> Any:
+    """Sets every normalisation scale (a parameter named `scale`) to one, the rest untouched."""
+
+    def unit(path: tuple[Any, ...], leaf: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.ones_like(leaf) if path[-1].key == "scale" else leaf
+
+    return jax.tree_util.tree_map_with_path(unit, params)
+
+
+def calibrate(network: Any, variables: Variables, images: Float[Array, "n h w c"]) -> Variables:
+    """Replaces the encoder's running batch statistics by the statistics of `images`, exactly.
+
+    In training mode each layer normalises with the statistics b of the batch and moves its
+    running ones by s ← m·s + (1 − m)·b. That is affine in s, so two steps, from s = 0 and from
+    s = 1, give m and b without knowing the momentum of any layer.
+
+    Args:
+        network: Linen module with a method `encode`.
+        variables: `params` and `batch_stats`; the values of the latter do not matter.
+        images: One batch, prepared for the network, `[n, h, w, c]`.
+
+    Returns:
+        `variables` with every mean and variance that of its layer's input over `images`; layers
+        that `encode` does not pass (a predictor's) keep theirs.
+    """
+
+    @jax.jit
+    def step(statistics: Any) -> Any:
+        start = {"params": variables["params"], "batch_stats": statistics}
+        _, updates = network.apply(
+            start, images, train=True, mutable=["batch_stats"], method="encode"
+        )
+        return updates["batch_stats"]
+
+    def solve(old: Array, zero: Array, one: Array) -> Array:
+        momentum = jnp.median(one - zero)  # of one layer: the same for all its channels
+        return old if momentum == 1 else zero / (1 - momentum)
+
+    old = variables["batch_stats"]
+    from_zero = step(jax.tree.map(jnp.zeros_like, old))
+    from_one = step(jax.tree.map(jnp.ones_like, old))
+    return {**variables, "batch_stats": jax.tree.map(solve, old, from_zero, from_one)}

@@ -1,0 +1,152 @@
+"""The second of a run's three programs: judge the encoder that training left in a workdir."""
+
+import platform
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from gca_jax import losses, models
+from gca_jax.data import augment, sources
+from gca_jax.evaluation import baseline, features, files, plane, views
+from gca_jax.evaluation.probes import evaluate_encoder
+from gca_jax.training import checkpoint
+
+BATCH_SIZE = 512
+PLAN_BATCH_SIZE = 120
+PLAN_BATCHES = 32
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "ott-jax", "numpy", "scikit-learn")
+
+
+def evaluate(workdir: str | Path) -> dict[str, Any]:
+    """Evaluates the latest checkpoint of a run, its encoder frozen.
+
+    The trained encoder, the untrained one and raw pixels go through `evaluate_encoder` with the
+    same arguments. Alignment, uniformity, the mean transport plan and the cosine to INCE's
+    gradient come from augmented views of test images. All of it is a function of the checkpoint
+    and the config: the same command gives the same numbers.
+
+    Args:
+        workdir: Of a run that `pretrain` has trained, or is training.
+
+    Returns:
+        What is written to `evaluation.json`; arrays for pictures go to `evaluation.npz`.
+
+    Raises:
+        FileNotFoundError: There is no run in `workdir`.
+    """
+    workdir = Path(workdir)
+    files.training_summary(workdir)
+    config, variables, step = checkpoint.restore_variables(workdir)
+    dataset = sources.load(**config.data)
+    policy = augment.make(**config.augment)
+    network = models.create(**config.model)
+    trained, accuracies = _probe(config, network, variables, dataset, policy)
+    embed = partial(views.embed, network, policy.views, variables)
+    judged, arrays = _views(config, network, variables, dataset, embed)
+    points = plane.choose_points(len(dataset.test_labels))
+    arrays["plane"] = plane.two_dimensions(trained[points], config.seed)
+    arrays["plane_labels"] = dataset.test_labels[points]
+    result = {
+        "method": config.method,
+        "seed": config.seed,
+        "step": step,
+        "dataset": describe(dataset),
+        **accuracies,
+        **judged,
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+    }
+    files.write_arrays(workdir / "evaluation.npz", arrays)
+    files.write_json(workdir / "evaluation.json", result)
+    return result
+
+
+def describe(dataset: sources.Dataset) -> dict[str, Any]:
+    """Name and sizes of a data set."""
+    return {
+        "name": dataset.name,
+        "train_images": len(dataset.train_images),
+        "test_images": len(dataset.test_images),
+        "image_shape": list(dataset.train_images.shape[1:]),
+        "classes": dataset.num_classes,
+    }
+
+
+def _probe(
+    config: Any, network: Any, variables: features.Variables, dataset: sources.Dataset, policy: Any
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The trained encoder's test features, and the probes of it and of the two baselines."""
+    fresh = baseline.untrained(network, config.seed, dataset.train_images, policy.plain)
+    encode = partial(features.extract, network, batch_size=BATCH_SIZE, prepare=policy.plain)
+
+    def probe(extract: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        train, test = extract(dataset.train_images), extract(dataset.test_images)
+        return test, evaluate_encoder(
+            train,
+            dataset.train_labels,
+            test,
+            dataset.test_labels,
+            seed=config.seed,
+            **config.evaluation,
+        )
+
+    test_features, trained = probe(partial(encode, variables))
+    _, pixels = probe(features.pixels)
+    _, untrained = probe(partial(encode, fresh))
+    parts = {"trained": trained, "pixels": pixels, "random_encoder": untrained}
+    return test_features, {
+        "accuracy": trained["accuracy"],
+        "baselines": {name: parts[name]["accuracy"] for name in ("pixels", "random_encoder")},
+        "draws": {name: part["draws"] for name, part in parts.items()},
+        "settings": {name: part["settings"] for name, part in parts.items()},
+    }
+
+
+def _views(
+    config: Any,
+    network: Any,
+    variables: features.Variables,
+    dataset: sources.Dataset,
+    embed: views.Embed,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What augmented views of test images say: scalars for the report, arrays for pictures."""
+    images, labels = dataset.test_images, dataset.test_labels
+    method, hyper = config.method, dict(config.loss)
+    key = jax.random.key(config.seed)
+    size = min(BATCH_SIZE, len(images))
+    z_a, z_b = views.embed_all(embed, images, key, size)
+    pairs = partial(_loss_inputs, method, network, variables)
+
+    def transport(z_a: Array, z_b: Array) -> tuple[Array, Array]:
+        plan, target = losses.transport(method, *pairs(z_a, z_b), **hyper)
+        return plan.matrix, target.matrix
+
+    arrays = views.mean_plan(
+        embed,
+        transport,
+        images,
+        labels,
+        per_class=views.images_per_class(labels, PLAN_BATCH_SIZE),
+        batches=PLAN_BATCHES,
+        seed=config.seed,
+    )
+    batch = np.random.default_rng(config.seed).permutation(len(images))[: config.train.batch_size]
+    cosine = views.gradient_cosine_to_ince(method, hyper, z_a[batch], z_b[batch])
+    scalars = {**views.representation(z_a, z_b), "gradient_cosine_to_ince": cosine}
+    return scalars, arrays
+
+
+def _loss_inputs(
+    method: str, network: Any, variables: features.Variables, z_a: Array, z_b: Array
+) -> tuple[Array, Array]:
+    """What the method's loss is given: the embeddings, or for BYOL predictions beside them.
+
+    The checkpoint's online network stands in for BYOL's target network.
+    """
+    if method != "byol":
+        return z_a, z_b
+    return network.apply(variables, z_a, train=False, method="predict"), z_b

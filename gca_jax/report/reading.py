@@ -1,0 +1,74 @@
+"""What a finished run left in its workdir, read and checked before anything is drawn."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gca_jax.evaluation import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The files of a finished, evaluated run.
+
+    Attributes:
+        config: `config.json`, everything the run used.
+        training: `training.json`: steps, seconds, images per second, device.
+        metrics: `metrics.jsonl`, one row for each logged step.
+        evaluation: `evaluation.json`: accuracies, baselines, representation metrics.
+        arrays: `evaluation.npz`: the mean plan, its target, the test features in the plane.
+    """
+
+    config: dict[str, Any]
+    training: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def read(workdir: Path) -> Run:
+    """Reads a run.
+
+    Args:
+        workdir: Of a run that has been trained and evaluated.
+
+    Raises:
+        FileNotFoundError: There is no run, or it has not been evaluated.
+        ValueError: Training has not finished, the evaluation is of an earlier step, or a file is
+            damaged.
+    """
+    training = files.training_summary(workdir)
+    if not training["finished"]:
+        raise ValueError(
+            f"the run in {workdir} stopped at step {training['steps']}, before its end: "
+            "finish it first with --mode=pretrain"
+        )
+    if not (workdir / "evaluation.json").exists() or not (workdir / "evaluation.npz").exists():
+        raise FileNotFoundError(
+            f"the run in {workdir} has not been evaluated: do so first with --mode=evaluate"
+        )
+    evaluation = files.read_json(workdir / "evaluation.json")
+    if evaluation["step"] != training["steps"]:
+        raise ValueError(
+            f"the evaluation in {workdir} is of step {evaluation['step']}, the run ended at step "
+            f"{training['steps']}: evaluate again with --mode=evaluate"
+        )
+    with np.load(workdir / "evaluation.npz") as stored:
+        arrays = dict(stored)
+    config = files.read_json(workdir / "config.json")
+    return Run(config, training, _rows(workdir / "metrics.jsonl"), evaluation, arrays)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: the run's log belongs to its report")
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    if not rows:
+        raise ValueError(f"{path} is empty: nothing was logged, so there is nothing to draw")
+    return rows

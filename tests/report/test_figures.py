@@ -1,0 +1,62 @@
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from gca_jax.report import figures
+from gca_jax.report.reading import read
+
+
+@pytest.mark.parametrize("layout", ["cross", "joint"])
+def test_within_class_counts_mass_between_different_images_of_one_class(layout):
+    labels = np.array([0, 0, 1, 1, 1])
+    views = {"cross": 1, "joint": 2}[layout]
+    plan = np.random.default_rng(0).uniform(size=(5 * views, 5 * views))
+    mass = same = pairs = same_pairs = 0.0
+    for i in range(5 * views):
+        for j in range(5 * views):
+            if i % 5 != j % 5:
+                mass, pairs = mass + plan[i, j], pairs + 1
+                if labels[i % 5] == labels[j % 5]:
+                    same, same_pairs = same + plan[i, j], same_pairs + 1
+    share, uniform = figures.within_class(plan, labels)
+    assert share == pytest.approx(same / mass)
+    assert uniform == pytest.approx(same_pairs / pairs)
+    assert figures.within_class(np.eye(5), labels)[0] is None
+
+
+def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir):
+    run = read(workdir)
+    axes = figures.plane(run).axes
+    assert len(axes[0].collections) == 3
+    arrays = {**run.arrays, "plane_labels": np.arange(36)}
+    axes = figures.plane(dataclasses.replace(run, arrays=arrays)).axes
+    assert axes[1].get_ylabel() == "class"
+
+
+@pytest.mark.parametrize("name", list(figures.FIGURES))
+def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, name):
+    figure = figures.FIGURES[name](read(workdir))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert axes.get_ylabel()
+        ticks = [t for t in axes.get_xticklabels() if t.get_text() and t.get_visible()]
+        boxes = sorted((t.get_window_extent() for t in ticks), key=lambda box: box.x0)
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+        whole = axes.get_tightbbox()
+        assert whole.x0 >= -1
+        assert whole.y0 >= -1
+        assert whole.x1 <= figure.bbox.x1 + 1
+        assert whole.y1 <= figure.bbox.y1 + 1
+    if figure._suptitle is not None:
+        title = figure._suptitle.get_window_extent()
+        assert all(axes.get_tightbbox().y1 <= title.y0 + 1 for axes in figure.axes)
+
+
+def test_a_gap_in_the_log_is_a_gap_in_the_line(workdir):
+    run = read(workdir)
+    run.metrics[3]["loss"] = None
+    del run.metrics[4]["loss"]
+    values = figures.column(run, "loss")
+    assert np.flatnonzero(np.isnan(values)).tolist() == [3, 4]
