@@ -32,50 +32,50 @@ def same(hyper):
     return lambda: (hyper, hyper)
 
 
-JOINT = {"layout": "joint"}
+CROSS, JOINT = {"layout": "cross"}, {"layout": "joint"}
 PUBLISHED = JOINT | {"similarity_floor": 1e-7, "self_pairs": "max_cost"}
 BLOCKS, BLOCKS_JOINT = (
     reference.blocks(DOMAINS_A, DOMAINS_B, 0.4, 0.1, layout) for layout in ("cross", "joint")
 )
 # each setting: what the library takes (made late: float64 must be on), what the reference takes
 SETTINGS = {
-    "cross": same({"layout": "cross"}),
+    "cross": same(CROSS),
     "joint": same(JOINT),
-    "small epsilon": same({"layout": "cross", "epsilon": 0.1}),
-    "blocks": lambda: ({"layout": "cross", "target": blocks()}, {"target": BLOCKS}),
+    "small epsilon": same(CROSS | {"epsilon": 0.1}),
+    "blocks": lambda: (CROSS | {"target": blocks()}, CROSS | {"target": BLOCKS}),
     "blocks joint": lambda: (JOINT | {"target": blocks()}, JOINT | {"target": BLOCKS_JOINT}),
     "classes joint": lambda: (
         JOINT | {"target": ot.target.classes(jnp.array(LABELS))},
         JOINT | {"target": reference.classes(LABELS, layout="joint")},
     ),
     "weighted": lambda: (
-        {"layout": "cross", "target": ot.target.weighted(jnp.array(QUALITY))},
-        {"target": reference.weighted(QUALITY)},
+        CROSS | {"target": ot.target.weighted(jnp.array(QUALITY))},
+        CROSS | {"target": reference.weighted(QUALITY)},
     ),
     "weighted joint": lambda: (
         JOINT | {"target": ot.target.weighted(jnp.array(QUALITY))},
         JOINT | {"target": reference.weighted(QUALITY, "joint")},
     ),
-    "array": same({"layout": "cross", "target": 7.0 * DENSE}),
+    "array": same(CROSS | {"target": 7.0 * DENSE}),
     "array joint": same(JOINT | {"target": DENSE_JOINT}),
     "uniform": lambda: (
-        {"layout": "cross", "target": blocks(), "marginals": "uniform"},
-        {"target": BLOCKS, "marginals": "uniform"},
+        CROSS | {"target": blocks(), "marginals": "uniform"},
+        CROSS | {"target": BLOCKS, "marginals": "uniform"},
     ),
     "published options": same(PUBLISHED),
     "another distance": lambda: (
-        {"layout": "cross", "cost_fn": costs.SqEuclidean()},
-        {"cost": lambda x, y: np.sum((x - y) ** 2)},
+        CROSS | {"cost_fn": costs.SqEuclidean()},
+        CROSS | {"cost": lambda x, y: np.sum((x - y) ** 2)},
     ),
 }
 OWN_MARGINALS = {
-    "own marginals": same({"layout": "cross", "mu": MU, "nu": NU}),
+    "own marginals": same(CROSS | {"mu": MU, "nu": NU}),
     "own marginals joint": same(JOINT | {"mu": MU_JOINT, "nu": NU_JOINT}),
 }
-OWN_ROWS = {"own rows": same({"layout": "cross", "mu": MU})}
+OWN_ROWS = {"own rows": same(CROSS | {"mu": MU})}
 ONCE = {"default": same({}), "cross": SETTINGS["cross"]}  # the named special cases
 RINCE = {
-    f"q={q} lam={lam}": same({"layout": "cross", "q": q, "lam": lam})
+    f"q={q} lam={lam}": same(CROSS | {"q": q, "lam": lam})
     for q, lam in [(0.1, 0.01), (1.0, 0.25), (0.5, 1.0)]
 }
 UOT = {
@@ -128,6 +128,7 @@ def test_value_and_gradients(name, setting):
         loss = losses.METHODS[name]
         both = jax.value_and_grad(lambda a, b: loss(a, b, **hyper)[0], argnums=(0, 1))
         value, (grad_a, grad_b) = jax.jit(both)(z_a, z_b)
+    assert value.dtype == grad_a.dtype == np.float64
     want = reference_value(name, words, z_a, z_b)
     np.testing.assert_allclose(value, want(z_a, z_b), rtol=1e-9)
     close(grad_a, toy.gradient(lambda a: want(a, z_b), z_a))

@@ -1,0 +1,187 @@
+"""Bad input is refused in one line; extreme input gives finite values and gradients."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gca_jax import losses
+from tests import reference, toy
+
+KERNEL_METHODS = [name for name in losses.METHODS if name != "byol"]
+SINKHORN = ["gca_ince", "gca_rince", "gca_uot", "iot", "iot_uni"]
+RINCE_FAMILY = ["rince", "gca_rince", "gca_uot"]
+INF, NAN = float("inf"), float("nan")
+
+
+def views(shape_a=(4, 3), shape_b=(4, 3)):
+    return jnp.ones(shape_a), jnp.ones(shape_b)
+
+
+# methods that take the argument, arguments, words that the message must have
+BAD_VALUES = [
+    (KERNEL_METHODS, {"epsilon": 0.0}, ["epsilon", "0"]),
+    (KERNEL_METHODS, {"epsilon": -0.5}, ["epsilon", "-0.5"]),
+    (KERNEL_METHODS, {"epsilon": NAN}, ["epsilon", "nan"]),
+    (KERNEL_METHODS, {"layout": "crossed"}, ["layout", "crossed", "cross", "joint"]),
+    (KERNEL_METHODS, {"layout": "joint", "self_pairs": "x"}, ["self_pairs", "exclude", "max_cost"]),
+    (KERNEL_METHODS, {"layout": "cross", "self_pairs": "max_cost"}, ["self_pairs", "joint"]),
+    (KERNEL_METHODS, {"similarity_floor": 2.0}, ["similarity_floor", "2.0"]),
+    (KERNEL_METHODS, {"layout": "cross", "target": -np.eye(4)}, ["target", "-1"]),
+    (KERNEL_METHODS, {"layout": "cross", "target": np.zeros((4, 4))}, ["target"]),
+    (KERNEL_METHODS, {"layout": "cross", "target": np.eye(3)}, ["target", "(3, 3)", "(4, 4)"]),
+    (KERNEL_METHODS, {"layout": "joint", "target": np.eye(4)}, ["target", "(4, 4)", "(8, 8)"]),
+    (["byol"], {"target": -np.eye(4)}, ["target", "-1"]),
+    (["byol"], {"target": np.zeros((4, 4))}, ["target"]),
+    (["byol"], {"target": np.eye(3)}, ["target", "(3, 3)"]),
+    (["ince", *SINKHORN], {"marginals": "x"}, ["marginals", "target", "uniform"]),
+    (["ince", *SINKHORN], {"layout": "cross", "mu": np.ones(3) / 3}, ["mu", "(3,)", "(4,)"]),
+    (["ince", *SINKHORN], {"layout": "cross", "mu": np.array([2, -1, 0, 0.0])}, ["mu", "-1"]),
+    (SINKHORN, {"layout": "cross", "nu": np.zeros(4)}, ["nu"]),
+    (SINKHORN, {"iterations": 0}, ["iterations", "0"]),
+    (SINKHORN, {"iterations": -3}, ["iterations", "-3"]),
+    (SINKHORN, {"iterations": 1.5}, ["iterations", "1.5"]),
+    (["gca_ince", "iot"], {"until": -1.0, "gradient": "implicit"}, ["until", "-1.0"]),
+    (RINCE_FAMILY, {"q": 0.0}, ["q", "0"]),
+    (RINCE_FAMILY, {"q": 1.01}, ["q", "1.01"]),
+    (RINCE_FAMILY, {"q": -0.5}, ["q", "-0.5"]),
+    (RINCE_FAMILY, {"lam": 0.0}, ["lam", "0"]),
+    (RINCE_FAMILY, {"lam": -1.0}, ["lam", "-1.0"]),
+    (["gca_uot"], {"penalty_a": -0.1}, ["penalty_a", "-0.1"]),
+    (["gca_uot"], {"penalty_b": NAN}, ["penalty_b", "nan"]),
+    (["gca_uot"], {"mass": "row"}, ["mass", "row", "rows", "generalized", "total"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "says"),
+    [(name, words, says) for names, words, says in BAD_VALUES for name in names],
+)
+def test_a_bad_value_is_refused_naming_the_argument_its_value_and_what_is_allowed(
+    name, words, says
+):
+    with pytest.raises(ValueError, match=rf"\b{re.escape(says[0])}\b") as error:
+        losses.METHODS[name](*views(), **words)
+    message = str(error.value)
+    assert "\n" not in message
+    for text in says:
+        assert text in message
+
+
+BAD_VIEWS = [
+    (views((4,), (4, 3)), ["z_a", "(4,)"]),
+    (views((4, 3), (4, 3, 1)), ["z_b", "(4, 3, 1)"]),
+    (views((4, 3), (4, 2)), ["z_a", "z_b", "(4, 3)", "(4, 2)"]),
+    (views((0, 3), (0, 3)), ["z_a", "(0, 3)"]),
+    ((jnp.ones((4, 3), jnp.int32), jnp.ones((4, 3))), ["z_a", "int32"]),
+]
+
+
+@pytest.mark.parametrize("name", losses.METHODS)
+def test_bad_views_are_refused_with_their_shapes(name):
+    for arguments, says in BAD_VIEWS:
+        with pytest.raises(ValueError, match=says[0]) as error:
+            losses.METHODS[name](*arguments)
+        for text in says:
+            assert text in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["simclr", "iot", "gca_uot"])
+def test_as_many_rows_in_both_views_where_the_target_pairs_them(name):
+    words = {"layout": "joint"} if name == "gca_uot" else {}
+    with pytest.raises(ValueError, match="z_a") as error:
+        losses.METHODS[name](*views((4, 3), (5, 3)), **words)
+    assert "(5, 3)" in str(error.value)
+
+
+UNSUPPORTED = [
+    ("byol", "epsilon"), ("byol", "layout"), ("byol", "iterations"), ("byol", "cost_fn"),
+    ("ince", "nu"), ("ince", "iterations"), ("ince", "gradient"), ("ince", "q"),
+    ("rince", "gradient"), ("rince", "until"), ("simclr", "lam"), ("iot", "lam_p"),
+    ("gca_ince", "penalty_a"), ("gca_rince", "mass"), ("iot_uni", "w_kl"), ("gca_uot", "tau_a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "keyword"), UNSUPPORTED)
+def test_an_unsupported_keyword_is_refused_naming_the_method_and_the_keyword(name, keyword):
+    with pytest.raises(TypeError, match=rf"\b{name}\b.*\b{keyword}\b"):
+        losses.METHODS[name](*views(), **{keyword: 1})
+
+
+def value_and_gradient(name, z_a, z_b, **words):
+    loss = losses.METHODS[name]
+    return jax.jit(jax.value_and_grad(lambda z: loss(*z, **words)[0]))((z_a, z_b))
+
+
+DEGENERATE = {
+    "a zero row": lambda a, b: (a.at[0].set(0.0), b),
+    "zero rows on both sides": lambda a, b: (a.at[0].set(0.0), b.at[0].set(0.0)),
+    "all zero": lambda a, b: (0 * a, 0 * b),
+    "two equal": lambda a, b: (a.at[1].set(a[0]), b.at[1].set(b[0])),
+    "views equal": lambda a, b: (a, a),
+    "antipodal": lambda a, b: (a, -a),
+    "tiny": lambda a, b: (1e-20 * a, 1e-20 * b),
+    "huge": lambda a, b: (1e18 * a, 1e18 * b),
+}
+
+
+@pytest.mark.parametrize("name", losses.METHODS)
+def test_degenerate_embeddings_give_finite_values_and_gradients(name):
+    """One compiled loss for all of them, at an epsilon far below the default."""
+    z_a, z_b = (jnp.float32(z) for z in toy.batch(0, n=4, d=3))
+    words = {} if name == "byol" else {"epsilon": 0.05}
+    loss = losses.METHODS[name]
+    run = jax.jit(jax.value_and_grad(lambda z: loss(*z, **words)[0]))
+    for case, change in DEGENERATE.items():
+        value, slopes = run(change(z_a, z_b))
+        assert np.isfinite(value), case
+        assert all(np.isfinite(slope).all() for slope in slopes), case
+
+
+@pytest.mark.parametrize("name", KERNEL_METHODS)
+def test_epsilon_from_0_01_to_10(name):
+    """float32 against the reference where the value itself is within float32's range."""
+    z_a, z_b = toy.batch(1, n=4, d=3)
+    loss = losses.METHODS[name]
+    run = jax.jit(jax.value_and_grad(lambda z, e: loss(*z, epsilon=e)[0]))
+    for epsilon in (0.01, 0.02, 0.1, 1.0, 10.0):
+        want = reference.METHODS[name](z_a, z_b, epsilon=epsilon)
+        if np.abs(want) > 1e30:
+            continue  # RINCE's own size; the test below
+        value, slopes = run((jnp.float32(z_a), jnp.float32(z_b)), epsilon)
+        # scores of size 1/epsilon carry float32's relative error into exp
+        np.testing.assert_allclose(value, want, rtol=2e-5 + 2e-6 / epsilon, atol=2e-6 / epsilon)
+        assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+@pytest.mark.parametrize("name", RINCE_FAMILY)
+def test_overflow_of_rince_is_reported_never_silent(name):
+    """e^(q/epsilon) leaves float32 at epsilon 0.01; aux says so, and eagerly a warning does too."""
+    z_a, z_b = (jnp.float32(z) for z in toy.batch(2, n=4, d=3, noise=0.05))
+    run = jax.jit(lambda e: losses.METHODS[name](z_a, z_b, epsilon=e))
+    value, aux = run(0.5)
+    assert np.isfinite(value)
+    assert not aux["overflow"]
+    value, aux = run(0.01)
+    assert np.isfinite(value) != bool(aux["overflow"])
+    if name != "gca_uot":
+        assert aux["overflow"]
+        with pytest.warns(RuntimeWarning, match=rf"{name}.*epsilon"):
+            losses.METHODS[name](z_a, z_b, epsilon=0.01)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", losses.METHODS)
+def test_low_precision_embeddings_are_computed_in_float32(name, dtype):
+    """The value is that of the embeddings as rounded; the gradient has their dtype."""
+    z_a, z_b = (jnp.asarray(z, dtype) for z in toy.batch(3, n=4, d=3))
+    value, slopes = value_and_gradient(name, z_a, z_b)
+    assert value.dtype == jnp.float32
+    want = reference.METHODS[name](*(np.asarray(z, np.float64) for z in (z_a, z_b)))
+    np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+    for slope in slopes:
+        assert slope.dtype == dtype
+        assert np.isfinite(np.asarray(slope, np.float32)).all()
+        assert np.abs(np.asarray(slope, np.float32)).max() > 0
