@@ -1,0 +1,138 @@
+"""Checkpoints of a run, by Orbax: written atomically, in the background.
+
+Each holds four items: `variables` (weights and batch statistics, all that evaluation reads),
+`optimizer` (the rest of the state), `progress` (step and clock) and `config`.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+
+from gca_jax.training.state import TrainState, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a run is and how long it took.
+
+    Attributes:
+        step: updates made; also the position in the data, which is a function of it.
+        seconds: spent in the training loop, over all sessions.
+        compile_seconds: spent before it, compiling.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+
+
+def open_manager(workdir: str | pathlib.Path) -> ocp.CheckpointManager:
+    """Open `workdir/checkpoints`, which keeps the latest two; use it as a context manager."""
+    standard, json = ocp.StandardCheckpointHandler, ocp.JsonCheckpointHandler
+    return ocp.CheckpointManager(
+        # Orbax fails on a relative path, and only in its background thread.
+        pathlib.Path(workdir).absolute() / "checkpoints",
+        item_handlers={
+            "variables": standard(),
+            "optimizer": standard(),
+            "progress": json(),
+            "config": json(),
+        },
+        options=ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True),
+    )
+
+
+def save(
+    manager: ocp.CheckpointManager, state: TrainState, progress: Progress, config: dict[str, Any]
+) -> None:
+    """Start to write a checkpoint, unless there is one of this step.
+
+    Args:
+        manager: from `open_manager`.
+        state: may be donated to the next step at once.
+        progress: of that state.
+        config: the run's, as JSON values.
+    """
+    if manager.latest_step() == progress.step:
+        return
+    variables, rest = _split(state)
+    manager.save(
+        progress.step,
+        args=ocp.args.Composite(
+            variables=ocp.args.StandardSave(variables),
+            optimizer=ocp.args.StandardSave(rest),
+            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+            config=ocp.args.JsonSave(config),
+        ),
+    )
+
+
+def restore(
+    manager: ocp.CheckpointManager, abstract: TrainState, sharding: jax.sharding.Sharding
+) -> tuple[TrainState, Progress]:
+    """Read the latest checkpoint, whatever devices wrote it.
+
+    Args:
+        manager: from `open_manager`; it must hold a checkpoint.
+        abstract: shapes and dtypes of the state.
+        sharding: where its arrays shall lie.
+    """
+    variables, rest = _split(_place(abstract, sharding))
+    found = manager.restore(
+        manager.latest_step(),
+        args=ocp.args.Composite(
+            variables=ocp.args.StandardRestore(variables),
+            optimizer=ocp.args.StandardRestore(rest),
+            progress=ocp.args.JsonRestore(),
+        ),
+    )
+    state = TrainState(**{"target": None, **found["optimizer"], **found["variables"]})
+    return state, Progress(**found["progress"])
+
+
+def restore_variables(workdir: str | pathlib.Path) -> tuple[ConfigDict, Variables, int]:
+    """Read config and network of a run's latest checkpoint onto one device.
+
+    Args:
+        workdir: the run's folder.
+
+    Returns:
+        The run's config, `{"params", "batch_stats"}`, and the step they are from.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint in `workdir`.
+    """
+    folder = pathlib.Path(workdir) / "checkpoints"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no checkpoint in {workdir}: train first, with --mode=pretrain")
+    with open_manager(workdir) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"no checkpoint in {folder}: train first, with --mode=pretrain")
+        shapes = manager.item_metadata(step)["variables"].tree
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        found = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardRestore(_place(shapes, device)),
+                config=ocp.args.JsonRestore(),
+            ),
+        )
+    return ConfigDict(found["config"]).lock(), found["variables"], step
+
+
+def _split(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What evaluation reads, and the rest; Orbax takes no None, so a missing target is left out."""
+    fields = {name: value for name, value in state._asdict().items() if value is not None}
+    variables = {name: fields.pop(name) for name in ("params", "batch_stats")}
+    return variables, fields
+
+
+def _place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )

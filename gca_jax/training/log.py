@@ -1,0 +1,97 @@
+"""What a run shows and writes while it trains: progress bar, `metrics.jsonl`, TensorBoard."""
+
+import math
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from gca_jax.training.setup import Run
+from gca_jax.training.step import Metrics
+from gca_jax.training.writer import Writer
+
+BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+
+
+def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
+    """A bar of steps on standard error, of the first process; rare where that is not a terminal."""
+    return tqdm(
+        desc=name,
+        total=total_steps,
+        initial=start,
+        disable=jax.process_index() != 0,
+        bar_format=BAR,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        maxinterval=10.0,
+        ncols=None if sys.stderr.isatty() else 100,
+    )
+
+
+class Log:
+    """Takes the metrics of each step and deals with them one step late; a context manager.
+
+    To read a number is to wait for the device. So the metrics of a step are looked at only when
+    the next step is under way, and the device never waits for the host.
+
+    Args:
+        run: what is being trained.
+        hint: what to try when the loss is not finite.
+        folder: the run's workdir.
+        start: step that the session starts from.
+        bar: from `progress_bar`.
+    """
+
+    def __init__(self, run: Run, hint: str, folder: pathlib.Path, start: int, bar: tqdm):
+        self._run, self._hint, self._bar = run, hint, bar
+        self._writer = Writer(folder, start) if jax.process_index() == 0 else None
+        self._pending: tuple[int, Metrics] | None = None
+        self._last = start, time.perf_counter()
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Take the metrics of the step just dispatched; deal with those of the one before."""
+        self.flush()
+        self._pending = step, metrics
+
+    def flush(self) -> None:
+        """Deal with what is pending, waiting for the device where need be.
+
+        Raises:
+            ValueError: loss or gradient is not finite.
+        """
+        if self._pending is None:
+            return
+        (step, metrics), self._pending = self._pending, None
+        row = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self._check_finite(step, row)
+        rate = (self._bar.format_dict["rate"] or 0) * self._run.settings.batch_size
+        self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} images/s", refresh=False)
+        self._bar.update(1)
+        if step % self._run.settings.log_every_steps == 0 or step == self._run.total_steps:
+            self._write(step, row)
+
+    def _check_finite(self, step: int, row: dict[str, float]) -> None:
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(row[name]):
+                epoch = step / self._run.steps_per_epoch
+                raise ValueError(
+                    f"{name} is {row[name]} at step {step} (epoch {epoch:.2f}); {self._hint}"
+                )
+
+    def _write(self, step: int, row: dict[str, float]) -> None:
+        (before, then), now = self._last, time.perf_counter()
+        self._last = step, now
+        row["epoch"] = step / self._run.steps_per_epoch
+        row["learning_rate"] = float(self._run.learning_rate(step - 1))
+        row["images_per_second"] = (step - before) * self._run.settings.batch_size / (now - then)
+        if self._writer is not None:
+            self._writer.write(step, row)

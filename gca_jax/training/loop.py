@@ -1,0 +1,201 @@
+"""Pretraining: from a config to checkpoints and a log, stoppable at any moment."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jaxtyping import Array
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from gca_jax.data import loader
+from gca_jax.training import checkpoint, rundir, setup
+from gca_jax.training.checkpoint import Progress
+from gca_jax.training.log import Log, progress_bar
+from gca_jax.training.state import TrainState
+from gca_jax.training.step import TrainStep, by_row, replicated
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop and has saved where it was; the message says how to go on."""
+
+
+def pretrain(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Train an encoder, or go on with it where an earlier session stopped.
+
+    A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
+    CPU: batches, views and learning rate are functions of the seed and the step.
+
+    Args:
+        config: as `configs/digits.py` makes it.
+        workdir: the run's folder. It gets `config.json`, `metrics.jsonl`, TensorBoard files,
+            `checkpoints/` and `training.json`. A finished run of this config is left as it is.
+
+    Returns:
+        The content of `training.json`: finished, steps, train_seconds (compilation included),
+        images_per_second (without it; each image is seen in two views), device, parameters.
+
+    Raises:
+        ValueError: something in the config is wrong, the folder holds a run of another config, or
+            the loss is not finite.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
+    """
+    workdir, flat = pathlib.Path(workdir), rundir.as_json(config)
+    rundir.refuse_another_run(workdir, flat)
+    summary = rundir.finished(workdir)
+    if summary is not None:
+        print(f"{workdir} holds this run, trained to its end: it is not trained again")
+        return summary
+    run = setup.prepare(config)
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        rundir.write_json(workdir / "config.json", flat)
+    with checkpoint.open_manager(workdir) as manager:
+        return Session(run, workdir, flat, manager).train()
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """One sitting of a run.
+
+    Attributes:
+        run: from `setup.prepare`.
+        workdir: the run's folder.
+        config: as JSON values.
+        manager: of its checkpoints.
+    """
+
+    run: setup.Run
+    workdir: pathlib.Path
+    config: dict[str, Any]
+    manager: ocp.CheckpointManager
+
+    def train(self) -> dict[str, Any]:
+        """Compile, then train from the latest checkpoint to the end; return the summary."""
+        began = time.perf_counter()
+        state, start = self.load()
+        with progress_bar("compiling", self.run.total_steps, start.step) as bar:
+            train_step = self.run.lowered.compile()
+            compiled = start.compile_seconds + time.perf_counter() - began
+            start = dataclasses.replace(start, compile_seconds=compiled)
+            bar.set_description_str(self.config["method"])
+            state, progress = self.loop(train_step, state, start, bar)
+        if progress.step < self.run.total_steps:
+            raise Interrupted(
+                f"stopped at step {progress.step} of {self.run.total_steps}, saved in "
+                f"{self.workdir}; run the same command again to go on from there"
+            )
+        return self.save(state, progress, finished=True)
+
+    def load(self) -> tuple[TrainState, Progress]:
+        """The state to start from: the latest checkpoint's, or the initial one."""
+        if self.manager.latest_step() is None:
+            return self.run.initial(), Progress()
+        return checkpoint.restore(self.manager, self.run.abstract, replicated(self.run.mesh))
+
+    def loop(
+        self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm
+    ) -> tuple[TrainState, Progress]:
+        """Train until the end or until a signal asks to stop; either way the state is saved."""
+        every = self.run.settings.checkpoint_every_epochs * self.run.steps_per_epoch
+        began, progress = time.perf_counter(), start
+        with (
+            stop_on_signals() as stop,
+            Log(self.run, self.hint(), self.workdir, start.step, bar) as log,
+        ):
+            for step, images in enumerate(batches(self.run, start.step), start.step + 1):
+                state, metrics = train_step(state, images)
+                log.add(step, metrics)
+                last = step == self.run.total_steps or stop.is_set()
+                if last or step % every == 0:
+                    log.flush()  # A state whose loss is not finite must not be saved.
+                    seconds = start.seconds + time.perf_counter() - began
+                    progress = dataclasses.replace(start, step=step, seconds=seconds)
+                    self.save(state, progress, finished=False)
+                if last:
+                    break
+        self.manager.wait_until_finished()
+        return state, progress
+
+    def save(self, state: TrainState, progress: Progress, finished: bool) -> dict[str, Any]:
+        """Write a checkpoint, unless there is one of this step, and the summary beside it."""
+        checkpoint.save(self.manager, state, progress, self.config)
+        summary = {
+            "finished": finished,
+            "steps": progress.step,
+            "train_seconds": progress.compile_seconds + progress.seconds,
+            "images_per_second": progress.step * self.run.settings.batch_size / progress.seconds,
+            "device": describe_devices(),
+            "parameters": self.run.parameters,
+        }
+        if jax.process_index() == 0:
+            rundir.write_json(self.workdir / "training.json", summary)
+        return summary
+
+    def hint(self) -> str:
+        """What to try when the loss is not finite."""
+        loss = self.config["loss"]
+        larger = ""
+        if "epsilon" in loss:
+            larger = f" a --config.loss.epsilon above {loss['epsilon']} or"
+        step = self.manager.latest_step()
+        kept = "nothing was saved" if step is None else f"the last checkpoint is of step {step}"
+        return f"try{larger} a lower --config.optimizer.learning_rate, in a new --workdir; {kept}"
+
+
+def batches(run: setup.Run, start: int) -> Iterator[Array]:
+    """Global batches, split over the mesh, of all steps from `start` to the run's end."""
+    size = run.settings.batch_size
+    local = loader.batches(
+        run.images,
+        batch_size=size,
+        seed=run.seed,
+        start=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    shape, rows = (size, *run.images.shape[1:]), by_row(run.mesh)
+    for part in itertools.islice(local, run.total_steps - start):
+        yield jax.make_array_from_process_local_data(rows, part, shape)
+
+
+def describe_devices() -> str:
+    """Such as `1 x cpu (8 cores)` or `4 x NVIDIA H200`."""
+    kind = jax.devices()[0].device_kind
+    cores = f" ({os.cpu_count()} cores)" if jax.default_backend() == "cpu" else ""
+    return f"{jax.device_count()} x {kind}{cores}"
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Let Ctrl-C or SIGTERM set an event instead of breaking off a step; a second one breaks off.
+
+    Signals are left alone outside the main thread, where they cannot be caught, and where several
+    processes train together, since they could not agree on the step to stop at.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
+        yield stop
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        os.write(2, b"\nstopping after this step ...\n")
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

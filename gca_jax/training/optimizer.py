@@ -1,0 +1,93 @@
+"""Optimizers and their learning rate by name."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+
+
+def sgd(
+    schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9
+) -> optax.GradientTransformation:
+    """SGD with Nesterov momentum; the decay is part of the gradient, as PyTorch's is."""
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.sgd(schedule, momentum=momentum, nesterov=True),
+    )
+
+
+def adam(schedule: optax.Schedule, *, weight_decay: float) -> optax.GradientTransformation:
+    """Adam; the decay is part of the gradient, as PyTorch's is."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule))
+
+
+def adamw(schedule: optax.Schedule, *, weight_decay: float) -> optax.GradientTransformation:
+    """AdamW: the decay is apart from the gradient and scaled by the learning rate."""
+    return optax.adamw(schedule, weight_decay=weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+}
+
+
+def make_optimizer(
+    total_steps: int,
+    steps_per_epoch: int,
+    *,
+    name: str,
+    learning_rate: float,
+    final_learning_rate: float,
+    warmup_epochs: float,
+    weight_decay: float,
+    **options: float,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Make an optimizer from the `optimizer` group of a config.
+
+    Args:
+        total_steps: length of the run.
+        steps_per_epoch: of the run.
+        name: a key of `OPTIMIZERS`.
+        learning_rate: at the end of the warm-up, the highest.
+        final_learning_rate: at the end of the run; equal to `learning_rate`, it stays constant.
+        warmup_epochs: length of the linear rise from zero (the first step is not zero).
+        weight_decay: of all parameters.
+        **options: what this optimizer takes besides (`momentum` for sgd).
+
+    Returns:
+        The transformation, and the learning rate as a function of the step.
+
+    Raises:
+        ValueError: an unknown name or a number out of its range.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {name!r}; one of: {', '.join(OPTIMIZERS)}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
+    if not 0 <= final_learning_rate <= learning_rate:
+        raise ValueError(
+            f"final_learning_rate must be from 0 to learning_rate, got {final_learning_rate}"
+        )
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(
+            f"warmup_epochs must be at least 0 and shorter than the run, got {warmup_epochs}"
+        )
+    schedule = warmup_cosine(learning_rate, final_learning_rate, warmup_steps, total_steps)
+    return OPTIMIZERS[name](schedule, weight_decay=weight_decay, **options), schedule
+
+
+def warmup_cosine(peak: float, final: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
+    """Linear up to `peak` after the warm-up, then half a cosine to `final` at `total_steps`."""
+
+    def schedule(step):
+        rise = (step + 1) / max(warmup_steps, 1)
+        done = jnp.clip((step - warmup_steps) / (total_steps - warmup_steps), 0, 1)
+        fall = final + (peak - final) * (1 + jnp.cos(jnp.pi * done)) / 2
+        return jnp.where(step < warmup_steps, peak * rise, fall)
+
+    return schedule

@@ -1,0 +1,184 @@
+"""From a config to everything a run needs, with every mistake in it found before any long work."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from gca_jax import losses, models
+from gca_jax.data import augment, loader, sources
+from gca_jax.training import state, step
+from gca_jax.training.optimizer import make_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The `train` group of a config.
+
+    Attributes:
+        batch_size: images in a batch, over all devices and processes.
+        epochs: length of the run.
+        checkpoint_every_epochs: how often a checkpoint is written, besides the last.
+        log_every_steps: how often a row is logged, besides the last.
+        target_decay: BYOL's at the start, from which it rises to one; None: no target network.
+    """
+
+    batch_size: int
+    epochs: int
+    checkpoint_every_epochs: int
+    log_every_steps: int
+    target_decay: float | None = None
+
+    def __post_init__(self):
+        for name in ("batch_size", "epochs", "checkpoint_every_epochs", "log_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.target_decay is not None and not 0 <= self.target_decay <= 1:
+            raise ValueError(f"target_decay must be from 0 to 1, got {self.target_decay}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A checked config, ready to train.
+
+    Attributes:
+        settings: the `train` group.
+        seed: of everything random.
+        images: the training set.
+        mesh: all devices.
+        steps_per_epoch: whole batches in an epoch.
+        learning_rate: as a function of the step.
+        initial: makes the state before the first step.
+        abstract: its shapes.
+        lowered: the sharded step, traced; `.compile()` it.
+    """
+
+    settings: Settings
+    seed: int
+    images: np.ndarray
+    mesh: Mesh
+    steps_per_epoch: int
+    learning_rate: optax.Schedule
+    initial: Callable[[], state.TrainState]
+    abstract: state.TrainState
+    lowered: Any
+
+    @property
+    def total_steps(self) -> int:
+        """Length of the run."""
+        return self.settings.epochs * self.steps_per_epoch
+
+    @property
+    def parameters(self) -> int:
+        """How many weights are trained."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.abstract.params))
+
+
+def prepare(config: ConfigDict) -> Run:
+    """Build a run and trace its step, so that whatever is wrong with the config is said now.
+
+    Args:
+        config: as `configs/digits.py` makes it.
+
+    Raises:
+        ValueError: with the group of the config that is to blame.
+    """
+    with _blame("config.method"):
+        loss = _method(config)
+    with _blame("config.seed"):
+        key = jax.random.key(_seed(config.seed))
+    with _blame("config.train"):
+        settings = Settings(**config.train)
+        _check_devices(settings.batch_size)
+    with _blame("config.augment"):
+        policy = augment.make(**config.augment)
+    with _blame("config.model"):
+        network = models.create(**config.model)
+    with _blame("config.data"):
+        images = sources.load(**config.data).train_images
+    with _blame("config.train"):
+        per_epoch = loader.steps_per_epoch(len(images), settings.batch_size)
+    with _blame("config.optimizer"):
+        total = settings.epochs * per_epoch
+        optimizer, learning_rate = make_optimizer(total, per_epoch, **config.optimizer)
+    batch = jax.ShapeDtypeStruct((settings.batch_size, *images.shape[1:]), jnp.uint8)
+    with _blame("config.augment"):
+        jax.eval_shape(policy.views, key, batch)
+    mesh = step.make_mesh()
+
+    def initial() -> state.TrainState:
+        variables = state.init_variables(network, key, images.shape[1:])
+        return state.create(variables, optimizer, settings.target_decay is not None)
+
+    abstract = jax.eval_shape(initial)
+    train_step = step.make_train_step(
+        network, policy, loss, optimizer, jax.random.split(key)[0], _target_decay(settings, total)
+    )
+    with _blame("config.loss"):
+        lowered = step.shard(train_step, mesh).lower(abstract, batch)
+    return Run(
+        settings,
+        config.seed,
+        images,
+        mesh,
+        per_epoch,
+        learning_rate,
+        partial(_place, initial, step.replicated(mesh)),
+        abstract,
+        lowered,
+    )
+
+
+def _place(initial: Callable[[], state.TrainState], sharding: Any) -> state.TrainState:
+    return jax.device_put(initial(), sharding)
+
+
+def _method(config: ConfigDict) -> step.Loss:
+    """The method's loss with its settings; a target network is there if and only if it is BYOL."""
+    if config.method not in losses.METHODS:
+        raise ValueError(f"unknown method {config.method!r}; one of: {', '.join(losses.METHODS)}")
+    bootstraps = "target_decay" in config.train and "predictor_hidden" in config.model
+    if bootstraps != (config.method == "byol"):
+        raise ValueError(
+            f"this config is not one of {config.method}; choose the method as --config=FILE:METHOD"
+        )
+    return partial(losses.METHODS[config.method], **config.loss)
+
+
+def _seed(seed: int) -> int:
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"must be from 0 to 2^32 - 1, got {seed}")
+    return seed
+
+
+def _check_devices(batch_size: int) -> None:
+    if batch_size % jax.device_count():
+        raise ValueError(
+            f"batch_size must divide by the number of devices, {jax.device_count()}; "
+            f"got {batch_size}"
+        )
+
+
+def _target_decay(settings: Settings, total_steps: int) -> optax.Schedule | None:
+    """BYOL's decay rises to one along half a cosine (arXiv 2006.07733, appendix)."""
+    if settings.target_decay is None:
+        return None
+    fall = optax.cosine_decay_schedule(1 - settings.target_decay, total_steps)
+    return lambda step: 1 - fall(step)
+
+
+@contextlib.contextmanager
+def _blame(group: str) -> Iterator[None]:
+    """Turn what a part refuses into one line that names the group of the config."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{group}: {error}") from error

@@ -1,0 +1,148 @@
+"""One training step as a pure function of state and images, and its sharding over devices.
+
+Both views go through the network in one pass, as SimCLR's do: batch norm then normalises them with
+common statistics. In two passes each view would have statistics of its own, and the network could
+tell the views apart. The two views of an image stay neighbours in that batch, so a device that
+holds the image holds both of its views and no pixel moves between devices.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+
+from gca_jax.data.augment import Augment
+from gca_jax.models import Network
+from gca_jax.training.state import TrainState, Variables
+
+Metrics = dict[str, Float[Array, ""]]
+Loss = Callable[[Array, Array], tuple[Array, dict[str, Array]]]
+"""(z_a [b, d], z_b [b, d]) -> (scalar, scalars for the log)."""
+Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
+TrainStep = Callable[[TrainState, Array], tuple[TrainState, Metrics]]
+
+
+class Forward(NamedTuple):
+    """What the forward pass leaves beside the loss: log scalars and new batch statistics."""
+
+    aux: dict[str, Array]
+    batch_stats: Any
+    target_stats: Any = None
+
+
+def embed(network: Network, variables: Variables, views: Pair) -> tuple[Pair, Any]:
+    """Embeddings of both views in one pass with shared batch statistics, and the new statistics."""
+    a, b = views
+    x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
+    z, updates = network.apply(variables, x, train=True, mutable=["batch_stats"])
+    z = z.reshape(len(a), 2, -1)
+    return (z[:, 0], z[:, 1]), updates["batch_stats"]
+
+
+def contrast(
+    network: Network, loss_fn: Loss, params: Any, state: TrainState, views: Pair
+) -> tuple[Array, Forward]:
+    """The loss of the two views' embeddings."""
+    variables = {"params": params, "batch_stats": state.batch_stats}
+    (z_a, z_b), batch_stats = embed(network, variables, views)
+    value, aux = loss_fn(z_a, z_b)
+    return value, Forward(aux, batch_stats)
+
+
+def bootstrap(
+    network: Network, loss_fn: Loss, params: Any, state: TrainState, views: Pair
+) -> tuple[Array, Forward]:
+    """BYOL: predictions of one view against the target network's other view, both ways round."""
+    variables = {"params": params, "batch_stats": state.batch_stats}
+    (z_a, z_b), batch_stats = embed(network, variables, views)
+    # The predictor sees both views together too.
+    predicted, updates = network.apply(
+        {"params": params, "batch_stats": batch_stats},
+        jnp.stack([z_a, z_b], axis=1).reshape(-1, z_a.shape[-1]),
+        train=True,
+        method="predict",
+        mutable=["batch_stats"],
+    )
+    predicted = predicted.reshape(len(z_a), 2, -1)
+    (t_a, t_b), target_stats = jax.lax.stop_gradient(embed(network, state.target, views))
+    value_a, aux_a = loss_fn(predicted[:, 0], t_b)
+    value_b, aux_b = loss_fn(predicted[:, 1], t_a)
+    value, aux = jax.tree.map(lambda x, y: (x + y) / 2, (value_a, aux_a), (value_b, aux_b))
+    return value, Forward(aux, updates["batch_stats"], target_stats)
+
+
+def make_train_step(
+    network: Network,
+    augment: Augment,
+    loss_fn: Loss,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKeyArray,
+    target_decay: optax.Schedule | None = None,
+) -> TrainStep:
+    """Make the pure function (state, images) -> (state, metrics).
+
+    Args:
+        network: from `models.create`; with a predictor where there is a target network.
+        augment: makes the two views.
+        loss_fn: (z_a, z_b) -> (value, aux).
+        optimizer: an optax transformation.
+        key: the run's; step k uses `fold_in(key, k)`, so that nothing random has to be saved.
+        target_decay: for BYOL, the decay of the target network's moving average as a function of
+            the step; None for a method without target network.
+    """
+    objective = contrast if target_decay is None else bootstrap
+
+    def train_step(
+        state: TrainState, images: UInt8[Array, "b h w c"]
+    ) -> tuple[TrainState, Metrics]:
+        views = augment.views(jax.random.fold_in(key, state.step), images)
+        value_and_grad = jax.value_and_grad(partial(objective, network, loss_fn), has_aux=True)
+        (loss, forward), gradients = value_and_grad(state.params, state, views)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        target = None
+        if target_decay is not None:
+            average = optax.incremental_update(
+                params, state.target["params"], 1 - target_decay(state.step)
+            )
+            target = {"params": average, "batch_stats": forward.target_stats}
+        metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradients), **forward.aux}
+        new = TrainState(state.step + 1, params, forward.batch_stats, opt_state, target)
+        return new, metrics
+
+    return train_step
+
+
+def make_mesh() -> Mesh:
+    """All devices of all processes along one axis, `data`."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_row(mesh: Mesh) -> NamedSharding:
+    """The first axis split over the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def shard(train_step: TrainStep, mesh: Mesh) -> Any:
+    """Jit a step over a mesh: images split by row, state replicated, its old buffers reused.
+
+    The compiler partitions the rest, so batch norm and the loss see the global batch and the
+    result is that of one device up to rounding.
+    """
+    whole = replicated(mesh)
+    return jax.jit(
+        train_step,
+        in_shardings=(whole, by_row(mesh)),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
+    )
