@@ -176,8 +176,9 @@ def _aux(
 ) -> dict[str, Array]:
     """What a training log wants; computed only if it is used, when under `jit`."""
     value, plan, target, z_a, z_b = jax.lax.stop_gradient((value, plan, target, z_a, z_b))
+    pairs = min(z_a.shape[0], z_b.shape[0])
     aux = {
-        "alignment": metrics.alignment(z_a, z_b[: z_a.shape[0]]),
+        "alignment": metrics.alignment(z_a[:pairs], z_b[:pairs]),
         "uniformity": (metrics.uniformity(z_a) + metrics.uniformity(z_b)) / 2,
     }
     if row.project is ROWS["byol"].project:

@@ -163,7 +163,7 @@ def _cross_entropy(plan: ot.Plan, target: AnyTarget) -> Array:
 def _rince(
     plan: ot.Plan, target: AnyTarget, *, q: ArrayLike = 0.98, lam: ArrayLike = 0.01
 ) -> Array:
-    return divergence.w_q(target, plan, q=q, lam=lam)
+    return divergence.w_q(target, plan, q=q, lam=lam, scores=True)
 
 
 def _kl_and_rince(
@@ -180,7 +180,7 @@ def _kl_and_rince(
     penalty_b: ArrayLike = 0.2,
 ) -> Array:
     value = jnp.asarray(w_kl) * divergence.kl(target, plan, mass=mass)
-    value += jnp.asarray(w_rince) * divergence.w_q(target, plan, q=q, lam=lam, scores=False)
+    value += jnp.asarray(w_rince) * divergence.w_q(target, plan, q=q, lam=lam)
     if not penalise_marginals:
         return value
     for name, penalty in (("penalty_a", penalty_a), ("penalty_b", penalty_b)):

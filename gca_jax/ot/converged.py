@@ -1,17 +1,21 @@
 """Converged plans by OTT-JAX, with implicit differentiation. The one file that imports ott."""
 
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
-from ott import utils
-from ott.geometry.geometry import Geometry
-from ott.problems.linear.linear_problem import LinearProblem
-from ott.solvers.linear.implicit_differentiation import ImplicitDiff
-from ott.solvers.linear.sinkhorn import Sinkhorn
 
 from gca_jax.ot.kernel import Kernel
+
+with warnings.catch_warnings():  # ott imports jaxopt, which announces its retirement
+    warnings.filterwarnings("ignore", message="JAXopt is no longer maintained")
+    from ott import utils
+    from ott.geometry.geometry import Geometry
+    from ott.problems.linear.linear_problem import LinearProblem
+    from ott.solvers.linear.implicit_differentiation import ImplicitDiff
+    from ott.solvers.linear.sinkhorn import Sinkhorn
 
 
 @utils.register_pytree_node
@@ -19,7 +23,8 @@ class _ImplicitDiff(ImplicitDiff):
     """OTT-JAX's implicit differentiation, which promotes ranks, where a session forbids that."""
 
     def gradient(self, *args: Any) -> Any:
-        with jax.numpy_rank_promotion("allow"):
+        with jax.numpy_rank_promotion("allow"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`NormalCG", category=DeprecationWarning)
             return super().gradient(*args)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from gca_jax.ot.kernel import Kernel
 
 
-def logsumexp(x: Float[Array, "n m"], axis: int) -> Array:
+def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
     """log Σ exp along one axis; a slice of -inf gives -inf with a zero gradient, not nan."""
     largest = jax.lax.stop_gradient(x.max(axis=axis, keepdims=True))
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
-from gca_jax.ot.converged import solve
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.plan import Plan, logsumexp
 
@@ -67,6 +66,8 @@ def project(
     if until is not None:
         check.positive("until", until)
         check.at_least("max_iterations", max_iterations, 1)
+        from gca_jax.ot.converged import solve  # ott takes longer to import than jax
+
         log_u, log_v, converged = solve(kernel, mu, nu, tau_a, tau_b, until, max_iterations)
         return Plan(kernel, log_u, log_v, mu, nu, converged)
     if iterations is not None:

@@ -1,8 +1,8 @@
 """Target plans (section 3.4 of the paper): identity, blocks, classes, weighted, or any array.
 
-A structured target holds one weight per positive pair and, for the other pairs, group labels with
-one weight inside a group and one across groups; its n×m matrix is formed on request. It is made
-for pairs (the cross layout) and re-laid for all 2B views by `with_layout("joint")`.
+A structured target holds a weight for each positive pair (row i with column i) and, for the other
+pairs, group labels with one weight inside a group and one across groups; its n×m matrix is formed
+on request. It is made for the cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
 import dataclasses
@@ -24,28 +24,30 @@ class Target:
     """A target plan P_tgt of total mass 1.
 
     Attributes:
-      positives: Weight of each positive pair before scaling (n,).
+      positives: Weight of each positive pair before scaling (n,), or None where it is as any other.
       groups_a: Group of each row (n,), or None where only positive pairs have mass.
       groups_b: Group of each column (m,), likewise.
       same: Weight of a pair of one group that is no positive pair.
       different: Weight of a pair of two groups.
+      rows: n in the cross layout.
       columns: m in the cross layout.
       layout: "cross", (n, m); or "joint", (2n, 2n) with no mass on self-pairs.
     """
 
-    positives: Float[Array, " n"]
+    positives: Float[Array, " n"] | None
     groups_a: Int[Array, " n"] | None
     groups_b: Int[Array, " m"] | None
     same: Float[Array, ""]
     different: Float[Array, ""]
+    rows: int = dataclasses.field(metadata={"static": True})
     columns: int = dataclasses.field(metadata={"static": True})
     layout: Layout = dataclasses.field(default="cross", metadata={"static": True})
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, m), or (2n, 2n) in the joint layout."""
-        n = self.positives.shape[0]
-        return (n, self.columns) if self.layout == "cross" else (2 * n, 2 * n)
+        scale = 2 if self.layout == "joint" else 1
+        return scale * self.rows, scale * self.columns
 
     @property
     def matrix(self) -> Float[Array, "n m"]:
@@ -56,12 +58,11 @@ class Target:
     @property
     def _weights(self) -> Array:
         n, m = self.shape
-        positives = self.positives
-        partner = positive_columns(self.layout, n)
-        if self.layout == "joint":
-            positives = jnp.concatenate([positives, positives])
-        is_positive = jnp.arange(m)[None, :] == partner[:, None]
-        weights = jnp.where(is_positive, positives[:, None], self._others)
+        weights = self._others
+        if self.positives is not None:
+            is_positive = jnp.arange(m)[None, :] == positive_columns(self.layout, n)[:, None]
+            positives = jnp.tile(self.positives, n // self.rows)
+            weights = jnp.where(is_positive, positives[:, None], weights)
         if self.layout == "joint":
             weights = jnp.where(jnp.eye(n, dtype=bool), 0.0, weights)
         return weights
@@ -69,7 +70,7 @@ class Target:
     @property
     def _others(self) -> Array:
         if self.groups_a is None or self.groups_b is None:
-            return jnp.zeros(self.shape, self.positives.dtype)
+            return jnp.zeros(self.shape, self.same.dtype)
         rows, columns = self.groups_a, self.groups_b
         if self.layout == "joint":
             rows = columns = jnp.concatenate([rows, columns])
@@ -78,7 +79,7 @@ class Target:
     @property
     def leaves_columns_out(self) -> bool:
         """Whether there are more columns than rows, and the ones left over have no mass."""
-        return self.groups_a is None and self.columns > self.positives.shape[0]
+        return self.groups_a is None and self.columns > self.rows
 
     def with_layout(self, layout: Layout) -> "Target":
         """The same target over all 2B views ("joint") or over pairs ("cross").
@@ -90,10 +91,10 @@ class Target:
           ValueError: "joint" with n != m.
         """
         check.one_of("layout", layout, ("cross", "joint"))
-        if layout == "joint" and self.positives.shape[0] != self.columns:
+        if layout == "joint" and self.rows != self.columns:
             raise ValueError(
                 "a target in the joint layout needs as many rows as columns, got "
-                f"({self.positives.shape[0]}, {self.columns})"
+                f"({self.rows}, {self.columns})"
             )
         return dataclasses.replace(self, layout=layout)
 
@@ -128,12 +129,13 @@ def identity(n: int, m: int | None = None) -> Target:
     """P_tgt = I/n: each row's positive is the column of the same index.
 
     Args:
-      n: Rows.
+      n: Rows, >= 1.
       m: Columns, >= n; those past n are negatives only. None is n.
 
     Raises:
-      ValueError: m < n, which leaves rows without a positive.
+      ValueError: n < 1, or m < n, which leaves rows without a positive.
     """
+    check.at_least("n", n, 1)
     return weighted(jnp.ones(n), m)
 
 
@@ -155,7 +157,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     if m < n:
         raise ValueError(f"an identity target needs a column for each row, got n={n}, m={m}")
     zero = jnp.zeros((), weights.dtype)
-    return Target(weights, None, None, zero, zero, columns=m)
+    return Target(weights, None, None, zero, zero, rows=n, columns=m)
 
 
 def blocks(
@@ -184,12 +186,26 @@ def blocks(
     alpha, beta = jnp.asarray(alpha, float), jnp.asarray(beta, float)
     check.non_negative("alpha", alpha)
     check.non_negative("beta", beta)
-    return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, columns=m)
+    return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, rows=n, columns=m)
 
 
 def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | None = None) -> Target:
-    """All pairs of one class weigh the same, others nothing (supervised contrast)."""
-    return blocks(labels_a, labels_b, alpha=1.0, beta=0.0)
+    """All pairs of one class weigh the same, others nothing (supervised contrast).
+
+    Args:
+      labels_a: Class of each row's sample (n,), any integers.
+      labels_b: Class of each column's sample (m,); None is `labels_a`.
+
+    Raises:
+      ValueError: labels that are no integers, or no two of one class.
+    """
+    rows = _labels("labels_a", labels_a)
+    columns = rows if labels_b is None else _labels("labels_b", labels_b)
+    known = check.is_concrete(rows) and check.is_concrete(columns)
+    if known and not np.intersect1d(rows, columns).size:
+        raise ValueError("labels_a and labels_b must have a class in common, got none")
+    one = jnp.ones(())
+    return Target(None, rows, columns, one, 0 * one, rows=rows.size, columns=columns.size)
 
 
 def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget:
