@@ -48,7 +48,8 @@ class Log:
         self._run, self._hint, self._bar = run, hint, bar
         self._writer = Writer(folder, start) if jax.process_index() == 0 else None
         self._pending: tuple[int, Metrics] | None = None
-        self._last = start, time.perf_counter()
+        self._start, self._began = start, time.perf_counter()
+        self._last = start, self._began
 
     def __enter__(self) -> "Log":
         return self
@@ -73,7 +74,8 @@ class Log:
         (step, metrics), self._pending = self._pending, None
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._check_finite(step, row)
-        rate = (self._bar.format_dict["rate"] or 0) * self._run.settings.batch_size
+        seconds = time.perf_counter() - self._began
+        rate = (step - self._start) * self._run.settings.batch_size / seconds
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} images/s", refresh=False)
         self._bar.update(1)
         if step % self._run.settings.log_every_steps == 0 or step == self._run.total_steps:

@@ -114,11 +114,10 @@ def prepare(config: ConfigDict) -> Run:
         jax.eval_shape(policy.views, key, batch)
     mesh = step.make_mesh()
 
-    def initial() -> state.TrainState:
-        variables = state.init_variables(network, key, images.shape[1:])
-        return state.create(variables, optimizer, settings.target_decay is not None)
-
-    abstract = jax.eval_shape(initial)
+    create = partial(
+        state.create, optimizer=optimizer, with_target=settings.target_decay is not None
+    )
+    abstract = jax.eval_shape(create, state.abstract_variables(network, images.shape[1:]))
     train_step = step.make_train_step(
         network, policy, loss, optimizer, jax.random.split(key)[0], _target_decay(settings, total)
     )
@@ -131,14 +130,12 @@ def prepare(config: ConfigDict) -> Run:
         mesh,
         per_epoch,
         learning_rate,
-        partial(_place, initial, step.replicated(mesh)),
+        lambda: jax.device_put(
+            create(state.init_variables(network, key, images.shape[1:])), step.replicated(mesh)
+        ),
         abstract,
         lowered,
     )
-
-
-def _place(initial: Callable[[], state.TrainState], sharding: Any) -> state.TrainState:
-    return jax.device_put(initial(), sharding)
 
 
 def _method(config: ConfigDict) -> step.Loss:

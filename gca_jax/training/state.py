@@ -51,7 +51,17 @@ def init_variables(
 # Drawing weights is over in milliseconds; optimising the code for it would take seconds.
 @partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
 def _init(network: Network, key: PRNGKeyArray, image_shape: tuple[int, int, int]) -> Variables:
-    return network.init(key, jnp.zeros((1, *image_shape)), method="touch")
+    return _draw(network, key, image_shape)
+
+
+def _draw(network: Network, key: PRNGKeyArray, image_shape: tuple[int, int, int]) -> Variables:
+    variables: Any = network.init(key, jnp.zeros((1, *image_shape)), method="touch")
+    return variables
+
+
+def abstract_variables(network: Network, image_shape: tuple[int, int, int]) -> Variables:
+    """Shapes and dtypes of what `init_variables` returns."""
+    return jax.eval_shape(lambda: _draw(network, jax.random.key(0), image_shape))
 
 
 def create(
