@@ -171,18 +171,16 @@ def blocks(
 
     Args:
       domains_a: Domain of each row's sample (n,), any integers.
-      domains_b: Domain of each column's sample (m,), m >= n; None is `domains_a`.
+      domains_b: Domain of each column's sample (m,); None is `domains_a`.
       alpha: α >= 0, weight inside a domain.
       beta: β >= 0, weight across domains.
 
     Raises:
-      ValueError: labels that are no integers, m < n, α < 0, β < 0.
+      ValueError: labels that are no integers, α < 0, β < 0.
     """
     groups_a = _labels("domains_a", domains_a)
     groups_b = groups_a if domains_b is None else _labels("domains_b", domains_b)
     n, m = groups_a.shape[0], groups_b.shape[0]
-    if m < n:
-        raise ValueError(f"blocks need a column for each row, got n={n}, m={m}")
     alpha, beta = jnp.asarray(alpha, float), jnp.asarray(beta, float)
     check.non_negative("alpha", alpha)
     check.non_negative("beta", beta)

@@ -123,7 +123,7 @@ def limit_rince_to_ince(
 
     def both(cost: Array) -> tuple[Array, Array]:
         plan = ot.project(ot.cost_kernel(cost, epsilon=epsilon), half_steps=1)
-        rince = ot.divergence.w_q(identity, plan, q=q, lam=lam)
+        rince = ot.divergence.w_q(identity, plan, q=q, lam=lam, scores=True)
         return rince, ot.divergence.kl(identity, plan) + jnp.log(lam)
 
     kernel = ot.cosine_kernel(z_a, z_b, epsilon=epsilon)
