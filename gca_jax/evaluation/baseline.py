@@ -1,5 +1,6 @@
 """The untrained encoder that a trained one has to beat: same architecture and seed, made fair."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,7 +35,7 @@ def untrained(
     variables = state.init_variables(network, jax.random.key(seed), images.shape[1:])
     variables = {**variables, "params": unit_scales(variables["params"])}
     chosen = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)
-    return calibrate(network, variables, prepare(jnp.asarray(images[chosen])))
+    return calibrate(network, prepare, variables, images[chosen])
 
 
 def unit_scales(params: Any) -> Any:
@@ -46,36 +47,39 @@ def unit_scales(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(unit, params)
 
 
-def calibrate(network: Any, variables: Variables, images: Float[Array, "n h w c"]) -> Variables:
+@partial(jax.jit, static_argnums=(0, 1))
+def calibrate(
+    network: Any, prepare: Prepare, variables: Variables, images: UInt8[Array, "n h w c"]
+) -> Variables:
     """Replaces the encoder's running batch statistics by the statistics of `images`, exactly.
 
     In training mode each layer normalises with the statistics b of the batch and moves its
     running ones by s ← m·s + (1 − m)·b. That is affine in s, so two steps, from s = 0 and from
-    s = 1, give m and b without knowing the momentum of any layer.
+    s = 1, give m and b without knowing the momentum of any layer. (Compiled, both share the one
+    pass through the network.)
 
     Args:
         network: Linen module with a method `encode`.
+        prepare: Normalises a batch of images without augmenting it; hashable.
         variables: `params` and `batch_stats`; the values of the latter do not matter.
-        images: One batch, prepared for the network, `[n, h, w, c]`.
+        images: One batch, `[n, h, w, c]`, 0 to 255.
 
     Returns:
         `variables` with every mean and variance that of its layer's input over `images`; layers
         that `encode` does not pass (a predictor's) keep theirs.
     """
+    x, old = prepare(images), variables["batch_stats"]
 
-    @jax.jit
     def step(statistics: Any) -> Any:
         start = {"params": variables["params"], "batch_stats": statistics}
-        _, updates = network.apply(
-            start, images, train=True, mutable=["batch_stats"], method="encode"
-        )
+        _, updates = network.apply(start, x, train=True, mutable=["batch_stats"], method="encode")
         return updates["batch_stats"]
 
-    def solve(old: Array, zero: Array, one: Array) -> Array:
+    def solve(before: Array, zero: Array, one: Array) -> Array:
         momentum = jnp.median(one - zero)  # of one layer: the same for all its channels
-        return old if momentum == 1 else zero / (1 - momentum)
+        passed = momentum < 1
+        return jnp.where(passed, zero / jnp.where(passed, 1 - momentum, 1.0), before)
 
-    old = variables["batch_stats"]
     from_zero = step(jax.tree.map(jnp.zeros_like, old))
     from_one = step(jax.tree.map(jnp.ones_like, old))
     return {**variables, "batch_stats": jax.tree.map(solve, old, from_zero, from_one)}

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import splits
 
@@ -44,14 +43,8 @@ def standardise(
 def fit(
     features: Float[np.ndarray, "n f"], labels: Int[np.ndarray, " n"], strength: float
 ) -> LogisticRegression:
-    """Fits the probe, minimising `strength · Σ cross-entropy + ½ ‖weights‖²` with L-BFGS.
-
-    One thread: these problems are small, threads make them slower, and the sums then run in the
-    same order on any number of cores.
-    """
-    with threadpool_limits(1):
-        model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
-        return model.fit(features, labels)
+    """Fits the probe, minimising `strength · Σ cross-entropy + ½ ‖weights‖²` with L-BFGS."""
+    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS).fit(features, labels)
 
 
 def accuracy(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import knn, linear, splits
 
@@ -55,45 +56,41 @@ def evaluate_encoder(
     _check(train_features, train_labels, test_features, test_labels, labels_per_class, draws)
     train, test = linear.standardise(train_features, test_features)
     held_out = splits.hold_out(train_labels, validation_fraction, seed)
-    strength = linear.choose_strength(train, train_labels, [held_out], strengths)
-    probe = linear.fit(train, train_labels, strength)
     k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
     nearest = knn.predict(train_features, train_labels, test_features, [k])[0]
-    few = []
-    for index in range(draws):
-        chosen = splits.draw(train_labels, labels_per_class, seed, index)
-        few.append(
-            _few_label_probe(
-                (train[chosen], train_labels[chosen]),
-                (test, test_labels),
-                splits.folds(train_labels[chosen], validation_fraction, seed),
-                strengths,
-            )
-        )
+    # The problems are small: threads make them slower, and sums run in one order with one.
+    with threadpool_limits(1):
+        full = _probe((train, train_labels), (test, test_labels), [held_out], strengths)
+        few = []
+        for index in range(draws):
+            chosen = splits.draw(train_labels, labels_per_class, seed, index)
+            labels = train_labels[chosen]
+            folds = splits.folds(labels, validation_fraction, seed)
+            few.append(_probe((train[chosen], labels), (test, test_labels), folds, strengths))
     accuracies = [accuracy for accuracy, _ in few]
     few_label = f"linear_{labels_per_class}_per_class"
     return {
         "accuracy": {
-            "linear": linear.accuracy(probe, test, test_labels),
+            "linear": full[0],
             few_label: float(np.mean(accuracies)),
             "knn": float(np.mean(nearest == test_labels)),
         },
         "draws": {"accuracy": accuracies, "sd": float(np.std(accuracies, ddof=draws > 1))},
         "settings": {
-            "linear_strength": strength,
+            "linear_strength": full[1],
             f"{few_label}_strengths": [chosen for _, chosen in few],
             "knn_neighbours": k,
         },
     }
 
 
-def _few_label_probe(
+def _probe(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     folds: Sequence[splits.Fold],
     strengths: Sequence[float],
 ) -> tuple[float, float]:
-    """Test accuracy and the strength, chosen by cross-validation within the few labels."""
+    """Test accuracy, and the strength that `folds` of the training images chose."""
     strength = linear.choose_strength(*train, folds, strengths)
     return linear.accuracy(linear.fit(*train, strength), *test), strength
 

@@ -116,9 +116,10 @@ def _views(
     """What augmented views of test images say: scalars for the report, arrays for pictures."""
     images, labels = dataset.test_images, dataset.test_labels
     method, hyper = config.method, dict(config.loss)
-    key = jax.random.key(config.seed)
-    size = min(BATCH_SIZE, len(images))
-    z_a, z_b = views.embed_all(embed, images, key, size)
+    per_class = views.images_per_class(labels, PLAN_BATCH_SIZE)
+    # The batch size of the plan for all of it: views and network are compiled once.
+    size = per_class * len(np.unique(labels))
+    z_a, z_b = views.embed_all(embed, images, jax.random.key(config.seed), size)
     pairs = partial(_loss_inputs, method, network, variables)
 
     def transport(z_a: Array, z_b: Array) -> tuple[Array, Array]:
@@ -130,7 +131,7 @@ def _views(
         transport,
         images,
         labels,
-        per_class=views.images_per_class(labels, PLAN_BATCH_SIZE),
+        per_class=per_class,
         batches=PLAN_BATCHES,
         seed=config.seed,
     )

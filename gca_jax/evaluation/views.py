@@ -43,10 +43,9 @@ def embed(
     Returns:
         `(z_a, z_b)`, each `[b, d]`, not normalised.
     """
-    view_a, view_b = make_views(key, images)
-    return network.apply(variables, view_a, train=False), network.apply(
-        variables, view_b, train=False
-    )
+    both = jnp.concatenate(make_views(key, images))  # one pass: half the time to compile
+    z_a, z_b = jnp.split(network.apply(variables, both, train=False), 2)
+    return z_a, z_b
 
 
 def embed_all(
@@ -65,11 +64,16 @@ def embed_all(
 
 def representation(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> dict[str, float]:
     """Alignment of the two views; uniformity and effective rank as the mean over the views."""
-    return {
-        "alignment": float(metrics.alignment(z_a, z_b)),
-        "uniformity": float((metrics.uniformity(z_a) + metrics.uniformity(z_b)) / 2),
-        "effective_rank": float((metrics.effective_rank(z_a) + metrics.effective_rank(z_b)) / 2),
-    }
+
+    @jax.jit
+    def measure(a: Array, b: Array) -> dict[str, Array]:
+        return {
+            "alignment": metrics.alignment(a, b),
+            "uniformity": (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
+            "effective_rank": (metrics.effective_rank(a) + metrics.effective_rank(b)) / 2,
+        }
+
+    return {name: float(value) for name, value in measure(z_a, z_b).items()}
 
 
 def mean_plan(

@@ -45,7 +45,7 @@ def training(run: Run) -> Figure:
 def plan(run: Run) -> Figure:
     """The mean transport plan beside its target (the paper's Figure A4)."""
     labels, matrix, target = (run.arrays[name] for name in ("plan_labels", "plan", "target"))
-    figure = Figure(figsize=(11, 5.8), layout="compressed")
+    figure = Figure(figsize=(11, 5.5), layout="compressed")
     shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
     panels = figure.subplots(1, 2)
     for axes, title, values in (

@@ -6,6 +6,7 @@ import pytest
 
 from gca_jax import models
 from gca_jax.evaluation import baseline
+from gca_jax.training import state
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1)).astype(np.uint8)
 
@@ -29,39 +30,43 @@ def batch_norms(network, variables, images):
     return seen
 
 
-@pytest.fixture(scope="module", params=[None, 8], ids=["plain", "with predictor"])
-def network(request):
-    return models.create((1, 2), "basic", 8, "cifar", 16, 4, request.param)
+@pytest.fixture(scope="module")
+def network():
+    return models.create((1, 1), "basic", 4, "cifar", 8, 4, predictor_hidden=8)
 
 
-def test_calibrated_statistics_are_those_of_the_activations_on_the_training_images(network):
-    variables = baseline.untrained(network, 0, IMAGES, prepare)
-    seen = batch_norms(network, variables, prepare(jnp.asarray(IMAGES)))
-    assert len(seen) == 1 + 2 + 3 + 2  # stem, block, block with a projected shortcut, block
+@pytest.fixture(scope="module")
+def untrained(network):
+    return baseline.untrained(network, 0, IMAGES, prepare)
+
+
+def test_calibrated_statistics_are_those_of_the_activations_on_the_training_images(
+    network, untrained
+):
+    seen = batch_norms(network, untrained, prepare(jnp.asarray(IMAGES)))
+    assert len(seen) == 1 + 2 + 3  # stem, a block, a block whose shortcut is projected
     for path, (mean, var) in seen.items():
-        statistics = variables["batch_stats"]
+        statistics = untrained["batch_stats"]
         for name in path:
             statistics = statistics[name]
         np.testing.assert_allclose(statistics["mean"], mean, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(statistics["var"], var, rtol=1e-4, atol=1e-6)
 
 
-def test_calibration_does_not_depend_on_where_the_statistics_start(network):
-    x = prepare(jnp.asarray(IMAGES))
-    variables = network.init(jax.random.key(0), x, method="touch")
-    moved = {**variables, "batch_stats": jax.tree.map(lambda s: s + 3, variables["batch_stats"])}
-    first, second = (baseline.calibrate(network, v, x) for v in (variables, moved))
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        first["batch_stats"]["encoder"],
-        second["batch_stats"]["encoder"],
-    )
-    if "predictor" in moved["batch_stats"]:
-        jax.tree.map(
-            np.testing.assert_array_equal,
-            second["batch_stats"]["predictor"],
-            moved["batch_stats"]["predictor"],
-        )
+def test_calibration_depends_on_no_earlier_statistics_and_leaves_the_predictor(network, untrained):
+    moved = {**untrained, "batch_stats": jax.tree.map(lambda s: s + 3, untrained["batch_stats"])}
+    again = baseline.calibrate(network, prepare, moved, IMAGES)["batch_stats"]
+    same = np.testing.assert_array_equal
+    jax.tree.map(same, again["encoder"], untrained["batch_stats"]["encoder"])
+    jax.tree.map(same, again["predictor"], moved["batch_stats"]["predictor"])
+
+
+def test_the_weights_are_those_the_run_started_from(network, untrained):
+    started = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    jax.tree.map(np.testing.assert_array_equal, untrained["params"], started["params"])
+    other = baseline.untrained(network, 1, IMAGES, prepare)
+    kernels = (v["params"]["encoder"]["conv_stem"]["kernel"] for v in (untrained, other))
+    assert not np.allclose(*kernels)
 
 
 def test_only_scales_are_set_to_one():
@@ -73,10 +78,3 @@ def test_only_scales_are_set_to_one():
     np.testing.assert_array_equal(unit["norm"]["scale"], np.ones(3))
     np.testing.assert_array_equal(unit["norm"]["bias"], np.zeros(3))
     np.testing.assert_array_equal(unit["conv"]["kernel"], np.ones(2))
-
-
-def test_the_seed_decides_the_weights(network):
-    first, again, other = (baseline.untrained(network, s, IMAGES, prepare) for s in (0, 0, 1))
-    kernel = first["params"]["encoder"]["conv_stem"]["kernel"]
-    np.testing.assert_array_equal(kernel, again["params"]["encoder"]["conv_stem"]["kernel"])
-    assert not np.allclose(kernel, other["params"]["encoder"]["conv_stem"]["kernel"])

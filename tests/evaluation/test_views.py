@@ -90,7 +90,7 @@ def gradient(name, **hyper):
     def loss(z_a, z_b):
         return losses.METHODS[name](z_a, z_b, **hyper)[0]
 
-    return np.concatenate(jax.grad(loss, argnums=(0, 1))(*jnp.asarray(PAIR))).ravel()
+    return np.concatenate(jax.jit(jax.grad(loss, argnums=(0, 1)))(*jnp.asarray(PAIR))).ravel()
 
 
 @pytest.mark.parametrize(

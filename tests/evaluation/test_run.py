@@ -1,0 +1,166 @@
+"""A short real run on digits, evaluated and reported."""
+
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from gca_jax import losses, models
+from gca_jax.data import sources
+from gca_jax.evaluation import features, run
+from gca_jax.report.run import write
+from gca_jax.training import checkpoint
+from gca_jax.training.loop import pretrain
+
+CONFIG = {
+    "method": "gca_uot",
+    "seed": 3,
+    "data": {"name": "digits"},
+    "augment": {"policy": "digits"},
+    "model": {
+        "stage_sizes": (1,),
+        "block": "basic",
+        "width": 8,
+        "stem": "cifar",
+        "projector_hidden": 16,
+        "projector_dim": 8,
+    },
+    "optimizer": {
+        "name": "adamw",
+        "learning_rate": 2e-3,
+        "final_learning_rate": 0.0,
+        "warmup_epochs": 0.0,
+        "weight_decay": 1e-4,
+    },
+    "train": {
+        "batch_size": 256,
+        "epochs": 1,
+        "checkpoint_every_epochs": 1,
+        "log_every_steps": 1,
+    },
+    "loss": {"epsilon": 0.2, "layout": "joint"},
+    "evaluation": {"labels_per_class": 5, "draws": 2, "validation_fraction": 0.2},
+}
+FEW = "linear_5_per_class"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    pretrain(ConfigDict(CONFIG).lock(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(workdir):
+    """The result, and the variables in memory: as they were before, and as they are now."""
+    restored = []
+    original = checkpoint.restore_variables
+
+    def remember(folder):
+        config, variables, step = original(folder)
+        restored.append((variables, jax.tree.map(np.array, variables)))
+        return config, variables, step
+
+    files = hashes(workdir / "checkpoints")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "restore_variables", remember)
+        result = run.evaluate(workdir)
+    assert hashes(workdir / "checkpoints") == files
+    return result, *restored[0]
+
+
+def hashes(folder):
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+@pytest.mark.slow
+def test_every_weight_and_batch_statistic_is_what_it_was(workdir, evaluated):
+    _, now, before = evaluated
+    assert len(jax.tree.leaves(before["batch_stats"])) == 6
+    _, on_disk, _ = checkpoint.restore_variables(workdir)
+    for after in (now, on_disk):
+        jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.slow
+def test_features_come_from_running_statistics_not_from_the_batch(evaluated):
+    _, variables, _ = evaluated
+    network = models.create(**CONFIG["model"])
+    images = sources.load("digits").test_images[:20]
+
+    def prepare(x):
+        return x / 255.0
+
+    together = features.extract(network, variables, images, batch_size=20, prepare=prepare)
+    alone = features.extract(network, variables, images[:1], batch_size=20, prepare=prepare)
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_files_hold_what_is_promised(workdir, evaluated):
+    result = evaluated[0]
+    assert json.loads((workdir / "evaluation.json").read_text()) == result
+    assert (result["method"], result["seed"], result["step"]) == ("gca_uot", 3, 5)
+    assert set(result["baselines"]) == {"pixels", "random_encoder"}
+    for accuracies in (result["accuracy"], *result["baselines"].values()):
+        assert set(accuracies) == {"linear", FEW, "knn"}
+        assert all(0.1 < value < 1 for value in accuracies.values())
+    assert result["baselines"]["pixels"]["linear"] > 0.93
+    assert 0 < result["alignment"] < 4
+    assert -8 < result["uniformity"] < 0
+    assert 1 < result["effective_rank"] <= 8
+    assert 0.5 < result["gradient_cosine_to_ince"] <= 1 + 1e-6
+    with np.load(workdir / "evaluation.npz") as arrays:
+        labels = arrays["plan_labels"]
+        assert np.bincount(labels).tolist() == [12] * 10
+        assert (np.diff(labels) >= 0).all()
+        assert arrays["plan"].shape == arrays["target"].shape == (240, 240)
+        swap = np.kron(1 - np.eye(2), np.eye(120)) / 240
+        np.testing.assert_allclose(arrays["target"], swap, atol=1e-7)
+        assert (np.diag(arrays["plan"]) == 0).all()
+        assert arrays["plane"].shape == (360, 2)
+        np.testing.assert_array_equal(arrays["plane_labels"], sources.load("digits").test_labels)
+
+
+@pytest.mark.slow
+def test_evaluating_again_gives_the_same_numbers(workdir, evaluated):
+    with np.load(workdir / "evaluation.npz") as stored:
+        first = dict(stored)
+    assert run.evaluate(workdir) == evaluated[0]
+    with np.load(workdir / "evaluation.npz") as stored:
+        for name, values in first.items():
+            np.testing.assert_array_equal(values, stored[name])
+
+
+@pytest.mark.slow
+def test_the_report_takes_the_numbers_of_the_run(workdir, evaluated):
+    report = write(workdir)
+    assert report["accuracy"] == evaluated[0]["accuracy"]
+    assert report["train_seconds"] > 0
+    assert report["config"]["loss"]["epsilon"] == 0.2
+    assert len(list((workdir / "figures").glob("*.png"))) == 4
+
+
+def test_a_workdir_without_a_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no run in"):
+        run.evaluate(tmp_path)
+
+
+def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
+    network = models.create((1,), "basic", 4, "cifar", 8, 6, predictor_hidden=8)
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), method="touch")
+    z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
+    prediction = network.apply(variables, z_a, method="predict")
+    out = run._loss_inputs("byol", network, variables, z_a, z_b)
+    np.testing.assert_array_equal(out[0], prediction)
+    np.testing.assert_array_equal(out[1], z_b)
+    plan, target = losses.transport("byol", *out)
+    assert plan.matrix.shape == target.matrix.shape == (5, 5)
+    out = run._loss_inputs("ince", network, variables, z_a, z_b)
+    np.testing.assert_array_equal(out[0], z_a)
