@@ -110,11 +110,6 @@ def test_an_unsupported_keyword_is_refused_naming_the_method_and_the_keyword(nam
         losses.METHODS[name](*views(), **{keyword: 1})
 
 
-def value_and_gradient(name, z_a, z_b, **words):
-    loss = losses.METHODS[name]
-    return jax.jit(jax.value_and_grad(lambda z: loss(*z, **words)[0]))((z_a, z_b))
-
-
 DEGENERATE = {
     "a zero row": lambda a, b: (a.at[0].set(0.0), b),
     "zero rows on both sides": lambda a, b: (a.at[0].set(0.0), b.at[0].set(0.0)),
@@ -170,18 +165,3 @@ def test_overflow_of_rince_is_reported_never_silent(name):
         assert aux["overflow"]
         with pytest.warns(RuntimeWarning, match=rf"{name}.*epsilon"):
             losses.METHODS[name](z_a, z_b, epsilon=0.01)
-
-
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("name", losses.METHODS)
-def test_low_precision_embeddings_are_computed_in_float32(name, dtype):
-    """The value is that of the embeddings as rounded; the gradient has their dtype."""
-    z_a, z_b = (jnp.asarray(z, dtype) for z in toy.batch(3, n=4, d=3))
-    value, slopes = value_and_gradient(name, z_a, z_b)
-    assert value.dtype == jnp.float32
-    want = reference.METHODS[name](*(np.asarray(z, np.float64) for z in (z_a, z_b)))
-    np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
-    for slope in slopes:
-        assert slope.dtype == dtype
-        assert np.isfinite(np.asarray(slope, np.float32)).all()
-        assert np.abs(np.asarray(slope, np.float32)).max() > 0

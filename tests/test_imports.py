@@ -1,0 +1,111 @@
+"""Imports point one way: ot <- losses, theorems, metrics <- training, evaluation <- report."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "gca_jax"
+
+# what each part of the package may import of the package, itself apart
+ALLOWED = {
+    "ot": set(),
+    "metrics": {"ot"},
+    "methods": {"ot", "metrics"},
+    "losses": {"ot", "metrics", "methods"},
+    "theorems": {"ot", "metrics", "methods", "losses"},
+    "models": set(),
+    "data": set(),
+    "training": {"ot", "metrics", "methods", "losses", "models", "data"},
+    "evaluation": {"ot", "metrics", "methods", "losses", "models", "data", "training"},
+    "report": {"ot", "metrics", "losses", "theorems", "data", "training", "evaluation"},
+}
+# libraries that only the named part may know
+ONLY_IN = {
+    "ott": {"ot"},
+    "flax": {"models"},
+    "sklearn": {"data", "evaluation"},
+    "tensorflow_datasets": {"data"},
+    "matplotlib": {"report"},
+    "orbax": {"training"},
+    "tensorboardX": {"training"},
+    "ml_collections": {"training", "configs", "main"},
+    "absl": {"training", "configs", "main"},
+}
+OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
+STANDARD_LIBRARY = set(sys.stdlib_module_names)
+
+
+def modules():
+    """(part of the package, file) of every Python file of the project outside tests."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        yield (relative.parts[0] if len(relative.parts) > 1 else path.stem), path
+    for path in [*sorted((ROOT / "configs").glob("*.py")), ROOT / "main.py"]:
+        if path.exists():
+            yield ("main" if path.name == "main.py" else "configs"), path
+
+
+def imported(path):
+    """Every module that a file imports anywhere, dotted, without the standard library's sense."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = [
+    pytest.param(part, path, id=str(path.relative_to(ROOT)))
+    for part, path in modules()
+    if part != "__init__"
+]
+
+
+@pytest.mark.parametrize(("part", "path"), FILES)
+def test_a_part_imports_only_what_lies_before_it(part, path):
+    if part in ("main", "configs"):
+        return
+    for name in imported(path):
+        words = name.split(".")
+        if words[0] == "gca_jax":
+            assert len(words) > 1, f"{path}: import a part of gca_jax by name"
+            assert words[1] in ALLOWED[part] | {part}, f"{part} must not import {name}"
+
+
+@pytest.mark.parametrize(("part", "path"), FILES)
+def test_a_library_is_known_in_its_own_part_only(part, path):
+    for name in imported(path):
+        owners = ONLY_IN.get(name.split(".")[0])
+        assert owners is None or part in owners, f"{part} must not import {name}"
+
+
+def test_ot_imports_jax_and_ott_in_one_file():
+    with_ott = set()
+    for part, path in modules():
+        if part == "ot":
+            outside = {name.split(".")[0] for name in imported(path)} - {"gca_jax"}
+            third_party = outside - STANDARD_LIBRARY
+            assert third_party <= OT_MAY_IMPORT, path
+            if "ott" in third_party:
+                with_ott.add(path.name)
+    assert with_ott == {"converged.py"}
+
+
+def test_main_is_short_and_nothing_imports_it():
+    main = ROOT / "main.py"
+    assert len(main.read_text().splitlines()) <= 60
+    for _, path in modules():
+        assert not any(name.split(".")[0] in ("main", "tests") for name in imported(path)), path
+
+
+def test_configs_are_data():
+    """A config names things; it imports nothing that it configures."""
+    for part, path in modules():
+        if part == "configs":
+            assert {name.split(".")[0] for name in imported(path)} <= {
+                "ml_collections", "configs", "gca_jax",
+            }, path  # fmt: skip

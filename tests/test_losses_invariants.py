@@ -1,0 +1,201 @@
+"""One table: all nine methods x what must hold of each, whatever its equation is."""
+
+import inspect
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from ott.geometry import costs
+
+from gca_jax import losses
+from tests import reference, toy
+
+METHODS = list(losses.METHODS)
+N = 4
+WEIGHTED = np.diag(np.float32([1.0, 0.2, 0.6, 0.3]))
+WEIGHTED_JOINT = np.float32(reference.weighted(np.diag(WEIGHTED), "joint"))
+ROWS = np.float32([0.4, 0.3, 0.2, 0.1])
+
+# keyword -> (the setting to start from, the keyword's other value)
+KERNEL = {
+    "epsilon": ({}, 0.3),
+    "similarity_floor": ({}, 0.1),
+    "self_pairs": ({"layout": "joint"}, "max_cost"),
+    "cost_fn": ({}, costs.SqEuclidean()),
+}
+CROSS = {
+    "layout": ({}, "joint"),
+    "target": ({}, WEIGHTED),
+    "mu": ({}, ROWS),
+    "marginals": ({"target": WEIGHTED}, "uniform"),
+}
+JOINT = {
+    "layout": ({}, "cross"),
+    "target": ({}, WEIGHTED_JOINT),
+    "mu": ({}, np.tile(ROWS / 2, 2)),
+    "marginals": ({"target": WEIGHTED_JOINT}, "uniform"),
+}
+SWEEPS = {"iterations": ({"iterations": 1}, 2)}
+NU = {"nu": ({"iterations": 2}, ROWS)}
+NU_JOINT = {"nu": ({"iterations": 2}, np.tile(ROWS / 2, 2))}
+RINCE = {"q": ({}, 0.5), "lam": ({}, 0.1)}
+UOT = {
+    "penalty_a": ({}, 0.5),
+    "penalty_b": ({}, 0.5),
+    "w_kl": ({}, 0.5),
+    "w_rince": ({}, 0.5),
+    "mass": ({}, "total"),
+    "penalise_marginals": ({}, True),
+}
+CHANGES = {
+    "ince": KERNEL | CROSS,
+    "gca_ince": KERNEL | CROSS | SWEEPS | NU,
+    "rince": KERNEL | {k: CROSS[k] for k in ("layout", "target")} | RINCE,
+    "gca_rince": KERNEL | CROSS | SWEEPS | NU | RINCE,
+    "gca_uot": KERNEL | CROSS | SWEEPS | NU | RINCE | UOT,
+    "simclr": KERNEL | JOINT,
+    "byol": {"target": ({}, WEIGHTED)},
+    "iot": KERNEL | JOINT | SWEEPS | NU_JOINT,
+    "iot_uni": KERNEL | JOINT | SWEEPS | NU_JOINT | {"lam_p": ({}, 1.0)},
+}
+HOW = {"gradient", "until"}  # which derivative and how far: tests/test_losses_gradients.py
+
+
+def batch(seed=0, n=N, d=3):
+    return tuple(jnp.asarray(z, jnp.float32) for z in toy.batch(seed, n=n, d=d))
+
+
+def run(name, views, **words):
+    return losses.METHODS[name](*views, **words)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Each method at its defaults, compiled once for the module: value and aux, and gradient."""
+    return {
+        name: jax.jit(jax.value_and_grad(lambda views, n=name: run(n, views), has_aux=True))
+        for name in METHODS
+    }
+
+
+def test_the_table_names_every_keyword_of_every_method():
+    for name, changes in CHANGES.items():
+        keywords = set(inspect.signature(losses.METHODS[name]).parameters) - {"z_a", "z_b"}
+        assert keywords - HOW == set(changes), name
+    assert list(CHANGES) == list(losses.METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_hyper_parameter_changes_the_value(name):
+    views = batch(2)
+    for keyword, (start, other) in CHANGES[name].items():
+        before = run(name, views, **start)[0]
+        after = run(name, views, **(start | {keyword: other}))[0]
+        assert np.isfinite(after), keyword
+        assert abs(after - before) > 1e-5 * abs(before), keyword
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_jit_is_eager_with_scalar_aux(name, compiled):
+    views = batch(1)
+    (value, aux), _ = compiled[name](views)
+    eager, eager_aux = run(name, views)
+    np.testing.assert_allclose(value, eager, rtol=2e-6)
+    assert set(aux) == set(eager_aux) >= {"alignment", "uniformity", "contrastive_accuracy"}
+    for key, number in aux.items():
+        assert np.shape(number) == (), key
+        np.testing.assert_allclose(number, eager_aux[key], rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_vmap_is_a_loop(name, compiled):
+    stacked = [jnp.stack(views) for views in zip(*(batch(seed) for seed in range(3)), strict=True)]
+    values = jax.jit(jax.vmap(lambda a, b: run(name, (a, b))[0]))(*stacked)
+    loop = [compiled[name](batch(seed))[0][0] for seed in range(3)]
+    np.testing.assert_allclose(values, np.array(loop), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_order_rotation_and_length_of_embeddings_do_not_matter(name, compiled):
+    z_a, z_b = batch(3)
+    value = compiled[name]((z_a, z_b))[0][0]
+    order = jnp.array([2, 0, 3, 1])
+    rotation = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
+    lengths = jnp.array([[0.1], [1.0], [3.0], [20.0]])
+    changed = {
+        "order of the pairs": (z_a[order], z_b[order]),
+        "rotation": (z_a @ jnp.float32(rotation), z_b @ jnp.float32(rotation)),
+        "lengths": (z_a * lengths, z_b[:] / lengths),
+    }
+    if name in ("simclr", "iot_uni", "byol"):
+        changed["swapped views"] = (z_b, z_a)
+    for what, views in changed.items():
+        np.testing.assert_allclose(compiled[name](views)[0][0], value, rtol=2e-5, err_msg=what)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_are_orthogonal_to_the_embeddings(name, compiled):
+    """Normalised inside: no loss can fall by stretching an embedding."""
+    views = batch(4)
+    _, slopes = compiled[name](views)
+    for z, slope in zip(views, slopes, strict=True):
+        size = np.linalg.norm(z, axis=1) * np.linalg.norm(slope, axis=1)
+        np.testing.assert_array_less(np.abs(np.sum(z * slope, axis=1)), 1e-4 * size.max())
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("name", METHODS)
+def test_low_precision_embeddings_are_computed_in_float32(name, dtype, compiled):
+    """The value is that of the embeddings as rounded; the gradient has their dtype."""
+    views = tuple(z.astype(dtype) for z in batch(5))
+    (value, _), slopes = compiled[name](views)
+    assert value.dtype == jnp.float32
+    want = reference.METHODS[name](*(np.asarray(z, np.float64) for z in views))
+    np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+    for slope in slopes:
+        assert slope.dtype == dtype
+        slope = np.asarray(slope, np.float32)
+        assert np.isfinite(slope).all()
+        assert np.abs(slope).max() > 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_sharded_rows_give_what_one_device_gives(name):
+    views = batch(6, n=16)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    loss = jax.jit(jax.value_and_grad(lambda views: run(name, views)[0]))
+    value, slopes = loss(views)
+    sharded, sharded_slopes = loss(jax.device_put(views, rows))
+    np.testing.assert_allclose(sharded, value, rtol=1e-5)
+    for slope, sharded_slope in zip(slopes, sharded_slopes, strict=True):
+        np.testing.assert_allclose(
+            np.asarray(sharded_slope), slope, atol=1e-4 * np.abs(slope).max()
+        )
+
+
+@pytest.mark.parametrize("name", METHODS)
+@settings(max_examples=6, deadline=None, derandomize=True, database=None)
+@given(
+    n=st.integers(1, 7),
+    d=st.integers(1, 5),
+    epsilon=st.floats(0.05, 5.0),
+    noise=st.floats(0.0, 3.0),
+    joint=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_random_shapes_epsilon_and_batches(name, n, d, epsilon, noise, joint, seed):
+    """Against the equations, float64."""
+    z_a, z_b = toy.batch(zlib.crc32(f"{name}{seed}".encode()), n=n, d=d, noise=noise)
+    words = {} if name == "byol" else {"epsilon": epsilon, "layout": "joint" if joint else "cross"}
+    if "iterations" in CHANGES[name]:
+        words["iterations"] = 2
+    with jax.enable_x64(True):
+        value = run(name, (z_a, z_b), **words)[0]
+        want = reference.METHODS[name](z_a, z_b, **words)
+        np.testing.assert_allclose(value, want, rtol=1e-8, atol=1e-10)
