@@ -53,7 +53,15 @@ def evaluate_encoder(
     Raises:
         ValueError: An argument is out of range; the message names it.
     """
-    _check(train_features, train_labels, test_features, test_labels, labels_per_class, draws)
+    _check_features(train_features, train_labels, test_features, test_labels)
+    check_settings(
+        train_labels,
+        labels_per_class=labels_per_class,
+        draws=draws,
+        validation_fraction=validation_fraction,
+        strengths=strengths,
+        neighbours=neighbours,
+    )
     train, test = linear.standardise(train_features, test_features)
     held_out = splits.hold_out(train_labels, validation_fraction, seed)
     k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
@@ -95,13 +103,50 @@ def _probe(
     return linear.accuracy(linear.fit(*train, strength), *test), strength
 
 
-def _check(
+def check_settings(
+    labels: Int[np.ndarray, " n"],
+    *,
+    labels_per_class: int,
+    draws: int,
+    validation_fraction: float,
+    strengths: Sequence[float] = STRENGTHS,
+    neighbours: Sequence[int] = NEIGHBOURS,
+) -> None:
+    """Refuses settings that `evaluate_encoder` could not use: to be asked before a long training.
+
+    Args:
+        labels: Of the training split, `[n]`.
+        labels_per_class: As in `evaluate_encoder`, and so are the others.
+        draws: How many few-label probes.
+        validation_fraction: Share held out.
+        strengths: Candidates, positive.
+        neighbours: Candidates, at most as many as images fit the probe while k is chosen.
+
+    Raises:
+        ValueError: A setting is out of range; the message names it.
+    """
+    if labels_per_class < 2:
+        raise ValueError(
+            "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
+            f"got {labels_per_class}"
+        )
+    splits.draw(labels, labels_per_class, 0, 0)
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    fit, _ = splits.hold_out(labels, validation_fraction, 0)
+    if not strengths or min(strengths) <= 0:
+        raise ValueError(f"strengths must be positive numbers, got {list(strengths)}")
+    if not neighbours or not 1 <= min(neighbours) <= max(neighbours) <= len(fit):
+        raise ValueError(
+            f"neighbours must lie in [1, {len(fit)}] (the images that vote), got {list(neighbours)}"
+        )
+
+
+def _check_features(
     train_features: np.ndarray,
     train_labels: np.ndarray,
     test_features: np.ndarray,
     test_labels: np.ndarray,
-    labels_per_class: int,
-    draws: int,
 ) -> None:
     for name, x, y in (
         ("train", train_features, train_labels),
@@ -119,10 +164,3 @@ def _check(
     unseen = np.setdiff1d(test_labels, train_labels)
     if len(unseen):
         raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")
-    if labels_per_class < 2:
-        raise ValueError(
-            "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
-            f"got {labels_per_class}"
-        )
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")

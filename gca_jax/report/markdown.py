@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gca_jax.report.command import command
+
 ENCODERS = {
     "trained": "trained encoder",
     "random_encoder": "untrained encoder",
@@ -106,21 +108,12 @@ all-label accuracy from so many images is {error:.1f} points.
 def _what_was_run(report: Mapping[str, Any]) -> str:
     return f"""## What was run
 
-    {command(report)}
+    {command(report["config"])}
 
 {report["steps"]:,} steps in {report["train_seconds"]:.1f} s on {report["device"]},
 {report["images_per_second"]:,.0f} images per second, {report["parameters"]:,} parameters.
-Keys that differ from the config file's are given as `--config.key=value`; everything that the run
-used is under Config.
+Everything that the run used is under Config.
 """
-
-
-def command(report: Mapping[str, Any]) -> str:
-    """The command that runs this method on this data set with this seed."""
-    return (
-        f"python main.py --config=configs/{report['dataset']}.py:{report['method']} "
-        f"--config.seed={report['seed']} --workdir=DIR"
-    )
 
 
 def _pictures(report: Mapping[str, Any]) -> str:

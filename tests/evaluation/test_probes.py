@@ -56,7 +56,7 @@ def test_every_encoder_sees_the_same_draws(digits, monkeypatch):
     monkeypatch.setattr(splits, "draw", recorded)
     probes.evaluate_encoder(x, y, test_x, test_y, **SETTINGS)
     probes.evaluate_encoder(x[:, ::2] ** 2, y, test_x[:, ::2] ** 2, test_y, **SETTINGS)
-    first, second = np.reshape(seen, (2, 2, 50))
+    first, second = np.reshape(seen, (2, 3, 50))[:, 1:]  # each begins by trying the settings
     np.testing.assert_array_equal(first, second)
     assert len(np.intersect1d(*first)) < 50
 
@@ -67,12 +67,19 @@ def test_every_encoder_sees_the_same_draws(digits, monkeypatch):
         ({"labels_per_class": 1}, "labels_per_class must be at least 2"),
         ({"draws": 0}, "draws must be at least 1, got 0"),
         ({"validation_fraction": 1.5}, "validation_fraction must lie in"),
-        ({"neighbours": (1, 481)}, "neighbours must lie in"),
+        ({"labels_per_class": 100}, "cannot draw 100 images of class"),
+        ({"neighbours": (1, 481)}, r"neighbours must lie in \[1, 480\]"),
+        ({"neighbours": ()}, "neighbours must lie in"),
+        ({"strengths": (0.0, 1.0)}, "strengths must be positive"),
     ],
 )
-def test_settings_out_of_range_are_refused_by_name(digits, change, message):
+def test_settings_out_of_range_are_refused_by_name_even_before_training(digits, change, message):
+    settings = SETTINGS | change
     with pytest.raises(ValueError, match=message):
-        probes.evaluate_encoder(*digits, **(SETTINGS | change))
+        probes.evaluate_encoder(*digits, **settings)
+    del settings["seed"]
+    with pytest.raises(ValueError, match=message):
+        probes.check_settings(digits[1], **settings)
 
 
 def test_features_that_do_not_fit_together_are_refused(digits):

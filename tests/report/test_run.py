@@ -50,7 +50,7 @@ def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(wor
         "| untrained encoder | 40.0 ± 1.4 | 50.0 | 45.0 |",
         "| raw pixels | 60.0 ± 1.4 | 70.0 | 65.0 |",
         "2 draws of 12 labels",
-        "python main.py --config=configs/digits.py:gca_uot --config.seed=7 --workdir=DIR",
+        "python main.py --config=configs/digits.py:gca_uot --workdir=DIR --config.seed=7 --config.",
         "90 training and 36 test images",
         "25 % of the\n  training split",
         '"epsilon": 0.2',
