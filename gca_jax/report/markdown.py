@@ -27,7 +27,7 @@ Alignment is the mean squared distance between the unit embeddings of two views 
 best); uniformity is log E exp(−2‖z − z′‖²) over pairs of different images (lower is more uniform).
 On augmented views of the test split at the end of training: alignment {alignment:.3f}, uniformity
 {uniformity:.3f}, effective rank {effective_rank:.1f}. The points are training batches with batch
-statistics of their own, so they need not meet the star.
+statistics of their own{byol_points}, so they need not meet the star.
 
 ![Test features in two dimensions](figures/plane.png)
 
@@ -132,7 +132,10 @@ def _pictures(report: Mapping[str, Any]) -> str:
             f"kernel have cosine {cosine:.4f} (1: one objective under two names)."
         )
     numbers = {name: report[name] for name in ("alignment", "uniformity", "effective_rank")}
-    return PICTURES.format(plan=" ".join(sentences), **numbers)
+    byol = ", and BYOL's are predictions beside the target network's embeddings"
+    return PICTURES.format(
+        plan=" ".join(sentences), byol_points=byol if report["method"] == "byol" else "", **numbers
+    )
 
 
 def _procedure(report: Mapping[str, Any]) -> str:

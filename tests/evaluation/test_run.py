@@ -4,7 +4,6 @@ import hashlib
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -13,7 +12,7 @@ from gca_jax import losses, models
 from gca_jax.data import sources
 from gca_jax.evaluation import features, run
 from gca_jax.report.run import write
-from gca_jax.training import checkpoint
+from gca_jax.training import checkpoint, state
 from gca_jax.training.loop import pretrain
 
 CONFIG = {
@@ -154,7 +153,7 @@ def test_a_workdir_without_a_run_is_refused(tmp_path):
 
 def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
     network = models.create((1,), "basic", 4, "cifar", 8, 6, predictor_hidden=8)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), method="touch")
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")
     out = run._loss_inputs("byol", network, variables, z_a, z_b)

@@ -7,6 +7,7 @@ import pytest
 
 from gca_jax import losses, models
 from gca_jax.evaluation import views
+from gca_jax.training import state
 
 LABELS = np.repeat(np.arange(5), 9).astype(np.int32)
 IMAGES = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 1)).astype(np.uint8)
@@ -28,7 +29,7 @@ def fake_embed(key, images):
 @pytest.fixture(scope="module")
 def embed():
     network = models.create((1,), "basic", 4, "cifar", 16, 6)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     return partial(views.embed, network, make_views, variables)
 
 

@@ -18,6 +18,8 @@ def config_of(arguments):
     return json.loads(holder.value.to_json())
 
 
+# ml_collections 1.1.0 reads config files that way.
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 @pytest.mark.parametrize(
     "changes",
     [

@@ -88,6 +88,7 @@ def test_byol_without_a_cosine_is_reported_too(workdir):
     page = (workdir / "report.md").read_text(encoding="utf-8")
     assert "have cosine" not in page
     assert "online network stands in for the target" in page
+    assert "BYOL's are predictions" in page
 
 
 def test_a_workdir_without_a_run_is_one_clear_line(tmp_path):
