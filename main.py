@@ -18,14 +18,13 @@ VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whol
 def run(program: str) -> None:
     """Run one of the three programs; they meet only in the workdir."""
     if program == "pretrain":
-        from gca_jax.training import loop
+        from gca_jax.training.loop import pretrain
 
-        if DISTRIBUTED.value:
-            loop.jax.distributed.initialize()
-        loop.pretrain(CONFIG.value, WORKDIR.value)
+        pretrain(CONFIG.value, WORKDIR.value, DISTRIBUTED.value)
     elif program == "evaluate":
         from gca_jax.evaluation.run import evaluate
 
+        print("evaluating ...", flush=True)
         evaluate(WORKDIR.value)
     else:
         from gca_jax.report.run import write

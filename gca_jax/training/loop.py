@@ -29,7 +29,9 @@ class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has saved where it was; the message says how to go on."""
 
 
-def pretrain(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+def pretrain(
+    config: ConfigDict, workdir: str | pathlib.Path, distributed: bool = False
+) -> dict[str, Any]:
     """Train an encoder, or go on with it where an earlier session stopped.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
@@ -39,6 +41,8 @@ def pretrain(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
         config: as `configs/digits.py` makes it.
         workdir: the run's folder. It gets `config.json`, `metrics.jsonl`, TensorBoard files,
             `checkpoints/` and `training.json`. A finished run of this config is left as it is.
+        distributed: train together with the other processes of a cluster, which
+            `jax.distributed.initialize` finds; all of them see the same workdir.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -49,6 +53,8 @@ def pretrain(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
+    if distributed:
+        jax.distributed.initialize()
     workdir, flat = pathlib.Path(workdir), rundir.as_json(config)
     rundir.refuse_another_run(workdir, flat)
     summary = rundir.finished(workdir)

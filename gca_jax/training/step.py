@@ -111,7 +111,7 @@ def make_train_step(
                 params, state.target["params"], 1 - target_decay(state.step)
             )
             target = {"params": average, "batch_stats": forward.target_stats}
-        metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradients), **forward.aux}
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **forward.aux}
         new = TrainState(state.step + 1, params, forward.batch_stats, opt_state, target)
         return new, metrics
 
