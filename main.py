@@ -1,4 +1,4 @@
-"""A run: pretrain an encoder, evaluate it, write its report. Flags only; the work is in gca_jax."""
+"""Pretrain an encoder, evaluate it, report; `--config.KEY=VALUE` changes a setting of the run."""
 
 import sys
 
@@ -6,9 +6,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 PROGRAMS = ("pretrain", "evaluate", "report")
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/digits.py", "FILE:METHOD of a new run; --config.KEY=VALUE changes a setting."
-)
+CONFIG = config_flags.DEFINE_config_file("config", "configs/digits.py", "FILE:METHOD of a run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 MODE = flags.DEFINE_enum("mode", "all", ("all", *PROGRAMS), "Which program; all: one by one.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "With --mode=pretrain on a cluster.")
@@ -18,9 +16,10 @@ VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whol
 def run(program: str) -> None:
     """Run one of the three programs; they meet only in the workdir."""
     if program == "pretrain":
+        from gca_jax.evaluation.probes import check_settings
         from gca_jax.training.loop import pretrain
 
-        pretrain(CONFIG.value, WORKDIR.value, DISTRIBUTED.value)
+        pretrain(CONFIG.value, WORKDIR.value, DISTRIBUTED.value, check_settings)
     elif program == "evaluate":
         from gca_jax.evaluation.run import evaluate
 
@@ -29,8 +28,8 @@ def run(program: str) -> None:
     else:
         from gca_jax.report.run import write
 
-        accuracy = write(WORKDIR.value)["accuracy"]
-        print(", ".join(f"{name} {value:.1%}" for name, value in accuracy.items()))
+        for name, accuracy in write(WORKDIR.value)["accuracy"].items():
+            print(f"{name}: {accuracy:.1%}")
         print(f"report: {WORKDIR.value.rstrip('/')}/report.md")
 
 

@@ -72,12 +72,11 @@ def get_config(method: str = "gca_uot") -> ConfigDict:
         projector_dim=128,
     )
     config.optimizer = dict(
-        name="sgd",
+        name="sgd",  # with Nesterov momentum 0.9
         learning_rate=0.12,
         final_learning_rate=2e-4,  # cosine
         warmup_epochs=0.0,
         weight_decay=1e-6,
-        momentum=0.9,  # Nesterov
     )
     config.train = dict(batch_size=512, epochs=500, checkpoint_every_epochs=10, log_every_steps=20)
     if method == "byol":

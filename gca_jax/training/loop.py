@@ -30,7 +30,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 def pretrain(
-    config: ConfigDict, workdir: str | pathlib.Path, distributed: bool = False
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    distributed: bool = False,
+    check_evaluation: setup.Check | None = None,
 ) -> dict[str, Any]:
     """Train an encoder, or go on with it where an earlier session stopped.
 
@@ -43,6 +46,8 @@ def pretrain(
             `checkpoints/` and `training.json`. A finished run of this config is left as it is.
         distributed: train together with the other processes of a cluster, which
             `jax.distributed.initialize` finds; all of them see the same workdir.
+        check_evaluation: called as (training labels, **config.evaluation) before training, to
+            refuse what could not be evaluated afterwards.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -61,7 +66,7 @@ def pretrain(
     if summary is not None:
         print(f"{workdir} holds this run, trained to its end: it is not trained again")
         return summary
-    run = setup.prepare(config)
+    run = setup.prepare(config, check_evaluation)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         rundir.write_json(workdir / "config.json", flat)

@@ -18,6 +18,9 @@ from gca_jax.data import augment, loader, sources
 from gca_jax.training import state, step
 from gca_jax.training.optimizer import make_optimizer
 
+Check = Callable[..., None]
+"""(training labels, **settings of the evaluation) -> nothing, or a ValueError."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -82,11 +85,12 @@ class Run:
         return sum(leaf.size for leaf in jax.tree.leaves(self.abstract.params))
 
 
-def prepare(config: ConfigDict) -> Run:
+def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     """Build a run and trace its step, so that whatever is wrong with the config is said now.
 
     Args:
         config: as `configs/digits.py` makes it.
+        check_evaluation: refuses training labels and `evaluation` settings that do not go together.
 
     Raises:
         ValueError: with the group of the config that is to blame.
@@ -103,7 +107,11 @@ def prepare(config: ConfigDict) -> Run:
     with _blame("config.model"):
         network = models.create(**config.model)
     with _blame("config.data"):
-        images = sources.load(**config.data).train_images
+        dataset = sources.load(**config.data)
+        images = dataset.train_images
+    with _blame("config.evaluation"):
+        if check_evaluation is not None:
+            check_evaluation(dataset.train_labels, **config.evaluation)
     with _blame("config.train"):
         per_epoch = loader.steps_per_epoch(len(images), settings.batch_size)
     with _blame("config.optimizer"):

@@ -3,9 +3,25 @@
 import importlib.util
 import pathlib
 
+import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def compile_once(tmp_path_factory):
+    """Sessions of one run compile the same step: keep what was compiled, for these tests alone."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def load_config(name):
@@ -31,7 +47,7 @@ def cifar10():
 def tiny(digits):
     """A factory of digits configs of two epochs with three steps each."""
 
-    def make(method="gca_uot", **overrides):
+    def make(method="gca_uot", /, **overrides):
         config = digits.get_config(method)
         config.update_from_flattened_dict(
             {

@@ -1,0 +1,118 @@
+"""The command as a user types it: one line for a mistake, the three programs in turn."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+    "--config.model.stage_sizes=(1,)",
+    "--config.model.width=4",
+    "--config.model.projector_hidden=8",
+    "--config.model.projector_dim=8",
+]
+
+
+def start(*arguments):
+    """Run main.py on one device, as outside of the tests."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS",)}
+    return subprocess.Popen(
+        [sys.executable, "main.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_mistakes_are_one_line_and_status_1(tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    digits = "--config=configs/digits.py:gca_uot"
+    cases = {
+        ("--config=configs/digits.py:moco", workdir): "unknown method 'moco'; one of: ince, gca",
+        ("--config=configs/none.py", workdir): "configs/none.py",
+        (digits, workdir, "--config.loss.epsilonn=1"): 'Did you mean "epsilon"',
+        (digits, workdir, "--config.loss.epsilon=x"): "could not convert string to float: 'x",
+        (digits, workdir, "--config.loss.epsilon=0"): "config.loss: epsilon",
+        (digits, workdir, "--config.evaluation.draws=0"): "config.evaluation: draws",
+        (digits, workdir, "--mode=train"): "one of <all|pretrain|evaluate|report>",
+        (digits,): "--workdir must have a value",
+        (digits, workdir, "--mode=evaluate"): "there is no run in",
+        (digits, workdir, "--mode=report"): "there is no run in",
+    }
+    running = {}
+    results = {}
+    for case in cases:  # two at a time
+        running[case] = start(*case)
+        if len(running) == 2:
+            results |= {c: finish(p) for c, p in running.items()}
+            running = {}
+    for case, (status, out, err) in results.items():
+        assert status == 1, (case, err)
+        assert cases[case] in err, case
+        assert err.startswith("error: "), case
+        assert "Traceback" not in err, case
+        assert out in ("", "evaluating ...\n"), case
+    assert not (tmp_path / "run").exists()
+
+
+def test_verbose_shows_where(tmp_path):
+    arguments = (f"--workdir={tmp_path}", "--config.loss.epsilon=0", "--verbose")
+    status, _, err = finish(start(*arguments, "--mode=pretrain"))
+    assert status == 1
+    assert "Traceback" in err
+    assert "config.loss: epsilon" in err
+
+
+@pytest.mark.slow
+def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
+    reports = []
+    for name in ("first", "second"):
+        workdir = tmp_path / name
+        arguments = ["--config=configs/digits.py:gca_uot", f"--workdir={workdir}", *TINY]
+        status, out, err = finish(start(*arguments, "--config.train.epochs=2"))
+        assert status == 0, err
+        assert f"report: {workdir}/report.md" in out
+        assert "images/s" in err
+        assert "left" in err
+        lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip()]
+        assert all("| step" in line for line in lines), err  # the bar and nothing else
+        reports.append(json.loads((workdir / "report.json").read_text()))
+    for report in reports:
+        for timing in ("train_seconds", "images_per_second"):
+            assert report.pop(timing) > 0
+    assert reports[0]["accuracy"] == reports[1]["accuracy"]
+    assert reports[0]["alignment"] == reports[1]["alignment"]
+    assert reports[0]["uniformity"] == reports[1]["uniformity"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    process = start("--mode=pretrain", f"--workdir={tmp_path}", *TINY, "--config.train.epochs=5000")
+    log = tmp_path / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    status, _, err = finish(process)
+    assert status == 1
+    assert "Traceback" not in err
+    assert "of 25000, saved in" in err.splitlines()[-1]
+    assert "run the same command again" in err.splitlines()[-1]
+    step = json.loads((tmp_path / "training.json").read_text())["steps"]
+    assert (tmp_path / "checkpoints" / str(step)).is_dir()
+    assert log.read_text().count("\n") == step

@@ -1,0 +1,169 @@
+"""Whole runs in a folder: resumed, interrupted, refused, repeated, broken off."""
+
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from gca_jax.training import checkpoint, loop, setup, state
+from gca_jax.training.log import Log
+
+TIMINGS = ("images_per_second",)
+
+
+def rows(workdir, timings=False):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if timings or k not in TIMINGS} for line in lines
+    ]
+
+
+def weights(workdir):
+    return checkpoint.restore_variables(workdir)[1]
+
+
+def at_step(monkeypatch, step, action):
+    """Do something when the loop has dispatched a step."""
+    add = Log.add
+
+    def patched(self, k, metrics):
+        add(self, k, metrics)
+        if k == step:
+            action()
+
+    monkeypatch.setattr(Log, "add", patched)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, digits):
+    """The workdir of a run of six steps, made once for all tests that only read it."""
+    config = digits.get_config("gca_uot")
+    config.update_from_flattened_dict(
+        {
+            "model.stage_sizes": (1,),
+            "model.width": 4,
+            "model.projector_hidden": 8,
+            "model.projector_dim": 8,
+            "train.batch_size": 472,
+            "train.epochs": 2,
+            "train.checkpoint_every_epochs": 1,
+        }
+    )
+    workdir = tmp_path_factory.mktemp("unbroken")
+    loop.pretrain(config.lock(), workdir)
+    return workdir
+
+
+def test_what_a_run_leaves(unbroken, tiny):
+    summary = json.loads((unbroken / "training.json").read_text())
+    assert summary["finished"] is True
+    assert summary["steps"] == 6
+    assert summary["train_seconds"] > 0
+    assert summary["images_per_second"] > 0
+    assert summary["device"].startswith("8 x cpu")
+    config, variables, step = checkpoint.restore_variables(unbroken)
+    assert step == 6
+    assert config.to_dict() == json.loads((unbroken / "config.json").read_text())
+    assert config.to_json() == tiny().to_json()
+    assert summary["parameters"] == sum(x.size for x in jax.tree.leaves(variables["params"]))
+    assert all(len(x.devices()) == 1 for x in jax.tree.leaves(variables))
+    assert list((unbroken / "tensorboard").glob("events*"))
+
+
+def test_log_has_every_step_once(unbroken):
+    logged = rows(unbroken, timings=True)
+    assert [row["step"] for row in logged] == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose([row["epoch"] for row in logged], np.arange(1, 7) / 3)
+    # Half a cosine from 2e-3 over six steps: the rate that each update was made with.
+    cosine = 2e-3 * (1 + np.cos(np.pi * np.arange(6) / 6)) / 2
+    np.testing.assert_allclose([row["learning_rate"] for row in logged], cosine, rtol=1e-5)
+    for row in logged:
+        assert {"loss", "gradient_norm", "alignment", "uniformity", "images_per_second"} <= set(row)
+
+
+def test_run_starts_from_the_initial_variables(unbroken, tiny):
+    config, variables, _ = checkpoint.restore_variables(unbroken)
+    run = setup.prepare(config)
+    network = setup.models.create(**config.model)
+    initial = state.init_variables(network, jax.random.key(config.seed), run.images.shape[1:])
+    jax.tree.map(np.testing.assert_array_equal, run.initial().params, initial["params"])
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial["params"], variables["params"])
+    assert all(jax.tree.leaves(moved))
+
+
+def test_interrupted_and_resumed_run_equals_the_unbroken_one(unbroken, tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(loop.Interrupted, match=f"step 2 of 6, saved in {tmp_path}.*same comm"):
+            loop.pretrain(tiny(), tmp_path)
+    assert json.loads((tmp_path / "training.json").read_text())["finished"] is False
+    assert checkpoint.restore_variables(tmp_path)[2] == 2  # usable as it is
+    assert len(rows(tmp_path)) == 2
+    loop.pretrain(tiny(), tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
+    assert rows(tmp_path) == rows(unbroken)
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, tiny, tmp_path, monkeypatch):
+    def die():
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, die)
+        with pytest.raises(RuntimeError, match="killed"):
+            loop.pretrain(tiny(), tmp_path)
+    assert checkpoint.restore_variables(tmp_path)[2] == 3
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 5, "lo')  # a line cut off in the middle
+    summary = loop.pretrain(tiny(), tmp_path)
+    assert summary["finished"] is True
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
+    assert rows(tmp_path) == rows(unbroken)
+
+
+def test_finished_run_is_not_trained_again(unbroken, tiny, capsys):
+    before = (unbroken / "metrics.jsonl").read_text()
+    summary = loop.pretrain(tiny(), unbroken)
+    assert "not trained again" in capsys.readouterr().out
+    assert summary == json.loads((unbroken / "training.json").read_text())
+    assert (unbroken / "metrics.jsonl").read_text() == before
+
+
+def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
+    before = {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()}
+    other = tiny(**{"loss.epsilon": 0.1, "seed": 3})
+    with pytest.raises(ValueError, match="holds a run of another config") as caught:
+        loop.pretrain(other, unbroken)
+    assert "loss.epsilon: 0.2 there, 0.1 here; seed: 0 there, 3 here" in str(caught.value)
+    assert {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()} == before
+
+
+def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"(loss|gradient_norm) is (nan|inf) at step \d") as caught:
+        loop.pretrain(tiny(**{"optimizer.learning_rate": 1e30}), tmp_path)
+    message = str(caught.value)
+    assert "--config.loss.epsilon above 0.2" in message
+    assert "nothing was saved" in message
+    # Nothing of value was there, so another config may have the folder.
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
+def test_byol_resumes_with_its_target_network(tiny, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    config = tiny("byol", **{"model.predictor_hidden": 8, "train.epochs": 1})
+    loop.pretrain(config, whole)
+    with monkeypatch.context() as patch:
+        at_step(patch, 1, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(loop.Interrupted):
+            loop.pretrain(config, broken)
+    loop.pretrain(config, broken)
+    assert "predictor" in weights(whole)["params"]
+    jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))
+
+
+def test_missing_run_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
+        checkpoint.restore_variables(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,179 @@
+"""Mistakes in a config are one message before any work; every key of a config is used."""
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+
+from gca_jax import losses
+from gca_jax.data import sources
+from gca_jax.evaluation.probes import check_settings, evaluate_encoder
+from gca_jax.training import loop, setup
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"method": "moco"}, "config.method: unknown method 'moco'; one of: ince, gca_ince"),
+        ({"method": "byol"}, "config.method: this config is not one of byol"),
+        ({"seed": -1}, "config.seed: must be from 0"),
+        ({"train.batch_size": 1001}, "config.train: .* divide by the number of devices, 8"),
+        ({"train.batch_size": 1440}, "config.train: batch_size must be from 1 to 1437"),
+        ({"train.epochs": 0}, "config.train: epochs must be at least 1, got 0"),
+        ({"augment.policy": "imagenet"}, "config.augment: unknown policy 'imagenet'"),
+        ({"model.block": "dense"}, "config.model: unknown block 'dense'"),
+        ({"data.name": "mnist"}, "config.data: unknown data set 'mnist'"),
+        ({"optimizer.name": "lars"}, "config.optimizer: unknown optimizer 'lars'"),
+        ({"loss.epsilon": 0.0}, "config.loss: epsilon"),
+        ({"loss.q": 1.5}, "config.loss: q"),
+        ({"loss.layout": "diagonal"}, "config.loss: .*diagonal"),
+        ({"loss.iterations": 0}, "config.loss: iterations"),
+    ],
+)
+def test_mistakes_are_named_with_their_group(tiny, tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        loop.pretrain(tiny(**overrides), tmp_path / "run")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_policy_for_other_images_is_a_mistake_of_the_augmentation(digits):
+    config = digits.get_config()
+    config.augment = {"policy": "cifar"}
+    with pytest.raises(ValueError, match=r"config\.augment: policy cifar needs RGB images"):
+        setup.prepare(config)
+
+
+def test_evaluation_is_checked_before_training(tiny):
+    with pytest.raises(ValueError, match=r"config\.evaluation: .*5000"):
+        setup.prepare(tiny(**{"evaluation.labels_per_class": 5000}), check_settings)
+
+
+def test_key_of_another_method_is_refused_by_name(digits):
+    config = digits.get_config("ince")
+    config.loss.q = 0.5
+    with pytest.raises(ValueError, match=r"config\.loss: ince takes no q"):
+        setup.prepare(config)
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_every_method_has_a_config_and_its_loss_takes_all_of_it(name, request):
+    module = request.getfixturevalue(name)
+    assert set(module.LOSS) == set(losses.METHODS)
+    for method in losses.METHODS:
+        config = module.get_config(method)
+        assert config.method == method
+        keywords = inspect.signature(losses.METHODS[method]).parameters
+        assert set(config.loss) <= set(keywords)
+    assert module.get_config().method == "gca_uot"
+    with pytest.raises(ValueError, match="unknown method 'moco'; one of: ince, gca_ince, rince"):
+        module.get_config("moco")
+
+
+def test_configs_of_two_methods_share_nothing(digits):
+    first, second = digits.get_config("ince"), digits.get_config("ince")
+    first.loss.similarity_floor = 0.5
+    assert second.loss.similarity_floor is None
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_evaluation_keys_are_those_of_the_evaluation(name, request):
+    config = request.getfixturevalue(name).get_config()
+    data = [np.zeros((2, 3)), np.zeros(2)] * 2
+    inspect.signature(evaluate_encoder).bind(*data, seed=0, **config.evaluation)
+
+
+WORDS = {
+    "loss.layout": "cross",
+    "loss.self_pairs": "max_cost",
+    "loss.mass": "total",
+    "loss.gradient": "implicit",
+    "model.block": "bottleneck",
+    "model.stem": "imagenet",
+    "optimizer.name": "adam",
+    "train.batch_size": 240,
+    "data.data_dir": "elsewhere",
+}
+TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
+COMBINED = {"method", "data.name", "augment.policy"}  # wrong alone: see the tests above
+
+
+def flatten(config, prefix=""):
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def another(key, value):
+    """A legal value that differs."""
+    if key in WORDS:
+        return WORDS[key]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return tuple(type(x)(x * 0.75) or 2 for x in value)
+    if isinstance(value, int):
+        return value + 1
+    return 0.5 * value if value else 1e-3
+
+
+def used(config):
+    """All that a run makes of a config: program, learning rates, data, settings."""
+    run = setup.prepare(config)
+    rates = [float(run.learning_rate(k)) for k in (0, run.total_steps - 1)]
+    return (
+        run.lowered.as_text(),
+        rates,
+        run.seed,
+        dataclasses.astuple(run.settings),
+        run.images.shape,
+        run.images.sum(),
+    )
+
+
+def check_every_key(config, groups):
+    base = used(config)
+    for key, value in list(flatten(config)):
+        if key in COMBINED or key.split(".")[0] not in groups:
+            continue
+        changed = config.copy_and_resolve_references().unlock()
+        changed.update_from_flattened_dict({key: another(key, value), **TOGETHER.get(key, {})})
+        assert used(changed) != base, key
+
+
+@pytest.mark.slow
+def test_every_key_of_the_digits_config_changes_the_run(tiny):
+    check_every_key(
+        tiny("gca_uot"), {"seed", "data", "augment", "model", "optimizer", "train", "loss"}
+    )
+
+
+@pytest.mark.slow
+def test_keys_of_byol_change_the_run(tiny):
+    check_every_key(tiny("byol"), {"model", "train"})
+
+
+@pytest.mark.slow
+def test_every_key_of_the_cifar10_config_changes_the_run(cifar10, monkeypatch):
+    def load(name, data_dir):
+        images = np.full((960, 32, 32, 3), len(str(data_dir)), np.uint8)
+        labels = np.zeros(960, np.int32)
+        return sources.Dataset(name, images, labels, images[:1], labels[:1], 10)
+
+    monkeypatch.setitem(sources.SOURCES, "cifar10", lambda **options: load("cifar10", **options))
+    config = cifar10.get_config("gca_ince")
+    config.model.update(stage_sizes=(1,), width=4, projector_hidden=8, projector_dim=8)
+    config.train.batch_size = 480
+    config.optimizer.warmup_epochs = 1.0
+    check_every_key(config, {"seed", "data", "augment", "optimizer"})
+
+
+def test_settings_that_no_program_shows_change_what_is_written(tiny, tmp_path):
+    config = tiny("ince", **{"train.log_every_steps": 4, "train.checkpoint_every_epochs": 5})
+    loop.pretrain(config, tmp_path)
+    steps = [line.split(",")[0] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == ['{"step": 4', '{"step": 6']
+    assert [path.name for path in (tmp_path / "checkpoints").glob("[0-9]*")] == ["6"]
