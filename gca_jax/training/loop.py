@@ -98,6 +98,7 @@ class Session:
             train_step = self.run.lowered.compile()
             compiled = start.compile_seconds + time.perf_counter() - began
             start = dataclasses.replace(start, compile_seconds=compiled)
+            bar.unpause()  # Compiling took none of the time that a step takes.
             bar.set_description_str(self.config["method"])
             state, progress = self.loop(train_step, state, start, bar)
         if progress.step < self.run.total_steps:
