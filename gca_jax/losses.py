@@ -20,7 +20,8 @@ from jaxtyping import Array, ArrayLike, Float
 from gca_jax import metrics, ot
 from gca_jax.methods import ROWS, Row
 from gca_jax.ot import check
-from gca_jax.ot.target import AnyTarget, positive_columns, resolve
+from gca_jax.ot.diagnosis import diagnose
+from gca_jax.ot.target import AnyTarget, resolve
 
 Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]
 
@@ -30,6 +31,8 @@ _KEYWORDS = {
     "similarity_floor": "Clamps cosines from below (the authors' code: 1e-7); None does not.",
     "self_pairs": 'Joint layout: "exclude", or "max_cost" as in the authors\' code.',
     "cost_fn": "An OTT-JAX `CostFn` on the unit embeddings in place of 1 - cos.",
+    "domain": 'Of the sweeps: "scaling", "log", or None: "scaling" for a known ε >= 0.03.',
+    "block_size": "Rows of K formed at a time (scaling domain); None keeps K.",
     "target": "P_tgt, of mass 1: None (identity), a target of `ot.target`, or an array (n, m).",
     "iterations": "T >= 1 full Sinkhorn sweeps, two half-steps each.",
     "penalty_a": "λ₁ >= 0 of the row marginal (∞: hard); τ = λ/(λ+ε).",
@@ -183,18 +186,13 @@ def _aux(
     }
     if row.project is ROWS["byol"].project:
         return aux
-    p, t, log_k = plan.matrix, target.matrix, plan.kernel.log_matrix
-    positive = positive_columns(plan.kernel.layout, log_k.shape[0])
-    aux |= {
-        "contrastive_accuracy": jnp.mean(log_k.argmax(axis=1) == positive, dtype=p.dtype),
-        "residual": plan.residual,
-        "relative_residual": plan.residual / jnp.abs(p - t).sum(),
-        "plan_entropy": plan.entropy,
-        "mass": plan.mass,
-    }
-    if row.measure is ROWS["ince"].measure:
-        rows = ot.project(plan.kernel, half_steps=1, mu=plan.mu)
-        aux["ince_cosine"] = metrics.cosine(p - t, rows.matrix - t)
+    aux |= diagnose(plan, target)
+    if row.measure is not ROWS["ince"].measure:
+        del aux["ince_cosine"]
+    aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)
+    aux["scaling_domain"] = jnp.asarray(plan.kernel.domain == "scaling")
+    if plan.sweeps is not None:
+        aux["sweeps"] = plan.sweeps
     if "q" in _signature(row):
         aux["overflow"] = ~jnp.isfinite(value)
     return aux

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from gca_jax import ot
-from gca_jax.ot import check, divergence
+from gca_jax.ot import check, divergence, sums
 from gca_jax.ot.target import AnyTarget, Target
 
 Gradient = Literal["unrolled", "envelope", "implicit"]
@@ -56,12 +56,17 @@ def _similarity(
     similarity_floor: float | None = None,
     self_pairs: ot.SelfPairs = "exclude",
     cost_fn: Any = None,
+    domain: ot.Domain | None = None,
+    block_size: int | None = None,
 ) -> ot.Kernel:
     options: dict[str, Any] = {"epsilon": epsilon, "layout": layout, "self_pairs": self_pairs}
     if cost_fn is None:
+        options |= {"domain": domain, "block_size": block_size}
         return ot.cosine_kernel(z_a, z_b, similarity_floor=similarity_floor, **options)
     if similarity_floor is not None:
         raise ValueError("similarity_floor clamps cosines and has no meaning with cost_fn=")
+    if block_size is not None or domain == "scaling":
+        raise ValueError("cost_fn= runs in the log domain: it takes no block_size")
     a, b = check.embeddings(z_a, z_b, layout)
     return ot.cost_kernel(cost_fn, ot.normalize(a), ot.normalize(b), **options)
 
@@ -83,7 +88,7 @@ def _rows(
 ) -> ot.Plan:
     check.one_of("marginals", marginals, ("target", "uniform"))
     if mu is None and marginals == "target":
-        mu = target.matrix.sum(axis=1)
+        mu = sums.row_sums(target)
     return ot.project(kernel, half_steps=1, mu=mu)
 
 
@@ -100,6 +105,7 @@ def _sinkhorn(
     nu: ArrayLike | None = None,
     marginals: Marginals = "target",
     end_on_rows: bool = False,
+    keep_rows: bool = False,
 ) -> ot.Plan:
     if (until is not None) != (gradient == "implicit") and gradient != "envelope":
         raise ValueError(
@@ -121,7 +127,7 @@ def _sinkhorn(
         plan = project(until=until)
     else:
         check.at_least("iterations", iterations, 1)
-        plan = project(half_steps=2 * iterations - end_on_rows)
+        plan = project(half_steps=2 * iterations - end_on_rows, keep_rows=keep_rows)
     return plan.frozen() if gradient == "envelope" else plan
 
 
@@ -133,8 +139,8 @@ def _target_marginals(
             f"the target {target.shape} has columns without mass; pass marginals='uniform' or nu= "
             "to keep them as negatives"
         )
-    mu = target.matrix.sum(axis=1) if mu is None else mu
-    return mu, target.matrix.sum(axis=0) if nu is None else nu
+    mu = sums.row_sums(target) if mu is None else mu
+    return mu, sums.column_sums(target) if nu is None else nu
 
 
 def _tau(name: str, penalty: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
@@ -195,7 +201,8 @@ def _kl_and_uniform(plan: ot.Plan, target: AnyTarget, *, lam_p: ArrayLike = 0.2)
     return divergence.kl(target, plan) + jnp.asarray(lam_p) * divergence.uniform_kl(target, plan)
 
 
-_HARD = {"penalty_a": math.inf, "penalty_b": math.inf, "end_on_rows": False}
+_SWEEPS = {"end_on_rows": False, "keep_rows": False}
+_HARD = _SWEEPS | {"penalty_a": math.inf, "penalty_b": math.inf}
 _JOINT = {"layout": "joint"}
 
 ROWS = {
@@ -222,7 +229,7 @@ ROWS = {
         _sinkhorn,
         _kl_and_rince,
         defaults={"penalty_a": 0.2, "penalty_b": 0.2},
-        fixed={"end_on_rows": False},
+        fixed=_SWEEPS | {"keep_rows": True},
         gradients=("unrolled", "implicit"),
     ),
     "simclr": Row(

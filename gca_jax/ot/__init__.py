@@ -2,6 +2,7 @@
 
 from gca_jax.ot import divergence, target
 from gca_jax.ot.kernel import (
+    Domain,
     Kernel,
     Layout,
     SelfPairs,
@@ -15,6 +16,7 @@ from gca_jax.ot.projection import project, trajectory, unprojected
 from gca_jax.ot.target import Target
 
 __all__ = [
+    "Domain",
     "Kernel",
     "Layout",
     "Plan",

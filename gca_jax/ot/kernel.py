@@ -5,12 +5,18 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
+from gca_jax.ot.passes import Points
 
 Layout = Literal["cross", "joint"]
 SelfPairs = Literal["exclude", "max_cost"]
+Domain = Literal["scaling", "log"]
+
+SMALLEST_SCALING_EPSILON = 0.03
+"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range."""
 
 
 _STATIC = {"static": True}
@@ -33,6 +39,8 @@ class Kernel:
     layout: Layout = dataclasses.field(default="cross", metadata=_STATIC)
     self_pairs: SelfPairs = dataclasses.field(default="exclude", metadata=_STATIC)
     similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
+    domain: Domain = dataclasses.field(default="log", metadata=_STATIC)
+    block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,6 +57,32 @@ class Kernel:
         source = self.cost if self.cost is not None else self.points_a
         assert source is not None
         return source.dtype
+
+    @property
+    def generator(self) -> Points:
+        """What the sweeps of the scaling domain form K from."""
+        assert self.points_a is not None
+        columns = None if self.layout == "joint" else self.points_b
+        joint = self.layout == "joint"
+        return Points(self.points_a, columns, self.epsilon, joint, self.block_size)
+
+    @property
+    def log_positives(self) -> Float[Array, " k"]:
+        """log K of the positive pairs: of row i with column i, or with the other view (2B,)."""
+        if self.domain == "log":
+            n = self.shape[0] // 2
+            if self.layout == "cross":
+                return jnp.diagonal(self.log_matrix)
+            log_k = self.log_matrix
+            return jnp.concatenate([jnp.diagonal(log_k, n), jnp.diagonal(log_k, -n)])
+        a, b = self.points_a, self.points_b
+        assert a is not None
+        assert b is not None
+        if self.layout == "joint":
+            a, b = jnp.split(a, 2)
+        pairs = min(a.shape[0], b.shape[0])
+        log_k = (jnp.sum(a[:pairs] * b[:pairs], axis=1) - 1.0) / self.epsilon
+        return log_k if self.layout == "cross" else jnp.concatenate([log_k, log_k])
 
     @property
     def cost_matrix(self) -> Float[Array, "n m"]:
@@ -109,6 +143,8 @@ def cosine_kernel(
     layout: Layout = "cross",
     similarity_floor: float | None = None,
     self_pairs: SelfPairs = "exclude",
+    domain: Domain | None = None,
+    block_size: int | None = None,
 ) -> Kernel:
     """Kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
 
@@ -121,19 +157,51 @@ def cosine_kernel(
       similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
       self_pairs: Joint layout only. "exclude" gives a view's pair with itself log K = -inf;
         "max_cost" gives it the batch's largest cost, as the authors' code does.
+      domain: How sweeps are run. "scaling": matrix-vector products, with a reverse pass that saves
+        only vectors; for ε >= 0.03 that is known when tracing, and neither floor nor "max_cost".
+        "log": log-sum-exps, for any ε. None takes the first where it can.
+      block_size: Rows of K formed at a time in the scaling domain; None keeps K.
 
     Returns:
       A `Kernel`.
 
     Raises:
-      ValueError: wrong shapes or dtype, ε <= 0, an unknown name, a floor outside [-1, 1].
+      ValueError: wrong shapes or dtype, ε <= 0, an unknown name, a floor outside [-1, 1], a domain
+        or a block size that does not go with the rest.
     """
     a, b = check.embeddings(z_a, z_b, layout)
     if similarity_floor is not None:
         check.between("similarity_floor", similarity_floor, -1.0, 1.0)
-    return _point_kernel(
+    kernel = _point_kernel(
         normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
     )
+    plain = similarity_floor is None and self_pairs == "exclude"
+    return _in_domain(kernel, epsilon, plain, domain, block_size)
+
+
+def _in_domain(
+    kernel: Kernel,
+    epsilon: ArrayLike,
+    plain: bool,
+    domain: Domain | None,
+    block_size: int | None,
+) -> Kernel:
+    """The kernel with the domain and block size that were asked for, or chosen by the rule."""
+    large = check.is_concrete(epsilon) and float(np.asarray(epsilon)) >= SMALLEST_SCALING_EPSILON
+    if domain is None:
+        domain = "scaling" if plain and large else "log"
+    check.one_of("domain", domain, ("scaling", "log"))
+    if domain == "scaling" and not plain:
+        raise ValueError("domain='scaling' has no similarity_floor and no self_pairs='max_cost'")
+    if block_size is not None:
+        check.at_least("block_size", block_size, 1)
+        if domain == "log":
+            raise ValueError(
+                f"block_size={block_size} needs the scaling domain: a cosine kernel with a known "
+                f"epsilon >= {SMALLEST_SCALING_EPSILON}, or domain='scaling'"
+            )
+        block_size = min(block_size, kernel.shape[0])
+    return dataclasses.replace(kernel, domain=domain, block_size=block_size)
 
 
 def cost_kernel(

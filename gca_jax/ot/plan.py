@@ -1,12 +1,14 @@
 """The factored transport plan P = diag(u) K diag(v), and what is derived from it."""
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax.ot.kernel import Kernel
+from gca_jax.ot.sweeps import row_sums
 
 
 def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
@@ -17,6 +19,11 @@ def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
     reached = total > 0
     logarithm = jnp.log(jnp.where(reached, total, 1.0)) + jnp.squeeze(largest, axis)
     return jnp.where(reached, logarithm, -jnp.inf)
+
+
+def log(x: Array) -> Array:
+    """log x, -inf at 0 with a zero gradient."""
+    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), -jnp.inf)
 
 
 @jax.tree_util.register_dataclass
@@ -31,6 +38,9 @@ class Plan:
       mu: The row marginal that was asked for (n,).
       nu: The column marginal that was asked for (m,).
       converged: With `until=`, whether the tolerance was reached; None for a fixed number of steps.
+      sweeps: How many sweeps were run in the scaling domain, where further ones change no digit.
+      log_rows: log K v (n,), where it is known; see `log_row_sums`.
+      exact: The marginal that the last half-step made exact: "rows", "columns" or neither (None).
     """
 
     kernel: Kernel
@@ -39,6 +49,20 @@ class Plan:
     mu: Float[Array, " n"]
     nu: Float[Array, " m"]
     converged: Bool[Array, ""] | None = None
+    sweeps: Int[Array, ""] | None = None
+    log_rows: Float[Array, " n"] | None = None
+    exact: Literal["rows", "columns"] | None = dataclasses.field(
+        default=None, metadata={"static": True}
+    )
+
+    @property
+    def log_row_sums(self) -> Float[Array, " n"]:
+        """log K v, the logarithm of each row's sum before u scales it."""
+        if self.log_rows is not None:
+            return self.log_rows
+        if self.kernel.domain == "scaling":
+            return row_sums(self.kernel.generator, self.log_v)
+        return logsumexp(self.kernel.log_matrix + self.log_v[None, :], axis=1)
 
     @property
     def log_matrix(self) -> Float[Array, "n m"]:
@@ -53,7 +77,7 @@ class Plan:
     @property
     def row_marginal(self) -> Float[Array, " n"]:
         """P1."""
-        return self.matrix.sum(axis=1)
+        return jnp.exp(self.log_u + self.log_row_sums)
 
     @property
     def column_marginal(self) -> Float[Array, " m"]:
@@ -63,7 +87,9 @@ class Plan:
     @property
     def mass(self) -> Float[Array, ""]:
         """Total mass 1ᵀP1."""
-        return self.matrix.sum()
+        if self.exact == "rows":
+            return self.mu.sum()
+        return self.nu.sum() if self.exact == "columns" else self.row_marginal.sum()
 
     @property
     def residual(self) -> Float[Array, ""]:
@@ -88,4 +114,6 @@ class Plan:
             self,
             log_u=jax.lax.stop_gradient(self.log_u),
             log_v=jax.lax.stop_gradient(self.log_v),
+            log_rows=None,  # of the kernel, which does pass a gradient
+            exact=None,
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.plan import Plan, logsumexp
+from gca_jax.ot.plan import Plan, log, logsumexp
+from gca_jax.ot.sweeps import scaling, sweep
 
 
 def project(
@@ -23,6 +25,7 @@ def project(
     tau_b: ArrayLike = 1.0,
     mu: Float[ArrayLike, " n"] | None = None,
     nu: Float[ArrayLike, " m"] | None = None,
+    keep_rows: bool = False,
 ) -> Plan:
     """Projects a kernel onto the plans with (soft) marginals μ and ν.
 
@@ -44,6 +47,8 @@ def project(
       tau_b: The same for the column marginal.
       mu: Row marginal (n,), summing to 1; None is uniform.
       nu: Column marginal (m,), likewise.
+      keep_rows: Whether the plan keeps log K v of its last v, for which its row marginal, its mass
+        and row-wise readings otherwise go over the kernel once more.
 
     Returns:
       A `Plan`, in factored form.
@@ -75,11 +80,48 @@ def project(
         half_steps = 2 * iterations
     assert half_steps is not None
     check.at_least("half_steps", half_steps, 1)
+    if kernel.domain == "scaling":
+        return _in_scaling_domain(kernel, mu, nu, tau_a, tau_b, half_steps, keep_rows)
     log_k = kernel.log_matrix
     (log_u, log_v), _ = _sweep(log_k, mu, nu, tau_a, tau_b, half_steps // 2)
     if half_steps % 2:
         log_u = _scaling(log_k, mu, jnp.asarray(tau_a, log_k.dtype), log_v, axis=1)
-    return Plan(kernel, log_u, log_v, mu, nu)
+    return Plan(kernel, log_u, log_v, mu, nu, exact=_exact(tau_a, tau_b, half_steps))
+
+
+def _exact(
+    tau_a: ArrayLike, tau_b: ArrayLike, half_steps: int
+) -> Literal["rows", "columns"] | None:
+    """The marginal that the last half-step fitted, if it is known to be a hard constraint."""
+    tau = tau_a if half_steps % 2 else tau_b
+    if not (isinstance(tau, float | int) and tau == 1):
+        return None
+    return "rows" if half_steps % 2 else "columns"
+
+
+def _in_scaling_domain(
+    kernel: Kernel,
+    mu: Array,
+    nu: Array,
+    tau_a: ArrayLike,
+    tau_b: ArrayLike,
+    half_steps: int,
+    keep_rows: bool,
+) -> Plan:
+    odd = half_steps % 2 == 1
+    taus = jnp.asarray(tau_a, kernel.dtype), jnp.asarray(tau_b, kernel.dtype)
+    rows, start = odd or keep_rows, jnp.zeros_like(nu)
+    done = sweep(kernel.generator, mu, nu, *taus, start, half_steps // 2, rows)
+    return Plan(
+        kernel,
+        scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u,
+        done.log_v,
+        mu,
+        nu,
+        sweeps=done.sweeps,
+        log_rows=done.log_rows if rows else None,
+        exact=_exact(tau_a, tau_b, half_steps),
+    )
 
 
 def trajectory(
@@ -140,8 +182,6 @@ def _sweep(
 
 
 def _scaling(log_k: Array, marginal: Array, tau: Array, other: Array, *, axis: int) -> Array:
-    """One half-step: log (marginal / (K other))^τ, with (0/x)^τ = 0 for τ > 0 and 1 for τ = 0."""
+    """One half-step in the log domain."""
     along = other[None, :] if axis == 1 else other[:, None]
-    has_mass = marginal > 0
-    log_ratio = jnp.log(jnp.where(has_mass, marginal, 1.0)) - logsumexp(log_k + along, axis)
-    return jnp.where(has_mass, tau * log_ratio, jnp.where(tau > 0, -jnp.inf, 0.0))
+    return scaling(tau, log(marginal), logsumexp(log_k + along, axis))

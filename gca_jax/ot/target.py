@@ -52,29 +52,33 @@ class Target:
     @property
     def matrix(self) -> Float[Array, "n m"]:
         """P_tgt, scaled to total mass 1."""
-        weights = self._weights
+        weights = self.weights(jnp.arange(self.shape[0]))
         return weights / weights.sum()
 
-    @property
-    def _weights(self) -> Array:
-        n, m = self.shape
-        weights = self._others
+    def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
+        """The given rows of P_tgt before it is scaled."""
+        column = jnp.arange(self.shape[1])[None, :]
+        weights = jnp.zeros((rows.size, self.shape[1]), self.same.dtype)
+        if self.groups is not None:
+            group_a, group_b = self.groups
+            same = group_a[rows][:, None] == group_b[None, :]
+            weights = jnp.where(same, self.same, self.different)
         if self.positives is not None:
-            is_positive = jnp.arange(m)[None, :] == positive_columns(self.layout, n)[:, None]
-            positives = jnp.tile(self.positives, n // self.rows)
-            weights = jnp.where(is_positive, positives[:, None], weights)
+            is_positive = column == positive_columns(self.layout, self.shape[0])[rows][:, None]
+            weights = jnp.where(is_positive, self.positives[rows % self.rows][:, None], weights)
         if self.layout == "joint":
-            weights = jnp.where(jnp.eye(n, dtype=bool), 0.0, weights)
+            weights = jnp.where(column == rows[:, None], 0.0, weights)
         return weights
 
     @property
-    def _others(self) -> Array:
+    def groups(self) -> tuple[Int[Array, " n"], Int[Array, " m"]] | None:
+        """The groups of rows and columns in the layout."""
         if self.groups_a is None or self.groups_b is None:
-            return jnp.zeros(self.shape, self.same.dtype)
-        rows, columns = self.groups_a, self.groups_b
-        if self.layout == "joint":
-            rows = columns = jnp.concatenate([rows, columns])
-        return jnp.where(rows[:, None] == columns[None, :], self.same, self.different)
+            return None
+        if self.layout == "cross":
+            return self.groups_a, self.groups_b
+        both = jnp.concatenate([self.groups_a, self.groups_b])
+        return both, both
 
     @property
     def leaves_columns_out(self) -> bool:
@@ -114,6 +118,10 @@ class DenseTarget:
         """(n, m)."""
         n, m = self.matrix.shape
         return n, m
+
+    def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
+        """The given rows."""
+        return self.matrix[rows]
 
 
 AnyTarget = Target | DenseTarget
