@@ -1,0 +1,43 @@
+"""Time and memory of jitted functions: alternating runs in one process, medians."""
+
+import time
+
+import jax
+import numpy as np
+
+
+def views(n, d=128, classes=0, seed=0):
+    """Two views (n/2, d): random embeddings, or `classes` clusters as late in a training."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((n // 2, d))
+    if classes:
+        z = 0.5 * z + rng.standard_normal((classes, d))[rng.integers(0, classes, n // 2)]
+    noise = 0.3 * rng.standard_normal((2, n // 2, d))
+    return tuple(jax.numpy.asarray(z + e, jax.numpy.float32) for e in noise)
+
+
+def compiled(value, z_a, z_b):
+    """Value and gradient with respect to both views, compiled."""
+    step = jax.jit(jax.value_and_grad(value, argnums=(0, 1)))
+    return step.lower(z_a, z_b).compile()
+
+
+def temporaries(step):
+    """Bytes that the compiled step needs beside its arguments and results."""
+    return step.memory_analysis().temp_size_in_bytes
+
+
+def seconds(steps, z_a, z_b, repeats=9, patience=60.0):
+    """Median seconds of each step; the steps take turns, so that a slow moment hits them all."""
+    times = {name: [] for name in steps}
+    for step in steps.values():
+        jax.block_until_ready(step(z_a, z_b))
+    began = time.perf_counter()
+    for _ in range(repeats):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            jax.block_until_ready(step(z_a, z_b))
+            times[name].append(time.perf_counter() - start)
+        if time.perf_counter() - began > patience:
+            break
+    return {name: float(np.median(t)) for name, t in times.items()}
