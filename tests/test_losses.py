@@ -11,6 +11,7 @@ from ott.geometry import costs
 
 from gca_jax import losses, ot
 from tests import reference, toy
+from tests.toy import quick_compilation  # noqa: F401
 
 N, SWEEPS = 4, 3
 DOMAINS_A, DOMAINS_B, LABELS = [0, 1, 0, 1], [0, 1, 1, 1], [0, 1, 0, 2]
@@ -159,7 +160,7 @@ def test_gradient_by_epsilon(name, layout):
 
 
 @pytest.mark.parametrize(("n", "m"), [(3, 5), (5, 3)])
-@pytest.mark.parametrize("name", ["ince", "gca_ince", "rince", "gca_uot"])
+@pytest.mark.parametrize("name", ["ince", "gca_ince", "rince", "gca_rince", "gca_uot"])
 def test_rectangular_kernels(name, n, m):
     z_a, z_b = toy.batch(5, n=n, m=m, d=3)
     target = np.random.default_rng(6).uniform(0, 1, size=(n, m))
