@@ -17,7 +17,8 @@ INF = float("inf")
 
 def value(name, *views, **hyper):
     """The loss alone, under jit, at the epsilon of this file."""
-    return losses.METHODS[name](*views, **({"epsilon": EPSILON} | hyper))[0]
+    hyper = {"epsilon": EPSILON} | hyper
+    return jax.jit(lambda *views: losses.METHODS[name](*views, **hyper)[0])(*views)
 
 
 PAIRS = {
