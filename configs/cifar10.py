@@ -86,5 +86,11 @@ def get_config(method: str = "gca_uot") -> ConfigDict:
         key: config_dict.placeholder(float) if value is None else value
         for key, value in LOSS[method].items()
     }
-    config.evaluation = dict(labels_per_class=10, draws=10, validation_fraction=0.1)
+    config.evaluation = dict(
+        labels_per_class=10,
+        draws=10,
+        validation_fraction=0.1,
+        strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
+        neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
+    )
     return config

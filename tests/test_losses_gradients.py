@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gca_jax import losses
+from gca_jax import losses, ot
 from tests import reference, toy
-from tests.test_losses import blocks, close, reference_value
+from tests.test_losses import QUALITY, blocks, close, reference_value
+from tests.toy import quick_compilation  # noqa: F401
 
 N, LIMIT = 4, 300  # sweeps that converge at epsilon 0.3 to float64's accuracy
 REFERENCE_BLOCKS = reference.blocks([0, 1, 0, 1], [0, 1, 1, 1], 0.4, 0.1)
@@ -20,12 +21,19 @@ CONVERGED = {
         "gca_ince",
         lambda: ({"target": blocks()}, {"target": REFERENCE_BLOCKS}),
     ),
+    "gca_ince partial": (
+        "gca_ince",
+        lambda: (
+            {"target": ot.target.weighted(jnp.array(QUALITY))},
+            {"target": reference.weighted(QUALITY)},
+        ),
+    ),
     "gca_uot": ("gca_uot", lambda: ({}, {})),
     "gca_uot generalized": ("gca_uot", lambda: ({"mass": "generalized"}, {"mass": "generalized"})),
     "iot": ("iot", lambda: ({}, {})),
     "iot_uni": ("iot_uni", lambda: ({}, {})),
 }
-BALANCED_KL = ("gca_ince", "gca_ince joint", "gca_ince blocks", "iot")
+BALANCED_KL = ("gca_ince", "gca_ince joint", "gca_ince blocks", "gca_ince partial", "iot")
 
 
 def gradients(name, words, z_a, z_b, epsilon=0.3):

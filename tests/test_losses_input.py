@@ -9,6 +9,7 @@ import pytest
 
 from gca_jax import losses
 from tests import reference, toy
+from tests.toy import quick_compilation  # noqa: F401
 
 KERNEL_METHODS = [name for name in losses.METHODS if name != "byol"]
 SINKHORN = ["gca_ince", "gca_rince", "gca_uot", "iot", "iot_uni"]
@@ -33,6 +34,7 @@ BAD_VALUES = [
     (KERNEL_METHODS, {"layout": "cross", "target": np.zeros((4, 4))}, ["target"]),
     (KERNEL_METHODS, {"layout": "cross", "target": np.eye(3)}, ["target", "(3, 3)", "(4, 4)"]),
     (KERNEL_METHODS, {"layout": "joint", "target": np.eye(4)}, ["target", "(4, 4)", "(8, 8)"]),
+    (KERNEL_METHODS, {"layout": "joint", "target": np.ones((8, 8))}, ["target", "self"]),
     (["byol"], {"target": -np.eye(4)}, ["target", "-1"]),
     (["byol"], {"target": np.zeros((4, 4))}, ["target"]),
     (["byol"], {"target": np.eye(3)}, ["target", "(3, 3)"]),
@@ -128,10 +130,11 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(name):
     z_a, z_b = (jnp.float32(z) for z in toy.batch(0, n=4, d=3))
     words = {} if name == "byol" else {"epsilon": 0.05}
     loss = losses.METHODS[name]
-    run = jax.jit(jax.value_and_grad(lambda z: loss(*z, **words)[0]))
+    run = jax.jit(jax.value_and_grad(lambda z: loss(*z, **words), has_aux=True))
     for case, change in DEGENERATE.items():
-        value, slopes = run(change(z_a, z_b))
+        (value, aux), slopes = run(change(z_a, z_b))
         assert np.isfinite(value), case
+        assert all(np.isfinite(number) for number in aux.values()), (case, aux)
         assert all(np.isfinite(slope).all() for slope in slopes), case
 
 

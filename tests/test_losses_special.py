@@ -9,6 +9,7 @@ from ott.geometry import costs
 
 from gca_jax import losses, ot
 from tests import reference, toy
+from tests.toy import quick_compilation  # noqa: F401
 
 EPSILON = 0.3
 INF = float("inf")
@@ -16,7 +17,8 @@ INF = float("inf")
 
 def value(name, *views, **hyper):
     """The loss alone, under jit, at the epsilon of this file."""
-    return losses.METHODS[name](*views, **({"epsilon": EPSILON} | hyper))[0]
+    hyper = {"epsilon": EPSILON} | hyper
+    return jax.jit(lambda *views: losses.METHODS[name](*views, **hyper)[0])(*views)
 
 
 PAIRS = {

@@ -27,6 +27,7 @@ def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
         mininterval=0.2 if sys.stderr.isatty() else 10.0,
         maxinterval=10.0,
         ncols=None if sys.stderr.isatty() else 100,
+        nrows=20,  # A terminal that does not know its height would get no bar at all.
     )
 
 

@@ -160,8 +160,8 @@ class Session:
         if "epsilon" in loss:
             larger = f" a --config.loss.epsilon above {loss['epsilon']} or"
         step = self.manager.latest_step()
-        kept = "nothing was saved" if step is None else f"the last checkpoint is of step {step}"
-        return f"try{larger} a lower --config.optimizer.learning_rate, in a new --workdir; {kept}"
+        where = "" if step is None else f" in a new --workdir (this one keeps step {step})"
+        return f"try{larger} a lower --config.optimizer.learning_rate{where}"
 
 
 def batches(run: setup.Run, start: int) -> Iterator[Array]:

@@ -1,8 +1,7 @@
 """From a config to everything a run needs, with every mistake in it found before any long work."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from gca_jax import losses, models
@@ -46,6 +46,11 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.target_decay is not None and not 0 <= self.target_decay <= 1:
             raise ValueError(f"target_decay must be from 0 to 1, got {self.target_decay}")
+        if self.batch_size % jax.device_count():
+            raise ValueError(
+                f"batch_size must divide by the number of devices, {jax.device_count()}; "
+                f"got {self.batch_size}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,42 +100,31 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     Raises:
         ValueError: with the group of the config that is to blame.
     """
-    with _blame("config.method"):
-        loss = _method(config)
-    with _blame("config.seed"):
-        key = jax.random.key(_seed(config.seed))
-    with _blame("config.train"):
-        settings = Settings(**config.train)
-        _check_devices(settings.batch_size)
-    with _blame("config.augment"):
-        policy = augment.make(**config.augment)
-    with _blame("config.model"):
-        network = models.create(**config.model)
-    with _blame("config.data"):
-        dataset = sources.load(**config.data)
-        images = dataset.train_images
-    with _blame("config.evaluation"):
-        if check_evaluation is not None:
-            check_evaluation(dataset.train_labels, **config.evaluation)
-    with _blame("config.train"):
-        per_epoch = loader.steps_per_epoch(len(images), settings.batch_size)
-    with _blame("config.optimizer"):
-        total = settings.epochs * per_epoch
-        optimizer, learning_rate = make_optimizer(total, per_epoch, **config.optimizer)
+    loss = _build("config.method", _method, config)
+    key = _build("config.seed", _key, config.seed)
+    settings = _build("config.train", Settings, **config.train)
+    policy = _build("config.augment", augment.make, **config.augment)
+    network = _build("config.model", models.create, **config.model)
+    dataset = _build("config.data", sources.load, **config.data)
+    images = dataset.train_images
+    per_epoch = _build("config.train", loader.steps_per_epoch, len(images), settings.batch_size)
+    total = settings.epochs * per_epoch
+    optimizer, learning_rate = _build(
+        "config.optimizer", make_optimizer, total, per_epoch, **config.optimizer
+    )
+    if check_evaluation is not None:
+        labels = dataset.train_labels
+        _build("config.evaluation", check_evaluation, labels, **config.evaluation)
     batch = jax.ShapeDtypeStruct((settings.batch_size, *images.shape[1:]), jnp.uint8)
-    with _blame("config.augment"):
-        jax.eval_shape(policy.views, key, batch)
-    mesh = step.make_mesh()
-
-    create = partial(
-        state.create, optimizer=optimizer, with_target=settings.target_decay is not None
-    )
+    _build("config.augment", jax.eval_shape, policy.views, key, batch)
+    decay = _target_decay(settings, total)
+    create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
     abstract = jax.eval_shape(create, state.abstract_variables(network, images.shape[1:]))
+    mesh = step.make_mesh()
     train_step = step.make_train_step(
-        network, policy, loss, optimizer, jax.random.split(key)[0], _target_decay(settings, total)
+        network, policy, loss, optimizer, jax.random.split(key)[0], decay
     )
-    with _blame("config.loss"):
-        lowered = step.shard(train_step, mesh).lower(abstract, batch)
+    lowered = _build("config.loss", step.shard(train_step, mesh).lower, abstract, batch)
     return Run(
         settings,
         config.seed,
@@ -158,18 +152,10 @@ def _method(config: ConfigDict) -> step.Loss:
     return partial(losses.METHODS[config.method], **config.loss)
 
 
-def _seed(seed: int) -> int:
+def _key(seed: int) -> Array:
     if not 0 <= seed < 2**32:
         raise ValueError(f"must be from 0 to 2^32 - 1, got {seed}")
-    return seed
-
-
-def _check_devices(batch_size: int) -> None:
-    if batch_size % jax.device_count():
-        raise ValueError(
-            f"batch_size must divide by the number of devices, {jax.device_count()}; "
-            f"got {batch_size}"
-        )
+    return jax.random.key(seed)
 
 
 def _target_decay(settings: Settings, total_steps: int) -> optax.Schedule | None:
@@ -180,10 +166,9 @@ def _target_decay(settings: Settings, total_steps: int) -> optax.Schedule | None
     return lambda step: 1 - fall(step)
 
 
-@contextlib.contextmanager
-def _blame(group: str) -> Iterator[None]:
-    """Turn what a part refuses into one line that names the group of the config."""
+def _build(group: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Make a part; what it refuses becomes one line that names the group of the config."""
     try:
-        yield
+        return make(*args, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{group}: {error}") from error

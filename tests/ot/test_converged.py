@@ -41,8 +41,9 @@ def project(C, mu, nu, tau_a, tau_b, **how):
     )
 
 
-@pytest.mark.parametrize("taus", TAUS)
-@pytest.mark.parametrize("sweeps", [1, 5, 12])
+@pytest.mark.parametrize(
+    ("sweeps", "taus"), [(1, TAUS[0]), (5, TAUS[0]), (12, TAUS[0]), (5, TAUS[1]), (12, TAUS[2])]
+)
 def test_counted_sweeps_are_otts(sweeps, taus):
     C, mu, nu = problem()
     with jax.enable_x64(True):
