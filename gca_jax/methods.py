@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from gca_jax import ot
@@ -148,6 +149,9 @@ def _tau(name: str, penalty: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
     check.between(name, penalty, 0.0, math.inf)
     if check.is_infinite(penalty):
         return 1.0
+    if check.is_concrete(penalty) and kernel.known_epsilon is not None:
+        penalty = float(np.asarray(penalty))
+        return penalty / (penalty + kernel.known_epsilon)
     return penalty / (penalty + kernel.epsilon)
 
 
@@ -214,7 +218,13 @@ ROWS = {
         _kl,
         fixed=_HARD,
     ),
-    "rince": Row("RINCE: W_q of the row projection (equation 2)", _similarity, _rows, _rince),
+    "rince": Row(
+        "RINCE: W_q of the row projection (equation 2)",
+        _similarity,
+        _rows,
+        _rince,
+        fixed={"mu": None, "marginals": "target"},  # its value has no marginal in it
+    ),
     "gca_rince": Row(
         "GCA-RINCE: W_q with column scalings after T - 1 sweeps (equation 13)",
         _similarity,

@@ -64,7 +64,8 @@ CHANGES = {
     "iot": KERNEL | JOINT | SWEEPS | NU_JOINT,
     "iot_uni": KERNEL | JOINT | SWEEPS | NU_JOINT | {"lam_p": ({}, 1.0)},
 }
-HOW = {"gradient", "until"}  # which derivative and how far: tests/test_losses_gradients.py
+# which derivative and how far (tests/test_losses_gradients.py), how it is run (tests/test_modes.py)
+HOW = {"gradient", "until", "domain", "block_size"}
 
 
 def batch(seed=0, n=N, d=3):

@@ -5,8 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
+from gca_jax.ot import check
 from gca_jax.ot.kernel import Kernel
 
 with warnings.catch_warnings():  # ott imports jaxopt, which announces its retirement
@@ -42,11 +44,25 @@ def solve(
     OTT-JAX updates the column potential first; the transposed problem is posed, so that u is
     updated first from v = 1 and a balanced plan comes in the gauge of `project`.
     """
+    for name, tau in (("tau_a", tau_a), ("tau_b", tau_b)):
+        if not check.is_concrete(tau):
+            raise ValueError(
+                f"until= needs a {name} that is known when tracing: pass epsilon and the penalties "
+                "as Python numbers, or a number of iterations"
+            )
     with jax.numpy_rank_promotion("allow"):
         geometry = Geometry(cost_matrix=-kernel.log_matrix.T, epsilon=1.0)
-        problem = LinearProblem(geometry, a=nu, b=mu, tau_a=tau_b, tau_b=tau_a)
+        a, b = (jnp.where(x > 0, x, _little(x)) for x in (nu, mu))
+        problem = LinearProblem(geometry, a=a, b=b, tau_a=tau_b, tau_b=tau_a)
         solver = Sinkhorn(
             threshold=tolerance, max_iterations=max_iterations, implicit_diff=_ImplicitDiff()
         )
         solution = solver(problem)
-    return solution.g, solution.f, jnp.asarray(solution.converged)
+    log_u = jnp.where((mu > 0) | (tau_a == 0), solution.g, -jnp.inf)
+    log_v = jnp.where((nu > 0) | (tau_b == 0), solution.f, -jnp.inf)
+    return log_u, log_v, jnp.asarray(solution.converged)
+
+
+def _little(x: Array) -> float:
+    """A mass in place of none: lost in every sum, but ott's linear systems keep their diagonal."""
+    return float(np.sqrt(jnp.finfo(x.dtype).tiny))

@@ -44,8 +44,13 @@ def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
     return {
         "contrastive_accuracy": s["hits"] / plan.mu.size,
         "residual": residual,
-        "relative_residual": residual / s["distance"],
+        "relative_residual": ratio(residual, s["distance"]),
         "plan_entropy": s["entropy"],
         "mass": s["columns"].sum(),
-        "ince_cosine": jnp.where(both > 0, s["products"][0] / jnp.where(both > 0, both, 1.0), 0.0),
+        "ince_cosine": ratio(s["products"][0], both),
     }
+
+
+def ratio(x: Array, y: Array) -> Array:
+    """x/y, and 0 where y is 0."""
+    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)

@@ -28,7 +28,8 @@ class Kernel:
     """The augmentation kernel K = exp(-C/ε) (Definition 3 of the paper).
 
     Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
-    Either holds the points whose distances are the cost, or the cost matrix itself.
+    Either holds the points whose distances are the cost, or the cost matrix itself. `known_epsilon`
+    is ε as a number, where it is not traced.
     """
 
     epsilon: Float[Array, ""]
@@ -39,6 +40,7 @@ class Kernel:
     layout: Layout = dataclasses.field(default="cross", metadata=_STATIC)
     self_pairs: SelfPairs = dataclasses.field(default="exclude", metadata=_STATIC)
     similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
+    known_epsilon: float | None = dataclasses.field(default=None, metadata=_STATIC)
     domain: Domain = dataclasses.field(default="log", metadata=_STATIC)
     block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
 
@@ -176,18 +178,18 @@ def cosine_kernel(
         normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
     )
     plain = similarity_floor is None and self_pairs == "exclude"
-    return _in_domain(kernel, epsilon, plain, domain, block_size)
+    return _in_domain(kernel, plain, domain, block_size)
 
 
 def _in_domain(
     kernel: Kernel,
-    epsilon: ArrayLike,
     plain: bool,
     domain: Domain | None,
     block_size: int | None,
 ) -> Kernel:
     """The kernel with the domain and block size that were asked for, or chosen by the rule."""
-    large = check.is_concrete(epsilon) and float(np.asarray(epsilon)) >= SMALLEST_SCALING_EPSILON
+    known = kernel.known_epsilon
+    large = known is not None and known >= SMALLEST_SCALING_EPSILON
     if domain is None:
         domain = "scaling" if plain and large else "log"
     check.one_of("domain", domain, ("scaling", "log"))
@@ -246,7 +248,11 @@ def cost_kernel(
         raise ValueError(f"cost must be (2B, 2B) in the joint layout, got shape {matrix.shape}")
     matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
     return Kernel(
-        jnp.asarray(epsilon, matrix.dtype), cost=matrix, layout=layout, self_pairs=self_pairs
+        jnp.asarray(epsilon, matrix.dtype),
+        cost=matrix,
+        layout=layout,
+        self_pairs=self_pairs,
+        known_epsilon=_known(epsilon),
     )
 
 
@@ -256,8 +262,12 @@ def _point_kernel(
     _check_options(epsilon, layout, self_pairs)
     if layout == "joint":
         a = b = jnp.concatenate([a, b])
-    epsilon = jnp.asarray(epsilon, a.dtype)
-    return Kernel(epsilon, a, b, layout=layout, self_pairs=self_pairs, **options)
+    options |= {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
+    return Kernel(jnp.asarray(epsilon, a.dtype), a, b, **options)
+
+
+def _known(epsilon: ArrayLike) -> float | None:
+    return float(np.asarray(epsilon)) if check.is_concrete(epsilon) else None
 
 
 def _check_options(epsilon: ArrayLike, layout: Layout, self_pairs: SelfPairs) -> None:

@@ -226,16 +226,30 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
     if isinstance(target, Target):
         target = target.with_layout(kernel.layout)
     elif not isinstance(target, DenseTarget):
-        matrix = jnp.asarray(target)
-        check.non_negative("target", matrix)
-        check.some_mass("target", matrix)
-        target = DenseTarget(matrix / matrix.sum())
+        target = jnp.asarray(target)
     if target.shape != (n, m):
         raise ValueError(
             f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
             f"got {target.shape}"
         )
+    if not isinstance(target, Target | DenseTarget):
+        check.non_negative("target", target)
+        check.some_mass("target", target)
+        _check_self_pairs(target, kernel)
+        target = DenseTarget(target / target.sum())
     return jax.tree.map(partial(_cast, kernel.dtype), target)
+
+
+def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:
+    """Refuses mass on excluded pairs, where no plan has any: the divergence would be infinite."""
+    excluded = kernel.layout == "joint" and kernel.self_pairs == "exclude"
+    if excluded and check.is_concrete(matrix):
+        worst = np.asarray(matrix).diagonal().max()
+        if worst > 0:
+            raise ValueError(
+                f"target must be 0 on the self-pairs of the joint layout, found {worst} on its "
+                "diagonal; the positive of a view is the other view of its image"
+            )
 
 
 def _cast(dtype: jnp.dtype, x: Array) -> Array:

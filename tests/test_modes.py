@@ -1,0 +1,148 @@
+"""Every way of running the sweeps gives the same loss: scaling or log domain, K whole or in blocks.
+
+The log domain is the one that the equations in NumPy and finite differences hold to account.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gca_jax import losses, ot
+from tests import toy
+
+N = 7
+RNG = np.random.default_rng(0)
+DENSE = RNG.uniform(0, 1, size=(N, N))
+MODES = {
+    "whole": {"domain": "scaling"},
+    "blocks": {"domain": "scaling", "block_size": 3},  # 3 goes neither into 7 nor into 14
+    "rows": {"domain": "scaling", "block_size": 1},
+}
+
+
+def blocks():
+    return ot.target.blocks(jnp.arange(N) % 3, alpha=0.4, beta=0.1)
+
+
+# method, hyper-parameters made late (float64 must be on)
+CASES = {
+    "ince": ("ince", lambda: {}),
+    "ince blocks": ("ince", lambda: {"layout": "joint", "target": blocks()}),
+    "gca_ince": ("gca_ince", lambda: {"iterations": 3}),
+    "gca_ince small epsilon": ("gca_ince", lambda: {"iterations": 3, "epsilon": 0.05}),
+    "gca_ince converged early": ("gca_ince", lambda: {"iterations": 40, "epsilon": 1.0}),
+    "gca_ince blocks": ("gca_ince", lambda: {"iterations": 2, "target": blocks()}),
+    "gca_ince blocks joint": (
+        "gca_ince",
+        lambda: {"iterations": 2, "layout": "joint", "target": blocks()},
+    ),
+    "gca_ince classes": ("gca_ince", lambda: {"target": ot.target.classes(jnp.arange(N) % 2)}),
+    "gca_ince weighted": (
+        "gca_ince",
+        lambda: {"iterations": 2, "target": ot.target.weighted(jnp.arange(N) / N)},
+    ),
+    "gca_ince array": ("gca_ince", lambda: {"iterations": 2, "target": DENSE}),
+    "gca_ince envelope": ("gca_ince", lambda: {"gradient": "envelope", "layout": "joint"}),
+    "rince": ("rince", lambda: {"layout": "joint"}),
+    "gca_rince": ("gca_rince", lambda: {"iterations": 4}),
+    "gca_rince long": ("gca_rince", lambda: {"iterations": 30, "epsilon": 1.0}),
+    "gca_rince blocks": ("gca_rince", lambda: {"iterations": 2, "target": blocks()}),
+    "gca_uot": ("gca_uot", lambda: {"iterations": 3, "w_rince": 1.0}),
+    "gca_uot joint": ("gca_uot", lambda: {"layout": "joint", "penalty_a": 0.7, "w_rince": 1.0}),
+    "gca_uot total": ("gca_uot", lambda: {"iterations": 2, "mass": "total"}),
+    "gca_uot eq. 9": (
+        "gca_uot",
+        lambda: {"iterations": 2, "mass": "generalized", "penalise_marginals": True},
+    ),
+    "gca_uot no constraint": ("gca_uot", lambda: {"iterations": 2, "penalty_a": 0.0}),
+    "iot": ("iot", lambda: {}),
+    "iot_uni": ("iot_uni", lambda: {"iterations": 2, "lam_p": 3.0}),
+}
+
+
+def run(name, hyper, views):
+    loss = losses.METHODS[name]
+    step = jax.value_and_grad(lambda views: loss(*views, **hyper), has_aux=True)
+    return jax.jit(step)(views)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_mode_is_the_log_domain(case):
+    name, make = CASES[case]
+    views = toy.batch(3, n=N, d=4)
+    with jax.enable_x64(True), toy.quick():
+        hyper = make()
+        (value, aux), gradient = run(name, hyper | {"domain": "log"}, views)
+        for words in MODES.values():
+            (got, got_aux), got_gradient = run(name, hyper | words, views)
+            np.testing.assert_allclose(got, value, rtol=1e-11)
+            for a, b in zip(got_gradient, gradient, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * np.abs(b).max())
+            for key in ("residual", "plan_entropy", "mass", "contrastive_accuracy"):
+                np.testing.assert_allclose(got_aux[key], aux[key], rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_with_respect_to_epsilon_and_marginals():
+    """What else may be differentiated: ε (through K and τ), μ and ν."""
+    z_a, z_b = toy.batch(5, n=N, d=4)
+    mu, nu = RNG.dirichlet(np.ones(N), size=2)
+
+    def loss(epsilon, mu, nu, **words):
+        kernel = ot.cosine_kernel(z_a, z_b, epsilon=epsilon, **words)
+        tau = 0.3 / (0.3 + epsilon)
+        plan = ot.project(kernel, iterations=3, tau_a=tau, tau_b=tau, mu=mu, nu=nu)
+        return jnp.sum(jnp.sin(plan.log_u)) + jnp.sum(plan.log_v**2) + plan.mass
+
+    with jax.enable_x64(True), toy.quick():
+        slope = lambda **words: jax.grad(  # noqa: E731
+            lambda *x: loss(*x, **words), argnums=(0, 1, 2)
+        )(0.4, mu, nu)
+        for words in MODES.values():
+            for got, want in zip(slope(**words), slope(domain="log"), strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["simclr", "gca_ince", "gca_rince", "gca_uot"])
+@pytest.mark.parametrize("epsilon", [0.05, 0.5])
+def test_float32_against_float64(name, epsilon):
+    """Value to 1e-5 and gradient to 1e-4 relative, at ε >= 0.05."""
+    views = toy.batch(1, n=64, d=16)
+    hyper = {"epsilon": epsilon, "layout": "joint"}
+    single = [np.float32(z) for z in views]
+    (value, _), gradient = run(name, hyper, single)
+    with jax.enable_x64(True):
+        (want, _), want_gradient = run(name, hyper | {"domain": "log"}, views)
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+    for a, b in zip(gradient, want_gradient, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(np.asarray(b)).max())
+
+
+def test_sweeps_that_change_no_digit_are_not_run():
+    views = toy.batch(1, n=32, d=16)
+    (_, aux), _ = run("gca_ince", {"epsilon": 0.5, "iterations": 100}, views)
+    assert 1 < aux["sweeps"] < 20
+    assert aux["scaling_domain"]
+    (_, aux), _ = run("gca_ince", {"epsilon": 0.02, "iterations": 5}, views)
+    assert not aux["scaling_domain"]
+
+
+def test_a_new_batch_of_the_same_shape_compiles_nothing():
+    loss = jax.jit(jax.grad(lambda z_a, z_b: losses.gca_uot(z_a, z_b)[0]))
+    for seed in range(3):
+        loss(*(np.float32(z) for z in toy.batch(seed, n=6)))
+    assert loss._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"block_size": 4, "epsilon": 0.01}, "block_size=4 needs the scaling domain"),
+        ({"block_size": 0}, "block_size must be an integer >= 1"),
+        ({"domain": "fast"}, "domain must be one of log, scaling"),
+        ({"domain": "scaling", "similarity_floor": 0.0}, "no similarity_floor"),
+    ],
+)
+def test_a_mode_that_does_not_go_with_the_rest_is_refused(words, says):
+    with pytest.raises(ValueError, match=says):
+        losses.gca_ince(*toy.batch(), **words)
