@@ -18,9 +18,10 @@ ALLOWED = {
     "theorems": {"ot", "metrics", "methods", "losses"},
     "models": set(),
     "data": set(),
-    "training": {"ot", "metrics", "methods", "losses", "models", "data"},
-    "evaluation": {"ot", "metrics", "methods", "losses", "models", "data", "training"},
-    "report": {"ot", "metrics", "losses", "theorems", "data", "training", "evaluation"},
+    "files": set(),
+    "training": {"files", "ot", "metrics", "methods", "losses", "models", "data"},
+    "evaluation": {"files", "ot", "metrics", "methods", "losses", "models", "data", "training"},
+    "report": {"files", "ot", "metrics", "losses", "theorems", "data", "training", "evaluation"},
 }
 # libraries that only the named part may know
 ONLY_IN = {

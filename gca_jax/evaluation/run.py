@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from gca_jax import losses, models
+from gca_jax import files, losses, models
 from gca_jax.data import augment, sources
-from gca_jax.evaluation import baseline, features, files, plane, views
+from gca_jax.evaluation import baseline, features, plane, views
 from gca_jax.evaluation.probes import evaluate_encoder
 from gca_jax.training import checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gca_jax.evaluation import files
+from gca_jax import files
 
 
 @dataclasses.dataclass(frozen=True)

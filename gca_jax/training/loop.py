@@ -17,6 +17,7 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from gca_jax import files
 from gca_jax.data import loader
 from gca_jax.training import checkpoint, rundir, setup
 from gca_jax.training.checkpoint import Progress
@@ -69,7 +70,7 @@ def pretrain(
     run = setup.prepare(config, check_evaluation)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        rundir.write_json(workdir / "config.json", flat)
+        files.write_json(workdir / "config.json", flat)
     with checkpoint.open_manager(workdir) as manager:
         return Session(run, workdir, flat, manager).train()
 
@@ -150,7 +151,7 @@ class Session:
             "parameters": self.run.parameters,
         }
         if jax.process_index() == 0:
-            rundir.write_json(self.workdir / "training.json", summary)
+            files.write_json(self.workdir / "training.json", summary)
         return summary
 
     def hint(self) -> str:

@@ -1,7 +1,6 @@
 """What a run's folder holds, and whether another run may go on in it."""
 
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,13 +11,6 @@ from ml_collections import ConfigDict
 def as_json(config: ConfigDict) -> dict[str, Any]:
     """The config as JSON gives it back: tuples are lists."""
     return json.loads(config.to_json())
-
-
-def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-    """Write a file that is either the old one or the new one, never half of one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(partial, path)
 
 
 def refuse_another_run(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:

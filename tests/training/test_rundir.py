@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gca_jax import files
 from gca_jax.training import rundir
 from gca_jax.training.writer import Writer
 
@@ -21,7 +22,7 @@ def test_differences_name_keys_on_either_side():
 
 def hold(workdir, config):
     (workdir / "checkpoints" / "7").mkdir(parents=True)
-    rundir.write_json(workdir / "config.json", config)
+    files.write_json(workdir / "config.json", config)
 
 
 def test_many_differences_are_cut_short(tmp_path):
@@ -45,9 +46,9 @@ def test_file_in_place_of_a_folder_is_said(tmp_path):
 
 def test_finished_reads_the_summary(tmp_path):
     assert rundir.finished(tmp_path) is None
-    rundir.write_json(tmp_path / "training.json", {"finished": False})
+    files.write_json(tmp_path / "training.json", {"finished": False})
     assert rundir.finished(tmp_path) is None
-    rundir.write_json(tmp_path / "training.json", {"finished": True, "steps": 3})
+    files.write_json(tmp_path / "training.json", {"finished": True, "steps": 3})
     assert rundir.finished(tmp_path) == {"finished": True, "steps": 3}
 
 

@@ -1,6 +1,7 @@
-"""Reading and writing what joins the three programs of a run: files in its workdir."""
+"""Reading and writing the files of a run, which join its three programs."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,8 +12,17 @@ import numpy as np
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader finds the old file or the new one, never half of one."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=2) + "\n"
     _replace(path, lambda file: file.write(text.encode()))
+
+
+def finite(value: Any) -> Any:
+    """The value with infinities (a hard constraint's penalty, say) as strings, for strict JSON."""
+    if isinstance(value, Mapping):
+        return {key: finite(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(x) for x in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
