@@ -63,11 +63,7 @@ def project(
             "project needs exactly one of iterations, half_steps, until; got "
             f"iterations={iterations}, half_steps={half_steps}, until={until}"
         )
-    check.between("tau_a", tau_a, 0.0, 1.0)
-    check.between("tau_b", tau_b, 0.0, 1.0)
-    n, m = kernel.shape
-    mu = _uniform(n, kernel.dtype) if mu is None else check.marginal("mu", mu, n, kernel.dtype)
-    nu = _uniform(m, kernel.dtype) if nu is None else check.marginal("nu", nu, m, kernel.dtype)
+    mu, nu = _checked(kernel, tau_a, tau_b, mu, nu)
     if until is not None:
         check.positive("until", until)
         check.at_least("max_iterations", max_iterations, 1)
@@ -141,13 +137,32 @@ def trajectory(
     Raises:
       ValueError: as `project`.
     """
-    last = project(kernel, half_steps=half_steps, tau_a=tau_a, tau_b=tau_b, mu=mu, nu=nu)
+    check.at_least("half_steps", half_steps, 1)
+    mu, nu = _checked(kernel, tau_a, tau_b, mu, nu)
     sweeps = (half_steps + 1) // 2
-    _, (log_u, log_v) = _sweep(kernel.log_matrix, last.mu, last.nu, tau_a, tau_b, sweeps)
+    _, (log_u, log_v) = _sweep(kernel.log_matrix, mu, nu, tau_a, tau_b, sweeps)
     before = jnp.concatenate([jnp.zeros_like(log_v[:1]), log_v])
     step = jnp.arange(half_steps)
-    plans: Plan = jax.tree.map(lambda x: jnp.broadcast_to(x, (half_steps, *x.shape)), last)
+    plan = Plan(kernel, log_u[0], log_v[0], mu, nu)
+    plans: Plan = jax.tree.map(lambda x: jnp.broadcast_to(x, (half_steps, *x.shape)), plan)
     return dataclasses.replace(plans, log_u=log_u[step // 2], log_v=before[(step + 1) // 2])
+
+
+def _checked(
+    kernel: Kernel,
+    tau_a: ArrayLike,
+    tau_b: ArrayLike,
+    mu: ArrayLike | None,
+    nu: ArrayLike | None,
+) -> tuple[Array, Array]:
+    """μ and ν as arrays, uniform where none is given; refuses what `project` refuses."""
+    check.between("tau_a", tau_a, 0.0, 1.0)
+    check.between("tau_b", tau_b, 0.0, 1.0)
+    n, m = kernel.shape
+    return (
+        _uniform(n, kernel.dtype) if mu is None else check.marginal("mu", mu, n, kernel.dtype),
+        _uniform(m, kernel.dtype) if nu is None else check.marginal("nu", nu, m, kernel.dtype),
+    )
 
 
 def unprojected(kernel: Kernel) -> Plan:

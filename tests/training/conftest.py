@@ -43,7 +43,7 @@ def cifar10():
     return load_config("cifar10")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(digits):
     """A factory of digits configs of two epochs with three steps each."""
 

@@ -37,22 +37,10 @@ def at_step(monkeypatch, step, action):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, digits):
+def unbroken(tmp_path_factory, tiny):
     """The workdir of a run of six steps, made once for all tests that only read it."""
-    config = digits.get_config("gca_uot")
-    config.update_from_flattened_dict(
-        {
-            "model.stage_sizes": (1,),
-            "model.width": 4,
-            "model.projector_hidden": 8,
-            "model.projector_dim": 8,
-            "train.batch_size": 472,
-            "train.epochs": 2,
-            "train.checkpoint_every_epochs": 1,
-        }
-    )
     workdir = tmp_path_factory.mktemp("unbroken")
-    loop.pretrain(config.lock(), workdir)
+    loop.pretrain(tiny(), workdir)
     return workdir
 
 
