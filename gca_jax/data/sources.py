@@ -1,31 +1,10 @@
 """Which images: every data set as uint8 arrays in memory, split into training and test set."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
-from jaxtyping import Int32, UInt8
 
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A data set in memory.
-
-    Attributes:
-        name: as in `SOURCES`.
-        train_images: [n, h, w, c] in 0..255.
-        train_labels: [n] in 0..num_classes - 1.
-        test_images: [m, h, w, c].
-        test_labels: [m].
-        num_classes: how many classes there are.
-    """
-
-    name: str
-    train_images: UInt8[np.ndarray, "n h w c"]
-    train_labels: Int32[np.ndarray, "n"]
-    test_images: UInt8[np.ndarray, "m h w c"]
-    test_labels: Int32[np.ndarray, "m"]
-    num_classes: int
+from gca_jax.data.dataset import Dataset
 
 
 def digits() -> Dataset:

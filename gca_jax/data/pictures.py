@@ -1,0 +1,54 @@
+"""Encoded pictures to pixels, and to one size."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from jaxtyping import UInt8
+
+MODES = {1: "L", 3: "RGB"}
+
+
+def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """Decode PNG or JPEG bytes.
+
+    Raises:
+        OSError: these are no whole picture.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(encoded)) as picture:
+            image = np.asarray(picture.convert(MODES[channels]))
+    except (SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error  # what PIL raises for some broken files
+    return image.reshape(*image.shape[:2], channels)
+
+
+def decode(
+    records: Sequence[dict[str, Any]], position: int, channels: int
+) -> UInt8[np.ndarray, "h w c"]:
+    """The picture of one record of a TFDS data source.
+
+    Raises:
+        ValueError: the record or its picture cannot be read; the message says which.
+    """
+    try:
+        return pixels(records[position]["image"], channels)
+    except Exception as error:  # ArrayRecord's and protobuf's own errors have no common class
+        raise ValueError(f"record {position} of {records!r} cannot be read: {error}") from error
+
+
+def centre(
+    image: UInt8[np.ndarray, "h w c"], size: int, shorter: int
+) -> UInt8[np.ndarray, "size size c"]:
+    """Resize the shorter side to `shorter` pixels, then cut the centre of `size` x `size` out."""
+    height, width = image.shape[:2]
+    scale = shorter / min(height, width)
+    rows, columns = max(round(height * scale), size), max(round(width * scale), size)
+    channels = image.shape[2]
+    picture = PIL.Image.fromarray(image if channels == 3 else image[..., 0])
+    picture = picture.resize((columns, rows), PIL.Image.Resampling.BILINEAR)
+    top, left = (rows - size) // 2, (columns - size) // 2
+    cropped = np.asarray(picture.crop((left, top, left + size, top + size)))
+    return cropped.reshape(size, size, channels)
