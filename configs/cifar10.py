@@ -19,6 +19,8 @@ measured here; the authors' evaluation fine-tunes the encoder, this project's ke
 
 from ml_collections import ConfigDict, config_dict
 
+from gca_jax.data import policies
+
 KERNEL = dict(epsilon=0.5, layout="joint", similarity_floor=None, self_pairs="exclude")
 SINKHORN = dict(iterations=10, until=None, gradient="unrolled")
 RINCE = dict(q=0.98, lam=0.01)
@@ -51,18 +53,13 @@ def get_config(method: str = "gca_uot") -> ConfigDict:
         raise ValueError(f"unknown method {method!r}; one of: {', '.join(LOSS)}")
     config = ConfigDict(dict(method=method, seed=0))
     config.data = dict(name="cifar10", data_dir=config_dict.placeholder(str))
-    config.augment = dict(
-        policy="cifar",
-        crop_scale=(0.08, 1.0),
-        crop_ratio=(3 / 4, 4 / 3),
-        flip_probability=0.5,
-        jitter_probability=0.8,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.1,
-        grey_probability=0.2,
+    augment = policies.settings(
+        "cifar", mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
     )
+    config.augment = {
+        key: config_dict.placeholder(value) if isinstance(value, type) else value
+        for key, value in augment.items()
+    }
     config.model = dict(
         stage_sizes=(2, 2, 2, 2),
         block="basic",

@@ -16,6 +16,8 @@ them. The README has the measured table.
 
 from ml_collections import ConfigDict, config_dict
 
+from gca_jax.data import policies
+
 KERNEL = dict(epsilon=0.2, layout="joint", similarity_floor=None, self_pairs="exclude")
 SINKHORN = dict(iterations=10, until=None, gradient="unrolled")
 RINCE = dict(q=0.98, lam=0.01)
@@ -48,17 +50,11 @@ def get_config(method: str = "gca_uot") -> ConfigDict:
         raise ValueError(f"unknown method {method!r}; one of: {', '.join(LOSS)}")
     config = ConfigDict(dict(method=method, seed=0))
     config.data = dict(name="digits")
-    config.augment = dict(
-        policy="digits",
-        rotation=20.0,  # degrees
-        shift=1.5,  # pixels
-        scale=0.25,  # of e^+-scale
-        shear=0.2,
-        gain=0.4,  # of 1 +- gain
-        gamma=0.4,  # of e^+-gamma
-        erase_probability=0.5,
-        erase_area=(0.03, 0.15),
-    )
+    augment = policies.settings("digits", mean=(0.3054,), std=(0.3760,))
+    config.augment = {
+        key: config_dict.placeholder(value) if isinstance(value, type) else value
+        for key, value in augment.items()
+    }
     config.model = dict(
         stage_sizes=(1, 1),
         block="basic",

@@ -1,42 +1,80 @@
 """Two views of every image, on the device and inside the jitted step.
 
-A policy is a row of `POLICIES`: a function that distorts a batch in [0, 1], with its strengths as
-keyword arguments, and the mean and deviation that views and plain images are normalised with.
+A policy's name and the strengths that replace its own become two lists of distortions of one image,
+one for each view, which run over the batch with `jax.vmap`.
 """
 
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from gca_jax.data import color, geometry
+from gca_jax.data import blur, color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
+Images = UInt8[Array, "b h w c"] | UInt8[Array, "b 2 h w c"]
+Distort = Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
+Range = tuple[float, float]
+
+# What there is, in the order in which it is applied: a function (key, image, **keywords) -> image
+# and, for each of its keywords, the strength that sets it.
+OPERATIONS: dict[Callable[..., Array], dict[str, str]] = {
+    geometry.random_affine: dict(rotation="rotation", shift="shift", scale="scale", shear="shear"),
+    geometry.random_resized_crop: dict(scale="crop_scale", ratio="crop_ratio"),
+    geometry.random_second_crop: dict(
+        probability="recrop_probability", scale="recrop_scale", ratio="crop_ratio"
+    ),
+    geometry.random_flip: dict(probability="flip_probability"),
+    color.random_intensity: dict(gain="gain", gamma="gamma"),
+    color.random_jitter: dict(
+        probability="jitter_probability",
+        brightness="brightness",
+        contrast="contrast",
+        saturation="saturation",
+        hue="hue",
+        order="jitter_order",  # drawn for each batch
+    ),
+    color.random_grey: dict(probability="grey_probability"),
+    blur.random_blur: dict(probability="blur_probability", size="blur_size", sigma="blur_sigma"),
+    color.random_solarise: dict(probability="solarise_probability", threshold="solarise_threshold"),
+    color.raise_value: dict(shift="value_shift"),
+    geometry.random_crop: dict(side="strong_crop_side"),
+    geometry.random_erasing: dict(probability="erase_probability", area="erase_area"),
+}
+NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Augment:
     """A policy with its strengths set; made by `make`.
 
     Attributes:
-        distort: (key, images in [0, 1]) -> one view of each, in [0, 1].
+        distort: (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] where the crops of both
+            views have been made) -> two views of each, in [0, 1].
         mean: of the data set's training images, for each channel.
         std: deviation, likewise.
+        crop: range of area and of aspect ratio (width over height) that crops made before
+            `views` must have; None where the policy does not crop.
     """
 
-    distort: Callable[[PRNGKeyArray, Batch], Batch]
+    distort: Distort
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    crop: tuple[Range, Range] | None = None
 
-    def views(self, key: PRNGKeyArray, images: UInt8[Array, "b h w c"]) -> tuple[Batch, Batch]:
-        """Two independent views of each image, float32 and normalised."""
-        unit = _unit(images)
-        # A loop over the two views compiles the policy once instead of twice.
-        both = jax.lax.map(lambda k: self.distort(k, unit), jax.random.split(key))
-        return self._normalise(both[0]), self._normalise(both[1])
+    def views(self, key: PRNGKeyArray, images: Images) -> tuple[Batch, Batch]:
+        """Two independent views of each image, float32 and normalised.
+
+        Args:
+            key: random key.
+            images: [b, h, w, c], or [b, 2, h, w, c]: two random crops of each, already made.
+        """
+        a, b = self.distort(key, _unit(images))
+        return self._normalise(a), self._normalise(b)
 
     def plain(self, images: UInt8[Array, "b h w c"]) -> Batch:
         """The images themselves, float32 and normalised."""
@@ -47,125 +85,85 @@ class Augment:
         return (images - jnp.array(self.mean).reshape(shape)) / jnp.array(self.std).reshape(shape)
 
 
-def _unit(images: UInt8[Array, "b h w c"]) -> Batch:
-    return images.astype(jnp.float32) / 255
-
-
-def digits(
-    key: PRNGKeyArray,
-    images: Batch,
-    *,
-    rotation: float = 20.0,
-    shift: float = 1.5,
-    scale: float = 0.25,
-    shear: float = 0.2,
-    gain: float = 0.4,
-    gamma: float = 0.4,
-    erase_probability: float = 0.5,
-    erase_area: tuple[float, float] = (0.03, 0.15),
-) -> Batch:
-    """Views of handwriting: affine map, gain and gamma, erasing; no flips, a mirrored 2 is no 2.
-
-    Args:
-        key: random key.
-        images: [b, h, w, c] in [0, 1].
-        rotation: degrees, either way.
-        shift: pixels, either way on each axis.
-        scale: of e^+-scale.
-        shear: either way.
-        gain: of 1 +- gain.
-        gamma: of e^+-gamma, an exponent.
-        erase_probability: of blackening one rectangle.
-        erase_area: range of its area, as a part of the image's.
-    """
-
-    def one(key, image):
-        k_affine, k_intensity, k_erase = jax.random.split(key, 3)
-        image = geometry.random_affine(
-            k_affine, image, rotation=rotation, shift=shift, scale=scale, shear=shear
-        )
-        image = color.random_intensity(k_intensity, image, gain=gain, gamma=gamma)
-        return geometry.random_erasing(
-            k_erase, image, probability=erase_probability, area=erase_area
-        )
-
-    return jax.vmap(one)(jax.random.split(key, len(images)), images)
-
-
-def cifar(
-    key: PRNGKeyArray,
-    images: Float[Array, "b h w 3"],
-    *,
-    crop_scale: tuple[float, float] = (0.08, 1.0),
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    flip_probability: float = 0.5,
-    jitter_probability: float = 0.8,
-    brightness: float = 0.4,
-    contrast: float = 0.4,
-    saturation: float = 0.4,
-    hue: float = 0.1,
-    grey_probability: float = 0.2,
-) -> Batch:
-    """The paper's views of CIFAR: random resized crop, flip, colour jitter, grey (torchvision's).
-
-    Args:
-        key: random key.
-        images: [b, h, w, 3] in [0, 1].
-        crop_scale: range of the crop's area, as a part of the image's.
-        crop_ratio: range of its width over its height.
-        flip_probability: of mirroring.
-        jitter_probability: of changing the colours at all.
-        brightness: of factors within 1 +- brightness.
-        contrast: likewise.
-        saturation: likewise.
-        hue: of shifts within +-hue of a circle.
-        grey_probability: of dropping all colour.
-
-    Raises:
-        ValueError: images that are not RGB.
-    """
-    if images.shape[-1] != 3:
-        raise ValueError(f"policy cifar needs RGB images, got shape {images.shape}")
-    k_order, k_images = jax.random.split(key)
-    order = jax.random.permutation(k_order, 4)
-
-    def one(key, image):
-        k_crop, k_flip, k_jitter, k_grey = jax.random.split(key, 4)
-        image = geometry.random_resized_crop(k_crop, image, scale=crop_scale, ratio=crop_ratio)
-        image = geometry.random_flip(k_flip, image, probability=flip_probability)
-        image = color.random_jitter(
-            k_jitter,
-            image,
-            order,
-            brightness=brightness,
-            contrast=contrast,
-            saturation=saturation,
-            hue=hue,
-            probability=jitter_probability,
-        )
-        return color.random_grey(k_grey, image, probability=grey_probability)
-
-    return jax.vmap(one)(jax.random.split(k_images, len(images)), images)
-
-
-POLICIES: dict[str, tuple[Callable[..., Batch], tuple[float, ...], tuple[float, ...]]] = {
-    "digits": (digits, (0.3054,), (0.3760,)),
-    "cifar": (cifar, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-}
-
-
-def make(policy: str, **strengths) -> Augment:
+def make(
+    policy: str, *, mean: tuple[float, ...], std: tuple[float, ...], **strengths: Any
+) -> Augment:
     """Set a policy's strengths.
 
     Args:
-        policy: a key of `POLICIES`.
-        **strengths: keyword arguments of that policy's function; the rest keep their defaults.
+        policy: a key of `policies.POLICIES`.
+        mean: of the training images in [0, 1], for each channel.
+        std: their standard deviation, likewise.
+        **strengths: of those that the policy has, for both views; None: the policy's own.
 
     Raises:
-        ValueError: an unknown policy.
-        TypeError: a strength that the policy does not have.
+        ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
     """
-    if policy not in POLICIES:
-        raise ValueError(f"unknown policy {policy!r}; one of: {', '.join(POLICIES)}")
-    distort, mean, std = POLICIES[policy]
-    return Augment(partial(distort, **strengths), mean, std)
+    a, b = policies.with_changes(policy, strengths)
+    if len(mean) != len(std) or min(std) <= 0:
+        raise ValueError(f"mean and std need a value for each channel, std > 0; got {mean}, {std}")
+    crop = (a["crop_scale"], a["crop_ratio"]) if "crop_scale" in a else None
+    return Augment(partial(_views, policy, a, b), tuple(mean), tuple(std), crop)
+
+
+def _unit(images: Images) -> Float[Array, "..."]:
+    return images.astype(jnp.float32) / 255
+
+
+def _views(
+    policy: str,
+    a: policies.Strengths,
+    b: policies.Strengths,
+    key: PRNGKeyArray,
+    images: Float[Array, "..."],
+) -> tuple[Batch, Batch]:
+    """Both views of images [b, h, w, c], or of pairs of crops [b, 2, h, w, c]."""
+    cropped = images.ndim == 5
+    channels = images.shape[-1]
+    if channels != 3 and any(operation in NEED_COLOUR for operation in _operations(a, cropped)):
+        raise ValueError(
+            f"policy {policy} needs RGB images, got {channels} channel(s); "
+            "one that does not: digits, fashion_mnist"
+        )
+    keys = jax.random.split(key)
+    pair = jnp.moveaxis(images, 1, 0) if cropped else jnp.stack([images, images])
+    # One order for both views: under `vmap` an order of each would compute every branch.
+    order = jax.random.permutation(jax.random.fold_in(key, 2), 4)
+    if a == b:
+        both = jax.vmap(partial(_distort, a, cropped, order))(keys, pair)
+        return both[0], both[1]
+    first, second = (_distort(s, cropped, order, keys[i], pair[i]) for i, s in enumerate((a, b)))
+    return first, second
+
+
+def _operations(strengths: policies.Strengths, cropped: bool) -> list[Callable[..., Array]]:
+    """What these strengths ask for, in order; the random resized crop may have been made before."""
+    there = {*strengths, "jitter_order"}
+    return [
+        operation
+        for operation, keywords in OPERATIONS.items()
+        if there.issuperset(keywords.values())
+        and not (cropped and operation is geometry.random_resized_crop)
+    ]
+
+
+def _distort(
+    strengths: policies.Strengths,
+    cropped: bool,
+    order: Int[Array, "4"],
+    key: PRNGKeyArray,
+    images: Batch,
+) -> Batch:
+    """One view of each image."""
+    values = {**strengths, "jitter_order": order}
+    operations = [
+        partial(operation, **{k: values[name] for k, name in OPERATIONS[operation].items()})
+        for operation in _operations(strengths, cropped)
+    ]
+
+    def one(key, image):
+        for step, operation in zip(jax.random.split(key, len(operations)), operations, strict=True):
+            image = operation(step, image)
+        return image
+
+    return jax.vmap(one)(jax.random.split(key, len(images)), images)

@@ -119,6 +119,32 @@ def random_grey(key: PRNGKeyArray, image: Float[Array, "h w 3"], *, probability:
     return jnp.where(jax.random.bernoulli(key, probability), drained, image)
 
 
+def solarise(image: Image, threshold: float) -> Image:
+    """Invert values at or above the threshold."""
+    return jnp.where(image >= threshold, 1 - image, image)
+
+
+def random_solarise(
+    key: PRNGKeyArray, image: Image, *, probability: float, threshold: float
+) -> Image:
+    """torchvision's RandomSolarize."""
+    chosen = jax.random.bernoulli(key, probability)
+    return jnp.where(chosen, solarise(image, threshold), image)
+
+
+def raise_value(key: PRNGKeyArray, image: Float[Array, "h w 3"], *, shift: float) -> Image:
+    """Add to the value of HSV, clipped to [0, 1]: the brightness corruption of CIFAR-10-C.
+
+    Args:
+        key: unused; nothing is random.
+        image: RGB in [0, 1].
+        shift: what is added.
+    """
+    del key
+    hue, saturation, value = rgb_to_hsv(image)
+    return hsv_to_rgb(hue, saturation, jnp.clip(value + shift, 0, 1))
+
+
 def random_intensity(key: PRNGKeyArray, image: Image, *, gain: float, gamma: float) -> Image:
     """`clip(g * image, 0, 1) ** e^u`, g uniform in 1 +- gain and u uniform in +-gamma."""
     draws = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)

@@ -89,6 +89,44 @@ def _interpolation(size: int, start: Array, length: Array) -> Float[Array, "size
     return jnp.maximum(0, 1 - jnp.abs(source[:, None] - jnp.arange(size)[None, :]))
 
 
+def random_second_crop(
+    key: PRNGKeyArray,
+    image: Image,
+    *,
+    probability: float,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> Image:
+    """A random resized crop, applied with a probability.
+
+    Args:
+        key: random key.
+        image: [h, w, c].
+        probability: of cropping at all.
+        scale: as `random_resized_crop`.
+        ratio: likewise.
+    """
+    k_coin, k_crop = jax.random.split(key)
+    cropped = random_resized_crop(k_crop, image, scale=scale, ratio=ratio)
+    return jnp.where(jax.random.bernoulli(k_coin, probability), cropped, image)
+
+
+def random_crop(key: PRNGKeyArray, image: Image, *, side: float) -> Image:
+    """torchvision's RandomCrop to a part of the side (rounded down), resized back.
+
+    Args:
+        key: random key.
+        image: [h, w, c].
+        side: part of each side that is left, in (0, 1].
+    """
+    height, width, _ = image.shape
+    rows, columns = (max(1, int(n * side)) for n in (height, width))
+    draws = jax.random.uniform(key, (2,))
+    top = jnp.floor(draws[0] * (height - rows + 1))
+    left = jnp.floor(draws[1] * (width - columns + 1))
+    return resize(image, top, left, jnp.float32(rows), jnp.float32(columns))
+
+
 def random_flip(key: PRNGKeyArray, image: Image, *, probability: float) -> Image:
     """Mirror left and right."""
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)

@@ -19,7 +19,7 @@ CONFIG = {
     "method": "gca_uot",
     "seed": 3,
     "data": {"name": "digits"},
-    "augment": {"policy": "digits"},
+    "augment": {"policy": "digits", "mean": [0.3054], "std": [0.3760]},
     "model": {
         "stage_sizes": (1,),
         "block": "basic",

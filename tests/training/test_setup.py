@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gca_jax import losses
-from gca_jax.data import sources
+from gca_jax.data import policies, sources
 from gca_jax.evaluation.probes import check_settings, evaluate_encoder
 from gca_jax.training import loop, setup
 
@@ -40,7 +40,7 @@ def test_mistakes_are_named_with_their_group(tiny, tmp_path, overrides, message)
 
 def test_policy_for_other_images_is_a_mistake_of_the_augmentation(digits):
     config = digits.get_config()
-    config.augment = {"policy": "cifar"}
+    config.augment.policy = "cifar"
     with pytest.raises(ValueError, match=r"config\.augment: policy cifar needs RGB images"):
         setup.prepare(config)
 
@@ -130,6 +130,13 @@ def another(key, value):
     return 0.5 * value if value else 1e-3
 
 
+def own_value(config, key, value):
+    """What a key is worth: of a strength that is left to the policy, the policy's own value."""
+    if key.startswith("augment.") and value is None:
+        return policies.views(config.augment.policy)[0].get(key.removeprefix("augment."), value)
+    return value
+
+
 def used(config):
     """All that a run makes of a config: program, learning rates, data, settings."""
     run = setup.prepare(config)
@@ -149,6 +156,9 @@ def check_every_key(config, *groups):
     for key, value in list(flatten(config)):
         if key in COMBINED or not key.startswith(groups):
             continue
+        value = own_value(config, key, value)
+        if key.startswith("augment.") and value is None:
+            continue  # of another policy
         changed = config.copy_and_resolve_references().unlock()
         changed.update_from_flattened_dict({key: another(key, value), **TOGETHER.get(key, {})})
         if used(changed) == base:
