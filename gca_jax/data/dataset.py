@@ -1,14 +1,13 @@
 """What a data set is, wherever it came from: images with labels, in memory or on disk."""
 
 import dataclasses
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from gca_jax.data import pictures
+from gca_jax.data import pictures, records
 
 RESIZE = 256 / 224  # of the shorter side, before the centre is cropped; torchvision's recipe
 
@@ -41,7 +40,7 @@ class Streamed:
         size: pixels of a side of `images[rows]`.
     """
 
-    records: Sequence[dict[str, Any]]
+    records: records.Records
     positions: Int[np.ndarray, "n"]
     size: int
 
@@ -59,7 +58,11 @@ class Streamed:
         Raises:
             ValueError: its record cannot be read; the message says which.
         """
-        return pictures.decode(self.records, int(self.positions[i]), channels=3)
+        position = int(self.positions[i])
+        try:
+            return pictures.pixels(self.records[position]["image"], channels=3)
+        except Exception as error:  # ArrayRecord's and protobuf's have no class in common
+            raise ValueError(f"{records.place(self.records, position)}: {error}") from error
 
     def __getitem__(self, rows: slice | Int[np.ndarray, "k"]) -> UInt8[np.ndarray, "k h w c"]:
         which = np.arange(len(self))[rows]

@@ -1,8 +1,6 @@
 """Encoded pictures to pixels, and to one size."""
 
 import io
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -20,23 +18,11 @@ def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as picture:
             image = np.asarray(picture.convert(MODES[channels]))
+    except PIL.UnidentifiedImageError as error:
+        raise OSError("is no picture") from error  # PIL names only a place in memory
     except (SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error  # what PIL raises for some broken files
     return image.reshape(*image.shape[:2], channels)
-
-
-def decode(
-    records: Sequence[dict[str, Any]], position: int, channels: int
-) -> UInt8[np.ndarray, "h w c"]:
-    """The picture of one record of a TFDS data source.
-
-    Raises:
-        ValueError: the record or its picture cannot be read; the message says which.
-    """
-    try:
-        return pixels(records[position]["image"], channels)
-    except Exception as error:  # ArrayRecord's and protobuf's own errors have no common class
-        raise ValueError(f"record {position} of {records!r} cannot be read: {error}") from error
 
 
 def centre(

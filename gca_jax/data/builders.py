@@ -1,0 +1,91 @@
+"""TFDS builders of our own; they write ArrayRecord and need no TensorFlow.
+
+They stand at the top of a module because TFDS registers builders by class, and worker processes
+import that class again.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import tensorflow_datasets as tfds
+
+from gca_jax.data import records
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """Scanned digits of 8 x 8 pixels: Alpaydin & Kaynak, UCI ML repository, 1998.
+
+    The split is stratified and always the same, 1,437 to train and 360 to test. Records are in the
+    split's order, unshuffled, and PNG loses nothing.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(8, 8, 1), encoding_format="png"),
+                    "label": tfds.features.ClassLabel(num_classes=10),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        raw = load_digits()
+        images = np.round(raw.images * (255 / 16)).astype(np.uint8)
+        rows = np.arange(len(images))
+        train, test = train_test_split(rows, test_size=360, stratify=raw.target, random_state=0)
+        return {
+            "train": self._generate_examples(images[train], raw.target[train]),
+            "test": self._generate_examples(images[test], raw.target[test]),
+        }
+
+    def _generate_examples(self, images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            encoded = io.BytesIO()
+            PIL.Image.fromarray(image).save(encoded, "png")
+            yield i, {"image": encoded.getvalue(), "label": int(label)}
+
+
+def prepare(builder: tfds.core.DatasetBuilder) -> None:
+    """Write the set unless it is there, whole; two processes may do so at the same time.
+
+    Raises:
+        ValueError: its folder cannot be written.
+    """
+    if records.fault_of(builder) is None:
+        return
+    config = tfds.download.DownloadConfig()
+    if builder.data_path.exists():  # half of it, which TFDS would take for the whole
+        config.download_mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+    try:
+        with quiet():
+            builder.download_and_prepare(file_format="array_record", download_config=config)
+    except OSError as error:
+        if builder.data_path.exists() and records.fault_of(builder) is None:
+            return  # Another process was faster; ours was thrown away.
+        raise ValueError(
+            f"{builder.data_path} cannot be written ({error}); name another folder with "
+            "--config.data.data_dir=DIR"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep TFDS's own messages and bars back."""
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()

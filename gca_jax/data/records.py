@@ -1,0 +1,221 @@
+"""Prepared data sets on disk: found, checked and read, without TensorFlow."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from gca_jax.data import pictures
+
+MEMORY_LIMIT = 4 * 2**30  # bytes of pixels
+CHUNK = 1024  # records read at once, five times faster than one by one
+
+Records = Sequence[dict[str, Any]]
+"""A data source of TFDS whose records keep their image encoded."""
+
+
+def fits(count: int, shape: tuple[int, ...]) -> bool:
+    """The rule: images of one size live in memory if they fit, all others stream from disk."""
+    return count * int(np.prod(shape)) <= MEMORY_LIMIT
+
+
+def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
+    """Which of `count` images to use: all, or `limit` of them, evenly spaced.
+
+    Raises:
+        ValueError: a limit below one.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1 or None, got {limit}")
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))
+
+
+def open_prepared(builder: Any, mend: str) -> Any:
+    """Check that a TFDS builder's set is there, whole and readable with random access.
+
+    Args:
+        builder: a TFDS builder, such as `tfds.builder(name, data_dir=...)` gives.
+        mend: what to type to prepare it, for the message.
+
+    Returns:
+        The builder.
+
+    Raises:
+        ValueError: the set is missing, half-prepared or in another format; the message says where
+            it looked and gives `mend`.
+    """
+    problem = fault_of(builder)
+    if problem is not None:
+        raise ValueError(
+            f"data set {builder.name} cannot be read: {problem}. Prepare it once:\n    {mend}\n"
+            "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
+            "with --config.data.data_dir=DIR."
+        )
+    return builder
+
+
+def fault_of(builder: Any) -> str | None:
+    """What is missing of a set on disk, or None."""
+    where = pathlib.Path(builder.data_path)
+    if not where.exists():
+        left = sorted(where.parent.glob(f"incomplete.*_{where.name}"))
+        if left:
+            return f"it is half-prepared, its preparation was cut off in {left[-1]}"
+        return f"it is not in {where}"
+    if not (where / "dataset_info.json").exists():
+        return f"it is half-prepared, {where / 'dataset_info.json'} is missing"
+    if builder.info.file_format.value != "array_record":
+        return f"it is not array_record but {builder.info.file_format.value} in {where}"
+    for split in builder.info.splits.values():
+        for path in split.filepaths:
+            if not pathlib.Path(path).exists():
+                return f"it is half-prepared, {path} is missing"
+    return None
+
+
+def source(builder: Any, split: str) -> Records:
+    """A split of a prepared set, its images left encoded; picklable."""
+    import tensorflow_datasets as tfds
+
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def rows(
+    records: Records, positions: Int[np.ndarray, "n"]
+) -> Iterator[tuple[int, dict[str, Any] | Exception]]:
+    """Positions with their records; where one cannot be read, with the error."""
+    for start in range(0, len(positions), CHUNK):
+        chunk = positions[start : start + CHUNK].tolist()
+        try:
+            yield from zip(chunk, records.__getitems__(chunk), strict=True)  # type: ignore[attr-defined]
+        except Exception:  # ArrayRecord's and protobuf's errors have no class in common
+            for position in chunk:
+                yield position, _one(records, position)
+
+
+def _one(records: Records, position: int) -> dict[str, Any] | Exception:
+    try:
+        return records[position]
+    except Exception as error:
+        return error
+
+
+@dataclasses.dataclass
+class Faults:
+    """Images of a set that cannot be used: the first is an error, or all are counted.
+
+    Attributes:
+        name: of the set, with its split.
+        skip: leave them out.
+        mend: what to do about one.
+        count: how many there were.
+    """
+
+    name: str
+    skip: bool
+    mend: str
+    count: int = 0
+
+    def add(self, place: str, error: Exception) -> None:
+        """Take note of one, or refuse it.
+
+        Raises:
+            ValueError: unless they are skipped; the message names the file.
+        """
+        self.count += 1
+        if not self.skip:
+            raise ValueError(
+                f"{place}: {error}. {self.mend}; or leave such images out with "
+                "--config.data.skip_unreadable=True"
+            ) from error
+
+    def report(self, total: int) -> None:
+        """Print the count.
+
+        Raises:
+            ValueError: no image is left.
+        """
+        if self.count == total:
+            raise ValueError(f"{self.name}: none of its {total} images can be read. {self.mend}")
+        if self.count:
+            print(f"note: {self.name}: left out {self.count} of {total} images (unreadable)")
+
+
+def read(
+    records: Records,
+    positions: Int[np.ndarray, "n"],
+    shape: tuple[int, int, int],
+    faults: Faults,
+    *,
+    classes: int | None = None,
+    resize: bool = False,
+) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"], Int[np.ndarray, "k"]]:
+    """Images of one size, with their labels, into memory.
+
+    Args:
+        records: what to read from.
+        positions: which records, in this order.
+        shape: (h, w, c) of every image.
+        faults: told of records that cannot be read, images of another shape and wrong labels.
+        classes: labels must be in 0..classes - 1; None: there are no labels and zeros are given.
+        resize: bring images of another shape to this one, which is square.
+
+    Returns:
+        uint8 [k, h, w, c], labels [k] and the positions [k] of those that are good.
+
+    Raises:
+        ValueError: from `faults`.
+    """
+    images = np.empty((len(positions), *shape), np.uint8)
+    labels, kept = np.zeros(len(positions), np.int32), np.zeros(len(positions), np.int64)
+    good = 0
+    for position, row in rows(records, positions):
+        try:
+            if isinstance(row, Exception):
+                raise row
+            labels[good] = 0 if classes is None else label_in(row["label"], classes)
+            images[good] = _fitting(row["image"], shape, resize)
+        except Exception as error:
+            faults.add(place(records, position), error)
+        else:
+            kept[good] = position
+            good += 1
+    faults.report(len(positions))
+    return images[:good], labels[:good], kept[:good]
+
+
+def _fitting(
+    encoded: bytes, shape: tuple[int, int, int], resize: bool
+) -> UInt8[np.ndarray, "h w c"]:
+    image = pictures.pixels(encoded, shape[2])
+    if image.shape != shape and resize:
+        image = pictures.centre(image, shape[0], shorter=shape[0])
+    if image.shape != shape:
+        size, right = (" x ".join(map(str, s[:2])) for s in (image.shape, shape))
+        raise ValueError(f"is of {size} pixels, the other images are of {right}")
+    return image
+
+
+def label_in(label: int, classes: int) -> int:
+    """The label.
+
+    Raises:
+        ValueError: it is not in 0..classes - 1.
+    """
+    if not 0 <= label < classes:
+        raise ValueError(f"has label {label}, outside 0..{classes - 1}")
+    return label
+
+
+def place(records: Any, position: int) -> str:
+    """The file that a record is in, and its number there."""
+    for part in records.dataset_info.splits[records.split].file_instructions:
+        if position < part.take:
+            return f"{part.filename}, record {position + part.skip}"
+        position -= part.take
+    raise IndexError(position)

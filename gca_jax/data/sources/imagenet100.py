@@ -1,0 +1,137 @@
+"""ImageNet-100: a hundred classes of ImageNet 2012, streamed from the set that TFDS prepared.
+
+The classes are those of Y. Tian, D. Krishnan and P. Isola, "Contrastive multiview coding", ECCV
+2020, in the order of the file `imagenet100.txt` of their repository HobbitLong/CMC; label k is
+line k.
+"""
+
+import hashlib
+import itertools
+import os
+import pathlib
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Int32
+from tqdm import tqdm
+
+from gca_jax.data import pictures, records
+from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.data.sources import tfds_sets
+from gca_jax.data.sources.row import Source
+
+
+def class_list() -> tuple[str, ...]:
+    """The WordNet ids of the hundred classes."""
+    text = resources.files("gca_jax.data.sources").joinpath("imagenet100.txt").read_text()
+    return tuple(text.split())
+
+
+def load(
+    name: str,
+    row: Source,
+    *,
+    size: int = 224,
+    data_dir: str | None = None,
+    limit: int | None = None,
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """ImageNet-100 with ImageNet's validation set for a test set.
+
+    The first use reads the prepared ImageNet once through to find the hundred classes and to
+    decode each of their pictures; what it finds is kept beside the records.
+    """
+    builder = tfds_sets.open_set(name, row, row.builder, data_dir)
+
+    def part(part: str) -> tuple[Streamed, Int32[np.ndarray, "n"]]:
+        mend = tfds_sets.mend_broken(name, builder, data_dir)
+        faults = records.Faults(f"{name} ({part})", skip_unreadable, mend)
+        source = records.source(builder, row.splits[part])
+        positions, labels = _find(builder, row.splits[part], source, faults)
+        few = records.take(len(positions), limit)
+        return Streamed(source, positions[few], size), labels[few]
+
+    return Dataset(name, *part("train"), *part("test"), len(class_list()), class_names=class_list())
+
+
+def _find(
+    builder: Any, split: str, source: Any, faults: records.Faults
+) -> tuple[Int[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
+    """Positions and labels of the hundred classes' pictures, from the index or by reading all."""
+    digest = hashlib.sha256("\n".join(class_list()).encode()).hexdigest()[:8]
+    path = pathlib.Path(builder.data_path) / f"imagenet100-{split}-{digest}.npz"
+    found = _stored(path, len(source))
+    if found is None:
+        found = _search(source, _new_labels(builder), f"{faults.name}: finding its classes")
+        _store(path, found | {"total": np.array(len(source))})
+    for position, error in zip(found["broken"], found["errors"], strict=True):
+        faults.add(records.place(source, int(position)), OSError(str(error)))
+    faults.report(len(found["positions"]) + len(found["broken"]))
+    return found["positions"], found["labels"]
+
+
+def _new_labels(builder: Any) -> Int32[np.ndarray, "1000"]:
+    """From ImageNet's labels to ours, -1 where a class is not among the hundred."""
+    ids = class_list()
+    names = builder.info.features["label"].names
+    return np.array([ids.index(name) if name in ids else -1 for name in names], np.int32)
+
+
+def _search(source: Any, new: Int32[np.ndarray, "1000"], title: str) -> dict[str, np.ndarray]:
+    """Read every record, decode those of the hundred classes."""
+    positions, labels, broken, errors = [], [], [], []
+    everything = records.rows(source, np.arange(len(source)))
+    bar = tqdm(everything, title, len(source), unit=" images", disable=None)
+    with ThreadPoolExecutor() as pool:
+        # A pool's map takes all it is given at once: 14 GB if it were not cut.
+        while chunk := list(itertools.islice(bar, records.CHUNK)):
+            wanted = [(p, r) for p, r in chunk if isinstance(r, Exception) or new[r["label"]] >= 0]
+            faults = pool.map(_fault, [row for _, row in wanted])
+            for (position, row), fault in zip(wanted, faults, strict=True):
+                if fault is None:
+                    positions.append(position)
+                    labels.append(new[row["label"]])
+                else:
+                    broken.append(position)
+                    errors.append(fault)
+    return {
+        "positions": np.array(positions, np.int64),
+        "labels": np.array(labels, np.int32),
+        "broken": np.array(broken, np.int64),
+        "errors": np.array(errors, np.str_),
+    }
+
+
+def _fault(row: dict[str, Any] | Exception) -> str | None:
+    """Why a record's picture cannot be used, or None."""
+    try:
+        if isinstance(row, Exception):
+            raise row
+        pictures.pixels(row["image"], channels=3)
+    except Exception as error:  # ArrayRecord's and protobuf's have no class in common
+        return str(error)
+    return None
+
+
+def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:
+    """The index, if there is one of as many records."""
+    try:
+        with np.load(path) as file:
+            index = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    return index if index["total"] == total else None
+
+
+def _store(path: pathlib.Path, index: dict[str, np.ndarray]) -> None:
+    """Keep the index; where the folder is read-only, the next run searches again."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, **index)  # type: ignore[arg-type]
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)

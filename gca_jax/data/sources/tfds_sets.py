@@ -1,0 +1,155 @@
+"""Data sets of TFDS whose images have one size, read into memory."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset
+from gca_jax.data.sources.row import Source, command, note_size
+
+
+def load(
+    name: str,
+    row: Source,
+    *,
+    data_dir: str | None = None,
+    limit: int | None = None,
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """A set as its row says: training and test set, and one to pretrain with where it has one."""
+    builder = open_set(name, row, row.builder, data_dir)
+
+    def read(part: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
+        return read_split(name, row, builder, part, data_dir, limit, skip_unreadable)
+
+    pretrain: dict[str, Any] = {}
+    if "pretrain" in row.splits:  # without labels
+        pretrain = {"pretrain_images": read("pretrain")[0]}
+    label = builder.info.features["label"]
+    return Dataset(
+        name,
+        *read("train"),
+        *read("test"),
+        label.num_classes,
+        class_names=tuple(label.names),
+        **pretrain,
+    )
+
+
+def load_corrupted(
+    name: str,
+    row: Source,
+    *,
+    corruption: str | None = None,
+    severity: int | None = None,
+    data_dir: str | None = None,
+    limit: int | None = None,
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """CIFAR-10's training set, and its test set under one corruption at one severity.
+
+    Args:
+        name: of the set.
+        row: its row in the table.
+        corruption: a name of `corruptions()`.
+        severity: 1 to 5.
+        data_dir: TFDS's folder.
+        limit: at most so many images of each split.
+        skip_unreadable: count images that cannot be read.
+
+    Raises:
+        ValueError: an unknown corruption or severity, and as `load`.
+    """
+    if corruption not in corruptions():
+        raise ValueError(f"unknown corruption {corruption!r}; one of: {', '.join(corruptions())}")
+    if severity not in range(1, 6):
+        raise ValueError(f"severity must be from 1 to 5, got {severity}")
+
+    def read(set_name: str, builder_name: str, part: str) -> tuple[Any, Any]:
+        builder = open_set(set_name, row, builder_name, data_dir, (part,))
+        return read_split(set_name, row, builder, part, data_dir, limit, skip_unreadable)
+
+    train = read("cifar10", "cifar10", "train")
+    test = read(name, f"{row.builder}/{corruption}_{severity}", "test")
+    return Dataset(name, *train, *test, 10)
+
+
+def corruptions() -> tuple[str, ...]:
+    """Names of CIFAR-10-C's corruptions, 15 and 4 more, in alphabetical order."""
+    import tensorflow_datasets as tfds
+
+    configs = tfds.builder_cls("cifar10_corrupted").BUILDER_CONFIGS
+    return tuple(sorted({config.corruption for config in configs}))
+
+
+def open_set(
+    name: str,
+    row: Source,
+    builder_name: str | None,
+    data_dir: str | None,
+    parts: tuple[str, ...] | None = None,
+) -> Any:
+    """Open a prepared set and compare it with its row.
+
+    Args:
+        name: of the set, for messages.
+        row: its row in the table.
+        builder_name: TFDS's name, with a configuration where it has several.
+        data_dir: TFDS's folder.
+        parts: which of the row's splits must be there; None: all.
+
+    Returns:
+        The TFDS builder.
+
+    Raises:
+        ValueError: it is missing, half-prepared, or not what the row says.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(builder_name, data_dir=data_dir)
+    records.open_prepared(builder, command(name, data_dir))
+    found = builder.info.features["image"].shape
+    classes = builder.info.features["label"].num_classes
+    if found != row.shape or (classes != row.classes and name != "imagenet100"):
+        raise ValueError(
+            f"{builder.data_path} has images {found} of {classes} classes, but {name} has "
+            f"{row.shape} of {row.classes}: prepare it in another folder"
+        )
+    for part in parts or row.splits:
+        if row.splits[part] not in builder.info.splits:
+            raise ValueError(
+                f"{builder.data_path} has no split {row.splits[part]!r}. Delete it and prepare it "
+                f"whole: {command(name, data_dir)}"
+            )
+        note_size(name, part, builder.info.splits[row.splits[part]].num_examples, row)
+    return builder
+
+
+def read_split(
+    name: str,
+    row: Source,
+    builder: Any,
+    part: str,
+    data_dir: str | None,
+    limit: int | None,
+    skip: bool,
+) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
+    """Images and labels of one split; what `pretrain` has for labels means nothing."""
+    source = records.source(builder, row.splits[part])
+    height, width, channels = row.shape
+    assert height is not None and width is not None  # noqa: PT018 - for the type checker
+    images, labels, _ = records.read(
+        source,
+        records.take(len(source), limit),
+        (height, width, channels),
+        records.Faults(f"{name} ({part})", skip, mend_broken(name, builder, data_dir)),
+        classes=None if part == "pretrain" else row.classes,
+    )
+    return images, labels
+
+
+def mend_broken(name: str, builder: Any, data_dir: str | None) -> str:
+    """What to do about a broken record."""
+    return f"Delete {builder.data_path} and prepare it again: {command(name, data_dir)}"
