@@ -22,6 +22,7 @@ ALLOWED = {
     "training": {"files", "ot", "metrics", "methods", "losses", "models", "data"},
     "evaluation": {"files", "ot", "metrics", "methods", "losses", "models", "data", "training"},
     "report": {"files", "ot", "metrics", "losses", "theorems", "data", "training", "evaluation"},
+    "programs": {"data", "training", "evaluation", "report"},
 }
 # libraries that only the named part may know
 ONLY_IN = {
@@ -29,6 +30,7 @@ ONLY_IN = {
     "flax": {"models"},
     "sklearn": {"data", "evaluation"},
     "tensorflow_datasets": {"data"},
+    "tensorflow": {"data"},
     "matplotlib": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},

@@ -5,8 +5,9 @@ import that class again.
 """
 
 import contextlib
+import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import PIL.Image
 import tensorflow_datasets as tfds
 
 from gca_jax.data import records
+from gca_jax.data.tree import Tree
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -89,3 +91,66 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         tfds.enable_progress_bar()
+
+
+@dataclasses.dataclass(eq=False)
+class FolderConfig(tfds.core.BuilderConfig):
+    """What a `Folder` is made of.
+
+    Attributes:
+        tree: the pictures.
+        rows: which of them to write, in this order; None: all.
+        about: facts to keep beside the records, as JSON values.
+    """
+
+    tree: Tree | None = dataclasses.field(default=None, repr=False)
+    rows: Sequence[int] | None = dataclasses.field(default=None, repr=False)
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Folder(tfds.core.GeneratorBasedBuilder):
+    """Pictures of a folder, as the bytes of their files, in the order of the tree.
+
+    They are written in parts, because TFDS needs TensorFlow for a split above 1,000 MiB.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    PART_BYTES = 2**29
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        tree = self.builder_config.tree
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=tree.class_names),
+            "file": tfds.features.Text(),
+        }
+        if tree.domain_names is not None:
+            features["domain"] = tfds.features.ClassLabel(names=tree.domain_names)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(self.builder_config.about),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        tree, rows = self.builder_config.tree, self.builder_config.rows
+        parts: list[list[int]] = [[]]
+        size = 0
+        for row in range(len(tree.files)) if rows is None else rows:
+            size += tree.bytes[row]
+            if parts[-1] and size > self.PART_BYTES:
+                parts.append([])
+                size = tree.bytes[row]
+            parts[-1].append(row)
+        return {f"part{k:05d}": self._generate_examples(part) for k, part in enumerate(parts)}
+
+    def _generate_examples(self, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        tree = self.builder_config.tree
+        for row in rows:
+            name = tree.files[row]
+            found = {"image": (tree.root / name).read_bytes(), "file": name}
+            found["label"] = int(tree.labels[row])
+            if tree.domains is not None:
+                found["domain"] = int(tree.domains[row])
+            yield row, found

@@ -1,7 +1,6 @@
 """What a data set is, wherever it came from: images with labels, in memory or on disk."""
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,9 +72,8 @@ class Streamed:
             return pictures.centre(self.decode(i), self.size, round(self.size * RESIZE))
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
-        with ThreadPoolExecutor() as pool:
-            for k, image in enumerate(pool.map(centre, which)):
-                out[k] = image
+        for k, image in enumerate(pictures.in_threads(centre, which)):
+            out[k] = image
         return out
 
 

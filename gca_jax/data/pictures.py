@@ -1,12 +1,20 @@
 """Encoded pictures to pixels, and to one size."""
 
 import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
 
 MODES = {1: "L", 3: "RGB"}
+CHUNK = 1024
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
@@ -38,3 +46,14 @@ def centre(
     top, left = (rows - size) // 2, (columns - size) // 2
     cropped = np.asarray(picture.crop((left, top, left + size, top + size)))
     return cropped.reshape(size, size, channels)
+
+
+def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Map in order, on all cores; PIL decodes without holding the interpreter.
+
+    A pool takes at once all it is given, so it is given a chunk at a time.
+    """
+    rest = iter(items)
+    with ThreadPoolExecutor() as pool:
+        while chunk := list(itertools.islice(rest, CHUNK)):
+            yield from pool.map(function, chunk)

@@ -82,7 +82,9 @@ def source(builder: Any, split: str) -> Records:
     """A split of a prepared set, its images left encoded; picklable."""
     import tensorflow_datasets as tfds
 
-    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    # Through the folder alone: a builder of ours would take its whole tree along when pickled.
+    bare = tfds.builder_from_directory(builder.data_path)
+    return bare.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
 def rows(

@@ -6,11 +6,9 @@ line k.
 """
 
 import hashlib
-import itertools
 import os
 import pathlib
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
@@ -85,18 +83,14 @@ def _search(source: Any, new: Int32[np.ndarray, "1000"], title: str) -> dict[str
     positions, labels, broken, errors = [], [], [], []
     everything = records.rows(source, np.arange(len(source)))
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
-    with ThreadPoolExecutor() as pool:
-        # A pool's map takes all it is given at once: 14 GB if it were not cut.
-        while chunk := list(itertools.islice(bar, records.CHUNK)):
-            wanted = [(p, r) for p, r in chunk if isinstance(r, Exception) or new[r["label"]] >= 0]
-            faults = pool.map(_fault, [row for _, row in wanted])
-            for (position, row), fault in zip(wanted, faults, strict=True):
-                if fault is None:
-                    positions.append(position)
-                    labels.append(new[row["label"]])
-                else:
-                    broken.append(position)
-                    errors.append(fault)
+    wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or new[r["label"]] >= 0)
+    for position, label, fault in pictures.in_threads(_look, wanted):
+        if fault is None:
+            positions.append(position)
+            labels.append(new[label])
+        else:
+            broken.append(position)
+            errors.append(fault)
     return {
         "positions": np.array(positions, np.int64),
         "labels": np.array(labels, np.int32),
@@ -105,15 +99,16 @@ def _search(source: Any, new: Int32[np.ndarray, "1000"], title: str) -> dict[str
     }
 
 
-def _fault(row: dict[str, Any] | Exception) -> str | None:
-    """Why a record's picture cannot be used, or None."""
+def _look(record: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, str | None]:
+    """(position, label, why the picture cannot be used or None)."""
+    position, row = record
+    if isinstance(row, Exception):
+        return position, -1, str(row)
     try:
-        if isinstance(row, Exception):
-            raise row
         pictures.pixels(row["image"], channels=3)
-    except Exception as error:  # ArrayRecord's and protobuf's have no class in common
-        return str(error)
-    return None
+    except OSError as error:
+        return position, row["label"], str(error)
+    return position, row["label"], None
 
 
 def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:

@@ -1,0 +1,218 @@
+"""A program of its own: make a data set ready to be read, once.
+
+TFDS downloads and unpacks, which needs TensorFlow; nothing that reads the set afterwards does.
+"""
+
+import hashlib
+import importlib.util
+import pathlib
+import shutil
+from typing import Any
+
+from gca_jax.data import records, sources
+from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.data.sources import tfds_sets
+from gca_jax.data.sources.row import Source
+
+MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")  # 138 GB and 6 GB
+INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"
+
+
+def prepare(config: Any, archives: str | None = None) -> None:
+    """Prepare the data set of a config, unless it is there; what is there already is not redone.
+
+    Args:
+        config: a run's, of which `data` counts.
+        archives: folder with the archives that would be downloaded, for machines without network;
+            None: download.
+
+    Raises:
+        ValueError: TensorFlow, an archive, the network or space is missing; the message says what
+            to do.
+        KeyboardInterrupt: stopped; the same command goes on.
+    """
+    data = dict(config.data)
+    name = data["name"]
+    row = sources.find(name)
+    if row.builder not in (None, "digits"):
+        _prepare_tfds(name, row, data, archives)
+        if name == "cifar10_corrupted":
+            return  # Its 95 sets are read one by one, each by its corruption and severity.
+    print(describe(sources.load(**data)))
+
+
+def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | None) -> None:
+    """Prepare one set of TFDS, or all of CIFAR-10-C with CIFAR-10."""
+    import tensorflow_datasets as tfds
+
+    wanted = [row.builder]
+    if name == "cifar10_corrupted":
+        kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in range(1, 6)]
+        wanted = ["cifar10", *(f"{row.builder}/{kind}" for kind in kinds)]
+    made = [tfds.builder(builder, data_dir=data["data_dir"]) for builder in wanted]
+    todo = [builder for builder in made if _is_needed(builder)]
+    if not todo:
+        print(f"{name} is prepared in {made[-1].data_path}")
+        return
+    _announce(todo, archives)
+    _hide_gpus()
+    for builder in todo:
+        if builder.data_path.exists():
+            print(f"{builder.data_path} is half-prepared and is made again")
+        _download_and_prepare(builder, archives)
+
+
+def _is_needed(builder: Any) -> bool:
+    """Whether a set must still be prepared.
+
+    Raises:
+        ValueError: it is there in a format that only TensorFlow reads, and is left alone.
+    """
+    fault = records.fault_of(builder)
+    if fault is not None and "not array_record" in fault:
+        raise ValueError(f"{fault}; name another folder with --config.data.data_dir=DIR")
+    for left in builder.data_path.parent.glob(f"incomplete.*_{builder.data_path.name}"):
+        print(f"note: {left} was left by a preparation that was cut off; it can be deleted")
+    return fault is not None
+
+
+def _announce(todo: list[Any], archives: str | None) -> None:
+    """Say what will be downloaded, how large it is and where it goes.
+
+    Raises:
+        ValueError: there is no room for it, or what must be fetched by hand is not there.
+    """
+    root = pathlib.Path(todo[0].data_dir_root)
+    print(f"preparing {len(todo)} set{'s' * (len(todo) > 1)} in {root}:")
+    needed = 0
+    for name in dict.fromkeys(builder.name for builder in todo):
+        builder = next(b for b in todo if b.name == name)
+        if name == "imagenet2012":
+            print(f"  {name}, from {_by_hand(builder, archives)}; about as large again, 144 GB")
+            needed += 144 * 10**9
+            continue
+        for url, info in builder.url_infos.items():
+            here = _archive(url, archives)
+            print(f"  {url}, {info.size / 1e6:,.0f} MB" + f", as {here}" * (here is not None))
+            needed += 2 * info.size  # unpacked, it is about as large again
+    print(f"archives are unpacked in {root / 'downloads'}, which can be deleted afterwards")
+    free = shutil.disk_usage(_existing(root)).free
+    if free < needed:
+        raise ValueError(
+            f"{root} has {free / 1e9:,.1f} GB free and needs about {needed / 1e9:,.1f} GB; "
+            "name another folder with --config.data.data_dir=DIR"
+        )
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def _by_hand(builder: Any, archives: str | None) -> pathlib.Path:
+    """The folder of the archives that only a person can fetch.
+
+    Raises:
+        ValueError: they are not all there.
+    """
+    folder = pathlib.Path(archives or pathlib.Path(builder.data_dir_root) / "downloads" / "manual")
+    for file in MANUAL:
+        if not (folder / file).exists():
+            raise ValueError(
+                f"there is no {folder / file}: register at https://image-net.org, download "
+                f"{' and '.join(MANUAL)} by hand, and name their folder with --archives=DIR"
+            )
+    return folder
+
+
+def _archive(url: str, archives: str | None) -> pathlib.Path | None:
+    """The archive of a URL in the folder, by its own file name.
+
+    Raises:
+        ValueError: the folder is named and does not have it.
+    """
+    if archives is None:
+        return None
+    path = pathlib.Path(archives).expanduser() / url.rsplit("/", 1)[-1]
+    if not path.exists():
+        raise ValueError(f"there is no {path} (from {url}); put it there, or leave --archives out")
+    return path.resolve()
+
+
+def _hide_gpus() -> None:
+    """Keep TensorFlow from taking a GPU's memory.
+
+    Raises:
+        ValueError: there is no TensorFlow.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ValueError(
+            "preparing needs TensorFlow, once, to unpack what is downloaded (reading does not):\n"
+            f"    {INSTALL}"
+        )
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _download_and_prepare(builder: Any, archives: str | None) -> None:
+    """Let TFDS do it.
+
+    Raises:
+        ValueError: it could not; with TFDS's reason.
+    """
+    import tensorflow_datasets as tfds
+
+    config = tfds.download.DownloadConfig()
+    if builder.data_path.exists():  # half of it, which TFDS would take for the whole
+        config.download_mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+    if builder.name == "imagenet2012":
+        config.manual_dir = _by_hand(builder, archives)
+    elif archives is not None:
+        for url, info in builder.url_infos.items():
+            _place(builder, url, info, _archive(url, archives))
+    try:
+        builder.download_and_prepare(file_format="array_record", download_config=config)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; the same command goes on, with what has been downloaded whole"
+        ) from None
+    except Exception as error:  # the network's, TensorFlow's and TFDS's have no class in common
+        raise ValueError(
+            f"{builder.name} could not be prepared: {error}\nWithout a network, put the archives "
+            "into a folder and name it with --archives=DIR"
+        ) from error
+
+
+def _place(builder: Any, url: str, info: Any, archive: pathlib.Path | None) -> None:
+    """Put an archive where TFDS looks for what it has downloaded, with the note it expects there.
+
+    TFDS does not verify it again, so it is compared here. Other bytes are no error: a mirror may
+    have compressed the same file anew.
+    """
+    from tensorflow_datasets.core.download import resource
+
+    assert archive is not None
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != info.checksum:
+        print(f"note: {archive} differs from the one at {url}; it is used as it is")
+    folder = pathlib.Path(builder.data_dir_root) / "downloads" / builder.name
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / resource.get_dl_fname(url, info.checksum)
+    path.unlink(missing_ok=True)
+    path.symlink_to(archive)
+    resource.write_info_file(url, path, builder.name, archive.name, info)
+
+
+def describe(dataset: Dataset) -> str:
+    """One line: what there is."""
+    images = dataset.train_images
+    parts = [f"{len(images)} training images", f"{len(dataset.test_images)} test images"]
+    if dataset.pretrain_images is not images:
+        parts.insert(0, f"{len(dataset.pretrain_images)} images to pretrain with")
+    size = " x ".join(map(str, images.shape[1:]))
+    where = "streamed from disk" if isinstance(images, Streamed) else "in memory"
+    classes = f"{dataset.num_classes} classes"
+    if dataset.domain_names is not None:
+        classes += f", domains {', '.join(dataset.domain_names)}"
+    return f"{dataset.name}: {', '.join(parts)}, {size}, {classes}, {where}"
