@@ -56,6 +56,8 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
         return
     _announce(todo, archives)
     _hide_gpus()
+    for builder in {builder.name: builder for builder in todo}.values():
+        _place(builder, archives)
     for builder in todo:
         if builder.data_path.exists():
             print(f"{builder.data_path} is half-prepared and is made again")
@@ -88,13 +90,16 @@ def _announce(todo: list[Any], archives: str | None) -> None:
     for name in dict.fromkeys(builder.name for builder in todo):
         builder = next(b for b in todo if b.name == name)
         if name == "imagenet2012":
-            print(f"  {name}, from {_by_hand(builder, archives)}; about as large again, 144 GB")
-            needed += 144 * 10**9
+            folder = _by_hand(builder, archives)
+            size = sum((folder / file).stat().st_size for file in MANUAL)
+            print(f"  {name} from {folder}, {size / 1e9:,.0f} GB, prepared about as large again")
+            needed += size
             continue
         for url, info in builder.url_infos.items():
-            here = _archive(url, archives)
-            print(f"  {url}, {info.size / 1e6:,.0f} MB" + f", as {here}" * (here is not None))
-            needed += 2 * info.size  # unpacked, it is about as large again
+            here = None if archives is None else _archive(url, archives)
+            size = info.size if here is None else here.stat().st_size
+            print(f"  {url}, {size / 1e6:,.1f} MB" + f", as {here}" * (here is not None))
+            needed += 2 * size  # unpacked and prepared
     print(f"archives are unpacked in {root / 'downloads'}, which can be deleted afterwards")
     free = shutil.disk_usage(_existing(root)).free
     if free < needed:
@@ -124,14 +129,12 @@ def _by_hand(builder: Any, archives: str | None) -> pathlib.Path:
     return folder
 
 
-def _archive(url: str, archives: str | None) -> pathlib.Path | None:
+def _archive(url: str, archives: str) -> pathlib.Path:
     """The archive of a URL in the folder, by its own file name.
 
     Raises:
-        ValueError: the folder is named and does not have it.
+        ValueError: it is not there.
     """
-    if archives is None:
-        return None
     path = pathlib.Path(archives).expanduser() / url.rsplit("/", 1)[-1]
     if not path.exists():
         raise ValueError(f"there is no {path} (from {url}); put it there, or leave --archives out")
@@ -167,9 +170,6 @@ def _download_and_prepare(builder: Any, archives: str | None) -> None:
         config.download_mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
     if builder.name == "imagenet2012":
         config.manual_dir = _by_hand(builder, archives)
-    elif archives is not None:
-        for url, info in builder.url_infos.items():
-            _place(builder, url, info, _archive(url, archives))
     try:
         builder.download_and_prepare(file_format="array_record", download_config=config)
     except KeyboardInterrupt:
@@ -183,25 +183,28 @@ def _download_and_prepare(builder: Any, archives: str | None) -> None:
         ) from error
 
 
-def _place(builder: Any, url: str, info: Any, archive: pathlib.Path | None) -> None:
-    """Put an archive where TFDS looks for what it has downloaded, with the note it expects there.
+def _place(builder: Any, archives: str | None) -> None:
+    """Put archives where TFDS looks for what it has downloaded, with the notes it expects there.
 
-    TFDS does not verify it again, so it is compared here. Other bytes are no error: a mirror may
-    have compressed the same file anew.
+    TFDS does not verify them again, so they are compared here. Other bytes are no error: a mirror
+    may have compressed the same file anew.
     """
     from tensorflow_datasets.core.download import resource
 
-    assert archive is not None
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != info.checksum:
-        print(f"note: {archive} differs from the one at {url}; it is used as it is")
+    if archives is None or builder.name == "imagenet2012":
+        return
     folder = pathlib.Path(builder.data_dir_root) / "downloads" / builder.name
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / resource.get_dl_fname(url, info.checksum)
-    path.unlink(missing_ok=True)
-    path.symlink_to(archive)
-    resource.write_info_file(url, path, builder.name, archive.name, info)
+    for url, info in builder.url_infos.items():
+        archive = _archive(url, archives)
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != info.checksum:
+            print(f"note: {archive} differs from the one at {url}; it is used as it is")
+        path = folder / resource.get_dl_fname(url, info.checksum)
+        path.unlink(missing_ok=True)
+        path.symlink_to(archive)
+        resource.write_info_file(url, path, builder.name, archive.name, info)
 
 
 def describe(dataset: Dataset) -> str:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gca_jax.data import pictures, records
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.data.sources import tfds_sets
-from gca_jax.data.sources.row import Source
+from gca_jax.data.sources.row import Source, note_size
 
 
 def class_list() -> tuple[str, ...]:
@@ -49,6 +49,7 @@ def load(
         faults = records.Faults(f"{name} ({part})", skip_unreadable, mend)
         source = records.source(builder, row.splits[part])
         positions, labels = _find(builder, row.splits[part], source, faults)
+        note_size(name, part, len(positions), row)
         few = records.take(len(positions), limit)
         return Streamed(source, positions[few], size), labels[few]
 
