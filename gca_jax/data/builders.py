@@ -7,7 +7,8 @@ import that class again.
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,27 +60,40 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             yield i, {"image": encoded.getvalue(), "label": int(label)}
 
 
-def prepare(builder: tfds.core.DatasetBuilder) -> None:
-    """Write the set unless it is there, whole; two processes may do so at the same time.
+def prepare(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+    """Write a set unless it is there, whole; two processes may do so at the same time.
+
+    Args:
+        make: gives its builder; called again when the set has been written.
 
     Raises:
         ValueError: its folder cannot be written.
     """
+    builder = start_anew(make)
     if records.fault_of(builder) is None:
-        return
-    config = tfds.download.DownloadConfig()
-    if builder.data_path.exists():  # half of it, which TFDS would take for the whole
-        config.download_mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+        return builder
     try:
         with quiet():
-            builder.download_and_prepare(file_format="array_record", download_config=config)
+            builder.download_and_prepare(file_format="array_record")
     except OSError as error:
-        if builder.data_path.exists() and records.fault_of(builder) is None:
-            return  # Another process was faster; ours was thrown away.
-        raise ValueError(
-            f"{builder.data_path} cannot be written ({error}); name another folder with "
-            "--config.data.data_dir=DIR"
-        ) from error
+        # Perhaps another process was faster, and ours was thrown away.
+        if not builder.data_path.exists() or records.fault_of(make()) is not None:
+            raise ValueError(
+                f"{builder.data_path} cannot be written ({error}); name another folder with "
+                "--config.data.data_dir=DIR"
+            ) from error
+    return make()
+
+
+def start_anew(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+    """A builder whose set is whole or not there: half of one, TFDS would take for the whole."""
+    builder = make()
+    fault = records.fault_of(builder)
+    if fault is not None and builder.data_path.exists():
+        print(f"{builder.name}: {fault}; it is made again")
+        shutil.rmtree(builder.data_path)
+        builder = make()
+    return builder
 
 
 @contextlib.contextmanager

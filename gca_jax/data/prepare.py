@@ -7,9 +7,10 @@ import hashlib
 import importlib.util
 import pathlib
 import shutil
+from functools import partial
 from typing import Any
 
-from gca_jax.data import records, sources
+from gca_jax.data import builders, records, sources
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.data.sources import tfds_sets
 from gca_jax.data.sources.row import Source
@@ -49,19 +50,17 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
     if name == "cifar10_corrupted":
         kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in range(1, 6)]
         wanted = ["cifar10", *(f"{row.builder}/{kind}" for kind in kinds)]
-    made = [tfds.builder(builder, data_dir=data["data_dir"]) for builder in wanted]
-    todo = [builder for builder in made if _is_needed(builder)]
+    make = {b: partial(tfds.builder, b, data_dir=data["data_dir"]) for b in wanted}
+    todo = {b: builder for b in wanted if _is_needed(builder := make[b]())}
     if not todo:
-        print(f"{name} is prepared in {made[-1].data_path}")
+        print(f"{name} is prepared in {make[wanted[-1]]().data_path}")
         return
-    _announce(todo, archives)
+    _announce(list(todo.values()), archives)
     _hide_gpus()
-    for builder in {builder.name: builder for builder in todo}.values():
+    for builder in {builder.name: builder for builder in todo.values()}.values():
         _place(builder, archives)
-    for builder in todo:
-        if builder.data_path.exists():
-            print(f"{builder.data_path} is half-prepared and is made again")
-        _download_and_prepare(builder, archives)
+    for b in todo:
+        _download_and_prepare(builders.start_anew(make[b]), archives)
 
 
 def _is_needed(builder: Any) -> bool:
@@ -166,8 +165,6 @@ def _download_and_prepare(builder: Any, archives: str | None) -> None:
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig()
-    if builder.data_path.exists():  # half of it, which TFDS would take for the whole
-        config.download_mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
     if builder.name == "imagenet2012":
         config.manual_dir = _by_hand(builder, archives)
     try:

@@ -1,5 +1,7 @@
 """The 1,797 scanned digits that scikit-learn's wheel holds, prepared as any other set."""
 
+from functools import partial
+
 from gca_jax.data import builders
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.sources import tfds_sets
@@ -11,5 +13,5 @@ def load(name: str, row: Source, *, data_dir: str | None = None, **options) -> D
 
     They are prepared at first use, in less than a second and without TensorFlow.
     """
-    builders.prepare(builders.Digits(data_dir=data_dir))
+    builders.prepare(partial(builders.Digits, data_dir=data_dir))
     return tfds_sets.load(name, row, data_dir=data_dir, **options)

@@ -1,6 +1,7 @@
 """Pictures in a folder of the user's, PACS among them."""
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,12 +93,12 @@ def _prepared(found: tree.Tree, data_dir: str | None, skip: bool) -> Any:
     """The folder's records, written now unless they are there."""
     name = f"{re.sub('[^a-zA-Z0-9]+', '_', found.root.name)}-{found.fingerprint}"
     config = builders.FolderConfig(name=name, tree=found)
-    builder = builders.Folder(data_dir=data_dir, config=config)
+    make = partial(builders.Folder, data_dir=data_dir, config=config)
+    builder = make()
     if records.fault_of(builder) is not None:
         config.rows, config.about = check_pictures(found, skip)
-        builder = builders.Folder(data_dir=data_dir, config=config)
         print(f"copying {len(config.rows)} pictures of {found.root} to {builder.data_path}, once")
-        builders.prepare(builder)
+        builder = builders.prepare(make)
     unreadable = builder.info.metadata["unreadable"]
     faults = records.Faults(str(found.root), skip, MEND)
     for i, reason in unreadable.items():
