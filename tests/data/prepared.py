@@ -24,7 +24,7 @@ def encode(image, kind="png"):
     return buffer.getvalue()
 
 
-def write_tfds(name, data_dir, sizes=None, labels=None, seed=0):
+def write_tfds(name, data_dir, sizes=None, labels=None, spoil=None, seed=0):
     """Write a set of TFDS as its own builder would, of random images, few of them.
 
     Args:
@@ -32,6 +32,7 @@ def write_tfds(name, data_dir, sizes=None, labels=None, seed=0):
         data_dir: folder of all sets.
         sizes: {split: images}; None: 30 train and 12 test, with stl10's and imagenet2012's splits.
         labels: (i) -> label of image i of a labelled split; None: i modulo the number of classes.
+        spoil: {(split, i): bytes} to store instead of an encoded image.
         seed: of the pixels.
 
     Returns:
@@ -49,6 +50,7 @@ def write_tfds(name, data_dir, sizes=None, labels=None, seed=0):
         images, found = written[split]
         for i, (image, label) in enumerate(zip(images, found, strict=True)):
             encoded = encode(image, features["image"].encoding_format or "png")
+            encoded = encoded if spoil is None else spoil.get((split, i), encoded)
             known = {"id": f"{split}_{i:05d}", "file_name": f"{i}.JPEG", "coarse_label": i % 20}
             row = known | {"image": encoded, "label": label}
             yield i, {key: row[key] for key in features}
