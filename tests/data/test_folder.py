@@ -1,0 +1,274 @@
+"""Folders of pictures: splits, classes, domains, sizes, and what can be wrong with them."""
+
+import os
+import pickle
+import re
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from gca_jax.data import builders, records, sources, tree
+from gca_jax.data.dataset import Streamed
+from tests.data import prepared
+
+SPLITS = {"train/cat": 5, "train/dog": 4, "test/cat": 2, "test/dog": 3}
+DOMAINS = {f"{d}/{c}": 10 for d in ("art", "photo", "sketch") for c in ("cat", "dog")}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load the folder `pictures`; its records go to a folder of their own."""
+
+    def load(name="folder", **options):
+        options = {"root": str(tmp_path / "pictures"), **options}
+        return sources.load(name, data_dir=str(tmp_path / "prepared"), **options)
+
+    return load
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "pictures"
+
+
+def refused(load, message, **options):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(**options)
+
+
+def test_splits_and_classes(root, load):
+    written = prepared.write_folder(root, SPLITS)
+    data = load()
+    assert "tensorflow" not in sys.modules
+    assert data.class_names == ("cat", "dog")
+    assert data.num_classes == 2
+    assert data.domain_names is data.train_domains is data.test_domains is None
+    for split, images, labels in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        names = sorted(name for name in written if name.startswith(split))
+        np.testing.assert_array_equal(images, np.stack([written[name] for name in names]))
+        assert labels.dtype == np.int32
+        np.testing.assert_array_equal(labels, ["dog" in name for name in names])
+
+
+@pytest.mark.parametrize("held_out", ["art", "photo", "sketch"])
+def test_one_domain_is_left_out(held_out, root, load):
+    written = prepared.write_folder(root, DOMAINS)
+    data = load(held_out=held_out)
+    assert data.domain_names == ("art", "photo", "sketch")
+    number = data.domain_names.index(held_out)
+    assert set(data.train_domains) == {0, 1, 2} - {number}
+    assert set(data.test_domains) == {number}
+    names = sorted(name for name in written if not name.startswith(held_out))
+    np.testing.assert_array_equal(data.train_images, np.stack([written[n] for n in names]))
+    np.testing.assert_array_equal(
+        data.train_domains, [data.domain_names.index(name.split("/")[0]) for name in names]
+    )
+    np.testing.assert_array_equal(data.train_labels, ["dog" in name for name in names])
+
+
+def test_domains_without_a_split_are_split_alike_each_time(root, load):
+    prepared.write_folder(root, DOMAINS)
+    data, again = load(), load()
+    np.testing.assert_array_equal(data.test_images, again.test_images)
+    # A fifth of each of the six groups.
+    groups, counts = np.unique(2 * data.test_domains + data.test_labels, return_counts=True)
+    assert groups.tolist() == list(range(6))
+    assert set(counts) == {2}
+    both = np.concatenate([data.train_images, data.test_images])
+    assert len({image.tobytes() for image in both}) == 60
+
+
+def test_classes_alone(root, load):
+    prepared.write_folder(root, {"cat": 10, "dog": 5})
+    data = load()
+    assert len(data.train_images) == 12
+    np.testing.assert_array_equal(np.bincount(data.test_labels), [2, 1])
+    assert data.domain_names is None
+
+
+def test_splits_of_domains(root, load):
+    both = {f"{split}/{name}": 3 for split in ("train", "val") for name in DOMAINS}
+    prepared.write_folder(root, both)
+    data = load()
+    assert len(data.train_images) == len(data.test_images) == 18
+    data = load(held_out="photo")
+    assert (len(data.train_images), len(data.test_images)) == (12, 6)
+    assert set(data.test_domains) == {1}
+
+
+def test_folders_named_as_splits_can_be_domains(root, load):
+    prepared.write_folder(root, SPLITS)
+    data = load(domains=True, held_out="train")
+    assert data.domain_names == ("test", "train")
+    assert (len(data.train_images), len(data.test_images)) == (5, 9)
+
+
+def test_pictures_of_one_size_keep_it(root, load):
+    written = prepared.write_folder(root, SPLITS, size=(20, 28))
+    assert load().train_images.shape == (9, 20, 28, 3)
+    refused(load, "size must be at least 1", size=0)
+    resized = load(size=10).train_images
+    assert resized.shape == (9, 10, 10, 3)
+    # The shorter side becomes 10 pixels; of the longer one the centre stays.
+    picture = PIL.Image.fromarray(written["train/cat/0000.png"])
+    small = np.asarray(picture.resize((14, 10), PIL.Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(resized[0], small[:, 2:12])
+
+
+def test_pictures_of_several_sizes_need_one(root, load):
+    prepared.write_folder(root, SPLITS, size=[(20, 28), (20, 28), (30, 24)])
+    first = root / "test/cat/0000.png"
+    other = root / "test/dog/0000.png"
+    refused(load, f"{other} is of 30 x 24 pixels, {first} of 20 x 28: bring all to one size")
+    data = load(size=16)
+    assert isinstance(data.train_images, np.ndarray)
+    assert data.train_images.shape == (9, 16, 16, 3)
+
+
+def test_what_does_not_fit_in_memory_streams(root, load, monkeypatch):
+    written = prepared.write_folder(root, SPLITS, size=(20, 28))
+    monkeypatch.setattr(records, "MEMORY_LIMIT", 14 * 16 * 16 * 3 - 1)
+    refused(load, "does not fit in memory: say --config.data.size=PIXELS")
+    data = load(size=16, limit=7)
+    assert isinstance(data.train_images, Streamed)
+    assert data.train_images.shape == (7, 16, 16, 3)
+    np.testing.assert_array_equal(data.train_images.decode(0), written["train/cat/0000.png"])
+    assert data.train_images[:].shape == (7, 16, 16, 3)
+    copy = pickle.loads(pickle.dumps(data.train_images))
+    np.testing.assert_array_equal(copy.decode(6), data.train_images.decode(6))
+    monkeypatch.setattr(records, "MEMORY_LIMIT", 14 * 16 * 16 * 3)
+    assert isinstance(load(size=16).train_images, np.ndarray)
+
+
+def test_large_folders_are_written_in_parts(root, load, monkeypatch, tmp_path):
+    written = prepared.write_folder(root, SPLITS)
+    monkeypatch.setattr(builders.Folder, "PART_BYTES", 1000)
+    data = load()
+    assert len(list(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*"))) > 2
+    names = sorted(name for name in written if name.startswith("train"))
+    np.testing.assert_array_equal(data.train_images, np.stack([written[n] for n in names]))
+
+
+def test_a_changed_folder_is_read_anew(root, load, capsys):
+    prepared.write_folder(root, SPLITS)
+    load()
+    assert "copying 14 pictures" in capsys.readouterr().out
+    before = load().train_images
+    assert capsys.readouterr().out == ""
+    image = prepared.picture(np.random.default_rng(9), 24, 24)
+    (root / "train/cat/0000.png").write_bytes(prepared.encode(image))
+    after = load().train_images
+    np.testing.assert_array_equal(after[0], image)
+    np.testing.assert_array_equal(after[1:], before[1:])
+    (root / "train/cat/0000.png").rename(root / "train/dog/9999.png")
+    assert load().train_labels.sum() == 5
+    # The same names and sizes at another time: the content may have changed.
+    os.utime(root / "train/dog/9999.png", ns=(0, 0))
+    capsys.readouterr()
+    load()
+    assert "copying 14 pictures" in capsys.readouterr().out
+
+
+def test_half_prepared_records_are_written_anew(root, load, tmp_path, capsys):
+    prepared.write_folder(root, SPLITS)
+    images = load().train_images
+    next(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*")).unlink()
+    np.testing.assert_array_equal(load().train_images, images)
+    assert "half-prepared" in capsys.readouterr().out
+
+
+def test_a_corrupted_record_of_a_folder(root, load, tmp_path):
+    prepared.write_folder(root, SPLITS)
+    load()
+    shard = next(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*"))
+    content = bytearray(shard.read_bytes())
+    content[100:120] = bytes(20)
+    shard.write_bytes(content)
+    refused(load, f"{shard}, record 0: ")
+
+
+def test_an_unreadable_picture(root, load, capsys):
+    written = prepared.write_folder(root, SPLITS)
+    broken = root / "train/dog/0001.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    refused(load, f"{broken}: ")
+    for _ in range(2):  # the second time from the records
+        data = load(skip_unreadable=True)
+        assert "left out 1 of 14 images" in capsys.readouterr().out
+        names = sorted(n for n in written if n.startswith("train") and n != "train/dog/0001.jpg")
+        np.testing.assert_array_equal(data.train_images, np.stack([written[n] for n in names]))
+        np.testing.assert_array_equal(data.train_labels, ["dog" in name for name in names])
+        refused(load, f"{broken}: ")
+    for path in root.rglob("*.*"):
+        path.write_bytes(b"no picture")
+    refused(load, "none of its 14 images can be read", skip_unreadable=True)
+
+
+def test_grey_and_transparent_pictures_become_rgb(root, load):
+    prepared.write_folder(root, SPLITS)
+    grey = np.arange(576, dtype=np.uint8).reshape(24, 24)
+    PIL.Image.fromarray(grey).save(root / "train/cat/0000.png")
+    PIL.Image.new("RGBA", (24, 24), (1, 2, 3, 0)).save(root / "train/cat/0002.png")
+    images = load().train_images
+    np.testing.assert_array_equal(images[0], np.stack([grey] * 3, axis=-1))
+    assert (images[2] == (1, 2, 3)).all()
+
+
+def test_other_files_are_no_pictures(root, load):
+    prepared.write_folder(root, SPLITS)
+    (root / "train/cat/notes.txt").write_text("x")
+    (root / "README.md").write_text("x")
+    (root / "train/cat/._0000.png").write_bytes(b"of a Macintosh")
+    assert len(load().train_images) == 9
+
+
+def test_folders_of_the_wrong_shape(root, load):
+    refused(load, f"there is no folder {root}")
+    with pytest.raises(ValueError, match=r"name it with --config.data.root=DIR"):
+        sources.load("folder")
+    root.mkdir()
+    (root / "train").mkdir()
+    refused(load, f"no *.png, *.jpg, *.jpeg in {root}: put the pictures into folders")
+    prepared.write_folder(root, {"train/cat": 2})
+    refused(load, "has only ['train']: it needs a folder train and one of test, val")
+    prepared.write_folder(root, {"sketch/cat": 2})
+    refused(load, "folders of splits and others: sketch, train; if all are domains, say")
+    assert load(domains=True, held_out="sketch").domain_names == ("sketch", "train")
+    refused(load, "config.data.domains is False", domains=False)
+    prepared.write_folder(root, {"cat": 2})
+    refused(load, "folders deep")
+
+
+def test_domains_that_are_not_there(root, load):
+    prepared.write_folder(root, DOMAINS)
+    refused(load, "no domain 'cartoon' to hold out", held_out="cartoon")
+    refused(load, "has art, photo, sketch", held_out="cartoon")
+    refused(load, "config.data.domains is False", domains=False)
+
+
+def test_no_domains_to_hold_out(root, load):
+    prepared.write_folder(root, SPLITS)
+    refused(load, "no domain 'sketch' to hold out", held_out="sketch")
+    prepared.write_folder(root / "flat", {"cat": 2})
+    with pytest.raises(ValueError, match=r"config.data.domains is True, but .* no folders of dom"):
+        tree.scan(root / "flat", domains=True)
+
+
+def test_pacs(root, load, capsys):
+    classes = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+    domains = ("art_painting", "cartoon", "photo", "sketch")
+    prepared.write_folder(root, {f"{d}/{c}": 2 for d in domains for c in classes}, (227, 227))
+    data = load("pacs", held_out="sketch")
+    assert "note: pacs has 56 images here, 9991 as published" in capsys.readouterr().out
+    assert data.num_classes == 7
+    assert data.domain_names == domains
+    assert data.train_images.shape == (42, 227, 227, 3)
+    assert set(data.test_domains) == {3}
+    prepared.write_folder(root / "x", DOMAINS)
+    with pytest.raises(ValueError, match="has 2 classes, pacs has 7: root must be"):
+        load("pacs", root=str(root / "x"))
