@@ -11,16 +11,20 @@ bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64
 import inspect
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import metrics, ot
 from gca_jax.methods import ROWS, Row
 from gca_jax.ot import check
 from gca_jax.ot.diagnosis import diagnose
+from gca_jax.ot.passes import on_first_device
 from gca_jax.ot.target import AnyTarget, resolve
 
 Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]
@@ -32,7 +36,8 @@ _KEYWORDS = {
     "self_pairs": 'Joint layout: "exclude", or "max_cost" as in the authors\' code.',
     "cost_fn": "An OTT-JAX `CostFn` on the unit embeddings in place of 1 - cos.",
     "domain": 'Of the sweeps: "scaling", "log", or None: "scaling" for a known ε >= 0.03.',
-    "block_size": "Rows of K formed at a time (scaling domain); None keeps K.",
+    "block_size": "Rows of K formed at a time (scaling domain); None keeps K up to n = 16,384.",
+    "axis_name": "Inside `shard_map`: the axis that splits z_a and z_b; all else is of the batch.",
     "target": "P_tgt, of mass 1: None (identity), a target of `ot.target`, or an array (n, m).",
     "iterations": "T >= 1 full Sinkhorn sweeps, two half-steps each.",
     "penalty_a": "λ₁ >= 0 of the row marginal (∞: hard); τ = λ/(λ+ε).",
@@ -129,7 +134,8 @@ def _make(name: str, row: Row) -> Loss:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        return value, _aux(row, value, plan, target, jnp.asarray(z_a), jnp.asarray(z_b))
+        out = value, _aux(row, value, plan, target)
+        return jax.tree.map(partial(_same_everywhere, axis_name=plan.kernel.axis_name), out)
 
     keywords = _signature(row)
     views = [inspect.Parameter(z, inspect.Parameter.POSITIONAL_OR_KEYWORD) for z in ("z_a", "z_b")]
@@ -174,15 +180,25 @@ def _document(row: Row, keywords: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _aux(
-    row: Row, value: Array, plan: ot.Plan, target: AnyTarget, z_a: Array, z_b: Array
-) -> dict[str, Array]:
+def _same_everywhere(x: Array, axis_name: str | None) -> Array:
+    """x, which all devices of a mapped axis computed alike, typed as the same on all of them."""
+    if axis_name is None:
+        return x
+    wide = x.astype(jnp.int32) if x.dtype == bool else x
+    return jax.lax.psum(on_first_device(wide, axis_name), axis_name).astype(x.dtype)
+
+
+def _aux(row: Row, value: Array, plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
     """What a training log wants; computed only if it is used, when under `jit`."""
-    value, plan, target, z_a, z_b = jax.lax.stop_gradient((value, plan, target, z_a, z_b))
-    pairs = min(z_a.shape[0], z_b.shape[0])
+    value, plan, target = jax.lax.stop_gradient((value, plan, target))
+    kernel, (a, b) = plan.kernel, plan.kernel.views
+    pairs = min(a.shape[0], b.shape[0])
+    uniformity = partial(
+        metrics.uniformity, block_size=kernel.block_size, axis_name=kernel.axis_name
+    )
     aux = {
-        "alignment": metrics.alignment(z_a[:pairs], z_b[:pairs]),
-        "uniformity": (metrics.uniformity(z_a) + metrics.uniformity(z_b)) / 2,
+        "alignment": metrics.alignment(a[:pairs], b[:pairs]),
+        "uniformity": (uniformity(a) + uniformity(b)) / 2,
     }
     if row.project is ROWS["byol"].project:
         return aux
@@ -196,6 +212,51 @@ def _aux(
     if "q" in _signature(row):
         aux["overflow"] = ~jnp.isfinite(value)
     return aux
+
+
+def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
+    """A method whose batch is split over the devices of a mesh, each with its rows of K.
+
+    Value and gradient are those of one device. The embeddings are gathered once; a sweep sums one
+    vector of m numbers and gathers one of n. In the log domain, where there is no n×m array on a
+    device either, the partition is left to the compiler.
+
+    Args:
+        name: A key of `METHODS`.
+        mesh: Of devices; of all processes, where there are several.
+        axis_name: The axis of the mesh that splits the batch.
+
+    Returns:
+        The method as a function of the whole batch, (z_a, z_b, **hyper) → (value, aux), for `jit`.
+
+    Raises:
+        ValueError: an unknown name; a batch that the devices cannot share.
+    """
+    check.one_of("method", name, ROWS)
+    devices, kernel_of, whole = mesh.shape[axis_name], ROWS[name].kernel, PartitionSpec()
+
+    def loss(z_a: ArrayLike, z_b: ArrayLike, **hyper: Any) -> tuple[Array, dict[str, Array]]:
+        a, b, options = jnp.asarray(z_a), jnp.asarray(z_b), _take(kernel_of, _fill(name, hyper))
+        kernel = jax.eval_shape(partial(kernel_of, **options), a, b)
+        if kernel.domain == "log":
+            return METHODS[name](a, b, **hyper)
+        if a.shape[0] % devices or b.shape[0] % devices:
+            raise ValueError(
+                f"z_a and z_b must have a multiple of {devices} rows to be split over as many "
+                f"devices, got {a.shape} and {b.shape}"
+            )
+        leaves, tree = jax.tree.flatten(hyper)
+        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
+
+        def part(a: Array, b: Array, arrays: list[Any]) -> tuple[Array, dict[str, Array]]:
+            filled = [x if y is None else y for x, y in zip(leaves, arrays, strict=True)]
+            return METHODS[name](a, b, axis_name=axis_name, **jax.tree.unflatten(tree, filled))
+
+        rows = PartitionSpec(axis_name)
+        split = jax.shard_map(part, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)
+        return split(a, b, arrays)
+
+    return loss
 
 
 METHODS: dict[str, Loss] = {name: _make(name, row) for name, row in ROWS.items()}

@@ -59,15 +59,16 @@ def _similarity(
     cost_fn: Any = None,
     domain: ot.Domain | None = None,
     block_size: int | None = None,
+    axis_name: str | None = None,
 ) -> ot.Kernel:
     options: dict[str, Any] = {"epsilon": epsilon, "layout": layout, "self_pairs": self_pairs}
     if cost_fn is None:
-        options |= {"domain": domain, "block_size": block_size}
+        options |= {"domain": domain, "block_size": block_size, "axis_name": axis_name}
         return ot.cosine_kernel(z_a, z_b, similarity_floor=similarity_floor, **options)
     if similarity_floor is not None:
         raise ValueError("similarity_floor clamps cosines and has no meaning with cost_fn=")
-    if block_size is not None or domain == "scaling":
-        raise ValueError("cost_fn= runs in the log domain: it takes no block_size")
+    if block_size is not None or axis_name is not None or domain == "scaling":
+        raise ValueError("cost_fn= runs in the log domain: it takes no block_size and no axis_name")
     a, b = check.embeddings(z_a, z_b, layout)
     return ot.cost_kernel(cost_fn, ot.normalize(a), ot.normalize(b), **options)
 

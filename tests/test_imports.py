@@ -19,6 +19,7 @@ ALLOWED = {
     "models": set(),
     "data": set(),
     "files": set(),
+    "config": {"losses", "data"},
     "training": {"files", "ot", "metrics", "methods", "losses", "models", "data"},
     "evaluation": {"files", "ot", "metrics", "methods", "losses", "models", "data", "training"},
     "report": {"files", "ot", "metrics", "losses", "theorems", "data", "training", "evaluation"},

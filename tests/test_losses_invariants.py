@@ -65,7 +65,7 @@ CHANGES = {
     "iot_uni": KERNEL | JOINT | SWEEPS | NU_JOINT | {"lam_p": ({}, 1.0)},
 }
 # which derivative and how far (tests/test_losses_gradients.py), how it is run (tests/test_modes.py)
-HOW = {"gradient", "until", "domain", "block_size"}
+HOW = {"gradient", "until", "domain", "block_size", "axis_name"}
 
 
 def batch(seed=0, n=N, d=3):

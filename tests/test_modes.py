@@ -11,12 +11,12 @@ import pytest
 from gca_jax import losses, ot
 from tests import toy
 
-N = 7
+N = 8
 RNG = np.random.default_rng(0)
 DENSE = RNG.uniform(0, 1, size=(N, N))
 MODES = {
     "whole": {"domain": "scaling"},
-    "blocks": {"domain": "scaling", "block_size": 3},  # 3 goes neither into 7 nor into 14
+    "blocks": {"domain": "scaling", "block_size": 3},  # 3 goes neither into 8 nor into 16
     "rows": {"domain": "scaling", "block_size": 1},
 }
 

@@ -114,7 +114,7 @@ def w_q(
 def _pairs(target: AnyTarget, plan: Plan) -> tuple[Array, Array]:
     """The target's weights and log(K v) of its pairs: all n×m of them, or the positive ones."""
     kernel = plan.kernel
-    if kernel.domain == "log" or not isinstance(target, Target) or target.groups is not None:
+    if not isinstance(target, Target) or target.groups is not None:
         return target.matrix, kernel.log_matrix + plan.log_v[None, :]
     pairs = kernel.log_positives.size
     log_v = jnp.roll(plan.log_v, pairs // 2) if kernel.layout == "joint" else plan.log_v[:pairs]

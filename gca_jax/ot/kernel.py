@@ -8,16 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax.ot import check
+from gca_jax.ot import check, mode
+from gca_jax.ot.mode import Domain
 from gca_jax.ot.passes import Points
 
 Layout = Literal["cross", "joint"]
 SelfPairs = Literal["exclude", "max_cost"]
-Domain = Literal["scaling", "log"]
-
-SMALLEST_SCALING_EPSILON = 0.03
-"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range."""
-
 
 _STATIC = {"static": True}
 
@@ -29,7 +25,8 @@ class Kernel:
 
     Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
     Either holds the points whose distances are the cost, or the cost matrix itself. `known_epsilon`
-    is ε as a number, where it is not traced.
+    is ε as a number, where it is not traced. On a mapped axis `axis_name` it holds the points of
+    all devices, and each goes over its share of the rows.
     """
 
     epsilon: Float[Array, ""]
@@ -43,6 +40,7 @@ class Kernel:
     known_epsilon: float | None = dataclasses.field(default=None, metadata=_STATIC)
     domain: Domain = dataclasses.field(default="log", metadata=_STATIC)
     block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
+    axis_name: str | None = dataclasses.field(default=None, metadata=_STATIC)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,21 +62,41 @@ class Kernel:
     def generator(self) -> Points:
         """What the sweeps of the scaling domain form K from."""
         assert self.points_a is not None
-        columns = None if self.layout == "joint" else self.points_b
         joint = self.layout == "joint"
-        return Points(self.points_a, columns, self.epsilon, joint, self.block_size)
+        columns = None if joint else self.points_b
+        how = self.block_size, self.axis_name
+        return Points(self.points_a, columns, self.epsilon, joint, *how)
 
     @property
     def log_positives(self) -> Float[Array, " k"]:
-        """log K of row i with column i, or with the other view (2B,); scaling domain only."""
-        a, b = self.points_a, self.points_b
-        assert a is not None
-        assert b is not None
-        if self.layout == "joint":
-            a, b = jnp.split(a, 2)
-        pairs = min(a.shape[0], b.shape[0])
-        log_k = (jnp.sum(a[:pairs] * b[:pairs], axis=1) - 1.0) / self.epsilon
-        return log_k if self.layout == "cross" else jnp.concatenate([log_k, log_k])
+        """log K of row i with column i, or with the other view (2B,)."""
+        joint = self.layout == "joint"
+        if self.cost is not None:
+            cost = self.cost.diagonal(self.cost.shape[0] // 2 if joint else 0)
+        else:
+            a, b = self.views
+            pairs = min(a.shape[0], b.shape[0])
+            cost = self._pair_costs(a[:pairs], b[:pairs])
+        return -(jnp.concatenate([cost, cost]) if joint else cost) / self.epsilon
+
+    def _pair_costs(self, a: Float[Array, "k d"], b: Float[Array, "k d"]) -> Float[Array, " k"]:
+        if self.cost_fn is not None:
+            costs: Array = jax.vmap(self.cost_fn)(a, b)
+            return costs
+        cosine = jnp.sum(a * b, axis=1)
+        if self.similarity_floor is not None:
+            cosine = jnp.maximum(cosine, self.similarity_floor)
+        return 1.0 - cosine
+
+    @property
+    def views(self) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
+        """The points of both views, in either layout."""
+        assert self.points_a is not None
+        assert self.points_b is not None
+        if self.layout == "cross":
+            return self.points_a, self.points_b
+        a, b = jnp.split(self.points_a, 2)
+        return a, b
 
     @property
     def cost_matrix(self) -> Float[Array, "n m"]:
@@ -111,7 +129,11 @@ class Kernel:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SquaredEuclidean:
-    """‖x - y‖², with the one method of OTT-JAX's cost functions that a kernel needs."""
+    """‖x - y‖², with the two methods of OTT-JAX's cost functions that a kernel needs."""
+
+    def __call__(self, x: Float[Array, " d"], y: Float[Array, " d"]) -> Float[Array, ""]:
+        """One squared distance."""
+        return jnp.sum((x - y) ** 2)
 
     def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """All squared distances (n, m)."""
@@ -141,6 +163,7 @@ def cosine_kernel(
     self_pairs: SelfPairs = "exclude",
     domain: Domain | None = None,
     block_size: int | None = None,
+    axis_name: str | None = None,
 ) -> Kernel:
     """Kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
 
@@ -153,18 +176,22 @@ def cosine_kernel(
       similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
       self_pairs: Joint layout only. "exclude" gives a view's pair with itself log K = -inf;
         "max_cost" gives it the batch's largest cost, as the authors' code does.
-      domain: How sweeps are run. "scaling": matrix-vector products, with a reverse pass that saves
-        only vectors; for ε >= 0.03 that is known when tracing, and neither floor nor "max_cost".
-        "log": log-sum-exps, for any ε. None takes the first where it can.
-      block_size: Rows of K formed at a time in the scaling domain; None keeps K.
+      domain: How sweeps are run, see `ot.mode`; "scaling" has neither floor nor "max_cost". None
+        follows the rule there.
+      block_size: Rows of K formed at a time in the scaling domain; n or more keeps K whole. None
+        follows the rule of `ot.mode`.
+      axis_name: Inside `jax.shard_map`, the axis over which the rows of z_a and z_b are split: they
+        are gathered, and each device forms and goes over its share of K's rows.
 
     Returns:
       A `Kernel`.
 
     Raises:
-      ValueError: wrong shapes or dtype, ε <= 0, an unknown name, a floor outside [-1, 1], a domain
-        or a block size that does not go with the rest.
+      ValueError: wrong shapes or dtype, ε <= 0, an unknown name, a floor outside [-1, 1]; a domain,
+        a block size or an axis that does not go with the rest.
     """
+    if axis_name is not None:
+        z_a, z_b = mode.gathered(z_a, z_b, axis_name)
     a, b = check.embeddings(z_a, z_b, layout)
     if similarity_floor is not None:
         check.between("similarity_floor", similarity_floor, -1.0, 1.0)
@@ -172,32 +199,12 @@ def cosine_kernel(
         normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
     )
     plain = similarity_floor is None and self_pairs == "exclude"
-    return _in_domain(kernel, plain, domain, block_size)
-
-
-def _in_domain(
-    kernel: Kernel,
-    plain: bool,
-    domain: Domain | None,
-    block_size: int | None,
-) -> Kernel:
-    """The kernel with the domain and block size that were asked for, or chosen by the rule."""
-    known = kernel.known_epsilon
-    large = known is not None and known >= SMALLEST_SCALING_EPSILON
-    if domain is None:
-        domain = "scaling" if plain and large else "log"
-    check.one_of("domain", domain, ("scaling", "log"))
+    domain, block_size = mode.choose(
+        kernel.shape, kernel.known_epsilon if plain else None, domain, block_size, axis_name
+    )
     if domain == "scaling" and not plain:
         raise ValueError("domain='scaling' has no similarity_floor and no self_pairs='max_cost'")
-    if block_size is not None:
-        check.at_least("block_size", block_size, 1)
-        if domain == "log":
-            raise ValueError(
-                f"block_size={block_size} needs the scaling domain: a cosine kernel with a known "
-                f"epsilon >= {SMALLEST_SCALING_EPSILON}, or domain='scaling'"
-            )
-        block_size = min(block_size, kernel.shape[0])
-    return dataclasses.replace(kernel, domain=domain, block_size=block_size)
+    return dataclasses.replace(kernel, domain=domain, block_size=block_size, axis_name=axis_name)
 
 
 def cost_kernel(

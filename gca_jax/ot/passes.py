@@ -1,6 +1,10 @@
 """Passes over the rows of the cosine kernel in the scaling domain, whole or block by block.
 
 K = exp((x yᵀ - 1)/ε): every entry in [e^(-2/ε), 1], excluded pairs exactly 0.
+
+On a mapped axis each device goes over its share of the rows, and everything else (points, vectors)
+is whole on each. What a device computes is then either the same on all of them or, for cotangents,
+a part whose sum over the devices counts.
 """
 
 import dataclasses
@@ -10,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 Rowwise = Callable[[Array, Any], tuple[Array, Any]]
@@ -28,7 +32,7 @@ class Points:
       epsilon: ε.
       exclude_diagonal: Whether the pairs (i, i) have K = 0.
       block_size: Rows of K formed at a time; None forms K once and keeps it.
-      axis_name: Mapped axis over which the rows are split, each device holding its x; or None.
+      axis_name: Mapped axis whose devices share the rows; n divides by their number. Or None.
     """
 
     x: Float[Array, "n d"]
@@ -48,11 +52,10 @@ class Passes(NamedTuple):
 
     points: Points
     columns: Float[Array, "m d"]
-    indices: Int[Array, " n"]
     whole: Float[Array, "n m"] | None
 
     def form(self, indices: Array, x: Array) -> Array:
-        """The rows of K of the points x, whose global indices are given."""
+        """The rows of K of the points x, whose indices are given."""
         cosine = jnp.matmul(x, self.columns.T, precision=HIGHEST)
         k = jnp.exp((cosine - 1.0) / self.points.epsilon)
         if not self.points.exclude_diagonal:
@@ -63,17 +66,29 @@ class Passes(NamedTuple):
         self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any
     ) -> tuple[Any, Any]:
         """Sums the first results of piece(K_block, rows_block) and stacks the second ones."""
-        if self.whole is not None:
+        total, kept = self.over_own_rows(piece, jax.tree.map(self.own, rows))
+        return jax.tree.map(self.all_devices, total), jax.tree.map(self.gather, kept)
+
+    def over_own_rows(
+        self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any, size: int | None = None
+    ) -> tuple[Any, Any]:
+        """`over_rows` for the rows of this device alone; `size` splits a K kept whole too."""
+        if self.whole is not None and size is None:
             return piece(self.whole, rows)
-        x, size = self.points.x, self.points.block_size
+        x, size = self.own(self.points.x), self.points.block_size or size
         assert size is not None
         steps = (x.shape[0] - 1) // size
         head = x.shape[0] - steps * size  # the odd block comes first, the others are scanned
-        data = (self.indices, x, rows)
+        first, indices = jnp.arange(x.shape[0]), self.own(jnp.arange(self.points.x.shape[0]))
+        data = (first, indices, x, rows)
 
         def block(total: Any, data: Any) -> tuple[Any, Any]:
-            indices, x, rows = data
-            more, kept = piece(self.form(indices, x), rows)
+            first, indices, x, rows = data
+            if self.whole is None:
+                k = self.form(indices, x)
+            else:
+                k = jax.lax.dynamic_slice_in_dim(self.whole, first[0], first.size)
+            more, kept = piece(k, rows)
             return (more if total is None else jax.tree.map(jnp.add, total, more)), kept
 
         block = jax.checkpoint(block)  # a reverse pass forms the block again
@@ -92,8 +107,7 @@ class Passes(NamedTuple):
             left, kept = rowwise(jnp.matmul(k, right, precision=HIGHEST), rows)
             return jnp.matmul(left, k, precision=HIGHEST), kept
 
-        total, kept = self.over_rows(piece, rows)
-        return self.all_devices(total), kept
+        return self.over_rows(piece, rows)
 
     def times(self, right: Array) -> Array:
         """K r."""
@@ -102,39 +116,65 @@ class Passes(NamedTuple):
     def left_times(self, left: Array) -> Array:
         """l K."""
         piece = lambda k, left: (jnp.matmul(left, k, precision=HIGHEST), ())  # noqa: E731
-        return self.all_devices(self.over_rows(piece, left)[0])
+        return self.over_rows(piece, left)[0]
+
+    def own(self, x: Float[Array, "n ..."]) -> Array:
+        """This device's rows of an array with all of them."""
+        axis = self.points.axis_name
+        if axis is None:
+            return x
+        size = x.shape[0] // jax.lax.axis_size(axis)
+        return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis) * size, size)
+
+    def gather(self, x: Array) -> Array:
+        """All rows of an array of which each device has its own."""
+        axis = self.points.axis_name
+        return x if axis is None else jax.lax.all_gather(x, axis, tiled=True)
 
     def all_devices(self, x: Array) -> Array:
         """Sum over the devices that share the rows."""
         axis = self.points.axis_name
-        return x if axis is None else jax.lax.psum(x, axis)
+        return x if axis is None else varying(jax.lax.psum(x, axis), axis)
+
+
+def varying(x: Array, axis_name: str | None) -> Array:
+    """x, typed as an array that may differ between the devices of a mapped axis."""
+    if axis_name is None:
+        return x
+    return x + (0 * jax.lax.axis_index(axis_name)).astype(x.dtype)
+
+
+def on_first_device(x: Array, axis_name: str | None) -> Array:
+    """x on the first device of a mapped axis, 0 on the others: a part whose sum is x."""
+    if axis_name is None:
+        return x
+    return jnp.where(jax.lax.axis_index(axis_name) == 0, x, jnp.zeros_like(x))
 
 
 def make_passes(points: Points) -> Passes:
-    """Gathers the columns' points over the devices and, unless in blocks, forms K."""
-    columns = points.x if points.y is None else points.y
-    indices = jnp.arange(points.x.shape[0])
-    if points.axis_name is not None:
-        columns = jax.lax.all_gather(columns, points.axis_name, tiled=True)
-        indices = indices + jax.lax.axis_index(points.axis_name) * points.x.shape[0]
-    passes = Passes(points, columns, indices, None)
+    """Unless in blocks, forms K, or this device's rows of it."""
+    passes = Passes(points, points.x if points.y is None else points.y, None)
     if points.block_size is None:
-        passes = passes._replace(whole=passes.form(indices, points.x))
+        indices = passes.own(jnp.arange(points.x.shape[0]))
+        passes = passes._replace(whole=passes.form(indices, passes.own(points.x)))
     return passes
 
 
 def contract(
-    passes: Passes, left: Float[Array, "k n"], right: Float[Array, "k m"]
+    passes: Passes,
+    left: Float[Array, "k n"],
+    right: Float[Array, "k m"],
+    size: int | None = None,
 ) -> tuple[Float[Array, "n d"], Float[Array, "m d"] | None]:
-    """The cotangents of x and y that K ∘ (leftᵀ right), that of log K, comes to, times ε."""
+    """The cotangents of x and y that K ∘ (leftᵀ right), that of log K, comes to, times ε.
+
+    On a mapped axis: the part of them that comes from this device's rows. With `size`, so many rows
+    at a time: no array but K itself has its size.
+    """
     points, columns = passes.points, passes.columns
     if points.y is None:
         # K is symmetric: with the cotangent's transpose added, one product gives all of x's.
-        mine = right[:, passes.indices] if points.axis_name else right
-        everyone = left
-        if points.axis_name is not None:
-            everyone = jax.lax.all_gather(left, points.axis_name, axis=1, tiled=True)
-        left, right = jnp.concatenate([left, mine]), jnp.concatenate([right, everyone])
+        left, right = jnp.concatenate([left, right]), jnp.concatenate([right, left])
 
     def piece(k: Array, rows: Any) -> tuple[Any, Array]:
         left, x = rows
@@ -144,13 +184,12 @@ def contract(
             return (), of_x
         return jnp.matmul(x.T, weights, precision=HIGHEST), of_x
 
-    of_columns, of_x = passes.over_rows(piece, (left.T, points.x))
-    if points.y is None:
-        return of_x, None
-    of_columns = of_columns.T
+    of_columns, of_x = passes.over_own_rows(piece, (passes.own(left.T), passes.own(points.x)), size)
     if points.axis_name is not None:
-        of_columns = jax.lax.psum_scatter(of_columns, points.axis_name, tiled=True)
-    return of_x, of_columns
+        start = jax.lax.axis_index(points.axis_name) * of_x.shape[0]
+        everyone = varying(jnp.zeros_like(points.x), points.axis_name)
+        of_x = jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
+    return of_x, None if points.y is None else of_columns.T
 
 
 def _outer(left: Float[Array, "n k"], right: Float[Array, "k m"]) -> Float[Array, "n m"]:
@@ -167,8 +206,8 @@ def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k
     d log K/dε = -log K/ε with log K = (s - 1)/ε, and Σ (cotangent · s) is Σ_i x_i · (ε of_x)_i.
     """
     points, (of_x, of_y) = passes.points, of_points
-    weighted = passes.all_devices(jnp.sum(points.x * of_x)) / (2 if of_y is None else 1)
-    of_epsilon = (of_log_k - weighted) / points.epsilon**2
+    weighted = jnp.sum(points.x * of_x) / (2 if of_y is None else 1)
+    of_epsilon = (on_first_device(of_log_k, points.axis_name) - weighted) / points.epsilon**2
     return dataclasses.replace(
         points,
         x=of_x / points.epsilon,

@@ -68,12 +68,12 @@ def negative_entropy(target: AnyTarget) -> Float[Array, ""]:
 
 def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     """Σ P_tgt log K, over the pairs with target mass."""
+    if isinstance(target, Target) and target.groups is None:
+        weights = _tiled_positives(target)
+        return _sum_where_mass(weights, kernel.log_positives) / total(target)
     if not isinstance(target, Target) or kernel.domain == "log":
-        t = target.matrix
-        return jnp.sum(jnp.where(t > 0, t * jnp.where(t > 0, kernel.log_matrix, 0.0), 0.0))
+        return _sum_where_mass(target.matrix, kernel.log_matrix)
     mass = total(target)
-    if target.groups is None:
-        return jnp.sum(_tiled_positives(target) * kernel.log_positives) / mass
     g = _groups(target)
     x, y = kernel.points_a, kernel.points_b
     assert x is not None
@@ -86,6 +86,11 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     if target.layout == "joint":
         cosines -= target.same * jnp.sum(x * x)
     return (cosines / mass - 1.0) / kernel.epsilon
+
+
+def _sum_where_mass(t: Array, log_k: Array) -> Array:
+    """Σ t log K, where no mass silences log K = -inf."""
+    return jnp.sum(jnp.where(t > 0, t * jnp.where(t > 0, log_k, 0.0), 0.0))
 
 
 def _raw_sums(target: Target, axis: int) -> Array:

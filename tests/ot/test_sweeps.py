@@ -1,4 +1,4 @@
-"""The sweeps with their rows split over devices against one device: value and gradients."""
+"""Sweeps that are known without being run, and sweeps whose rows are split over devices."""
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,63 @@ from tests import toy
 
 N, DEVICES = 16, 4
 WEIGHTS = np.random.default_rng(0).normal(size=(3, N))
-ROWS, WHOLE = PartitionSpec("data"), PartitionSpec()
+WHOLE = PartitionSpec()
 
 
-def value(x, y, epsilon, of_u, of_v, of_rows, *, symmetric, block_size=None, axis=None):
-    """A function of all that the sweeps give; x, y, of_u, of_rows are a device's rows."""
+def value(x, y, epsilon, taus, mu, nu, *, symmetric, block_size=None, axis=None, iterations=5):
+    """A function of all that the sweeps give; x, y, mu, nu are whole."""
     points = Points(x, None if symmetric else y, epsilon, symmetric, block_size, axis)
-    mu, nu, one = jnp.full(len(x), 1 / N) + 0 * x[:, 0], jnp.full(N, 1 / N), jnp.ones(())
-    out = sweep(points, mu, nu, one, 0.8 * one, jnp.zeros(N), 5, True)
-    rows = of_u @ out.log_u + of_rows @ out.log_rows
-    return (rows if axis is None else jax.lax.psum(rows, axis)) + of_v @ out.log_v
+    out = sweep(points, mu, nu, *taus, jnp.zeros(N), iterations, True)
+    return WEIGHTS[0] @ out.log_u + WEIGHTS[1] @ out.log_v + WEIGHTS[2] @ out.log_rows
+
+
+def plain(x, y, epsilon, taus, mu, nu, *, symmetric, iterations):
+    """The same by the equations, differentiated by JAX."""
+    k = jnp.exp((x @ (x if symmetric else y).T - 1) / epsilon)
+    k = k * (1 - jnp.eye(N)) if symmetric else k
+    v = jnp.ones(N)
+    for _ in range(iterations):
+        u = (mu / (k @ v)) ** taus[0]
+        v = (nu / (k.T @ u)) ** taus[1]
+    return WEIGHTS[0] @ jnp.log(u) + WEIGHTS[1] @ jnp.log(v) + WEIGHTS[2] @ jnp.log(k @ v)
+
+
+def inputs(epsilon, taus, total=1.0):
+    x, y = (ot.normalize(jnp.asarray(z)) for z in toy.batch(0, n=N, d=5))
+    rng = np.random.default_rng(1)
+    mu, nu = (rng.dirichlet(np.full(N, 5.0)) for _ in range(2))
+    return x, y, jnp.asarray(epsilon), jnp.asarray(taus), jnp.asarray(mu), jnp.asarray(total * nu)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(
+    ("epsilon", "taus", "total"),
+    [
+        (2.0, (1.0, 1.0), 1.0),  # few sweeps settle it
+        (2.0, (0.4, 0.7), 1.0),  # log v drifts evenly long after its shape has settled
+        (2.0, (1.0, 1.0), 1.5),  # and here it drifts for ever: the marginals' masses differ
+        (2.0, (0.999, 1.0), 1.0),
+        (2.0, (0.0, 0.5), 1.0),
+        (0.1, (1.0, 1.0), 1.0),  # not settled when the sweeps end
+        (0.1, (0.4, 0.7), 1.0),
+    ],
+)
+def test_what_is_not_run_is_as_if_it_were(symmetric, epsilon, taus, total):
+    with jax.enable_x64(True):
+        arguments = inputs(epsilon, taus, total)
+        how = {"symmetric": symmetric, "iterations": 25}
+        step = lambda f: jax.jit(jax.value_and_grad(f, argnums=range(6)))(*arguments)  # noqa: E731
+        got, want = step(lambda *a: value(*a, **how)), step(lambda *a: plain(*a, **how))
+        for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-8, atol=1e-9 * (1 + np.abs(w).max()))
+
+
+@pytest.mark.parametrize(("taus", "most"), [((1.0, 1.0), 12), ((0.4, 0.7), 12), ((0.999, 1.0), 12)])
+def test_known_sweeps_are_not_run(taus, most):
+    with jax.enable_x64(True):
+        x, y, epsilon, taus, mu, nu = inputs(2.0, taus)
+        out = sweep(Points(x, y, epsilon, False), mu, nu, *taus, jnp.zeros(N), 1000, False)
+    assert out.sweeps <= most
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -31,22 +78,16 @@ def test_split_rows_give_what_one_device_gives(symmetric, block_size):
     mesh = jax.make_mesh(
         (DEVICES,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:DEVICES]
     )
-    specs = (ROWS, ROWS, WHOLE, ROWS, WHOLE, ROWS)
     with jax.enable_x64(True):
-        x, y = (ot.normalize(jnp.asarray(z)) for z in toy.batch(0, n=N, d=5))
-        arguments = (x, y, jnp.asarray(0.4))
+        arguments = inputs(0.4, (1.0, 0.8))
 
         def split(*arguments):
             words = {"symmetric": symmetric, "block_size": block_size, "axis": "data"}
-            return jax.shard_map(
-                lambda *a: value(*a, **words), mesh=mesh, in_specs=specs, out_specs=WHOLE
-            )(*arguments, *WEIGHTS)
+            each = lambda *a: jax.lax.pmean(value(*a, **words), "data")  # noqa: E731
+            return jax.shard_map(each, mesh=mesh, in_specs=WHOLE, out_specs=WHOLE)(*arguments)
 
-        def whole(*arguments):
-            return value(*arguments, *WEIGHTS, symmetric=symmetric)
-
-        step = lambda f: jax.jit(jax.value_and_grad(f, argnums=(0, 1, 2)))(*arguments)  # noqa: E731
-        for got, want in zip(
-            jax.tree.leaves(step(split)), jax.tree.leaves(step(whole)), strict=True
-        ):
-            np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+        whole = lambda *a: value(*a, symmetric=symmetric)  # noqa: E731
+        step = lambda f: jax.jit(jax.value_and_grad(f, argnums=range(6)))(*arguments)  # noqa: E731
+        got, want = step(split), step(whole)
+        for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-10, atol=1e-12)

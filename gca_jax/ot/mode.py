@@ -1,0 +1,88 @@
+"""How a kernel's sweeps are run, and the rule that chooses where the caller does not.
+
+Domain. "scaling": matrix-vector products with K itself and a reverse pass that saves only vectors;
+taken for the cosine kernel with a known ε >= `SMALLEST_SCALING_EPSILON`. "log": log-sum-exps, for
+any kernel and any ε, a traced one included.
+
+Block. In the scaling domain K is kept whole while a device's share of it has at most
+`LARGEST_WHOLE` entries; a larger one is formed anew in every pass, in blocks of rows of about
+`BLOCK` entries.
+
+Axis. Inside `jax.shard_map` each device goes over its share of K's rows (scaling domain only).
+"""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from gca_jax.ot import check
+
+Domain = Literal["scaling", "log"]
+
+SMALLEST_SCALING_EPSILON = 0.03
+"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range."""
+
+LARGEST_WHOLE = 2**28
+"""Entries of K that a device keeps whole, unless told otherwise: 1 GiB of float32, n = 16,384."""
+
+BLOCK = 2**22
+"""Entries of K formed at a time where it is not kept: 16 MiB of float32."""
+
+
+def choose(
+    shape: tuple[int, int],
+    epsilon: float | None,
+    domain: Domain | None,
+    block_size: int | None,
+    axis_name: str | None,
+) -> tuple[Domain, int | None]:
+    """The domain, and the rows of K formed at a time (None: K is kept whole).
+
+    Args:
+      shape: (n, m) of K over all devices.
+      epsilon: ε if it is known and the scaling domain is possible.
+      domain: What the caller asks for; None leaves it to the rule.
+      block_size: Likewise; at least a device's rows keeps K whole.
+      axis_name: Mapped axis whose devices share the rows, or None.
+
+    Raises:
+      ValueError: an unknown domain, a block size < 1, a block size or an axis in the log domain.
+    """
+    if domain is None:
+        large = epsilon is not None and epsilon >= SMALLEST_SCALING_EPSILON
+        domain = "scaling" if large else "log"
+    check.one_of("domain", domain, ("scaling", "log"))
+    if domain == "log":
+        for name, value in (("block_size", block_size), ("axis_name", axis_name)):
+            if value is not None:
+                raise ValueError(
+                    f"{name}={value!r} needs the scaling domain: a cosine kernel with a known "
+                    f"epsilon >= {SMALLEST_SCALING_EPSILON}, or domain='scaling'"
+                )
+        return domain, None
+    n, m = shape
+    rows = n if axis_name is None else n // jax.lax.axis_size(axis_name)
+    if block_size is None:
+        block_size = rows if rows * m <= LARGEST_WHOLE else max(1, BLOCK // m)
+    check.at_least("block_size", block_size, 1)
+    return domain, block_size if block_size < rows else None
+
+
+def gathered(z_a: ArrayLike, z_b: ArrayLike, axis_name: str) -> tuple[Array, Array]:
+    """The embeddings of all devices of a mapped axis, by one collective if the views are alike."""
+    try:
+        jax.lax.axis_size(axis_name)
+    except NameError:
+        raise ValueError(
+            f"axis_name={axis_name!r} names no axis here: call this inside jax.shard_map over a "
+            "mesh with that axis, or use losses.sharded"
+        ) from None
+    a, b = jnp.asarray(z_a), jnp.asarray(z_b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        gather = partial(jax.lax.all_gather, axis_name=axis_name, tiled=True)
+        return gather(a), gather(b)
+    both = jax.lax.all_gather(jnp.stack([a, b]), axis_name, axis=1, tiled=True)
+    return both[0], both[1]

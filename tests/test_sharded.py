@@ -1,0 +1,196 @@
+"""A batch split over devices has the loss, the gradient and the diagnostics of one device."""
+
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from gca_jax import losses
+from tests import toy
+from tests.test_modes import CASES, N
+
+ROWS, WHOLE = PartitionSpec("data"), PartitionSpec()
+
+
+def mesh(devices=8):
+    return jax.make_mesh(
+        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
+    )
+
+
+def value_and_gradient(loss, hyper, views):
+    step = jax.value_and_grad(lambda views: loss(*views, **hyper), has_aux=True)
+    return jax.jit(step)(views)
+
+
+def assert_same(got, want):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("ince blocks", "gca_ince", "gca_ince array", "gca_ince envelope", "rince", "gca_rince"),
+        *("gca_uot joint", "gca_uot eq. 9", "iot_uni"),
+    ],
+)
+def test_every_method_over_eight_devices(case):
+    name, make = CASES[case]
+    views = toy.batch(3, n=N, d=4)
+    with jax.enable_x64(True), toy.quick():
+        hyper = make()
+        want = value_and_gradient(losses.METHODS[name], hyper, views)
+        assert_same(value_and_gradient(losses.sharded(name, mesh()), hyper, views), want)
+
+
+@pytest.mark.parametrize("case", ["gca_ince blocks joint", "iot_uni"])
+def test_blocks_of_rows_on_each_device(case):
+    name, make = CASES[case]
+    views = toy.batch(3, n=N, d=4)
+    with jax.enable_x64(True), toy.quick():
+        hyper = make() | {"layout": "joint", "block_size": 3}  # of four rows on each device
+        (value, aux), gradient = value_and_gradient(losses.METHODS[name], hyper, views)
+        got = value_and_gradient(losses.sharded(name, mesh(4)), hyper, views)
+        assert got[0][1]["block_size"] == 3
+        assert_same(got, ((value, aux), gradient))
+
+
+def test_embeddings_of_unequal_number():
+    z_a, z_b = toy.batch(0, n=4, m=8)
+    with jax.enable_x64(True), toy.quick():
+        hyper = {"marginals": "uniform", "iterations": 3}
+        want = value_and_gradient(losses.gca_ince, hyper, (z_a, z_b))
+        split = losses.sharded("gca_ince", mesh(4))
+        assert_same(value_and_gradient(split, hyper, (z_a, z_b)), want)
+
+
+def test_inside_a_users_own_shard_map():
+    """The axis's name is enough, and the gradient may be taken inside."""
+    views = tuple(jnp.asarray(z) for z in toy.batch(1, n=N, d=4))
+
+    def gradient(a, b, **words):
+        return jax.grad(lambda a, b: losses.gca_uot(a, b, **words)[0], argnums=(0, 1))(a, b)
+
+    inside = jax.shard_map(
+        lambda a, b: gradient(a, b, axis_name="data"),
+        mesh=mesh(),
+        in_specs=(ROWS, ROWS),
+        out_specs=(ROWS, ROWS),
+    )
+    for got, want in zip(jax.jit(inside)(*views), gradient(*views), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-4, atol=1e-6)
+
+
+def test_what_the_compiler_partitions_itself():
+    """In the log domain, and without `sharded`, a batch split by `jit` has the same loss."""
+    views = toy.batch(2, n=16, d=4)
+    split = NamedSharding(mesh(), ROWS)
+    with jax.enable_x64(True), toy.quick():
+        for name, hyper in (("gca_ince", {"epsilon": 0.02}), ("gca_uot", {"layout": "joint"})):
+            want = value_and_gradient(losses.METHODS[name], hyper, views)
+            placed = tuple(jax.device_put(z, split) for z in views)
+            assert_same(value_and_gradient(losses.METHODS[name], hyper, placed), want)
+            assert_same(value_and_gradient(losses.sharded(name, mesh()), hyper, placed), want)
+
+
+def compiled(name, n, d, devices, **hyper):
+    """A sharded loss and its gradient, compiled for a batch of n views."""
+    split = NamedSharding(mesh(devices), ROWS)
+    loss = losses.sharded(name, mesh(devices))
+    step = jax.value_and_grad(lambda a, b: loss(a, b, **hyper)[0], argnums=(0, 1))
+    z = jax.ShapeDtypeStruct((n // 2, d), jnp.float32)
+    return jax.jit(step, in_shardings=(split, split), out_shardings=(None, (split, split))).lower(
+        z, z
+    )
+
+
+@pytest.mark.parametrize("name", ["simclr", "gca_ince", "gca_uot"])
+def test_no_device_has_the_whole_kernel_and_no_message_is_large(name):
+    n, d = 1024, 32
+    step = compiled(name, n, d, 8, layout="joint").compile()
+    text = step.as_text()
+    assert f"f32[{n},{n}]" not in text
+    assert f"f32[{n // 8},{n}]" in text
+    assert step.memory_analysis().temp_size_in_bytes <= 4 * (3.1 * n * n / 8 + 12 * n * d)
+    moved = [
+        np.prod([int(x) for x in shape.split(",") if x], initial=1)
+        for line in re.findall(r"= (.*) (?:all|reduce|collective)-[a-z-]+\(", text)
+        for shape in re.findall(r"[a-z]\d+\[([\d,]*)\]", line)
+    ]
+    large = [size for size in moved if size > n]
+    assert large.count(n * d) == 1  # the embeddings, once
+    assert all(size in (n * d, n * d // 8) for size in large)  # and their gradients, scattered
+
+
+def test_bad_batches_are_refused():
+    z = np.ones((6, 3))
+    with pytest.raises(ValueError, match="multiple of 4 rows"):
+        losses.sharded("gca_ince", mesh(4))(z, z)
+    with pytest.raises(ValueError, match="one of byol"):
+        losses.sharded("infonce", mesh(4))
+    with pytest.raises(ValueError, match="axis_name='data' names no axis here"):
+        losses.gca_ince(z, z, axis_name="data")
+    small = lambda z: losses.gca_ince(z, z, epsilon=0.01, axis_name="data")[0]  # noqa: E731
+    with pytest.raises(ValueError, match="needs the scaling domain"):
+        jax.shard_map(small, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE)(z)
+
+
+PROGRAM = """
+import sys, jax, numpy as np
+jax.distributed.initialize(f"127.0.0.1:{sys.argv[2]}", 2, int(sys.argv[1]))
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from gca_jax import losses
+mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+split = NamedSharding(mesh, PartitionSpec("data"))
+views = np.random.default_rng(0).normal(size=(2, 16, 5)).astype(np.float32)
+own = views[:, 8 * jax.process_index():][:, :8]
+a, b = (jax.make_array_from_process_local_data(split, z, (16, 5)) for z in own)
+loss = losses.sharded("gca_uot", mesh)
+step = jax.value_and_grad(lambda a, b: loss(a, b, epsilon=0.2, layout="joint")[0], argnums=(0, 1))
+value, gradient = jax.jit(step, out_shardings=NamedSharding(mesh, PartitionSpec()))(a, b)
+np.savez(sys.argv[3], value, *gradient)
+"""
+
+
+@pytest.mark.slow
+def test_over_two_processes(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = "--xla_force_host_platform_device_count=2"
+    files = [tmp_path / f"{i}.npz" for i in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(i), port, str(file)],
+            cwd=pathlib.Path(__file__).parents[1],
+            env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i, file in enumerate(files)
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=200)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            process.kill()
+    views = np.random.default_rng(0).normal(size=(2, 16, 5)).astype(np.float32)
+    hyper = {"epsilon": 0.2, "layout": "joint"}
+    (value, _), gradient = value_and_gradient(losses.gca_uot, hyper, tuple(views))
+    for file in files:
+        got = list(np.load(file).values())
+        np.testing.assert_allclose(got[0], value, rtol=1e-5)
+        for g, w in zip(got[1:], gradient, strict=True):
+            np.testing.assert_allclose(g, w, rtol=2e-4, atol=1e-6)
