@@ -16,9 +16,17 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from gca_jax.data import blur, color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
+Planes = Float[Array, "b h c w"]
 Images = UInt8[Array, "b h w c"] | UInt8[Array, "b 2 h w c"]
 Distort = Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
 Range = tuple[float, float]
+
+
+def _raise_value(key: PRNGKeyArray, image: Array, *, shift: float) -> Array:
+    """The only distortion that draws nothing."""
+    del key
+    return color.raise_value(image, shift)
+
 
 # What there is, in the order in which it is applied: a function (key, image, **keywords) -> image
 # and, for each of its keywords, the strength that sets it.
@@ -41,11 +49,11 @@ OPERATIONS: dict[Callable[..., Array], dict[str, str]] = {
     color.random_grey: dict(probability="grey_probability"),
     blur.random_blur: dict(probability="blur_probability", size="blur_size", sigma="blur_sigma"),
     color.random_solarise: dict(probability="solarise_probability", threshold="solarise_threshold"),
-    color.raise_value: dict(shift="value_shift"),
+    _raise_value: dict(shift="value_shift"),
     geometry.random_crop: dict(side="strong_crop_side"),
     geometry.random_erasing: dict(probability="erase_probability", area="erase_area"),
 }
-NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
+NEED_COLOUR = (color.random_jitter, color.random_grey, _raise_value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,15 +133,30 @@ def _views(
             f"policy {policy} needs RGB images, got {channels} channel(s); "
             "one that does not: digits, fashion_mnist"
         )
-    keys = jax.random.split(key)
-    pair = jnp.moveaxis(images, 1, 0) if cropped else jnp.stack([images, images])
-    # One order for both views: under `vmap` an order of each would compute every branch.
+    size = len(images)
+    planes = _planes(images)
+    pairs = planes if cropped else jnp.stack([planes, planes], axis=1)
+    keys = jax.vmap(lambda k: jax.random.split(k, size))(jax.random.split(key)).T
+    # One order for both views: under `vmap` an order of each image would compute every branch.
     order = jax.random.permutation(jax.random.fold_in(key, 2), 4)
-    if a == b:
-        both = jax.vmap(partial(_distort, a, cropped, order))(keys, pair)
-        return both[0], both[1]
-    first, second = (_distort(s, cropped, order, keys[i], pair[i]) for i, s in enumerate((a, b)))
-    return first, second
+    if a != b:
+        both = [
+            _distort(strengths, cropped, order, keys[:, i], pairs[:, i])
+            for i, strengths in enumerate((a, b))
+        ]
+        return both[0].swapaxes(2, 3), both[1].swapaxes(2, 3)
+    # Both views of an image stay neighbours, and so on the device that has the image.
+    flat = _distort(a, cropped, order, keys.reshape(-1), pairs.reshape(-1, *pairs.shape[2:]))
+    pairs = flat.reshape(pairs.shape).swapaxes(3, 4)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
+    """Images whose rows hold one colour plane after the other, in memory too."""
+    planes = images.swapaxes(-2, -1)
+    rows = planes.reshape(*planes.shape[:-2], -1)
+    # The compiler would rather keep the colours interleaved and read them with a stride.
+    return jax.lax.optimization_barrier(rows).reshape(planes.shape)
 
 
 def _operations(strengths: policies.Strengths, cropped: bool) -> list[Callable[..., Array]]:
@@ -151,10 +174,10 @@ def _distort(
     strengths: policies.Strengths,
     cropped: bool,
     order: Int[Array, "4"],
-    key: PRNGKeyArray,
-    images: Batch,
-) -> Batch:
-    """One view of each image."""
+    keys: PRNGKeyArray,
+    images: Planes,
+) -> Planes:
+    """One view of each image, with its key."""
     values = {**strengths, "jitter_order": order}
     operations = [
         partial(operation, **{k: values[name] for k, name in OPERATIONS[operation].items()})
@@ -166,4 +189,4 @@ def _distort(
             image = operation(step, image)
         return image
 
-    return jax.vmap(one)(jax.random.split(key, len(images)), images)
+    return jax.vmap(one)(keys, images)

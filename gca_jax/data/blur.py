@@ -1,12 +1,33 @@
-"""Gaussian blur of one image [h, w, c] with values in [0, 1], as torchvision defines it."""
-
-import functools
+"""Gaussian blur of one image [h, c, w] with values in [0, 1], as torchvision defines it."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Image = Float[Array, "h w c"]
+from gca_jax.data.geometry import separable
+
+Image = Float[Array, "h c w"]
+
+
+def random_blur(
+    key: PRNGKeyArray, image: Image, *, probability: float, size: int, sigma: tuple[float, float]
+) -> Image:
+    """torchvision's GaussianBlur, applied with a probability.
+
+    Args:
+        key: random key.
+        image: [h, c, w].
+        probability: of blurring at all.
+        size: rows and columns of the kernel, odd; 0: a tenth of the image's side, made odd.
+        sigma: range of the deviation in pixels, uniform.
+    """
+    draws = jax.random.uniform(key, (2,))
+    height, _, width = image.shape
+    size = kernel_size(min(height, width), size)
+    weights = gaussian(size, sigma[0] + (sigma[1] - sigma[0]) * draws[0])
+    untouched = jnp.arange(size) == size // 2
+    return convolve(image, jnp.where(draws[1] < probability, weights, untouched))
 
 
 def kernel_size(side: int, size: int) -> int:
@@ -17,44 +38,26 @@ def kernel_size(side: int, size: int) -> int:
     """
     size = size or int(0.1 * side) + (int(0.1 * side) + 1) % 2
     if size % 2 == 0 or size // 2 >= side:
-        raise ValueError(f"blur_size must be odd and below {2 * side}; got {size}")
+        raise ValueError(f"blur_size must be odd and at most {2 * side - 1}; got {size}")
     return size
 
 
-def gaussian_blur(image: Image, size: int, sigma: Array | float) -> Image:
-    """Convolve with a Gaussian cut off at `size` rows and columns; the image is mirrored outside.
-
-    Args:
-        image: [h, w, c].
-        size: odd.
-        sigma: in pixels, > 0.
-    """
-    reach = size // 2
-    weights = jnp.exp(-0.5 * ((jnp.arange(size) - reach) / sigma) ** 2)
-    weights = weights / weights.sum()
-    for axis in (0, 1):
-        pad = [(reach, reach) if i == axis else (0, 0) for i in range(3)]
-        padded = jnp.pad(image, pad, mode="reflect")
-        length = image.shape[axis]
-        shifted = [jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(size)]
-        image = functools.reduce(jnp.add, [weights[i] * shifted[i] for i in range(size)])
-    return image
+def gaussian(size: int, sigma: Array | float) -> Float[Array, "k"]:
+    """Weights of a Gaussian of deviation `sigma` pixels, cut off at an odd size and normalised."""
+    weights = jnp.exp(-0.5 * ((jnp.arange(size) - size // 2) / sigma) ** 2)
+    return weights / weights.sum()
 
 
-def random_blur(
-    key: PRNGKeyArray, image: Image, *, probability: float, size: int, sigma: tuple[float, float]
-) -> Image:
-    """torchvision's GaussianBlur, applied with a probability.
+def convolve(image: Image, weights: Float[Array, "k"]) -> Image:
+    """Convolve columns and rows with an odd number of weights; outside, the image is mirrored."""
+    height, _, width = image.shape
+    return separable(image, band(height, weights), band(width, weights))
 
-    Args:
-        key: random key.
-        image: [h, w, c].
-        probability: of blurring at all.
-        size: rows and columns of the kernel, odd; 0: a tenth of the image's side, made odd.
-        sigma: range of the deviation in pixels, uniform.
-    """
-    draws = jax.random.uniform(key, (2,))
-    blurred = gaussian_blur(
-        image, kernel_size(image.shape[0], size), sigma[0] + (sigma[1] - sigma[0]) * draws[0]
-    )
-    return jnp.where(draws[1] < probability, blurred, image)
+
+def band(side: int, weights: Float[Array, "k"]) -> Float[Array, "side side"]:
+    """The matrix of a convolution with reflection: row p has the weights around column p."""
+    size = len(weights)
+    column = np.abs(np.arange(side)[:, None] + np.arange(size) - size // 2)
+    column = np.where(column < side, column, 2 * (side - 1) - column)
+    places = np.float32(column[:, :, None] == np.arange(side))  # [row, weight, column]
+    return jnp.einsum("i,piq->pq", weights, places, precision="highest")

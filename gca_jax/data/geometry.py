@@ -1,4 +1,7 @@
-"""Geometry of one image [h, w, c]: affine map, random resized crop, flip, erasing.
+"""Geometry of one image [h, c, w]: affine map, crops, flip, erasing.
+
+Each row holds its colour planes one after the other, so that both matrix products of a resized crop
+run over contiguous memory.
 
 Functions draw from one key and take their strength as arguments; at strength zero each returns the
 image as it is. Batches are made with `jax.vmap`.
@@ -10,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-Image = Float[Array, "h w c"]
+Image = Float[Array, "h c w"]
 
 
 def random_affine(
@@ -20,7 +23,7 @@ def random_affine(
 
     Args:
         key: random key.
-        image: [h, w, c].
+        image: [h, c, w].
         rotation: angle is uniform in +-rotation degrees.
         shift: each axis moves by a uniform number of pixels in +-shift.
         scale: the factor is e^u, u uniform in +-scale; above one enlarges.
@@ -38,7 +41,7 @@ def random_affine(
 
 def sample(image: Image, inverse: Float[Array, "2 2"], move: Float[Array, "2"]) -> Image:
     """Bilinear values at `inverse @ (pixel - centre - move) + centre`; zero outside the image."""
-    height, width, _ = image.shape
+    height, _, width = image.shape
     centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
     grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"))
     offset = grid.reshape(2, -1) - (centre + move)[:, None]
@@ -47,7 +50,7 @@ def sample(image: Image, inverse: Float[Array, "2 2"], move: Float[Array, "2"]) 
     def plane(values):
         return jax.scipy.ndimage.map_coordinates(values, list(source), order=1, mode="constant")
 
-    return jax.vmap(plane, in_axes=-1, out_axes=-1)(image)
+    return jax.vmap(plane, in_axes=1, out_axes=1)(image)
 
 
 def random_resized_crop(
@@ -57,11 +60,11 @@ def random_resized_crop(
 
     Args:
         key: random key.
-        image: [h, w, c].
+        image: [h, c, w].
         scale: range of the crop's area as a part of the image's, uniform.
         ratio: range of its width over its height, log-uniform.
     """
-    height, width, _ = image.shape
+    height, _, width = image.shape
     crop, fits = random_rectangle(
         key, (height, width), scale, (1 / ratio[1], 1 / ratio[0]), largest=(height, width)
     )
@@ -76,10 +79,19 @@ def random_resized_crop(
 
 def resize(image: Image, top: Array, left: Array, rows: Array, columns: Array) -> Image:
     """A rectangle of whole pixels, enlarged to the image's size as PyTorch's `interpolate` does."""
-    vertical = _interpolation(image.shape[0], top, rows)
-    horizontal = _interpolation(image.shape[1], left, columns)
-    half = jnp.einsum("py,yxc->pxc", vertical, image)
-    return jnp.einsum("qx,pxc->pqc", horizontal, half)
+    height, _, width = image.shape
+    vertical = _interpolation(height, top, rows)
+    return separable(image, vertical, _interpolation(width, left, columns))
+
+
+def separable(
+    image: Image, vertical: Float[Array, "h h"], horizontal: Float[Array, "w w"]
+) -> Image:
+    """`vertical @ plane @ horizontal.T` of each colour plane, in full precision on any device."""
+    height, channels, width = image.shape
+    half = jnp.dot(image.reshape(-1, width), horizontal.T, precision="highest")
+    whole = jnp.dot(vertical, half.reshape(height, -1), precision="highest")
+    return whole.reshape(height, channels, width)
 
 
 def _interpolation(size: int, start: Array, length: Array) -> Float[Array, "size size"]:
@@ -101,14 +113,14 @@ def random_second_crop(
 
     Args:
         key: random key.
-        image: [h, w, c].
+        image: [h, c, w].
         probability: of cropping at all.
         scale: as `random_resized_crop`.
         ratio: likewise.
     """
     k_coin, k_crop = jax.random.split(key)
     cropped = random_resized_crop(k_crop, image, scale=scale, ratio=ratio)
-    return jnp.where(jax.random.bernoulli(k_coin, probability), cropped, image)
+    return jnp.where(jax.random.uniform(k_coin) < probability, cropped, image)
 
 
 def random_crop(key: PRNGKeyArray, image: Image, *, side: float) -> Image:
@@ -116,10 +128,10 @@ def random_crop(key: PRNGKeyArray, image: Image, *, side: float) -> Image:
 
     Args:
         key: random key.
-        image: [h, w, c].
+        image: [h, c, w].
         side: part of each side that is left, in (0, 1].
     """
-    height, width, _ = image.shape
+    height, _, width = image.shape
     rows, columns = (max(1, int(n * side)) for n in (height, width))
     draws = jax.random.uniform(key, (2,))
     top = jnp.floor(draws[0] * (height - rows + 1))
@@ -129,7 +141,7 @@ def random_crop(key: PRNGKeyArray, image: Image, *, side: float) -> Image:
 
 def random_flip(key: PRNGKeyArray, image: Image, *, probability: float) -> Image:
     """Mirror left and right."""
-    return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
+    return jnp.where(jax.random.uniform(key) < probability, image[:, :, ::-1], image)
 
 
 def random_erasing(
@@ -144,12 +156,12 @@ def random_erasing(
 
     Args:
         key: random key.
-        image: [h, w, c].
+        image: [h, c, w].
         probability: of erasing at all.
         area: range of the rectangle's area as a part of the image's, uniform.
         ratio: range of its height over its width, log-uniform.
     """
-    height, width, _ = image.shape
+    height, _, width = image.shape
     k_coin, k_box = jax.random.split(key)
     (top, left, rows, columns), fits = random_rectangle(
         k_box, (height, width), area, ratio, largest=(height - 1, width - 1)
@@ -157,7 +169,7 @@ def random_erasing(
     y, x = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     inside = ((y >= top) & (y < top + rows)) & ((x >= left) & (x < left + columns))
     erase = jax.random.bernoulli(k_coin, probability) & fits
-    return jnp.where((inside & erase)[:, :, None], 0.0, image)
+    return jnp.where((inside & erase)[:, None, :], 0.0, image)
 
 
 def random_rectangle(

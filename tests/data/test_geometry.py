@@ -1,4 +1,7 @@
-"""Geometry against SciPy, its law, and NumPy transcriptions of torchvision and PyTorch."""
+"""Geometry against SciPy, its law, and NumPy transcriptions of torchvision and PyTorch.
+
+References take images [h, w, c], the project's functions [h, c, w].
+"""
 
 import math
 
@@ -12,6 +15,11 @@ from gca_jax.data import geometry
 
 RNG = np.random.default_rng(0)
 NONE = dict(rotation=0.0, shift=0.0, scale=0.0, shear=0.0)
+
+
+def planes(image):
+    """From [h, w, c] to [h, c, w], or back."""
+    return jnp.asarray(image).swapaxes(-1, -2)
 
 
 def blob(size=65, angle=0.0, long=9.0, wide=3.0):
@@ -36,8 +44,9 @@ def moments(images):
 
 def affine(image, n=1500, **strength):
     keys = jax.random.split(jax.random.key(0), n)
-    apply = jax.vmap(lambda k: geometry.random_affine(k, image, **{**NONE, **strength}))
-    return np.asarray(jax.jit(apply)(keys), np.float64)
+    strength = {**NONE, **strength}
+    apply = jax.vmap(lambda k: geometry.random_affine(k, planes(image), **strength))
+    return np.asarray(planes(jax.jit(apply)(keys)), np.float64)
 
 
 def follows(values, low, high, slack=0.0):
@@ -48,31 +57,31 @@ def follows(values, low, high, slack=0.0):
 
 
 def test_zero_strength_is_the_image():
-    image = jnp.asarray(RNG.random((8, 8, 1)), jnp.float32)
+    image = jnp.asarray(RNG.random((8, 1, 8)), jnp.float32)
     out = geometry.random_affine(jax.random.key(0), image, **NONE)
     np.testing.assert_allclose(out, image, atol=1e-6)
 
 
 def test_shift_law():
-    cy, cx, *_ = moments(affine(jnp.asarray(blob(long=5.0)), shift=4.0))
+    cy, cx, *_ = moments(affine(blob(long=5.0), shift=4.0))
     follows(cy, -4, 4, 0.05)
     follows(cx, -4, 4, 0.05)
     assert abs(np.corrcoef(cy, cx)[0, 1]) < 0.1
 
 
 def test_rotation_law():
-    _, _, yy, xx, xy = moments(affine(jnp.asarray(blob()), rotation=20.0))
+    _, _, yy, xx, xy = moments(affine(blob(), rotation=20.0))
     follows(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)), -20, 20, 0.2)
 
 
 def test_scale_law():
-    _, _, yy, xx, _ = moments(affine(jnp.asarray(blob(long=5.0, wide=5.0)), scale=0.25))
+    _, _, yy, xx, _ = moments(affine(blob(long=5.0, wide=5.0), scale=0.25))
     base = moments(np.float64(blob(long=5.0, wide=5.0))[None])
     follows(0.25 * np.log((yy * xx) / (base[2] * base[3])), -0.25, 0.25, 0.01)
 
 
 def test_shear_is_horizontal_and_follows_its_law():
-    _, _, yy, _, xy = moments(affine(jnp.asarray(blob(long=5.0, wide=5.0)), shear=0.2))
+    _, _, yy, _, xy = moments(affine(blob(long=5.0, wide=5.0), shear=0.2))
     follows(xy / yy, -0.2, 0.2, 0.005)
 
 
@@ -88,8 +97,8 @@ def test_sample_is_scipy_bilinear():
         ],
         axis=-1,
     )
-    out = geometry.sample(jnp.asarray(image), jnp.float32(inverse), jnp.float32(move))
-    np.testing.assert_allclose(out, expected, atol=1e-5)
+    out = geometry.sample(planes(image), jnp.float32(inverse), jnp.float32(move))
+    np.testing.assert_allclose(planes(out), expected, atol=1e-5)
 
 
 def reference_resize(crop, height, width):
@@ -114,7 +123,8 @@ def test_resize_is_pytorch_interpolate(box):
     image = RNG.random((12, 10, 3)).astype(np.float32)
     top, left, rows, columns = box
     expected = reference_resize(image[top : top + rows, left : left + columns], 12, 10)
-    np.testing.assert_allclose(geometry.resize(image, *map(float, box)), expected, atol=1e-5)
+    out = planes(geometry.resize(planes(image), *map(float, box)))
+    np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
 def reference_rectangle(rng, size, area, ratio, largest):
@@ -158,7 +168,7 @@ def test_rectangles_are_drawn_as_torchvision_draws_them(size, area, ratio, large
 
 
 def test_crop_of_the_whole_image_is_the_image():
-    image = jnp.asarray(RNG.random((12, 12, 3)), jnp.float32)
+    image = jnp.asarray(RNG.random((12, 3, 12)), jnp.float32)
     out = geometry.random_resized_crop(jax.random.key(0), image, scale=(1.0, 1.0), ratio=(1.0, 1.0))
     np.testing.assert_allclose(out, image, atol=1e-6)
 
@@ -167,33 +177,93 @@ def test_crop_falls_back_to_the_centre_when_nothing_fits():
     # All the area of a 4 x 12 image at ratio 1 asks for 7 rows: the central 4 x 4 is left.
     image = RNG.random((4, 12, 1)).astype(np.float32)
     out = geometry.random_resized_crop(
-        jax.random.key(0), jnp.asarray(image), scale=(1.0, 1.0), ratio=(1.0, 1.0)
+        jax.random.key(0), planes(image), scale=(1.0, 1.0), ratio=(1.0, 1.0)
     )
-    np.testing.assert_allclose(out, reference_resize(image[:, 4:8], 4, 12), atol=1e-5)
+    np.testing.assert_allclose(planes(out), reference_resize(image[:, 4:8], 4, 12), atol=1e-5)
+
+
+def many(function, n=2000):
+    """What a function of a key gives for many keys, as one array [n, h, w, c]."""
+    images = jax.jit(jax.vmap(function))(jax.random.split(jax.random.key(0), n))
+    return np.asarray(planes(images))
+
+
+def test_crops_have_the_area_and_ratio_of_their_law():
+    # The slopes of two ramps tell how much of the image a crop shows.
+    y, x = np.meshgrid(np.arange(64.0), np.arange(64.0), indexing="ij")
+    image = planes(np.float32(np.stack([y, x], axis=-1)))
+    out = many(
+        lambda k: geometry.random_resized_crop(k, image, scale=(0.1, 0.5), ratio=(0.8, 1.25))
+    )
+    rows = (out[:, 40, 32, 0] - out[:, 24, 32, 0]) * 4
+    columns = (out[:, 32, 40, 1] - out[:, 32, 24, 1]) * 4
+    # Rounding to whole pixels moves an area of 0.1 (20 x 20 pixels) by up to a twentieth of it.
+    area, ratio = rows * columns / 64**2, np.log(columns / rows)
+    assert stats.kstest(area, stats.uniform(0.1, 0.4).cdf).statistic < 0.035
+    # Whole pixels make some ratios, one above all, too likely for that test.
+    most, error = np.log(1.25), 1 / np.sqrt(len(ratio))
+    assert abs(ratio).max() < most + 0.05
+    assert abs(ratio.mean()) < 4 * error * most / np.sqrt(3)
+    assert abs(ratio.std() / (most / np.sqrt(3)) - 1) < 4 * error * np.sqrt(0.2)
+
+
+def test_second_crop_has_its_probability():
+    image = planes(RNG.random((8, 8, 3)).astype(np.float32))
+    out = many(
+        lambda k: geometry.random_second_crop(
+            k, image, probability=0.8, scale=(0.2, 0.2), ratio=(0.75, 4 / 3)
+        )
+    )
+    kept = np.isclose(out, planes(image)).all((1, 2, 3))
+    assert abs(kept.mean() - 0.2) < 0.036  # four standard deviations
+
+
+def test_strong_crop_shows_each_window_equally_often():
+    # 96 / 224 of 8 pixels are 3: six places on each axis.
+    image = RNG.random((8, 8, 3)).astype(np.float32)
+    windows = np.stack(
+        [
+            reference_resize(image[y : y + 3, x : x + 3], 8, 8).ravel()
+            for y in range(6)
+            for x in range(6)
+        ]
+    )
+    out = many(lambda k: geometry.random_crop(k, planes(image), side=96 / 224), 3600)
+    distance = np.abs(out.reshape(3600, 1, -1) - windows).max(-1)
+    assert distance.min(1).max() < 2e-6
+    assert stats.chisquare(np.bincount(distance.argmin(1), minlength=36)).pvalue > 1e-3
 
 
 def test_flip():
-    keys = jax.random.split(jax.random.key(0), 2000)
-    image = jnp.asarray(RNG.random((3, 5, 2)), jnp.float32)
-    out = np.asarray(jax.vmap(lambda k: geometry.random_flip(k, image, probability=0.5))(keys))
+    image = RNG.random((3, 5, 2)).astype(np.float32)
+    out = many(lambda k: geometry.random_flip(k, planes(image), probability=0.5))
     mirrored = np.isclose(out, np.fliplr(image)).all((1, 2, 3))
     kept = np.isclose(out, image).all((1, 2, 3))
     assert np.all(mirrored ^ kept)
-    assert abs(mirrored.mean() - 0.5) < 0.05
+    assert abs(mirrored.mean() - 0.5) < 0.045
 
 
-def test_erasing_blackens_one_rectangle_half_of_the_time():
-    keys = jax.random.split(jax.random.key(0), 4000)
-    image = jnp.ones((8, 8, 1))
-    erase = jax.vmap(
-        lambda k: geometry.random_erasing(k, image, probability=0.5, area=(0.03, 0.15))
+@pytest.mark.parametrize(
+    ("side", "probability", "area"), [(8, 0.5, (0.03, 0.15)), (32, 1.0, (0.1, 0.33))]
+)
+def test_erasing_blackens_one_rectangle(side, probability, area):
+    image = jnp.ones((side, 1, side))
+    out = many(
+        lambda k: geometry.random_erasing(k, image, probability=probability, area=area), 4000
     )
-    black = np.asarray(jax.jit(erase)(keys))[..., 0] == 0
+    black = out[..., 0] == 0
     some = black.any((1, 2))
-    assert abs(some.mean() - 0.5) < 0.032
+    assert abs(some.mean() - probability) < 0.032
     # A rectangle is the outer product of the rows and the columns it touches.
     rows, columns = black.any(2), black.any(1)
     np.testing.assert_array_equal(black, rows[:, :, None] & columns[:, None, :])
     for lines in (rows, columns):  # without gaps
         assert np.all((np.diff(lines.astype(int), axis=1) == 1).sum(1) <= 1)
-    assert abs(black[some].mean() - 0.09) < 0.01
+    # As torchvision erases: of the tries, those that fit.
+    rng = np.random.default_rng(1)
+    boxes = [
+        reference_rectangle(rng, (side, side), area, (0.3, 3.3), (side - 1, side - 1))
+        for _ in range(4000)
+    ]
+    expected = [box[2] * box[3] / side**2 for box in boxes if box is not None]
+    assert stats.ks_2samp(black[some].mean((1, 2)), expected).pvalue > 1e-3
