@@ -25,7 +25,8 @@ def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
     """
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as picture:
-            image = np.asarray(picture.convert(MODES[channels]))
+            mode = MODES[channels]
+            image = np.asarray(picture if picture.mode == mode else picture.convert(mode))
     except PIL.UnidentifiedImageError as error:
         raise OSError("is no picture") from error  # PIL names only a place in memory
     except (SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:

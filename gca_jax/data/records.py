@@ -11,6 +11,7 @@ from jaxtyping import Int, Int32, UInt8
 from gca_jax.data import pictures
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of pixels
+THREADS_ABOVE = 64  # pixels of a side
 CHUNK = 1024  # records read at once, five times faster than one by one
 
 Records = Sequence[dict[str, Any]]
@@ -156,7 +157,7 @@ def read(
     *,
     classes: int | None = None,
     resize: bool = False,
-) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"], Int[np.ndarray, "k"]]:
+) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"]]:
     """Images of one size, with their labels, into memory.
 
     Args:
@@ -168,27 +169,35 @@ def read(
         resize: bring images of another shape to this one, which is square.
 
     Returns:
-        uint8 [k, h, w, c], labels [k] and the positions [k] of those that are good.
+        uint8 [k, h, w, c] and labels [k] of those that are good.
 
     Raises:
         ValueError: from `faults`.
     """
     images = np.empty((len(positions), *shape), np.uint8)
-    labels, kept = np.zeros(len(positions), np.int32), np.zeros(len(positions), np.int64)
-    good = 0
-    for position, row in rows(records, positions):
+    labels = np.zeros(len(positions), np.int32)
+
+    def look(item: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, Any]:
+        position, row = item
+        if isinstance(row, Exception):
+            return position, 0, row
         try:
-            if isinstance(row, Exception):
-                raise row
-            labels[good] = 0 if classes is None else label_in(row["label"], classes)
-            images[good] = _fitting(row["image"], shape, resize)
-        except Exception as error:
-            faults.add(place(records, position), error)
+            label = 0 if classes is None else label_in(int(row["label"]), classes)
+            return position, label, _fitting(row["image"], shape, resize)
+        except (OSError, ValueError) as error:
+            return position, 0, error
+
+    # Threads cost more than the decoding of a small picture.
+    each = pictures.in_threads if shape[0] > THREADS_ABOVE else map
+    good = 0
+    for position, label, image in each(look, rows(records, positions)):
+        if isinstance(image, Exception):
+            faults.add(place(records, position), image)
         else:
-            kept[good] = position
+            images[good], labels[good] = image, label
             good += 1
     faults.report(len(positions))
-    return images[:good], labels[:good], kept[:good]
+    return images[:good], labels[:good]
 
 
 def _fitting(

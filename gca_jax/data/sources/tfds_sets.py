@@ -141,14 +141,13 @@ def read_split(
     source = records.source(builder, row.splits[part])
     height, width, channels = row.shape
     assert height is not None and width is not None  # noqa: PT018 - for the type checker
-    images, labels, _ = records.read(
+    return records.read(
         source,
         records.take(len(source), limit),
         (height, width, channels),
         records.Faults(f"{name} ({part})", skip, mend_broken(name, builder, data_dir)),
         classes=None if part == "pretrain" else row.classes,
     )
-    return images, labels
 
 
 def mend_broken(name: str, builder: Any, data_dir: str | None) -> str:
