@@ -35,7 +35,7 @@ ONLY_IN = {
     "matplotlib": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
-    "ml_collections": {"training", "configs", "main"},
+    "ml_collections": {"training", "config", "configs", "main"},
     "absl": {"training", "configs", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from gca_jax.data.dataset import Images
 from gca_jax.evaluation.features import Prepare, Variables
 from gca_jax.training import state
 
 CALIBRATION_IMAGES = 2048
+CALIBRATION_PIXELS = CALIBRATION_IMAGES * 64**2  # they go through the network in one batch
 
 
-def untrained(
-    network: Any, seed: int, images: UInt8[np.ndarray, "n h w c"], prepare: Prepare
-) -> Variables:
+def untrained(network: Any, seed: int, images: Images, prepare: Prepare) -> Variables:
     """Variables of the encoder as the run began, without the two handicaps of a fresh network.
 
     Residual branches that start at scale zero would make a fresh ResNet a subsampler of pixels,
@@ -26,7 +26,8 @@ def untrained(
     Args:
         network: The Linen module that was trained.
         seed: The run's seed: the initial weights are those that the run started from.
-        images: Training images, `[n, h, w, c]`; at most 2048 of them, evenly spaced, are used.
+        images: Training images, `[n, h, w, c]`; at most 2048 of them, evenly spaced, are used,
+            fewer where they have more than 64 x 64 pixels.
         prepare: Normalises a batch of images without augmenting it (`Augment.plain`).
 
     Returns:
@@ -34,7 +35,9 @@ def untrained(
     """
     variables = state.init_variables(network, jax.random.key(seed), images.shape[1:])
     variables = {**variables, "params": unit_scales(variables["params"])}
-    chosen = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(int)
+    _, height, width, _ = images.shape
+    most = max(1, min(len(images), CALIBRATION_IMAGES, CALIBRATION_PIXELS // (height * width)))
+    chosen = np.linspace(0, len(images) - 1, most).astype(int)
     return calibrate(network, prepare, variables, images[chosen])
 
 

@@ -11,6 +11,7 @@ from gca_jax.evaluation import knn, linear, splits
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
+LARGE = 2**23  # numbers; from here on a probe takes minutes
 
 
 def evaluate_encoder(
@@ -56,6 +57,7 @@ def evaluate_encoder(
     _check_features(train_features, train_labels, test_features, test_labels)
     check_settings(
         train_labels,
+        test_labels,
         labels_per_class=labels_per_class,
         draws=draws,
         validation_fraction=validation_fraction,
@@ -66,8 +68,8 @@ def evaluate_encoder(
     held_out = splits.hold_out(train_labels, validation_fraction, seed)
     k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
     nearest = knn.predict(train_features, train_labels, test_features, [k])[0]
-    # The problems are small: threads make them slower, and sums run in one order with one.
-    with threadpool_limits(1):
+    # Threads make small problems slower, and sums run in one order with one.
+    with threadpool_limits(1 if train.size <= LARGE else None):
         full = _probe((train, train_labels), (test, test_labels), [held_out], strengths)
         few = []
         for index in range(draws):
@@ -104,7 +106,8 @@ def _probe(
 
 
 def check_settings(
-    labels: Int[np.ndarray, " n"],
+    train_labels: Int[np.ndarray, " n"],
+    test_labels: Int[np.ndarray, " m"],
     *,
     labels_per_class: int,
     draws: int,
@@ -115,7 +118,8 @@ def check_settings(
     """Refuses settings that `evaluate_encoder` could not use: to be asked before a long training.
 
     Args:
-        labels: Of the training split, `[n]`.
+        train_labels: Of the training split, `[n]`.
+        test_labels: Of the test split, `[m]`; each must be of a class with training images.
         labels_per_class: As in `evaluate_encoder`, and so are the others.
         draws: How many few-label probes.
         validation_fraction: Share held out.
@@ -125,15 +129,18 @@ def check_settings(
     Raises:
         ValueError: A setting is out of range; the message names it.
     """
+    unseen = np.setdiff1d(test_labels, train_labels)
+    if len(unseen):
+        raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")
     if labels_per_class < 2:
         raise ValueError(
             "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
             f"got {labels_per_class}"
         )
-    splits.draw(labels, labels_per_class, 0, 0)
+    splits.draw(train_labels, labels_per_class, 0, 0)
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    fit, _ = splits.hold_out(labels, validation_fraction, 0)
+    fit, _ = splits.hold_out(train_labels, validation_fraction, 0)
     if not strengths or min(strengths) <= 0:
         raise ValueError(f"strengths must be positive numbers, got {list(strengths)}")
     if not neighbours or not 1 <= min(neighbours) <= max(neighbours) <= len(fit):
@@ -161,6 +168,3 @@ def _check_features(
             "train_features and test_features must have one width, "
             f"got {train_features.shape} and {test_features.shape}"
         )
-    unseen = np.setdiff1d(test_labels, train_labels)
-    if len(unseen):
-        raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")

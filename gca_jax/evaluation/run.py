@@ -12,11 +12,12 @@ from jaxtyping import Array
 
 from gca_jax import files, losses, models
 from gca_jax.data import augment, sources
+from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import baseline, features, plane, views
 from gca_jax.evaluation.probes import evaluate_encoder
-from gca_jax.training import checkpoint
+from gca_jax.training import checkpoint, target
 
-BATCH_SIZE = 512
+MOST_IMAGES = 10_000  # whose views are measured
 PLAN_BATCH_SIZE = 120
 PLAN_BATCHES = 32
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "ott-jax", "numpy", "scikit-learn")
@@ -65,7 +66,7 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
     return result
 
 
-def describe(dataset: sources.Dataset) -> dict[str, Any]:
+def describe(dataset: Dataset) -> dict[str, Any]:
     """Name and sizes of a data set."""
     return {
         "name": dataset.name,
@@ -77,29 +78,31 @@ def describe(dataset: sources.Dataset) -> dict[str, Any]:
 
 
 def _probe(
-    config: Any, network: Any, variables: features.Variables, dataset: sources.Dataset, policy: Any
+    config: Any, network: Any, variables: features.Variables, dataset: Dataset, policy: Any
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The trained encoder's test features, and the probes of it and of the two baselines."""
     fresh = baseline.untrained(network, config.seed, dataset.train_images, policy.plain)
-    encode = partial(features.extract, network, batch_size=BATCH_SIZE, prepare=policy.plain)
-
-    def probe(extract: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        train, test = extract(dataset.train_images), extract(dataset.test_images)
-        return test, evaluate_encoder(
-            train,
+    encoders = {
+        "trained": features.encoder(network, variables, policy.plain),
+        "pixels": features.pixels,
+        "random_encoder": features.encoder(network, fresh, policy.plain),
+    }
+    size = features.batch_size(dataset.train_images)
+    train = features.extract(encoders, dataset.train_images, batch_size=size)
+    test = features.extract(encoders, dataset.test_images, batch_size=size)
+    parts = {
+        name: evaluate_encoder(
+            train[name],
             dataset.train_labels,
-            test,
+            test[name],
             dataset.test_labels,
             seed=config.seed,
             **config.evaluation,
         )
-
-    test_features, trained = probe(partial(encode, variables))
-    _, pixels = probe(features.pixels)
-    _, untrained = probe(partial(encode, fresh))
-    parts = {"trained": trained, "pixels": pixels, "random_encoder": untrained}
-    return test_features, {
-        "accuracy": trained["accuracy"],
+        for name in encoders
+    }
+    return test["trained"], {
+        "accuracy": parts["trained"]["accuracy"],
         "baselines": {name: parts[name]["accuracy"] for name in ("pixels", "random_encoder")},
         "draws": {name: part["draws"] for name, part in parts.items()},
         "settings": {name: part["settings"] for name, part in parts.items()},
@@ -110,33 +113,41 @@ def _views(
     config: Any,
     network: Any,
     variables: features.Variables,
-    dataset: sources.Dataset,
+    dataset: Dataset,
     embed: views.Embed,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What augmented views of test images say: scalars for the report, arrays for pictures."""
     images, labels = dataset.test_images, dataset.test_labels
-    method, hyper = config.method, dict(config.loss)
+    alignment = target.make(**config.target)
+    groups = alignment.groups(labels, dataset.test_domains)
     per_class = views.images_per_class(labels, PLAN_BATCH_SIZE)
     # The batch size of the plan for all of it: views and network are compiled once.
     size = per_class * len(np.unique(labels))
-    z_a, z_b = views.embed_all(embed, images, jax.random.key(config.seed), size)
-    pairs = partial(_loss_inputs, method, network, variables)
+    pairs = partial(_loss_inputs, config.method, network, variables)
 
-    def transport(z_a: Array, z_b: Array) -> tuple[Array, Array]:
-        plan, target = losses.transport(method, *pairs(z_a, z_b), **hyper)
-        return plan.matrix, target.matrix
+    def hyper(groups: Any) -> dict[str, Any]:
+        return {**config.loss, **alignment.keywords(groups)}
+
+    def transport(z_a: Array, z_b: Array, groups: Array | None) -> tuple[Array, Array]:
+        plan, wanted = losses.transport(config.method, *pairs(z_a, z_b), **hyper(groups))
+        return plan.matrix, wanted.matrix
 
     arrays = views.mean_plan(
         embed,
         transport,
         images,
         labels,
+        groups,
         per_class=per_class,
         batches=PLAN_BATCHES,
         seed=config.seed,
     )
-    batch = np.random.default_rng(config.seed).permutation(len(images))[: config.train.batch_size]
-    cosine = views.gradient_cosine_to_ince(method, hyper, z_a[batch], z_b[batch])
+    shown = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
+    some = images if len(shown) == len(images) else images[shown]
+    z_a, z_b = views.embed_all(embed, some, jax.random.key(config.seed), size)
+    batch = np.random.default_rng(config.seed).permutation(len(shown))[: config.train.batch_size]
+    known = None if groups is None else groups[shown[batch]]
+    cosine = views.gradient_cosine_to_ince(config.method, hyper(known), z_a[batch], z_b[batch])
     scalars = {**views.representation(z_a, z_b), "gradient_cosine_to_ince": cosine}
     return scalars, arrays
 

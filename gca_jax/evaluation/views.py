@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from gca_jax import losses, metrics
-from gca_jax.evaluation import splits
+from gca_jax.data.dataset import Images
+from gca_jax.evaluation import features, splits
 from gca_jax.evaluation.features import Variables
 from gca_jax.methods import ROWS
 
@@ -48,15 +49,11 @@ def embed(
     return z_a, z_b
 
 
-def embed_all(
-    embed: Embed, images: UInt8[np.ndarray, "n h w c"], key: PRNGKeyArray, batch_size: int
-) -> Pair:
+def embed_all(embed: Embed, images: Images, key: PRNGKeyArray, batch_size: int) -> Pair:
     """Embeddings of two views of every image, `[n, d]` each, in batches of one compiled size."""
-    missing = -len(images) % batch_size
-    padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
     pairs = [
-        embed(jax.random.fold_in(key, i), padded[i : i + batch_size])
-        for i in range(0, len(padded), batch_size)
+        embed(jax.random.fold_in(key, batch_size * index), batch)
+        for index, batch in enumerate(features.batches(images, batch_size))
     ]
     z_a, z_b = (jnp.concatenate(side)[: len(images)] for side in zip(*pairs, strict=True))
     return z_a, z_b
@@ -78,9 +75,10 @@ def representation(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> dict[s
 
 def mean_plan(
     embed: Embed,
-    transport: Callable[[Array, Array], tuple[Array, Array]],
-    images: UInt8[np.ndarray, "n h w c"],
+    transport: Callable[[Array, Array, Array | None], tuple[Array, Array]],
+    images: Images,
     labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"] | None,
     *,
     per_class: int,
     batches: int,
@@ -93,9 +91,11 @@ def mean_plan(
 
     Args:
         embed: Key and images to the embeddings of two views.
-        transport: Embeddings to the matrices of plan and target, both `[b, b]` or `[2b, 2b]`.
+        transport: Embeddings, and the groups of their images, to the matrices of plan and target,
+            both `[b, b]` or `[2b, 2b]`.
         images: Test images.
         labels: Their labels.
+        groups: What the target has to know of them, labels or domains; None: nothing.
         per_class: Images of each class in a batch.
         batches: How many batches.
         seed: Of the draws and the augmentations.
@@ -104,16 +104,12 @@ def mean_plan(
         `plan` and `target`, the means, each of mass 1 for balanced methods; `plan_labels`, the
         class of each row of one view.
     """
-
-    @jax.jit
-    def matrices(z_a: Array, z_b: Array) -> tuple[Array, Array]:
-        return transport(z_a, z_b)
-
     key = jax.random.key(seed)
-    plans, targets = [], []
+    matrices, plans, targets = jax.jit(transport), [], []
     for index in range(batches):
         chosen = splits.draw(labels, per_class, seed, index)
-        plan, target = matrices(*embed(jax.random.fold_in(key, index), images[chosen]))
+        z_a, z_b = embed(jax.random.fold_in(key, index), images[chosen])
+        plan, target = matrices(z_a, z_b, None if groups is None else groups[chosen])
         plans.append(np.asarray(plan))
         targets.append(np.asarray(target))
     return {

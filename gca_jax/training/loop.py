@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Array
 from ml_collections import ConfigDict
@@ -125,8 +126,9 @@ class Session:
             stop_on_signals() as stop,
             Log(self.run, self.hint(), self.workdir, start.step, bar) as log,
         ):
-            for step, images in enumerate(batches(self.run, start.step), start.step + 1):
-                state, metrics = train_step(state, images)
+            parts = batches(self.run, start.step)
+            for step, (images, groups) in enumerate(parts, start.step + 1):
+                state, metrics = train_step(state, images, groups)
                 log.add(step, metrics)
                 last = step == self.run.total_steps or stop.is_set()
                 if last or step % every == 0:
@@ -165,20 +167,22 @@ class Session:
         return f"try{larger} a lower --config.optimizer.learning_rate{where}"
 
 
-def batches(run: setup.Run, start: int) -> Iterator[Array]:
-    """Global batches, split over the mesh, of all steps from `start` to the run's end."""
-    size = run.settings.batch_size
-    local = loader.batches(
-        run.images,
-        batch_size=size,
-        seed=run.seed,
-        start=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    shape, rows = (size, *run.images.shape[1:]), by_row(run.mesh)
-    for part in itertools.islice(local, run.total_steps - start):
-        yield jax.make_array_from_process_local_data(rows, part, shape)
+def batches(run: setup.Run, start: int) -> Iterator[tuple[Array, Array | None]]:
+    """Global batches, split over the mesh, of all steps from `start` to the run's end.
+
+    Each is on its way to the devices before the step of the one before it is dispatched.
+    """
+    rows, size = by_row(run.mesh), run.settings.batch_size
+
+    def on_devices(part: np.ndarray) -> Array:
+        return jax.make_array_from_process_local_data(rows, part, (size, *part.shape[1:]))
+
+    local = loader.batches(run.images, run.order, start, groups=run.groups, crop=run.crop)
+    with contextlib.closing(local):
+        parts = itertools.islice(local, run.total_steps - start)
+        placed = (jax.tree.map(on_devices, part) for part in parts)
+        for batch, _ in itertools.pairwise(itertools.chain(placed, [None])):
+            yield batch
 
 
 def describe_devices() -> str:

@@ -14,12 +14,13 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from gca_jax import losses, models
-from gca_jax.data import augment, loader, sources
-from gca_jax.training import state, step
+from gca_jax.data import augment, loader, order, sources, stream
+from gca_jax.data.dataset import Images
+from gca_jax.training import state, step, target
 from gca_jax.training.optimizer import make_optimizer
 
 Check = Callable[..., None]
-"""(training labels, **settings of the evaluation) -> nothing, or a ValueError."""
+"""(training labels, test labels, **settings of the evaluation) -> nothing, or a ValueError."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,10 @@ class Run:
     Attributes:
         settings: the `train` group.
         seed: of everything random.
-        images: the training set.
+        images: what is trained with.
+        groups: label or domain of each, where the target plan needs them.
+        crop: (scale, ratio) of the random crops made on the host, of streamed images.
+        order: which images a batch has.
         mesh: all devices.
         steps_per_epoch: whole batches in an epoch.
         learning_rate: as a function of the step.
@@ -71,7 +75,10 @@ class Run:
 
     settings: Settings
     seed: int
-    images: np.ndarray
+    images: Images
+    groups: np.ndarray | None
+    crop: tuple[stream.Range, stream.Range] | None
+    order: order.Order
     mesh: Mesh
     steps_per_epoch: int
     learning_rate: optax.Schedule
@@ -95,7 +102,7 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
 
     Args:
         config: as `configs/digits.py` makes it.
-        check_evaluation: refuses training labels and `evaluation` settings that do not go together.
+        check_evaluation: refuses labels and `evaluation` settings that do not go together.
 
     Raises:
         ValueError: with the group of the config that is to blame.
@@ -104,31 +111,38 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     key = _build("config.seed", _key, config.seed)
     settings = _build("config.train", Settings, **config.train)
     policy = _build("config.augment", augment.make, **config.augment)
+    alignment = _build("config.target", target.make, **config.target)
     network = _build("config.model", models.create, **config.model)
     dataset = _build("config.data", sources.load, **config.data)
-    images = dataset.train_images
-    per_epoch = _build("config.train", loader.steps_per_epoch, len(images), settings.batch_size)
+    images = dataset.pretrain_images
+    known = dataset.pretrain_labels, dataset.pretrain_domains
+    groups = _build("config.target", alignment.groups, *known)
+    batches = _build("config.train", _order, len(images), settings.batch_size, config.seed)
+    per_epoch = order.steps_per_epoch(len(images), settings.batch_size)
     total = settings.epochs * per_epoch
     optimizer, learning_rate = _build(
         "config.optimizer", make_optimizer, total, per_epoch, **config.optimizer
     )
     if check_evaluation is not None:
-        labels = dataset.train_labels
-        _build("config.evaluation", check_evaluation, labels, **config.evaluation)
-    batch = jax.ShapeDtypeStruct((settings.batch_size, *images.shape[1:]), jnp.uint8)
-    _build("config.augment", jax.eval_shape, policy.views, key, batch)
+        labels = dataset.train_labels, dataset.test_labels
+        _build("config.evaluation", check_evaluation, *labels, **config.evaluation)
+    batch = _abstract_batch(settings.batch_size, loader.shape(images, policy.crop), groups)
+    _build("config.augment", jax.eval_shape, policy.views, key, batch[0])
     decay = _target_decay(settings, total)
     create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
     abstract = jax.eval_shape(create, state.abstract_variables(network, images.shape[1:]))
     mesh = step.make_mesh()
     train_step = step.make_train_step(
-        network, policy, loss, optimizer, jax.random.split(key)[0], decay
+        network, policy, loss, optimizer, jax.random.split(key)[0], decay, alignment.keywords
     )
-    lowered = _build("config.loss", step.shard(train_step, mesh).lower, abstract, batch)
+    lowered = _build("config.loss", step.shard(train_step, mesh).lower, abstract, *batch)
     return Run(
         settings,
         config.seed,
         images,
+        groups,
+        policy.crop,
+        batches,
         mesh,
         per_epoch,
         learning_rate,
@@ -138,6 +152,18 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
         abstract,
         lowered,
     )
+
+
+def _order(size: int, batch_size: int, seed: int) -> order.Order:
+    return order.Order(size, batch_size, seed, jax.process_index(), jax.process_count())
+
+
+def _abstract_batch(
+    size: int, shape: tuple[int, ...], groups: np.ndarray | None
+) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
+    """Shapes of a global batch: images, and groups where there are any."""
+    images = jax.ShapeDtypeStruct((size, *shape), jnp.uint8)
+    return images, None if groups is None else jax.ShapeDtypeStruct((size,), jnp.int32)
 
 
 def _method(config: ConfigDict) -> step.Loss:

@@ -32,9 +32,7 @@ class TrainState(NamedTuple):
     target: Any = None
 
 
-def init_variables(
-    network: Network, key: PRNGKeyArray, image_shape: tuple[int, int, int]
-) -> Variables:
+def init_variables(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> Variables:
     """Initial weights and batch statistics of every part of the network.
 
     Args:
@@ -50,16 +48,16 @@ def init_variables(
 
 # Drawing weights is over in milliseconds; optimising the code for it would take seconds.
 @partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
-def _init(network: Network, key: PRNGKeyArray, image_shape: tuple[int, int, int]) -> Variables:
+def _init(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> Variables:
     return _draw(network, key, image_shape)
 
 
-def _draw(network: Network, key: PRNGKeyArray, image_shape: tuple[int, int, int]) -> Variables:
+def _draw(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> Variables:
     variables: Any = network.init(key, jnp.zeros((1, *image_shape)), method="touch")
     return variables
 
 
-def abstract_variables(network: Network, image_shape: tuple[int, int, int]) -> Variables:
+def abstract_variables(network: Network, image_shape: tuple[int, ...]) -> Variables:
     """Shapes and dtypes of what `init_variables` returns."""
     return jax.eval_shape(lambda: _draw(network, jax.random.key(0), image_shape))
 

@@ -14,17 +14,19 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from gca_jax.data.augment import Augment
 from gca_jax.models import Network
 from gca_jax.training.state import TrainState, Variables
 
 Metrics = dict[str, Float[Array, ""]]
-Loss = Callable[[Array, Array], tuple[Array, dict[str, Array]]]
-"""(z_a [b, d], z_b [b, d]) -> (scalar, scalars for the log)."""
+Loss = Callable[..., tuple[Array, dict[str, Array]]]
+"""(z_a [b, d], z_b [b, d], perhaps target=) -> (scalar, scalars for the log)."""
+Keywords = Callable[[Any], dict[str, Any]]
+"""Groups [b] of a batch, or None -> what its loss takes besides the embeddings."""
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
-TrainStep = Callable[[TrainState, Array], tuple[TrainState, Metrics]]
+TrainStep = Callable[[TrainState, Array, Array | None], tuple[TrainState, Metrics]]
 
 
 class Forward(NamedTuple):
@@ -83,26 +85,30 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     key: PRNGKeyArray,
     target_decay: optax.Schedule | None = None,
+    keywords: Keywords = lambda groups: {},
 ) -> TrainStep:
-    """Make the pure function (state, images) -> (state, metrics).
+    """Make the pure function (state, images, groups) -> (state, metrics).
 
     Args:
         network: from `models.create`; with a predictor where there is a target network.
         augment: makes the two views.
-        loss_fn: (z_a, z_b) -> (value, aux).
+        loss_fn: (z_a, z_b, **keywords) -> (value, aux).
         optimizer: an optax transformation.
         key: the run's; step k uses `fold_in(key, k)`, so that nothing random has to be saved.
         target_decay: for BYOL, the decay of the target network's moving average as a function of
             the step; None for a method without target network.
+        keywords: makes the target of a batch's loss from the groups of its images, labels or
+            domains; without it the loss keeps its own target.
     """
     objective = contrast if target_decay is None else bootstrap
 
     def train_step(
-        state: TrainState, images: UInt8[Array, "b h w c"]
+        state: TrainState, images: UInt8[Array, "b ..."], groups: Int[Array, "b"] | None = None
     ) -> tuple[TrainState, Metrics]:
         views = augment.views(jax.random.fold_in(key, state.step), images)
-        value_and_grad = jax.value_and_grad(partial(objective, network, loss_fn), has_aux=True)
-        (loss, forward), gradients = value_and_grad(state.params, state, views)
+        loss = partial(loss_fn, **keywords(groups))
+        value_and_grad = jax.value_and_grad(partial(objective, network, loss), has_aux=True)
+        (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         target = None
@@ -111,7 +117,7 @@ def make_train_step(
                 params, state.target["params"], 1 - target_decay(state.step)
             )
             target = {"params": average, "batch_stats": forward.target_stats}
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradients), **forward.aux}
+        metrics = {"loss": value, "gradient_norm": optax.tree.norm(gradients), **forward.aux}
         new = TrainState(state.step + 1, params, forward.batch_stats, opt_state, target)
         return new, metrics
 
@@ -134,7 +140,7 @@ def by_row(mesh: Mesh) -> NamedSharding:
 
 
 def shard(train_step: TrainStep, mesh: Mesh) -> Any:
-    """Jit a step over a mesh: images split by row, state replicated, its old buffers reused.
+    """Jit a step over a mesh: a batch split by row, state replicated, its old buffers reused.
 
     The compiler partitions the rest, so batch norm and the loss see the global batch and the
     result is that of one device up to rounding.
@@ -142,7 +148,7 @@ def shard(train_step: TrainStep, mesh: Mesh) -> Any:
     whole = replicated(mesh)
     return jax.jit(
         train_step,
-        in_shardings=(whole, by_row(mesh)),
+        in_shardings=(whole, by_row(mesh), by_row(mesh)),
         out_shardings=(whole, whole),
         donate_argnums=0,
     )

@@ -20,13 +20,16 @@ def encoder():
     return network, state.init_variables(network, jax.random.key(0), (8, 8, 1))
 
 
+def extract(network, variables, images, batch_size):
+    encoders = {"it": features.encoder(network, variables, prepare)}
+    return features.extract(encoders, images, batch_size=batch_size)["it"]
+
+
 def test_batches_and_the_filled_up_last_one_change_nothing(encoder):
     network, variables = encoder
     whole = network.apply(variables, prepare(jnp.asarray(IMAGES)), method="encode")
     for batch_size in (4, 23, 50):
-        batched = features.extract(
-            network, variables, IMAGES, batch_size=batch_size, prepare=prepare
-        )
+        batched = extract(network, variables, IMAGES, batch_size)
         assert batched.shape == (23, 8)
         np.testing.assert_allclose(batched, whole, rtol=1e-4, atol=1e-5)
 
@@ -34,9 +37,9 @@ def test_batches_and_the_filled_up_last_one_change_nothing(encoder):
 def test_one_compilation_serves_every_batch_and_every_encoder(encoder):
     network, variables = encoder
     features._encode.clear_cache()
-    features.extract(network, variables, IMAGES, batch_size=5, prepare=prepare)
+    extract(network, variables, IMAGES, 5)
     other = jax.tree.map(lambda x: x * 2, variables)
-    features.extract(network, other, IMAGES[:7], batch_size=5, prepare=prepare)
+    extract(network, other, IMAGES[:7], 5)
     assert features._encode._cache_size() == 1
 
 
@@ -46,7 +49,46 @@ def test_pixels_are_the_images_from_zero_to_one():
     assert x[3, 9] == np.float32(IMAGES[3, 1, 1, 0] / 255)
 
 
+def test_large_images_are_shrunk_to_32_pixels_before_they_are_features():
+    # Shrinking by a whole factor with the triangle filter keeps a linear ramp a linear ramp.
+    ramp = np.broadcast_to(np.arange(96, dtype=np.uint8)[None, :, None, None], (2, 96, 64, 3))
+    x = features.pixels(ramp).reshape(2, 32, 32, 3)
+    inner = np.arange(1, 31)
+    np.testing.assert_allclose(x[1, 1:-1, 5, 2], (3 * inner + 1) / 255, rtol=1e-5)
+
+
+class OnDisk:
+    """Images that are read as they are asked for, and count it."""
+
+    shape = IMAGES.shape
+
+    def __init__(self):
+        self.read = []
+
+    def __len__(self):
+        return len(IMAGES)
+
+    def __getitem__(self, rows):
+        self.read += np.arange(len(IMAGES))[rows].tolist()
+        return IMAGES[rows]
+
+
+def test_several_encoders_read_each_image_once():
+    images = OnDisk()
+    encoders = {"pixels": features.pixels, "inverse": lambda x: 1 - features.pixels(x)}
+    out = features.extract(encoders, images, batch_size=5)
+    assert images.read == list(range(23))
+    np.testing.assert_array_equal(out["pixels"], features.pixels(IMAGES))
+    np.testing.assert_array_equal(out["inverse"], 1 - out["pixels"])
+
+
+def test_large_images_go_through_a_network_in_smaller_batches():
+    shapes = {8: 512, 64: 512, 96: 227, 224: 41, 4096: 1}
+    for side, size in shapes.items():
+        assert features.batch_size(np.broadcast_to(np.uint8(0), (5, side, side, 3))) == size
+
+
 @pytest.mark.parametrize(("count", "batch_size"), [(0, 5), (5, 0)])
 def test_nothing_to_extract_is_refused(encoder, count, batch_size):
     with pytest.raises(ValueError, match=f"got {count} and {batch_size}"):
-        features.extract(*encoder, IMAGES[:count], batch_size=batch_size, prepare=prepare)
+        extract(*encoder, IMAGES[:count], batch_size)

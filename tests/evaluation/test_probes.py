@@ -79,7 +79,7 @@ def test_settings_out_of_range_are_refused_by_name_even_before_training(digits, 
         probes.evaluate_encoder(*digits, **settings)
     del settings["seed"]
     with pytest.raises(ValueError, match=message):
-        probes.check_settings(digits[1], **settings)
+        probes.check_settings(digits[1], digits[1], **settings)
 
 
 def test_features_that_do_not_fit_together_are_refused(digits):

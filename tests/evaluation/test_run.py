@@ -41,6 +41,7 @@ CONFIG = {
         "checkpoint_every_epochs": 1,
         "log_every_steps": 1,
     },
+    "target": {"name": "identity"},
     "loss": {"epsilon": 0.2, "layout": "joint"},
     "evaluation": {"labels_per_class": 5, "draws": 2, "validation_fraction": 0.2},
 }
@@ -96,8 +97,9 @@ def test_features_come_from_running_statistics_not_from_the_batch(evaluated):
     def prepare(x):
         return x / 255.0
 
-    together = features.extract(network, variables, images, batch_size=20, prepare=prepare)
-    alone = features.extract(network, variables, images[:1], batch_size=20, prepare=prepare)
+    encoders = {"it": features.encoder(network, variables, prepare)}
+    together = features.extract(encoders, images, batch_size=20)["it"]
+    alone = features.extract(encoders, images[:1], batch_size=20)["it"]
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5)
 
 

@@ -63,12 +63,13 @@ def test_the_mean_plan_is_sorted_by_class_so_that_classes_are_blocks():
     images[:, 0, 0, 0] = LABELS
     order = np.random.default_rng(1).permutation(45)
 
-    def transport(z_a, z_b):
+    def transport(z_a, z_b, groups):
+        assert groups is None
         plan, target = losses.transport("gca_ince", z_a, z_b, epsilon=0.1)
         return plan.matrix, target.matrix
 
     out = views.mean_plan(
-        fake_embed, transport, images[order], LABELS[order], per_class=3, batches=4, seed=0
+        fake_embed, transport, images[order], LABELS[order], None, per_class=3, batches=4, seed=0
     )
     assert out["plan_labels"].tolist() == sorted(list(range(5)) * 3)
     assert out["plan"].sum() == pytest.approx(1, abs=1e-4)
@@ -76,6 +77,22 @@ def test_the_mean_plan_is_sorted_by_class_so_that_classes_are_blocks():
     same = out["plan_labels"][:, None] == out["plan_labels"][None]
     assert out["plan"][same].sum() > 0.95
     np.testing.assert_allclose(out["plan"][same], 1 / 45, rtol=0.1)
+
+
+def test_the_target_of_the_mean_plan_gets_the_groups_of_its_images():
+    images = np.zeros((45, 1, 1, 1), np.uint8)
+    images[:, 0, 0, 0] = np.arange(45)
+    groups = np.arange(45) * 3
+
+    def embed(key, images):
+        return images[:, 0, 0], images[:, 0, 0]
+
+    def transport(z_a, z_b, groups):
+        return z_a - groups[:, None] / 3, groups[:, None]
+
+    out = views.mean_plan(embed, transport, images, LABELS, groups, per_class=3, batches=4, seed=0)
+    np.testing.assert_allclose(out["plan"], 0, atol=1e-5)
+    assert np.ptp(out["target"]) > 0
 
 
 def test_images_per_class_fill_the_batch_or_the_smallest_class():

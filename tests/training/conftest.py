@@ -38,12 +38,6 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def cifar10():
-    """The module configs/cifar10.py."""
-    return load_config("cifar10")
-
-
-@pytest.fixture(scope="session")
 def tiny(digits):
     """A factory of digits configs of two epochs with three steps each."""
 

@@ -1,0 +1,96 @@
+"""The target of a config: in the step, over devices, and refused where it has nothing to go by."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType
+
+from gca_jax import losses, models, ot
+from gca_jax.data import augment
+from gca_jax.training import setup, state, step, target
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
+GROUPS = np.arange(16, dtype=np.int32) % 3
+KEY = jax.random.key(3)
+
+
+def pair(key, images):
+    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
+
+
+POLICY = augment.Augment(pair, mean=(0.5,), std=(0.5,))
+
+
+def build(method, alignment):
+    network = models.create((1,), "basic", 4, "cifar", 8, 8)
+    optimizer = optax.sgd(0.1)
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    train_step = step.make_train_step(
+        network, POLICY, losses.METHODS[method], optimizer, KEY, keywords=alignment.keywords
+    )
+    return network, variables, state.create(variables, optimizer, False), train_step
+
+
+@pytest.mark.parametrize(
+    ("settings", "make"),
+    [
+        ({"name": "blocks", "alpha": 0.2, "beta": 0.1}, ot.target.blocks),
+        ({"name": "blocks", "alpha": 0.2, "beta": None}, ot.target.blocks),
+        ({"name": "classes"}, ot.target.classes),
+        ({"name": "identity"}, None),
+    ],
+)
+def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
+    alignment = target.make(**settings)
+    network, variables, initial, train_step = build("gca_ince", alignment)
+    groups = None if make is None else GROUPS
+    _, metrics = jax.jit(train_step)(initial, IMAGES, groups)
+    a, b = POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
+    z, _ = network.apply(variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"])
+    weights = {k: v for k, v in settings.items() if k != "name" and v is not None}
+    wanted = None if make is None else make(GROUPS, **weights)
+    value, _ = losses.gca_ince(z[:16], z[16:], target=wanted)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gca_uot", "ince"])
+def test_sharded_step_with_domains_is_the_step_of_one_device(method):
+    _, _, initial, train_step = build(method, target.make("blocks", alpha=0.2))
+    results = []
+    for count in (1, 8):
+        mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
+        start = jax.device_put(jax.tree.map(jnp.copy, initial), step.replicated(mesh))
+        batch = (jax.device_put(x, step.by_row(mesh)) for x in (IMAGES, GROUPS))
+        results.append(jax.device_get(step.shard(train_step, mesh)(start, *batch)))
+    (one, one_metrics), (many, many_metrics) = results
+    for name in ("loss", "gradient_norm"):
+        np.testing.assert_allclose(one_metrics[name], many_metrics[name], rtol=2e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one.params, many.params
+    )
+
+
+@pytest.mark.parametrize("method", ["rince", "gca_uot", "byol", "iot_uni"])
+def test_methods_take_the_classes_of_the_digits(tiny, method):
+    run = setup.prepare(tiny(method, **{"target.name": "classes"}))
+    np.testing.assert_array_equal(np.bincount(run.groups) > 100, [True] * 10)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"target.name": "block"}, "unknown target 'block'; one of: identity, blocks, classes"),
+        ({"target.name": "blocks"}, "alpha"),
+        ({"target.name": "blocks", "target.alpha": 0.5}, "this target needs domains"),
+        ({"target.name": "blocks", "target.alpha": -0.5}, "alpha must be at least 0, got -0.5"),
+        ({"target.name": "classes", "target.alpha": 0.5}, "alpha"),
+        ({"target.beta": 0.5}, "beta"),
+    ],
+)
+def test_a_target_that_does_not_fit_is_one_line(tiny, overrides, message):
+    with pytest.raises(ValueError, match=rf"^config\.target: .*{message}") as caught:
+        setup.prepare(tiny(**overrides))
+    assert len(str(caught.value).splitlines()) == 1
