@@ -68,6 +68,20 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_missing_set_is_one_message_with_the_command_that_prepares_it(tmp_path):
+    data = ("--config=configs/cifar10.py", f"--config.data.data_dir={tmp_path}")
+    status, _, err = finish(start(*data, f"--workdir={tmp_path / 'run'}"))
+    assert status == 1
+    assert f"config.data: data set cifar10 cannot be read: it is not in {tmp_path}" in err
+    command = f"python main.py --mode=prepare {' '.join(data)}"
+    assert f"    {command}\n" in err
+    # That command needs no workdir. Without the archive that it is told to use, it stops.
+    status, out, err = finish(start(*command.split()[2:], f"--archives={tmp_path}"))
+    assert status == 1
+    assert err.startswith(f"error: there is no {tmp_path}/cifar-10-binary.tar.gz")
+    assert "preparing 1 set" in out
+
+
 def test_verbose_shows_where(tmp_path):
     arguments = (f"--workdir={tmp_path}", "--config.loss.epsilon=0", "--verbose")
     status, _, err = finish(start(*arguments, "--mode=pretrain"))

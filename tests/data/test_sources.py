@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from gca_jax.data import sources
+from gca_jax.data import builders, sources
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.data.sources import imagenet100, tfds_sets
 from tests.data import prepared
@@ -243,3 +244,22 @@ def test_the_training_set_is_the_one_to_pretrain_with_unless_said():
     assert data.pretrain_domains is labels
     other = Dataset("x", images, labels, images, labels, 3, pretrain_images=images[:2])
     assert other.pretrain_labels is None
+
+
+def test_two_processes_may_prepare_at_the_same_time(tmp_path, monkeypatch):
+    sources.load("digits", data_dir=str(tmp_path / "faster"))
+    generate = builders.Digits._generate_examples
+
+    def interrupted_by_another(self, images, labels):
+        shutil.copytree(tmp_path / "faster", tmp_path / "data", dirs_exist_ok=True)
+        yield from generate(self, images, labels)
+
+    monkeypatch.setattr(builders.Digits, "_generate_examples", interrupted_by_another)
+    data = sources.load("digits", data_dir=str(tmp_path / "data"))
+    assert data.train_images.shape == (1437, 8, 8, 1)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "digits").write_text("a file in its place")
+    with pytest.raises(ValueError, match=r"cannot be written .*--config.data.data_dir=DIR"):
+        sources.load("digits", data_dir=str(tmp_path))
