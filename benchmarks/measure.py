@@ -1,5 +1,7 @@
 """Time and memory of jitted functions: alternating runs in one process, medians."""
 
+import collections
+import re
 import time
 
 import jax
@@ -25,6 +27,18 @@ def compiled(value, z_a, z_b):
 def temporaries(step):
     """Bytes that the compiled step needs beside its arguments and results."""
     return step.memory_analysis().temp_size_in_bytes
+
+
+def collectives(step):
+    """What the devices of a compiled step exchange: "all-reduce f32[2048]" and how often it is
+    written; one in a loop runs once a turn.
+    """
+    found = re.findall(
+        r"= (.*?) ((?:all-|reduce-scatter|collective-)[a-z-]*?)(?:-start)?\(", step.as_text()
+    )
+    shapes = [(kind, re.findall(r"[a-z]+\d+\[[\d,]*\]", types)) for types, kind in found]
+    names = [f"{kind} {' '.join(sorted(set(shape)))}" for kind, shape in shapes]
+    return dict(collections.Counter(n for n in names if "-done" not in n).most_common())
 
 
 def seconds(steps, z_a, z_b, repeats=9, patience=60.0):

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
+FEW = 4  # rank-one terms that are written out
+CHUNK = 256  # columns of a K kept whole that are weighed at a time where there are more terms
 Rowwise = Callable[[Array, Any], tuple[Array, Any]]
 """(K r on some rows, the caller's data of those rows) → (l on those rows, what to keep of them)."""
 
@@ -70,25 +72,20 @@ class Passes(NamedTuple):
         return jax.tree.map(self.all_devices, total), jax.tree.map(self.gather, kept)
 
     def over_own_rows(
-        self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any, size: int | None = None
+        self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any
     ) -> tuple[Any, Any]:
-        """`over_rows` for the rows of this device alone; `size` splits a K kept whole too."""
-        if self.whole is not None and size is None:
+        """`over_rows` for the rows of this device alone."""
+        if self.whole is not None:
             return piece(self.whole, rows)
-        x, size = self.own(self.points.x), self.points.block_size or size
+        x, size = self.own(self.points.x), self.points.block_size
         assert size is not None
         steps = (x.shape[0] - 1) // size
         head = x.shape[0] - steps * size  # the odd block comes first, the others are scanned
-        first, indices = jnp.arange(x.shape[0]), self.own(jnp.arange(self.points.x.shape[0]))
-        data = (first, indices, x, rows)
+        data = (self.own(jnp.arange(self.points.x.shape[0])), x, rows)
 
         def block(total: Any, data: Any) -> tuple[Any, Any]:
-            first, indices, x, rows = data
-            if self.whole is None:
-                k = self.form(indices, x)
-            else:
-                k = jax.lax.dynamic_slice_in_dim(self.whole, first[0], first.size)
-            more, kept = piece(k, rows)
+            indices, x, rows = data
+            more, kept = piece(self.form(indices, x), rows)
             return (more if total is None else jax.tree.map(jnp.add, total, more)), kept
 
         block = jax.checkpoint(block)  # a reverse pass forms the block again
@@ -161,43 +158,71 @@ def make_passes(points: Points) -> Passes:
 
 
 def contract(
-    passes: Passes,
-    left: Float[Array, "k n"],
-    right: Float[Array, "k m"],
-    size: int | None = None,
+    passes: Passes, left: Float[Array, "k n"], right: Float[Array, "k m"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "m d"] | None]:
     """The cotangents of x and y that K ∘ (leftᵀ right), that of log K, comes to, times ε.
 
-    On a mapped axis: the part of them that comes from this device's rows. With `size`, so many rows
-    at a time: no array but K itself has its size.
+    On a mapped axis: the part of them that comes from this device's rows.
     """
     points, columns = passes.points, passes.columns
-    if points.y is None:
-        # K is symmetric: with the cotangent's transpose added, one product gives all of x's.
+    symmetric = points.y is None
+    if symmetric:
+        # With the cotangent's transpose added, one product gives all of x's.
         left, right = jnp.concatenate([left, right]), jnp.concatenate([right, left])
 
-    def piece(k: Array, rows: Any) -> tuple[Any, Array]:
+    def piece(k: Array, rows: Any) -> tuple[Array, Array]:
         left, x = rows
-        weights = k * _outer(left, right)
-        of_x = jnp.matmul(weights, columns, precision=HIGHEST)
-        if points.y is None:
-            return (), of_x
-        return jnp.matmul(x.T, weights, precision=HIGHEST), of_x
+        if passes.whole is not None and left.shape[1] > FEW:
+            return _by_columns(k, left, right, x, columns, symmetric)
+        return _weighed(k, left, right, x, columns, symmetric)
 
-    of_columns, of_x = passes.over_own_rows(piece, (passes.own(left.T), passes.own(points.x)), size)
+    of_columns, of_x = passes.over_own_rows(piece, (passes.own(left.T), passes.own(points.x)))
     if points.axis_name is not None:
         start = jax.lax.axis_index(points.axis_name) * of_x.shape[0]
         everyone = varying(jnp.zeros_like(points.x), points.axis_name)
         of_x = jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
-    return of_x, None if points.y is None else of_columns.T
+    return of_x, None if symmetric else of_columns.T
 
 
-def _outer(left: Float[Array, "n k"], right: Float[Array, "k m"]) -> Float[Array, "n m"]:
-    """left right; a few rank-one terms are written out, so that they fuse with what follows."""
-    if left.shape[1] > 4:
-        return jnp.matmul(left, right, precision=HIGHEST)
-    terms = [left[:, i, None] * right[None, i] for i in range(left.shape[1])]
-    return functools.reduce(jnp.add, terms)
+def _weighed(
+    k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
+) -> tuple[Float[Array, "d m"], Float[Array, "n d"]]:
+    """Wᵀ x, transposed, and W y, with W = K ∘ (left right); zeros for the first if symmetric."""
+    if left.shape[1] > FEW:
+        outer = jnp.matmul(left, right, precision=HIGHEST)
+    else:  # written out, the terms fuse with the product
+        terms = [left[:, i, None] * right[None, i] for i in range(left.shape[1])]
+        outer = functools.reduce(jnp.add, terms)
+    weights = k * outer
+    of_x = jnp.matmul(weights, columns, precision=HIGHEST)
+    if symmetric:
+        return jnp.zeros_like(x[0]), of_x
+    return jnp.matmul(x.T, weights, precision=HIGHEST), of_x
+
+
+def _by_columns(
+    k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
+) -> tuple[Array, Array]:
+    """`_weighed` some columns at a time, so that no second array has the size of K.
+
+    Columns and not rows: where the compiler has split K by rows, each device has all of its own.
+    """
+    usual = min(CHUNK, k.shape[1])
+    steps = (k.shape[1] - 1) // usual
+    head = k.shape[1] - steps * usual
+
+    def chunk(of_x: Array, start: Array | int, size: int) -> tuple[Array, Array]:
+        cut = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
+        part = cut(k, axis=1), left, cut(right, axis=1), x, cut(columns, axis=0)
+        of_columns, more = _weighed(*part, symmetric)
+        return of_x + more, of_columns
+
+    of_x, first = chunk(jnp.zeros_like(x), 0, head)
+    starts = head + usual * jnp.arange(steps)
+    of_x, rest = jax.lax.scan(lambda total, start: chunk(total, start, usual), of_x, starts)
+    if symmetric:
+        return first, of_x
+    return jnp.concatenate([first, rest.swapaxes(0, 1).reshape(x.shape[1], -1)], axis=1), of_x
 
 
 def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k: Array) -> Points:

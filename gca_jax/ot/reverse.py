@@ -12,8 +12,6 @@ ROUNDING = 16
 """Movements of log v below so many units of the dtype's precision are noise: sweeps of n = 1,024 to
 4,096 rows in float32 settle at 4 to 14 of them."""
 
-CHUNK = 256  # rows of a K kept whole that are weighed at a time where many terms are
-
 
 class Scalings(NamedTuple):
     """What the sweeps leave.
@@ -176,7 +174,7 @@ def _run_back(
         p, r = (x.at[ran - 1].set(0.0) for x in (back.p, back.r))
         left = [p, u, jnp.where(saved.even, 0.0, p_rows)[None]]
         right = [v, r, last_v[None]]
-        return contract(passes, jnp.concatenate(left), jnp.concatenate(right), size=CHUNK)
+        return contract(passes, jnp.concatenate(left), jnp.concatenate(right))
 
     # Mostly the last sweep says it all: its two terms fuse with K, whose memory they may take.
     x, y = passes.points.x, passes.points.y
