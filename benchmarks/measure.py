@@ -30,8 +30,9 @@ def temporaries(step):
 
 
 def collectives(step):
-    """What the devices of a compiled step exchange: "all-reduce f32[2048]" and how often it is
-    written; one in a loop runs once a turn.
+    """What the devices of a compiled step exchange, such as "all-reduce f32[2048]", and how often.
+
+    One that stands in a loop counts once, and runs once a turn.
     """
     found = re.findall(
         r"= (.*?) ((?:all-|reduce-scatter|collective-)[a-z-]*?)(?:-start)?\(", step.as_text()
