@@ -218,8 +218,8 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
     """A method whose batch is split over the devices of a mesh, each with its rows of K.
 
     Value and gradient are those of one device. The embeddings are gathered once; a sweep sums one
-    vector of m numbers and gathers one of n. In the log domain, where there is no n×m array on a
-    device either, the partition is left to the compiler.
+    vector of m numbers and gathers one of n. In the log domain and with `until=` the partition is
+    left to the compiler.
 
     Args:
         name: A key of `METHODS`.
@@ -236,9 +236,10 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
     devices, kernel_of, whole = mesh.shape[axis_name], ROWS[name].kernel, PartitionSpec()
 
     def loss(z_a: ArrayLike, z_b: ArrayLike, **hyper: Any) -> tuple[Array, dict[str, Array]]:
-        a, b, options = jnp.asarray(z_a), jnp.asarray(z_b), _take(kernel_of, _fill(name, hyper))
-        kernel = jax.eval_shape(partial(kernel_of, **options), a, b)
-        if kernel.domain == "log":
+        a, b, filled = jnp.asarray(z_a), jnp.asarray(z_b), _fill(name, hyper)
+        kernel = jax.eval_shape(partial(kernel_of, **_take(kernel_of, filled)), a, b)
+        converged = "until" in filled and filled["until"] is not None
+        if kernel.domain == "log" or converged:
             return METHODS[name](a, b, **hyper)
         if a.shape[0] % devices or b.shape[0] % devices:
             raise ValueError(

@@ -96,7 +96,11 @@ def test_what_the_compiler_partitions_itself():
     views = toy.batch(2, n=16, d=4)
     split = NamedSharding(mesh(), ROWS)
     with jax.enable_x64(True), toy.quick():
-        for name, hyper in (("gca_ince", {"epsilon": 0.02}), ("gca_uot", {"layout": "joint"})):
+        for name, hyper in (
+            ("gca_ince", {"epsilon": 0.02}),
+            ("gca_ince", {"until": 1e-8, "gradient": "implicit"}),
+            ("gca_uot", {"layout": "joint"}),
+        ):
             want = value_and_gradient(losses.METHODS[name], hyper, views)
             placed = tuple(jax.device_put(z, split) for z in views)
             assert_same(value_and_gradient(losses.METHODS[name], hyper, placed), want)
@@ -140,9 +144,16 @@ def test_bad_batches_are_refused():
         losses.sharded("infonce", mesh(4))
     with pytest.raises(ValueError, match="axis_name='data' names no axis here"):
         losses.gca_ince(z, z, axis_name="data")
-    small = lambda z: losses.gca_ince(z, z, epsilon=0.01, axis_name="data")[0]  # noqa: E731
-    with pytest.raises(ValueError, match="needs the scaling domain"):
-        jax.shard_map(small, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE)(z)
+    for words, says in (
+        ({"epsilon": 0.01}, "needs the scaling domain"),
+        ({"until": 1e-6, "gradient": "implicit"}, "takes no axis_name"),
+    ):
+
+        def inside(z, words=words):
+            return losses.gca_ince(z, z, axis_name="data", **words)[0]
+
+        with pytest.raises(ValueError, match=says):
+            jax.shard_map(inside, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE)(z)
 
 
 PROGRAM = """

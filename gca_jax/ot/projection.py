@@ -67,6 +67,8 @@ def project(
     mu, nu = _checked(kernel, tau_a, tau_b, mu, nu)
     if until is not None:
         check.positive("until", until)
+        if kernel.axis_name is not None:
+            raise ValueError("until= needs the whole kernel on a device: it takes no axis_name")
         check.at_least("max_iterations", max_iterations, 1)
         from gca_jax.ot.converged import solve  # ott takes longer to import than jax
 
