@@ -89,6 +89,10 @@ class Augment:
         return self._normalise(_unit(images))
 
     def _normalise(self, images: Batch) -> Batch:
+        if images.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"mean and std have {len(self.mean)} values, the images {images.shape[-1]} channels"
+            )
         shape = (1, 1, 1, -1)
         return (images - jnp.array(self.mean).reshape(shape)) / jnp.array(self.std).reshape(shape)
 

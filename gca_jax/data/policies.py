@@ -2,9 +2,10 @@
 
 A policy is a pair of tables, one for each view, from the name of a strength to its value. Which
 names there are says which distortions are applied; `augment.OPERATIONS` has their order. This file
-imports nothing, so that configs can.
+imports no JAX, so that a config is read at once.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,12 +136,16 @@ def with_changes(policy: str, changes: Strengths) -> tuple[Strengths, Strengths]
 
 def _check(name: str, value: Any) -> None:
     """Refuse a value outside the strength's range."""
+    part = any(word in name for word in ("probability", "crop_scale", "area", "side"))
     if STRENGTHS[name] is tuple:
         if len(value) != 2 or not 0 < value[0] <= value[1]:
             raise ValueError(f"{name} must be two numbers, 0 < low <= high; got {value}")
-    elif value < 0 or ("probability" in name and value > 1):
-        most = " to 1" if "probability" in name else ""
-        raise ValueError(f"{name} must be from 0{most or ' up'}; got {value}")
+        if part and value[1] > 1:
+            raise ValueError(f"{name} must be at most 1; got {value}")
+    elif not 0 <= value <= (1 if part else math.inf):
+        raise ValueError(f"{name} must be from 0 {'to 1' if part else 'up'}; got {value}")
+    if name == "blur_size" and value and value % 2 == 0:
+        raise ValueError(f"{name} must be odd, or 0 for a tenth of the side; got {value}")
 
 
 def settings(

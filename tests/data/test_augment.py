@@ -1,10 +1,12 @@
 """Policies: identity at zero strength, independence of views and images, normalisation, errors."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
 
-from gca_jax.data import augment, policies, sources
+from gca_jax.data import augment, color, geometry, policies, sources
 
 OFF = {
     "rotation": 0.0,
@@ -46,7 +48,7 @@ def make(policy, **strengths):
 def test_zero_strength_is_plain(policy):
     off = {name: value for name, value in OFF.items() if name in policies.views(policy)[0]}
     chosen = make(policy, **off)
-    a, b = chosen.views(jax.random.key(0), images(policy))
+    a, b = jax.jit(chosen.views)(jax.random.key(0), images(policy))
     np.testing.assert_allclose(a, chosen.plain(images(policy)), atol=1e-5)
     np.testing.assert_allclose(b, chosen.plain(images(policy)), atol=1e-5)
 
@@ -67,7 +69,29 @@ def test_views_are_a_function_of_the_key_and_differ_from_each_other(policy):
     assert distance[~np.eye(18, dtype=bool)].min() > 1e-3
 
 
-@pytest.mark.parametrize("policy", policies.POLICIES)
+def test_digits_keep_the_random_numbers_of_the_published_results():
+    """A view, an image and a distortion each have a key of their own, split off in this order."""
+
+    def one(key, image):
+        affine, intensity, erasing = jax.random.split(key, 3)
+        image = geometry.random_affine(
+            affine, image, rotation=20.0, shift=1.5, scale=0.25, shear=0.2
+        )
+        image = color.random_intensity(intensity, image, gain=0.4, gamma=0.4)
+        return geometry.random_erasing(erasing, image, probability=0.5, area=(0.03, 0.15))
+
+    batch = images("digits")
+    planes = (batch / np.float32(255)).swapaxes(2, 3)
+    for key, view in zip(
+        jax.random.split(jax.random.key(5)),
+        jax.jit(make("digits").views)(jax.random.key(5), batch),
+        strict=True,
+    ):
+        expected = jax.jit(jax.vmap(one))(jax.random.split(key, len(batch)), planes)
+        np.testing.assert_allclose(view, expected.swapaxes(2, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["digits", "byol", "large_erase"])
 def test_views_do_not_depend_on_sharding(policy):
     batch = images(policy)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -77,6 +101,85 @@ def test_views_do_not_depend_on_sharding(policy):
     sharded = views(jax.random.key(0), jax.device_put(batch, rows))
     for one, many in zip(single, sharded, strict=True):
         np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["cifar", "byol"])
+def test_crops_made_before_are_the_views_crops(policy):
+    off = {name: value for name, value in OFF.items() if name in policies.views(policy)[0]}
+    del off["crop_scale"], off["crop_ratio"]
+    pairs = np.random.default_rng(0).integers(0, 256, (5, 2, 16, 16, 3), dtype=np.uint8)
+    a, b = jax.jit(make(policy, **off).views)(jax.random.key(0), pairs)
+    np.testing.assert_allclose(a, pairs[:, 0] / 255, atol=1e-5)
+    np.testing.assert_allclose(b, pairs[:, 1] / 255, atol=1e-5)
+
+
+def test_crop_of_a_policy_is_told_to_those_who_crop_before():
+    assert make("cifar").crop == ((0.08, 1.0), (3 / 4, 4 / 3))
+    assert make("cifar", crop_scale=[0.5, 0.9]).crop == ((0.5, 0.9), (3 / 4, 4 / 3))
+    assert make("digits").crop is None
+
+
+def test_byols_views_have_strengths_of_their_own():
+    off = {name: OFF[name] for name in ("flip_probability", "jitter_probability")}
+    off |= dict(grey_probability=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
+    # Stripes on the left show blurring; the bright right half, which no blur changes, solarising.
+    image = np.full((24, 24, 3), 204, np.uint8)
+    image[:, :12:2] = 0
+    image[:, 1:12:2] = 102
+    views = jax.jit(make("byol", blur_size=3, blur_sigma=(1.0, 2.0), **off).views)
+    shares = []
+    for view in views(jax.random.key(0), np.repeat(image[None], 1000, axis=0)):
+        solarised = np.isclose(view[:, 6, 20, 0], 0.2, atol=1e-4)
+        np.testing.assert_allclose(view[~solarised, 6, 20, 0], 0.8, atol=1e-4)
+        shares += [np.mean(view[:, 6, 6, 0] > 1e-3), np.mean(solarised)]
+    np.testing.assert_array_equal(shares[:2], [1.0, 0.0])
+    assert abs(shares[2] - 0.1) < 0.038  # four standard deviations
+    assert abs(shares[3] - 0.2) < 0.051
+
+
+def test_strengths_are_those_of_the_distortions():
+    wanted = [name for keywords in augment.OPERATIONS.values() for name in keywords.values()]
+    assert set(wanted) - {"jitter_order"} == set(policies.STRENGTHS)
+    for operation, keywords in augment.OPERATIONS.items():
+        assert set(keywords) <= set(inspect.signature(operation).parameters), operation
+    for views in policies.POLICIES.values():
+        assert set(views[0]) == set(views[1])
+
+
+OTHER = {"blur_size": 5, "strong_crop_side": 0.75}
+
+
+@pytest.mark.parametrize("name", policies.STRENGTHS)
+def test_every_strength_changes_the_views(name):
+    policy = next(key for key, views in policies.POLICIES.items() if name in views[0])
+    own = policies.views(policy)[1][name]
+    other = OTHER.get(name, (0.7 * own[0], 0.8 * own[1]) if isinstance(own, tuple) else 0.5 * own)
+
+    def program(**strengths):
+        views = jax.jit(make(policy, **strengths).views)
+        return views.lower(jax.random.key(0), images(policy)).as_text()
+
+    assert program(**{name: own}) == program(**{name: own})
+    assert program(**{name: own}) != program(**{name: other})
+
+
+def test_a_strength_that_is_none_is_the_policys_own():
+    off = dict(rotation=None, erase_area=None)
+    programs = [
+        jax.jit(chosen.views).lower(jax.random.key(0), images("digits")).as_text()
+        for chosen in (make("digits"), make("digits", **off))
+    ]
+    assert programs[0] == programs[1]
+
+
+def test_settings_name_every_strength_with_its_type():
+    group = policies.settings("cifar", mean=(0.5,), std=(0.5,))
+    assert group["policy"] == "cifar"
+    assert group["crop_scale"] is tuple
+    assert group["blur_size"] is int
+    assert group["rotation"] is float
+    with pytest.raises(ValueError, match="unknown policy 'moco'; one of: digits"):
+        policies.settings("moco", mean=(0.5,), std=(0.5,))
 
 
 def test_normalisation_is_that_of_the_training_images():
@@ -89,7 +192,7 @@ def test_normalisation_is_that_of_the_training_images():
 
 def test_colour_policy_refuses_grey_images():
     with pytest.raises(ValueError, match=r"cifar needs RGB images, got 1 channel\(s\)"):
-        make("cifar").views(jax.random.key(0), images("digits"))
+        augment.make("cifar", mean=(0.5,), std=(1.0,)).views(jax.random.key(0), images("digits"))
 
 
 @pytest.mark.parametrize(
@@ -100,9 +203,21 @@ def test_colour_policy_refuses_grey_images():
         ("cifar", {"hue": -0.1}, "hue must be from 0 up; got -0.1"),
         ("cifar", {"grey_probability": 1.5}, "grey_probability must be from 0 to 1; got 1.5"),
         ("cifar", {"crop_scale": (1.0, 0.5)}, "crop_scale must be two numbers, 0 < low <= high"),
+        ("cifar", {"crop_scale": (0.5, 2.0)}, r"crop_scale must be at most 1; got \(0.5, 2.0\)"),
+        ("strong", {"blur_size": 4}, "blur_size must be odd, or 0 for a tenth of the side; got 4"),
+        ("strong", {"blur_sigma": (0.0, 1.0)}, "blur_sigma must be two numbers, 0 < low <= high"),
+        ("strong_crop", {"strong_crop_side": 1.5}, "strong_crop_side must be from 0 to 1; got 1.5"),
         ("cifar", {"std": (1.0,)}, "mean and std need a value for each channel"),
     ],
 )
 def test_mistakes_are_named(policy, changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         augment.make(policy, **{"mean": (0.0,) * 3, "std": (1.0,) * 3, **changes})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_normalisation_of_other_images_is_refused():
+    policy = augment.make("digits", mean=(0.5,) * 3, std=(1.0,) * 3)
+    for use in (policy.plain, lambda x: policy.views(jax.random.key(0), x)):
+        with pytest.raises(ValueError, match=r"mean and std have 3 values, the images 1 channel"):
+            jax.eval_shape(use, images("digits"))
