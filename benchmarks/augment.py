@@ -1,0 +1,126 @@
+"""Views a second of the augmentation, beside torchvision's and as a part of a training step.
+
+python -m benchmarks.augment                              # two or three minutes
+python -m benchmarks.augment --torch_python=PYTHON        # with a Python that has torchvision
+python -m benchmarks.augment --quick                      # few repeats, no training step
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import optax
+
+from configs import cifar10
+from gca_jax import losses, models
+from gca_jax.data import augment, policies
+from gca_jax.training import state, step
+
+BATCH = 512
+GOALS = {"standard": 100_000, "everything": 50_000}
+STANDARD = policies.POLICIES["cifar"][0]
+EVERYTHING = {
+    **policies.POLICIES["strong"][0],
+    **STANDARD,
+    **dict(solarise_probability=0.2, solarise_threshold=0.5),
+    **dict(erase_probability=0.5, erase_area=(0.02, 0.33)),
+}
+NORMALISATION = dict(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+KEYS = list(jax.random.split(jax.random.key(0), 64))  # each another order of the jitter
+
+
+def images(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+def seconds(functions, repeats):
+    """Median seconds of each function of a key; they take turns."""
+    times = {name: [] for name in functions}
+    for function in functions.values():
+        jax.block_until_ready(function(KEYS[0]))
+    for i in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            jax.block_until_ready(function(KEYS[i % len(KEYS)]))
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def compiled(policy, batch):
+    """A function of a key: both views of a batch that is on the device already."""
+    views = jax.jit(augment.make(policy, **NORMALISATION).views).lower(KEYS[0], batch).compile()
+    return lambda key: views(key, batch)
+
+
+def speed(names, repeats):
+    """Views a second of each policy."""
+    batch = jax.numpy.asarray(images(BATCH))
+    times = seconds({name: compiled(name, batch) for name in names}, repeats)
+    return {name: 2 * BATCH / t for name, t in times.items()}
+
+
+def peer(python, size):
+    """torchvision's views a second, in a process of its own; None where there is none."""
+    script = pathlib.Path(__file__).with_name("augment_peer.py")
+    run = subprocess.run([python, str(script), str(size)], capture_output=True, text=True)
+    if run.returncode:
+        print(f"no peer: {python} {script.name}: {run.stderr.strip().splitlines()[-1]}")
+        return None
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def share_of_step(batch_size, repeats):
+    """Seconds of the two views and of the whole step, CIFAR-10's config with a smaller batch."""
+    config = cifar10.get_config()
+    policy = augment.make(**config.augment)
+    network, optimizer = models.create(**config.model), optax.sgd(0.1)
+    loss = lambda a, b: losses.METHODS[config.method](a, b, **config.loss)  # noqa: E731
+    batch = jax.numpy.asarray(images(batch_size))
+    variables = state.init_variables(network, KEYS[0], batch.shape[1:])
+    initial = state.create(variables, optimizer, with_target=False)
+    train_step = jax.jit(step.make_train_step(network, policy, loss, optimizer, KEYS[1]))
+    train_step = train_step.lower(initial, batch).compile()
+    views = jax.jit(policy.views).lower(KEYS[0], batch).compile()
+    times = seconds(
+        {"views": lambda key: views(key, batch), "step": lambda key: train_step(initial, batch)},
+        repeats,
+    )
+    return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--torch_python", default=sys.executable, help="has torchvision")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", default="benchmarks/results/augment.json")
+    arguments = parser.parse_args()
+    named = list(policies.POLICIES)
+    policies.POLICIES |= {"standard": (STANDARD,) * 2, "everything": (EVERYTHING,) * 2}
+    repeats = 5 if arguments.quick else 60
+    result = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "batch": BATCH}
+    result["load_before"] = os.getloadavg()[0]
+    result["views_per_second"] = speed(GOALS, repeats)
+    others = arguments.torch_python != sys.executable or importlib.util.find_spec("torchvision")
+    if others and (theirs := peer(arguments.torch_python, 2048 if arguments.quick else 10_240)):
+        again = speed(GOALS, repeats)  # before and after, as the machine's speed may drift
+        ours = {k: (again[k] + result["views_per_second"][k]) / 2 for k in GOALS}
+        result["torchvision_views_per_second"] = theirs
+        result["times_torchvision"] = {name: ours[name] / theirs[name] for name in GOALS}
+    colour = [name for name in named if name not in ("digits", "fashion_mnist")]
+    result["policies_views_per_second"] = speed(colour, max(5, repeats // 4))
+    if not arguments.quick:
+        result["resnet18_step"] = share_of_step(batch_size=64, repeats=5)
+    print(json.dumps(result, indent=2))
+    pathlib.Path(arguments.out).write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
