@@ -44,6 +44,9 @@ def dense(n, classes):
     functions = OURS | PEERS
     if n > 1024:
         del functions["optax ntxent"]  # forms n×n×d: seconds a step, gigabytes
+    if n > 2048:
+        for name in ("plain scan", "ott unrolled", "ott implicit"):
+            del functions[name]  # seconds a step
     steps = {name: measure.compiled(f, z_a, z_b) for name, f in functions.items()}
     seconds = measure.seconds(steps, z_a, z_b)
     square = 4 * n * n
@@ -56,6 +59,23 @@ def dense(n, classes):
         },
         "ratios": {f"{a} / {b}": seconds[a] / seconds[b] for a, b, _ in RATIOS if a in seconds},
     }
+
+
+def by_epsilon(n=2048, classes=10):
+    """Small ε need all T sweeps, forward and back: milliseconds of each method."""
+    z_a, z_b = measure.views(n, classes=classes)
+    lines = {}
+    for epsilon in (0.5, 0.2, 0.1, 0.05):
+        functions = {
+            name: peers.ours(name, epsilon)
+            for name in ("simclr", "gca_ince", "gca_rince", "gca_uot")
+        }
+        functions["simclr plain"] = lambda a, b, epsilon=epsilon: peers.plain_ntxent(a, b, epsilon)
+        steps = {name: measure.compiled(f, z_a, z_b) for name, f in functions.items()}
+        seconds = measure.seconds(steps, z_a, z_b)
+        lines[str(epsilon)] = {name: 1e3 * s for name, s in seconds.items()}
+        print(f"ε = {epsilon}, n = {n}:", {k: round(v, 1) for k, v in lines[str(epsilon)].items()})
+    return lines
 
 
 def blockwise(n, block_size, with_dense):
@@ -102,6 +122,7 @@ def main():
     for n, block_size, with_dense in blocks if arguments.full else blocks[:1]:
         result["blockwise"].append(blockwise(n, block_size, with_dense))
         print(json.dumps(result["blockwise"][-1]))
+    result["milliseconds by epsilon (n = 2048)"] = by_epsilon()
     print(json.dumps(result["MFLOP (n = 512, d = 128)"]))
     path = pathlib.Path(arguments.out)
     path.parent.mkdir(parents=True, exist_ok=True)

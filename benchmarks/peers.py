@@ -78,11 +78,11 @@ def _ott(z_a, z_b, epsilon, iterations, implicit_diff):
     return -jnp.mean(out.f + out.g + _positives(log_k)) - jnp.log(len(log_k))
 
 
-def ours(method, **hyper):
+def ours(method, epsilon=EPSILON, **hyper):
     """A method of this project in the joint layout."""
     loss = losses.METHODS[method]
 
     def value(z_a, z_b):
-        return loss(z_a, z_b, epsilon=EPSILON, layout="joint", **hyper)[0]
+        return loss(z_a, z_b, epsilon=epsilon, layout="joint", **hyper)[0]
 
     return value
