@@ -134,8 +134,8 @@ def _views(
     channels = images.shape[-1]
     if channels != 3 and any(operation in NEED_COLOUR for operation in _operations(a, cropped)):
         raise ValueError(
-            f"policy {policy} needs RGB images, got {channels} channel(s); "
-            "one that does not: digits, fashion_mnist"
+            f"policy {policy} needs RGB images, got {channels} channel(s); for these there are "
+            "--config.augment.policy=digits and fashion_mnist"
         )
     size = len(images)
     planes = _planes(images)
