@@ -163,6 +163,7 @@ def test_a_changed_folder_is_read_anew(root, load, capsys):
     image = prepared.picture(np.random.default_rng(9), 24, 24)
     (root / "train/cat/0000.png").write_bytes(prepared.encode(image))
     after = load().train_images
+    assert "another state of a folder pictures; it can be deleted" in capsys.readouterr().out
     np.testing.assert_array_equal(after[0], image)
     np.testing.assert_array_equal(after[1:], before[1:])
     (root / "train/cat/0000.png").rename(root / "train/dog/9999.png")

@@ -136,6 +136,13 @@ def test_a_broken_picture_of_imagenet(tmp_path, capsys):
         assert "imagenet100 (train): left out 1 of 6 images" in capsys.readouterr().out
 
 
+def test_a_label_of_imagenet_outside_the_range(tmp_path):
+    names = prepared.tfds.builder("imagenet2012").info.features["label"].names
+    label, sizes = names.index("n02869837"), {"train": 6, "validation": 4}
+    prepared.write_tfds("imagenet2012", tmp_path, sizes, lambda i: -1 if i == 2 else label)
+    refused("has label -1, outside 0..999", "imagenet100", data_dir=str(tmp_path))
+
+
 def test_a_record_that_breaks_after_it_was_searched(tmp_path):
     names = prepared.tfds.builder("imagenet2012").info.features["label"].names
     label, sizes = names.index("n02869837"), {"train": 6, "validation": 4}

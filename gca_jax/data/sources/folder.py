@@ -91,13 +91,15 @@ def _check(name: str, row: Source, found: tree.Tree) -> None:
 
 def _prepared(found: tree.Tree, data_dir: str | None, skip: bool) -> Any:
     """The folder's records, written now unless they are there."""
-    name = f"{re.sub('[^a-zA-Z0-9]+', '_', found.root.name)}-{found.fingerprint}"
-    config = builders.FolderConfig(name=name, tree=found)
+    called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
+    config = builders.FolderConfig(name=f"{called}-{found.fingerprint}", tree=found)
     make = partial(builders.Folder, data_dir=data_dir, config=config)
     builder = make()
     if records.fault_of(builder) is not None:
         config.rows, config.about = check_pictures(found, skip)
         print(f"copying {len(config.rows)} pictures of {found.root} to {builder.data_path}, once")
+        for older in builder.data_path.parent.parent.glob(f"{called}-*"):
+            print(f"note: {older} has another state of a folder {called}; it can be deleted")
         builder = builders.prepare(make)
     unreadable = builder.info.metadata["unreadable"]
     faults = records.Faults(str(found.root), skip, MEND)

@@ -84,7 +84,7 @@ def _search(source: Any, new: Int32[np.ndarray, "1000"], title: str) -> dict[str
     positions, labels, broken, errors = [], [], [], []
     everything = records.rows(source, np.arange(len(source)))
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
-    wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or new[r["label"]] >= 0)
+    wanted = ((p, r) for p, r in bar if not _is_other(r, new))
     for position, label, fault in pictures.in_threads(_look, wanted):
         if fault is None:
             positions.append(position)
@@ -100,16 +100,24 @@ def _search(source: Any, new: Int32[np.ndarray, "1000"], title: str) -> dict[str
     }
 
 
+def _is_other(row: dict[str, Any] | Exception, new: Int32[np.ndarray, "1000"]) -> bool:
+    """Whether a record is sound and of none of the hundred classes."""
+    if isinstance(row, Exception):
+        return False
+    return 0 <= row["label"] < len(new) and bool(new[row["label"]] < 0)
+
+
 def _look(record: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, str | None]:
     """(position, label, why the picture cannot be used or None)."""
     position, row = record
     if isinstance(row, Exception):
         return position, -1, str(row)
     try:
+        label = records.label_in(int(row["label"]), 1000)
         pictures.pixels(row["image"], channels=3)
-    except OSError as error:
-        return position, row["label"], str(error)
-    return position, row["label"], None
+    except (OSError, ValueError) as error:
+        return position, -1, str(error)
+    return position, label, None
 
 
 def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:
