@@ -109,6 +109,6 @@ def finish(
         config.optimizer.warmup_epochs = 0.0
         config.train.update(batch_size=96, epochs=1, checkpoint_every_epochs=1, log_every_steps=1)
         config.evaluation.update(
-            labels_per_class=2, draws=2, validation_fraction=0.5, strengths=(1.0,), neighbours=(1,)
+            labels_per_class=5, draws=2, validation_fraction=0.5, strengths=(1.0,), neighbours=(1,)
         )
     return config

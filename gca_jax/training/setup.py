@@ -107,7 +107,8 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     Raises:
         ValueError: with the group of the config that is to blame.
     """
-    loss = _build("config.method", _method, config)
+    mesh = step.make_mesh()
+    loss = _build("config.method", _method, config, mesh)
     key = _build("config.seed", _key, config.seed)
     settings = _build("config.train", Settings, **config.train)
     policy = _build("config.augment", augment.make, **config.augment)
@@ -131,7 +132,6 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     decay = _target_decay(settings, total)
     create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
     abstract = jax.eval_shape(create, state.abstract_variables(network, images.shape[1:]))
-    mesh = step.make_mesh()
     train_step = step.make_train_step(
         network, policy, loss, optimizer, jax.random.split(key)[0], decay, alignment.keywords
     )
@@ -166,7 +166,7 @@ def _abstract_batch(
     return images, None if groups is None else jax.ShapeDtypeStruct((size,), jnp.int32)
 
 
-def _method(config: ConfigDict) -> step.Loss:
+def _method(config: ConfigDict, mesh: Mesh) -> step.Loss:
     """The method's loss with its settings; a target network is there if and only if it is BYOL."""
     if config.method not in losses.METHODS:
         raise ValueError(f"unknown method {config.method!r}; one of: {', '.join(losses.METHODS)}")
@@ -175,7 +175,9 @@ def _method(config: ConfigDict) -> step.Loss:
         raise ValueError(
             f"this config is not one of {config.method}; choose the method as --config=FILE:METHOD"
         )
-    return partial(losses.METHODS[config.method], **config.loss)
+    many = mesh.size > 1
+    loss = losses.sharded(config.method, mesh) if many else losses.METHODS[config.method]
+    return partial(loss, **config.loss)
 
 
 def _key(seed: int) -> Array:

@@ -1,0 +1,235 @@
+"""The nine configs: their words, their keys, the paper's settings, and a smoke run of each."""
+
+import inspect
+import json
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from gca_jax import losses
+from gca_jax.data import sources
+from gca_jax.data.sources import tfds_sets
+from gca_jax.evaluation.probes import check_settings
+from gca_jax.evaluation.run import evaluate
+from gca_jax.report.run import write
+from gca_jax.training import loop, step
+from tests import toy
+from tests.data import prepared
+
+ROOT = pathlib.Path(__file__).parents[1]
+NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+SETS = set(sources.SOURCES) - {"cifar10_corrupted"}  # evaluated on, not trained with
+
+
+def get(name, words=""):
+    return runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"](words)
+
+
+def flatten(config, prefix=""):
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def test_every_data_set_has_a_config():
+    assert set(NAMES) == SETS
+    for name in NAMES:
+        assert get(name).data.name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_has_all_its_settings_and_no_others(name):
+    for method in losses.METHODS:
+        config = get(name, method)
+        assert config.method == method
+        taken = set(inspect.signature(losses.METHODS[method]).parameters)
+        arrays = {"z_a", "z_b", "target", "mu", "nu", "cost_fn", "axis_name"}
+        assert set(config.loss) == taken - arrays
+        assert ("target_decay" in config.train) == (method == "byol")
+        assert ("predictor_hidden" in config.model) == (method == "byol")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", ["gca_uot", "byol"])
+def test_a_config_has_the_keys_that_digits_has(name, method):
+    """Of which another test checks that each one changes the run; the data's are of each set."""
+
+    def keys(config):
+        return {key for key, _ in flatten(config) if not key.startswith("data.")}
+
+    assert keys(get(name, method)) == keys(get("digits", method))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_keys_are_what_the_reader_takes(name):
+    read = sources.SOURCES[name].read
+    taken = set()
+    for reader in (read, tfds_sets.load) if name == "digits" else (read,):
+        parameters = inspect.signature(reader).parameters.values()
+        taken |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert set(get(name).data) == {"name"} | taken
+
+
+def test_words_may_stand_in_any_order_and_be_left_out():
+    assert get("cifar10") == get("cifar10", "gca_uot")
+    assert get("pacs") == get("pacs", "gca_ince")
+    assert get("svhn", "smoke,byol") == get("svhn", "byol,smoke") != get("svhn", "byol")
+    assert get("svhn", "smoke") == get("svhn", "gca_uot,smoke")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("moco", "unknown method 'moco'; one of: ince, gca_ince, .*, iot_uni; and 'smoke' may be"),
+        ("gca_uot,smok", "unknown method 'smok'; one of"),
+        ("ince,byol", "one method at a time, got ince, byol"),
+    ],
+)
+def test_a_wrong_word_is_one_line(name, words, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        get(name, words)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+PAPER = {  # settings of the published runs
+    "cifar10": dict(epochs=500, batch=512, rate=0.12, q=0.98, penalty=0.2, r2=0.02),
+    "cifar100": dict(epochs=500, batch=512, rate=0.12, q=0.98, penalty=0.2, r2=1),
+    "svhn": dict(epochs=500, batch=512, rate=3e-4, q=0.6, penalty=0.2, r2=0.02),
+    "imagenet100": dict(epochs=200, batch=128, rate=3e-4, q=0.6, penalty=0.5, r2=0.02),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_paper_s_settings(name):
+    config, paper = get(name), PAPER[name]
+    loss, train, model = config.loss, config.train, config.model
+    assert (train.epochs, train.batch_size) == (paper["epochs"], paper["batch"])
+    assert (loss.epsilon, loss.iterations, loss.q, loss.lam) == (0.5, 10, paper["q"], 0.01)
+    assert loss.penalty_a == loss.penalty_b == paper["penalty"]
+    assert (loss.w_kl, loss.w_rince) == (1, paper["r2"])
+    assert config.optimizer.learning_rate == paper["rate"]
+    assert (model.projector_hidden, model.projector_dim, model.width) == (2048, 128, 64)
+    cifar = name.startswith("cifar")
+    assert config.optimizer.name == ("sgd" if cifar else "adam")
+    assert config.optimizer.final_learning_rate == (2e-4 if cifar else 3e-4)
+    assert (model.block, model.stage_sizes) == (
+        ("basic", (2, 2, 2, 2)) if cifar else ("bottleneck", (3, 4, 6, 3))
+    )
+    assert config.augment.policy == ("cifar" if cifar else "strong")
+    if not cifar:
+        assert config.augment.mean == config.augment.std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_docstring_has_commands_time_and_numbers(name):
+    text = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["__doc__"]
+    text = " ".join(text.split())
+    assert "arXiv 2502.20141" in text
+    assert f"python main.py --config=configs/{name}.py:{get(name).method}" in text
+    assert f"configs/{name}.py:{get(name).method},smoke" in text
+    assert "Expected time: " in text
+    assert "estimate" in text
+    assert "Expected numbers" in text
+    if name in PAPER:
+        assert all(f" {method} " in text for method in losses.METHODS)
+
+
+def test_configs_are_found_from_any_folder(tmp_path):
+    arguments = ["--config=" + str(ROOT / "configs/cifar10.py:smoke,byol"), "--mode=report"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments, f"--workdir={tmp_path / 'run'}"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stderr.startswith("error: there is no run in")
+    assert len(done.stderr.splitlines()) == 1
+
+
+# Real formats, few images: as many classes and the sizes of the real sets, or nearly.
+TFDS = {
+    "cifar10": ("cifar10", {"train": 120, "test": 40}),
+    "cifar100": ("cifar100", {"train": 600, "test": 100}),
+    "svhn": ("svhn_cropped", {"train": 120, "test": 40}),
+    "stl10": ("stl10", {"train": 60, "test": 40, "unlabelled": 48}),
+    "fashion_mnist": ("fashion_mnist", {"train": 120, "test": 40}),
+}
+METHODS = dict(  # one for each set; digits has runs of its own in other tests
+    cifar10="gca_uot", cifar100="byol", svhn="gca_rince", stl10="ince", fashion_mnist="rince",
+    imagenet100="simclr", pacs="gca_ince", folder="simclr",
+)  # fmt: skip
+
+
+def write_images(name, where):
+    """Write the set below `where`; return what its config has to say of that."""
+    options = {"data_dir": str(where / "prepared")}
+    if name in TFDS:
+        prepared.write_tfds(TFDS[name][0], where / "prepared", TFDS[name][1])
+    elif name == "imagenet100":
+        from gca_jax.data.sources.imagenet100 import class_list
+
+        names = tfds_labels()
+        labels = [names.index(wordnet) for wordnet in class_list()]
+        prepared.write_tfds(
+            "imagenet2012",
+            where / "prepared",
+            {"train": 600, "validation": 100},
+            labels=lambda i: labels[i % 100],
+        )
+        options |= {"size": 32}
+    elif name in ("pacs", "folder"):
+        first = (
+            ("art_painting", "cartoon", "photo", "sketch") if name == "pacs" else ("train", "test")
+        )
+        classes = [f"class{k}" for k in range(7 if name == "pacs" else 3)]
+        tree = {f"{a}/{b}": 5 if name == "pacs" else 20 for a in first for b in classes}
+        prepared.write_folder(where / "pictures", tree, size=[(40, 48), (50, 44)])
+        options |= {"root": str(where / "pictures"), "size": 32}
+    return options
+
+
+def tfds_labels():
+    import tensorflow_datasets as tfds
+
+    return tfds.builder("imagenet2012").info.features["label"].names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path, monkeypatch):
+    # On one device, and run as compiled in a hurry: most of the time is compilation.
+    one = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    monkeypatch.setattr(step, "make_mesh", lambda: one)
+    with toy.quick():
+        check_smoke_run(name, tmp_path)
+
+
+def check_smoke_run(name, tmp_path):
+    config = get(name, f"smoke,{METHODS[name]}")
+    config.data.update(write_images(name, tmp_path))
+    config.train.update(batch_size=48)
+    workdir = tmp_path / "run"
+    summary = loop.pretrain(config.lock(), workdir, check_evaluation=check_settings)
+    assert summary["finished"]
+    result = evaluate(workdir)
+    assert result["dataset"]["name"] == name
+    assert result["dataset"]["image_shape"][-1] == (1 if name == "fashion_mnist" else 3)
+    rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == summary["steps"] >= 1
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    with np.load(workdir / "evaluation.npz") as arrays:
+        target = arrays["target"]  # of PACS alone with images of one domain off the positives
+        assert (np.count_nonzero(target) > len(target)) == (name == "pacs")
+    assert set(write(workdir)["accuracy"]) == {"linear", "linear_5_per_class", "knn"}
