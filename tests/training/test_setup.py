@@ -3,8 +3,10 @@
 import dataclasses
 import inspect
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 from gca_jax import losses
 from gca_jax.data import policies, sources
@@ -142,6 +144,13 @@ def used(config):
     )
 
 
+@pytest.fixture
+def one_device(monkeypatch):
+    """A step over one device is traced in half the time."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    monkeypatch.setattr(setup.step, "make_mesh", lambda: mesh)
+
+
 def check_every_key(config, *groups):
     base = used(config)
     for key, value in list(flatten(config)):
@@ -157,17 +166,20 @@ def check_every_key(config, *groups):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
 def test_every_key_of_the_digits_config_changes_the_run(tiny):
     groups = ("seed", "augment", "target", "model", "optimizer", "train", "loss")
     check_every_key(tiny("gca_uot"), *groups)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
 def test_keys_of_byol_change_the_run(tiny):
     check_every_key(tiny("byol"), "model", "train")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
 def test_keys_of_another_policy_change_the_run(tiny):
     """Over images that a policy of photographs takes."""
     images = np.random.default_rng(0).integers(0, 256, (960, 8, 8, 3), dtype=np.uint8)
