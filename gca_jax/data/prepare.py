@@ -99,6 +99,8 @@ def _announce(todo: list[Any], archives: str | None) -> None:
             size = info.size if here is None else here.stat().st_size
             print(f"  {url}, {size / 1e6:,.1f} MB" + f", as {here}" * (here is not None))
             needed += 2 * size  # unpacked and prepared
+    if archives is None:
+        print("what is downloaded already, or elsewhere, is taken from a folder: --archives=DIR")
     print(f"archives are unpacked in {root / 'downloads'}, which can be deleted afterwards")
     free = shutil.disk_usage(_existing(root)).free
     if free < needed:

@@ -35,6 +35,7 @@ def test_it_says_what_it_would_download_and_that_tensorflow_is_missing(tmp_path,
     out = capsys.readouterr().out
     assert "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz, 170.1 MB" in out
     assert f"in {tmp_path}/new" in out
+    assert "--archives=DIR" in out
     assert not (tmp_path / "new").exists()
 
 
