@@ -12,6 +12,8 @@ from gca_jax.data import builders, pictures, records, tree
 from gca_jax.data.dataset import Dataset, Images, Streamed
 from gca_jax.data.sources.row import Source
 
+MEND = "Replace or delete the file"
+
 
 def load(
     name: str,
@@ -54,7 +56,7 @@ def load(
     # Records are the readable files in the tree's order.
     unreadable = [int(i) for i in builder.info.metadata["unreadable"]]
     position = np.cumsum(~np.isin(np.arange(len(found.files)), unreadable)) - 1
-    pixels = tuple(builder.info.metadata["size"])
+    pixels = tuple(builder.info.metadata["first"][1:])
     if row.shape[0] is not None and pixels != row.shape[:2]:
         print(f"note: {name} has images of {pixels} pixels here, {row.shape[:2]} as published")
     read = _reader(found, builder, size, len(found.files) - len(unreadable))
@@ -98,8 +100,9 @@ def _prepared(found: tree.Tree, data_dir: str | None, skip: bool) -> Any:
     if records.fault_of(builder) is not None:
         config.rows, config.about = check_pictures(found, skip)
         print(f"copying {len(config.rows)} pictures of {found.root} to {builder.data_path}, once")
-        for older in builder.data_path.parent.parent.glob(f"{called}-*"):
-            print(f"note: {older} has another state of a folder {called}; it can be deleted")
+        for older in builder.data_path.parents[1].glob(f"{called}-*"):
+            if older.name != config.name:
+                print(f"note: {older} has another state of a folder {called}; it can be deleted")
         builder = builders.prepare(make)
     unreadable = builder.info.metadata["unreadable"]
     faults = records.Faults(str(found.root), skip, MEND)
@@ -109,21 +112,18 @@ def _prepared(found: tree.Tree, data_dir: str | None, skip: bool) -> Any:
     return builder
 
 
-MEND = "Replace or delete the file"
-
-
 def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
     """Decode every picture once.
 
     Returns:
-        The rows of the good ones, and {"unreadable": {row: why}, "size": (h, w) of the first,
-        "other": (path, h, w) of the first of another size, or None}.
+        The rows of the good ones, and {"unreadable": {row: why}, "first": its (path, h, w),
+        "other": that of the first of another size, or None}.
 
     Raises:
         ValueError: one cannot be read and they are not skipped, or none can be.
     """
     faults = records.Faults(str(found.root), skip, MEND)
-    unreadable, good, size, other = {}, [], None, None
+    unreadable, good, first, other = {}, [], None, None
 
     def look(name: str) -> tuple[int, ...] | Exception:
         try:
@@ -139,12 +139,12 @@ def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, A
             unreadable[str(i)] = str(result)
             continue
         good.append(i)
-        size = size or result
-        if result != size and other is None:
+        first = first or (found.files[i], *result)
+        if result != first[1:] and other is None:
             other = (found.files[i], *result)
     if not good:
         faults.report(len(found.files))
-    return good, {"unreadable": unreadable, "size": size, "other": other}
+    return good, {"unreadable": unreadable, "first": first, "other": other}
 
 
 def _reader(found: tree.Tree, builder: Any, size: int | None, count: int) -> Any:
@@ -153,12 +153,12 @@ def _reader(found: tree.Tree, builder: Any, size: int | None, count: int) -> Any
     Raises:
         ValueError: they have several sizes and none is given.
     """
-    height, width = builder.info.metadata["size"]
+    first, height, width = builder.info.metadata["first"]
     other = builder.info.metadata["other"]
     if size is None and other is not None:
         name, rows, columns = other
         raise ValueError(
-            f"{found.root / name} is of {rows} x {columns} pixels, {found.root / found.files[0]} "
+            f"{found.root / name} is of {rows} x {columns} pixels, {found.root / first} "
             f"of {height} x {width}: bring all to one size with --config.data.size=PIXELS"
         )
     shape = (height, width, 3) if size is None else (size, size, 3)
