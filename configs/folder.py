@@ -72,4 +72,4 @@ def get_config(words: str = "") -> ConfigDict:
         w_kl=1.0,
         w_rince=0.02,
     )
-    return common.finish(config, smoke)
+    return common.finish(config, smoke, size=64)

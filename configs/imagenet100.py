@@ -80,4 +80,4 @@ def get_config(words: str = "") -> ConfigDict:
         w_kl=1.0,
         w_rince=0.02,
     )
-    return common.finish(config, smoke, limit=2000)  # in a smoke run, 20 a class
+    return common.finish(config, smoke, limit=2000, size=64)  # in a smoke run, 20 a class

@@ -89,7 +89,12 @@ def start(method: str) -> ConfigDict:
 
 
 def finish(
-    config: ConfigDict, smoke: bool, *, target_decay: float = 0.996, limit: int = 400
+    config: ConfigDict,
+    smoke: bool,
+    *,
+    target_decay: float = 0.996,
+    limit: int = 400,
+    size: int | None = None,
 ) -> ConfigDict:
     """Give BYOL what it alone has, and shrink a smoke run.
 
@@ -98,12 +103,15 @@ def finish(
         smoke: whether to shrink it until every part of a run is over in a minute.
         target_decay: of BYOL's target network.
         limit: images of each split in a smoke run; each class needs a few.
+        size: pixels of a side in a smoke run, where the data set lets it be chosen.
     """
     if config.method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
         config.train.target_decay = target_decay
     if smoke:
         config.data.limit = limit
+        if size is not None:
+            config.data.size = size
         config.model.stage_sizes = tuple(1 for _ in config.model.stage_sizes)
         config.model.update(width=4, projector_hidden=32, projector_dim=16)
         config.optimizer.warmup_epochs = 0.0
