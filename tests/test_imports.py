@@ -32,6 +32,8 @@ ONLY_IN = {
     "sklearn": {"data", "evaluation"},
     "tensorflow_datasets": {"data"},
     "tensorflow": {"data"},
+    "grain": {"data"},
+    "PIL": {"data"},
     "matplotlib": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
