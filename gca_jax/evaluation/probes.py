@@ -11,7 +11,6 @@ from gca_jax.evaluation import knn, linear, splits
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
-LARGE = 2**23  # numbers; from here on a probe takes minutes
 
 
 def evaluate_encoder(
@@ -69,7 +68,7 @@ def evaluate_encoder(
     k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
     nearest = knn.predict(train_features, train_labels, test_features, [k])[0]
     # Threads make small problems slower, and sums run in one order with one.
-    with threadpool_limits(1 if train.size <= LARGE else None):
+    with threadpool_limits(1 if train.size <= linear.LARGE else None):
         full = _probe((train, train_labels), (test, test_labels), [held_out], strengths)
         few = []
         for index in range(draws):

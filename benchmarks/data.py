@@ -1,0 +1,216 @@
+"""Images a second of the loaders, beside their plain counterparts and a training step.
+
+python -m benchmarks.data                    # about five minutes
+python -m benchmarks.data --quick            # few images and repeats, no training step
+python -m benchmarks.data --augment          # the augmentation too: benchmarks.augment
+
+Everything is made here: random arrays of CIFAR's size, JPEG files of ImageNet's mean size. What
+is compared takes turns, so that a slow moment of the machine hits all alike.
+"""
+
+import argparse
+import functools
+import io
+import itertools
+import json
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+import grain
+import jax
+import numpy as np
+import PIL.Image
+from absl import flags
+
+from gca_jax.data import loader, records, stream
+from gca_jax.data.dataset import Streamed
+from gca_jax.data.order import Order
+
+BATCH = 512
+SIDES, SIZE = (375, 500), 224
+CROP = ((0.08, 1.0), (3 / 4, 4 / 3))
+
+
+def alternate(functions, repeats):
+    """Median seconds of each function, or of what it says itself; they take turns."""
+    times = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            own = function()
+            times[name].append(time.perf_counter() - start if own is None else own)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def in_memory(repeats):
+    """Images of 32 x 32 pixels a second, whole epochs, the permutations included."""
+    images = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
+    order = Order(len(images), BATCH, seed=0)
+    steps = len(images) // BATCH
+    starts = itertools.count(0, steps)
+
+    def epoch():
+        for _ in itertools.islice(loader.batches(images, order, next(starts)), steps):
+            pass
+
+    return steps * BATCH / alternate({"epoch": epoch}, repeats)["epoch"]
+
+
+def share_of_step(images_per_second, repeats):
+    """The in-memory loader's part of a training step of ResNet-18 on a batch of 512.
+
+    The step is timed on 64 images and scaled: it is proportional to them but for the loss.
+    """
+    from benchmarks import augment
+
+    step = augment.share_of_step(batch_size=64, repeats=repeats)["step"] * BATCH / 64
+    loading = BATCH / images_per_second
+    return {"step_seconds": step, "loader_seconds": loading, "share": loading / step}
+
+
+def photographs(count):
+    """JPEG bytes of pictures with the detail of photographs: 40 to 80 kB each."""
+    rng, made = np.random.default_rng(0), []
+    for _ in range(count):
+        picture = np.zeros((*SIDES, 3))
+        for cell in (2, 8, 32, 128):  # noise at every scale
+            coarse = rng.normal(size=(SIDES[0] // cell + 2, SIDES[1] // cell + 2, 3))
+            coarse = PIL.Image.fromarray(np.uint8(np.clip(coarse * 32 + 128, 0, 255)))
+            picture += np.asarray(coarse.resize(SIDES[::-1], PIL.Image.Resampling.BICUBIC), float)
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(np.uint8(picture / 4)).save(buffer, "jpeg", quality=90)
+        made.append(buffer.getvalue())
+    return made
+
+
+def streaming(count, repeats):
+    """Photographs a second, each decoded and cropped twice to 224 pixels."""
+    encoded = photographs(count)
+    images = Streamed([{"image": picture} for picture in encoded], np.arange(count), SIZE)
+    order = Order(count, 64, seed=0)
+    steps = count // 64
+
+    def plain():
+        rng = np.random.default_rng(0)
+        for picture in encoded[: steps * 64]:
+            image = np.asarray(PIL.Image.open(io.BytesIO(picture)).convert("RGB"))
+            np.stack([stream.random_crop(rng, image, SIZE, *CROP) for _ in range(2)])
+
+    def processes(workers):
+        """What the project does not use: batches made by worker processes."""
+        flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
+        made = grain.MapDataset.source(stream.Places(order, 0))
+        made = made.map(stream.Crops(images, order, CROP)).batch(order.share)
+        options = grain.MultiprocessingOptions(num_workers=workers)
+        batches = iter(made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options))
+        yield from batches
+
+    def steadily(make):
+        def run():  # from the second batch on, when as many are begun as are finished
+            batches = make()
+            next(batches)
+            start = time.perf_counter()
+            for _ in itertools.islice(batches, steps):
+                pass
+            elapsed = time.perf_counter() - start
+            batches.close()
+            return elapsed
+
+        return run
+
+    cores = os.cpu_count()
+    counts = sorted({1, 2, cores, 2 * cores})
+    functions = {"plain loop of Pillow": plain}
+    for n in counts:
+        threads = functools.partial(stream.batches, images, order, 0, CROP, n)
+        functions[f"{n} threads"] = steadily(threads)
+    functions[f"{cores} processes"] = steadily(functools.partial(processes, cores))
+    times = alternate(functions, repeats)
+    speed = {name: steps * 64 / t for name, t in times.items()}
+    return {
+        "kB_each": statistics.mean(map(len, encoded)) / 1000,
+        "images_per_second": speed,
+        "held_lock_microseconds": lock(encoded, images),
+    }
+
+
+def lock(encoded, images):
+    """Microseconds of an image's work in which Python's lock is held: what threads cannot share.
+
+    Decoding and resizing release it; they are timed by themselves and taken off the whole.
+    """
+    work = stream.Crops(images, Order(len(images), 64, seed=0), CROP)
+    count, cuts = min(64, len(encoded)), []
+    for i in range(count):
+        top, left, rows, columns = stream.crop_box(np.random.default_rng(i), *SIDES, *CROP)
+        cuts.append(PIL.Image.fromarray(images.decode(i)[top : top + rows, left : left + columns]))
+
+    def decode():
+        for picture in encoded[:count]:
+            PIL.Image.open(io.BytesIO(picture)).convert("RGB")
+
+    def resize():
+        for cut in cuts:
+            for _ in range(2):
+                cut.resize((SIZE, SIZE), PIL.Image.Resampling.BILINEAR)
+
+    def whole():
+        for place in range(count):
+            work.map((0, place))
+
+    times = alternate({"whole": whole, "decode": decode, "resize": resize}, 5)
+    return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count
+
+
+def reading(count, repeats):
+    """Records of a prepared data set to one array in memory, images a second."""
+    from tests.data import prepared
+
+    with tempfile.TemporaryDirectory() as folder:
+        import tensorflow_datasets as tfds
+
+        prepared.write_tfds("cifar10", folder, {"train": count, "test": 10})
+        builder = tfds.builder("cifar10", data_dir=folder)
+        encoded = records.source(builder, "train")
+        decoded = builder.as_data_source("train")
+        faults = records.Faults("cifar10", skip=False, mend="")
+
+        def ours():
+            records.read(encoded, np.arange(count), (32, 32, 3), faults, classes=10)
+
+        def one_by_one():
+            np.stack([row["image"] for row in decoded])
+
+        times = alternate({"ours": ours, "one by one": one_by_one}, repeats)
+    return {name: count / t for name, t in times.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--augment", action="store_true", help="run benchmarks.augment too")
+    parser.add_argument("--out", default="benchmarks/results/data.json")
+    arguments = parser.parse_args()
+    repeats = 2 if arguments.quick else 9
+    result = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
+    result["load_before"] = os.getloadavg()[0]
+    result["in_memory_images_per_second"] = speed = in_memory(repeats)
+    result["jpeg_two_crops"] = streaming(128 if arguments.quick else 1024, repeats)
+    result["tfds_to_memory_images_per_second"] = reading(
+        1000 if arguments.quick else 10_000, max(2, repeats // 3)
+    )
+    if not arguments.quick:
+        result["resnet18_step"] = share_of_step(speed, repeats=5)
+    print(json.dumps(result, indent=2))
+    pathlib.Path(arguments.out).write_text(json.dumps(result, indent=2) + "\n")
+    if arguments.augment:
+        from benchmarks import augment
+
+        augment.main()
+
+
+if __name__ == "__main__":
+    main()
