@@ -168,21 +168,26 @@ def _run_back(
         r=jnp.zeros_like(v),
     )
     back = jax.lax.while_loop(lambda b: (b.t > 0) & ~b.negligible, one, back)
+    few = saved.even & (back.t >= ran - 1)  # mostly the last sweep says it all
     last = [x[ran - 1][None] for x in (back.p, u, v, back.r)]
+    odd_p = jnp.where(saved.even, 0.0, p_rows)[None]
 
-    def of_others() -> Any:
-        p, r = (x.at[ran - 1].set(0.0) for x in (back.p, back.r))
-        left = [p, u, jnp.where(saved.even, 0.0, p_rows)[None]]
-        right = [v, r, last_v[None]]
+    def of_last() -> Any:
+        return contract(passes, jnp.concatenate(last[:2]), jnp.concatenate(last[2:]))
+
+    def of_terms(p: Array, r: Array) -> Any:
+        left, right = [p, u, odd_p], [v, r, last_v[None]]
         return contract(passes, jnp.concatenate(left), jnp.concatenate(right))
 
-    # Mostly the last sweep says it all: its two terms fuse with K, whose memory they may take.
+    if passes.whole is None:
+        return back, jax.lax.cond(few, of_last, lambda: of_terms(back.p, back.r))
+    # The two terms of the last sweep fuse with K, and may take its memory once the rest is there.
     x, y = passes.points.x, passes.points.y
-    zeros = lambda: (varying(jnp.zeros_like(x), axis), y if y is None else jnp.zeros_like(y))  # noqa: E731
-    of_rest = jax.lax.cond(saved.even & (back.t >= ran - 1), zeros, of_others)
-    passes, of_rest = jax.lax.optimization_barrier((passes, of_rest))
-    of_last = contract(passes, jnp.concatenate(last[:2]), jnp.concatenate(last[2:]))
-    return back, jax.tree.map(jnp.add, of_last, of_rest)
+    zeros = varying(jnp.zeros_like(x), axis), y if y is None else varying(jnp.zeros_like(y), axis)
+    others = [terms.at[ran - 1].set(0.0) for terms in (back.p, back.r)]
+    of_others = jax.lax.cond(few, lambda: zeros, lambda: of_terms(*others))
+    passes, of_others = jax.lax.optimization_barrier((passes, of_others))
+    return back, jax.tree.map(jnp.add, of_last(), of_others)
 
 
 def finite(x: Array) -> Array:
