@@ -184,8 +184,11 @@ def _run_back(
     # The two terms of the last sweep fuse with K, and may take its memory once the rest is there.
     x, y = passes.points.x, passes.points.y
     zeros = varying(jnp.zeros_like(x), axis), y if y is None else varying(jnp.zeros_like(y), axis)
-    others = [terms.at[ran - 1].set(0.0) for terms in (back.p, back.r)]
-    of_others = jax.lax.cond(few, lambda: zeros, lambda: of_terms(*others))
+
+    def of_all_but_last() -> Any:
+        return of_terms(back.p.at[ran - 1].set(0.0), back.r.at[ran - 1].set(0.0))
+
+    of_others = jax.lax.cond(few, lambda: zeros, of_all_but_last)
     passes, of_others = jax.lax.optimization_barrier((passes, of_others))
     return back, jax.tree.map(jnp.add, of_last(), of_others)
 
