@@ -52,7 +52,7 @@ PROCEDURE = """## How each number was obtained
   on the same held-out part, then the whole training split votes. Chosen: {neighbours}.
 - **Untrained encoder**: the same architecture with the weights this run started from, residual
   scales at one and batch statistics calibrated on the training images.
-- **Raw pixels**: the image itself as its features.
+- **Raw pixels**: the image itself as its features, shrunk to 32 x 32 pixels where it is larger.
 """
 
 PLAN = """The plan is the mean over class-balanced batches of test images, each sorted by class and

@@ -28,6 +28,16 @@ def test_the_probe_minimises_its_documented_objective():
     assert ours == pytest.approx(best.fun, rel=1e-5)
 
 
+def test_a_large_problem_is_solved_nearly_as_well(monkeypatch):
+    x, y = blobs(0)
+    exact = linear.fit(x, y, 0.3)
+    monkeypatch.setattr(linear, "LARGE", x.size - 1)
+    model = linear.fit(x, y, 0.3)
+    assert model.coef_.dtype == np.float32
+    assert linear.log_loss(model, x, y) == pytest.approx(linear.log_loss(exact, x, y), rel=1e-2)
+    assert linear.accuracy(model, x, y) == pytest.approx(linear.accuracy(exact, x, y), abs=0.01)
+
+
 def test_log_loss_and_accuracy_equal_their_definitions():
     x, y = blobs(1)
     model = linear.fit(x, y, 1.0)

@@ -1,12 +1,15 @@
 """Whole runs in a folder: resumed, interrupted, refused, repeated, broken off."""
 
+import io
 import json
 import signal
 
 import jax
 import numpy as np
+import PIL.Image
 import pytest
 
+from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.training import checkpoint, loop, setup, state
 from gca_jax.training.log import Log
 
@@ -155,3 +158,28 @@ def test_missing_run_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
         checkpoint.restore_variables(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_on_streamed_images_resumes_exactly(tiny, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    records = []
+    for _ in range(50):
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(buffer, "png")
+        records.append({"image": buffer.getvalue()})
+    images, labels = Streamed(records, np.arange(50), size=8), np.arange(50, dtype=np.int32) % 5
+    dataset = Dataset("streamed", images, labels, images, labels, 5)
+    monkeypatch.setattr(setup.sources, "load", lambda name, **options: dataset)
+    overrides = {"train.batch_size": 16, "target.name": "classes", "augment.policy": "cifar"}
+    config = tiny("ince", **overrides).copy_and_resolve_references().unlock()
+    config.augment.update(mean=(0.5,) * 3, std=(0.5,) * 3)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    loop.pretrain(config, whole)
+    with monkeypatch.context() as patch:
+        at_step(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(loop.Interrupted):
+            loop.pretrain(config, broken)
+    loop.pretrain(config, broken)
+    assert rows(broken) == rows(whole)
+    jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))
