@@ -43,13 +43,18 @@ def collectives(step):
 
 
 def seconds(steps, z_a, z_b, repeats=9, patience=60.0):
-    """Median seconds of each step; the steps take turns, so that a slow moment hits them all."""
+    """Median seconds of each step; the steps take turns, so that a slow moment hits them all.
+
+    Each is run once unmeasured before it is timed: after a step that needs gigabytes the memory of
+    the next one has to be mapped anew, which is no cost of its own.
+    """
     times = {name: [] for name in steps}
     for step in steps.values():
         jax.block_until_ready(step(z_a, z_b))
     began = time.perf_counter()
     for _ in range(repeats):
         for name, step in steps.items():
+            jax.block_until_ready(step(z_a, z_b))
             start = time.perf_counter()
             jax.block_until_ready(step(z_a, z_b))
             times[name].append(time.perf_counter() - start)
