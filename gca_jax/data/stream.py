@@ -5,10 +5,11 @@ as uint8; the device does the rest of the augmentation. Which images a batch has
 word, and the crops are drawn from (seed, epoch, image): so any batch can be made without the ones
 before it, and a resumed run sees what an unbroken one does.
 
-Threads and not processes: Pillow decodes and resizes with Python's lock released, no batch has to
-be copied between processes, and Grain's worker processes would import the main program again. An
-image holds the lock for about half a millisecond, so threads stop gaining near 2,000 images a
-second; one GPU trains ResNet-50 on some 400. `benchmarks/data.py` measures both ways.
+Threads and not processes: Pillow decodes and resizes with Python's lock released, and Grain's
+worker processes import the main program again and need absl's flags, for a tenth more on two cores
+(`benchmarks/data.py`). An image holds the lock for 0.6 ms, so threads stop gaining near 1,600
+images a second in one process; a GPU trains ResNet-50 on some 400, and where several processes
+train together each has threads of its own.
 """
 
 import dataclasses
