@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--out", default="benchmarks/results/loss.json")
     arguments = parser.parse_args()
     sizes = (1024, 2048, 4096) if arguments.full else (1024, 2048)
-    blocks = ((4096, 256, True), (16384, 128, False), (65536, 32, False))
+    blocks = ((4096, 256, True), (16384, 128, True), (65536, 32, False))
     result = {
         "device": str(jax.devices()[0]),
         "dense": [],
