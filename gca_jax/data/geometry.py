@@ -1,7 +1,7 @@
 """Geometry of one image [h, c, w]: affine map, crops, flip, erasing.
 
-Each row holds its colour planes one after the other, so that both matrix products of a resized crop
-run over contiguous memory.
+Each row holds its colour planes one after the other, so that a resized crop runs over contiguous
+memory.
 
 Functions draw from one key and take their strength as arguments; at strength zero each returns the
 image as it is. Batches are made with `jax.vmap`.
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Image = Float[Array, "h c w"]
+Box = tuple[Array, Array, Array, Array]
+"""Top, left, rows and columns of a rectangle of whole pixels, as floats."""
 
 
 def random_affine(
@@ -54,7 +56,12 @@ def sample(image: Image, inverse: Float[Array, "2 2"], move: Float[Array, "2"]) 
 
 
 def random_resized_crop(
-    key: PRNGKeyArray, image: Image, *, scale: tuple[float, float], ratio: tuple[float, float]
+    key: PRNGKeyArray,
+    image: Image,
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    flip: float = 0.0,
 ) -> Image:
     """torchvision's RandomResizedCrop to the image's own size (bilinear; crops only ever grow).
 
@@ -63,42 +70,50 @@ def random_resized_crop(
         image: [h, c, w].
         scale: range of the crop's area as a part of the image's, uniform.
         ratio: range of its width over its height, log-uniform.
+        flip: probability of mirroring left and right; it costs nothing here.
     """
     height, _, width = image.shape
+    k_box, k_flip = jax.random.split(key)
     crop, fits = random_rectangle(
-        key, (height, width), scale, (1 / ratio[1], 1 / ratio[0]), largest=(height, width)
+        k_box, (height, width), scale, (1 / ratio[1], 1 / ratio[0]), largest=(height, width)
     )
     # torchvision's fallback, the largest central crop of a legal ratio: all of a square image.
     aspect = jnp.clip(width / height, ratio[0], ratio[1])
     rows = jnp.minimum(height, jnp.round(width / aspect))
     columns = jnp.minimum(width, jnp.round(height * aspect))
-    top, left = jnp.floor((height - rows) / 2), jnp.floor((width - columns) / 2)
-    centre = jnp.stack([top, left, rows, columns])
-    return resize(image, *jnp.where(fits, crop, centre))
+    centre = jnp.floor((height - rows) / 2), jnp.floor((width - columns) / 2), rows, columns
+    box = jax.tree.map(lambda drawn, other: jnp.where(fits, drawn, other), crop, centre)
+    return resize(image, box, jax.random.uniform(k_flip) < flip)
 
 
-def resize(image: Image, top: Array, left: Array, rows: Array, columns: Array) -> Image:
-    """A rectangle of whole pixels, enlarged to the image's size as PyTorch's `interpolate` does."""
+def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> Image:
+    """A rectangle of whole pixels, enlarged to the image's size as PyTorch's `interpolate` does.
+
+    New columns are a matrix product of the old ones (on XLA's CPU backend, picking the two that
+    count takes ten times as long); a new row is made of the two old rows around it.
+    """
     height, _, width = image.shape
-    vertical = _interpolation(height, top, rows)
-    return separable(image, vertical, _interpolation(width, left, columns))
+    top, left, rows, columns = box
+    source = _source(width, left, columns, mirrored)
+    weights = jnp.maximum(0, 1 - jnp.abs(source[None, :] - jnp.arange(width)[:, None]))
+    wide = jnp.dot(image.reshape(-1, width), weights, precision="highest").reshape(image.shape)
+    source = _source(height, top, rows)
+    above = jnp.floor(source)
+    below = jnp.minimum(above + 1, top + rows - 1)
+    above_row, below_row = (
+        jnp.take(wide, row.astype(jnp.int32), axis=0, mode="clip") for row in (above, below)
+    )
+    return above_row + (source - above)[:, None, None] * (below_row - above_row)
 
 
-def separable(
-    image: Image, vertical: Float[Array, "h h"], horizontal: Float[Array, "w w"]
-) -> Image:
-    """`vertical @ plane @ horizontal.T` of each colour plane, in full precision on any device."""
-    height, channels, width = image.shape
-    half = jnp.dot(image.reshape(-1, width), horizontal.T, precision="highest")
-    whole = jnp.dot(vertical, half.reshape(height, -1), precision="highest")
-    return whole.reshape(height, channels, width)
-
-
-def _interpolation(size: int, start: Array, length: Array) -> Float[Array, "size size"]:
-    """Weights of the old pixels in each new one: hats, clamped to the edge of the crop."""
-    new = (jnp.arange(size) + 0.5) * (length / size) - 0.5
-    source = start + jnp.clip(new, 0, length - 1)
-    return jnp.maximum(0, 1 - jnp.abs(source[:, None] - jnp.arange(size)[None, :]))
+def _source(
+    size: int, start: Array, length: Array, mirrored: Bool[Array, ""] | bool = False
+) -> Float[Array, "size"]:
+    """The old pixel, with its fraction, that lies under each new one; within the crop."""
+    place = jnp.arange(size)
+    place = jnp.where(mirrored, size - 1 - place, place)
+    new = (place + 0.5) * (length / size) - 0.5
+    return start + jnp.clip(new, 0, length - 1)
 
 
 def random_second_crop(
@@ -136,7 +151,7 @@ def random_crop(key: PRNGKeyArray, image: Image, *, side: float) -> Image:
     draws = jax.random.uniform(key, (2,))
     top = jnp.floor(draws[0] * (height - rows + 1))
     left = jnp.floor(draws[1] * (width - columns + 1))
-    return resize(image, top, left, jnp.float32(rows), jnp.float32(columns))
+    return resize(image, (top, left, jnp.float32(rows), jnp.float32(columns)))
 
 
 def random_flip(key: PRNGKeyArray, image: Image, *, probability: float) -> Image:
@@ -178,7 +193,7 @@ def random_rectangle(
     area: tuple[float, float],
     ratio: tuple[float, float],
     largest: tuple[int, int],
-) -> tuple[Float[Array, "4"], Bool[Array, ""]]:
+) -> tuple[Box, Bool[Array, ""]]:
     """torchvision's rectangle of whole pixels: the first of ten tries that fits into the image.
 
     Args:
@@ -189,7 +204,7 @@ def random_rectangle(
         largest: rows and columns it may have.
 
     Returns:
-        (top, left, rows, columns), uniformly placed, and whether any of the ten fits.
+        The rectangle, uniformly placed, and whether any of the ten fits.
     """
     height, width = size
     draws = jax.random.uniform(key, (22,))  # one call: each costs a third of a second to compile
@@ -202,4 +217,5 @@ def random_rectangle(
     rows, columns = rows[first], columns[first]
     top = jnp.floor(draws[20] * (height - rows + 1))
     left = jnp.floor(draws[21] * (width - columns + 1))
-    return jnp.stack([top, left, rows, columns]), fits.any()
+    # Four arrays: of one, XLA's CPU backend would compute the rectangle anew in every pixel.
+    return (top, left, rows, columns), fits.any()

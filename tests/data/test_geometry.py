@@ -4,6 +4,7 @@ References take images [h, w, c], the project's functions [h, c, w].
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -123,8 +124,10 @@ def test_resize_is_pytorch_interpolate(box):
     image = RNG.random((12, 10, 3)).astype(np.float32)
     top, left, rows, columns = box
     expected = reference_resize(image[top : top + rows, left : left + columns], 12, 10)
-    out = planes(geometry.resize(planes(image), *map(float, box)))
+    out = planes(geometry.resize(planes(image), tuple(map(float, box))))
     np.testing.assert_allclose(out, expected, atol=2e-6)
+    mirrored = planes(geometry.resize(planes(image), tuple(map(float, box)), mirrored=True))
+    np.testing.assert_allclose(mirrored, np.fliplr(expected), atol=2e-6)
 
 
 def reference_rectangle(rng, size, area, ratio, largest):
@@ -157,7 +160,7 @@ def test_rectangles_are_drawn_as_torchvision_draws_them(size, area, ratio, large
         jax.vmap(lambda k: geometry.random_rectangle(k, size, area, ratio, largest=largest))
     )
     boxes, fits = draw(keys)
-    boxes = np.asarray(boxes)[np.asarray(fits)]
+    boxes = np.stack(boxes, axis=1)[np.asarray(fits)]
     assert abs(len(boxes) - len(expected)) < 40
     assert np.all(boxes[:, 0] + boxes[:, 2] <= size[0])
     assert np.all(boxes[:, 1] + boxes[:, 3] <= size[1])
@@ -234,13 +237,30 @@ def test_strong_crop_shows_each_window_equally_often():
     assert stats.chisquare(np.bincount(distance.argmin(1), minlength=36)).pvalue > 1e-3
 
 
-def test_flip():
-    image = RNG.random((3, 5, 2)).astype(np.float32)
-    out = many(lambda k: geometry.random_flip(k, planes(image), probability=0.5))
-    mirrored = np.isclose(out, np.fliplr(image)).all((1, 2, 3))
-    kept = np.isclose(out, image).all((1, 2, 3))
+@pytest.mark.parametrize(
+    "flip",
+    [
+        partial(geometry.random_flip, probability=0.4),
+        partial(geometry.random_resized_crop, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.4),
+    ],
+)
+def test_flip(flip):
+    image = RNG.random((5, 5, 2)).astype(np.float32)
+    out = many(lambda k: flip(k, planes(image)))
+    mirrored = np.isclose(out, np.fliplr(image), atol=1e-6).all((1, 2, 3))
+    kept = np.isclose(out, image, atol=1e-6).all((1, 2, 3))
     assert np.all(mirrored ^ kept)
-    assert abs(mirrored.mean() - 0.5) < 0.045
+    assert abs(mirrored.mean() - 0.4) < 0.044  # four standard deviations
+
+
+def test_flip_does_not_depend_on_the_crop():
+    # The ramp's direction tells the flip, its slope the crop's width.
+    image = planes(np.float32(np.tile(np.arange(32.0), (32, 1))[:, :, None]))
+    out = many(
+        lambda k: geometry.random_resized_crop(k, image, scale=(0.2, 1), ratio=(1, 1), flip=0.5)
+    )
+    slope = out[:, 16, 20, 0] - out[:, 16, 12, 0]
+    assert stats.ks_2samp(slope[slope > 0], -slope[slope < 0]).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(
