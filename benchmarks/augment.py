@@ -7,18 +7,18 @@ python -m benchmarks.augment --quick                      # few repeats, no trai
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
 import optax
 
+from benchmarks import measure
 from configs import cifar10
 from gca_jax import losses, models
 from gca_jax.data import augment, policies
@@ -41,29 +41,17 @@ def images(n, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
 
-def seconds(functions, repeats):
-    """Median seconds of each function of a key; they take turns."""
-    times = {name: [] for name in functions}
-    for function in functions.values():
-        jax.block_until_ready(function(KEYS[0]))
-    for i in range(repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            jax.block_until_ready(function(KEYS[i % len(KEYS)]))
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(t) for name, t in times.items()}
-
-
 def compiled(policy, batch):
-    """A function of a key: both views of a batch that is on the device already."""
+    """A function that makes both views of a batch on the device, each time with the next key."""
+    keys = itertools.cycle(KEYS)
     views = jax.jit(augment.make(policy, **NORMALISATION).views).lower(KEYS[0], batch).compile()
-    return lambda key: views(key, batch)
+    return lambda: views(next(keys), batch)
 
 
 def speed(names, repeats):
     """Views a second of each policy."""
     batch = jax.numpy.asarray(images(BATCH))
-    times = seconds({name: compiled(name, batch) for name in names}, repeats)
+    times = measure.seconds({name: compiled(name, batch) for name in names}, repeats)
     return {name: 2 * BATCH / t for name, t in times.items()}
 
 
@@ -89,8 +77,8 @@ def share_of_step(batch_size, repeats):
     train_step = jax.jit(step.make_train_step(network, policy, loss, optimizer, KEYS[1]))
     train_step = train_step.lower(initial, batch).compile()
     views = jax.jit(policy.views).lower(KEYS[0], batch).compile()
-    times = seconds(
-        {"views": lambda key: views(key, batch), "step": lambda key: train_step(initial, batch)},
+    times = measure.seconds(
+        {"views": lambda: views(KEYS[0], batch), "step": lambda: train_step(initial, batch)},
         repeats,
     )
     return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}

@@ -25,6 +25,7 @@ import numpy as np
 import PIL.Image
 from absl import flags
 
+from benchmarks import measure
 from gca_jax.data import loader, records, stream
 from gca_jax.data.dataset import Streamed
 from gca_jax.data.order import Order
@@ -32,17 +33,6 @@ from gca_jax.data.order import Order
 BATCH = 512
 SIDES, SIZE = (375, 500), 224
 CROP = ((0.08, 1.0), (3 / 4, 4 / 3))
-
-
-def alternate(functions, repeats):
-    """Median seconds of each function, or of what it says itself; they take turns."""
-    times = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            own = function()
-            times[name].append(time.perf_counter() - start if own is None else own)
-    return {name: statistics.median(t) for name, t in times.items()}
 
 
 def in_memory(repeats):
@@ -56,7 +46,7 @@ def in_memory(repeats):
         for _ in itertools.islice(loader.batches(images, order, next(starts)), steps):
             pass
 
-    return steps * BATCH / alternate({"epoch": epoch}, repeats)["epoch"]
+    return steps * BATCH / measure.seconds({"epoch": epoch}, repeats, settle=False)["epoch"]
 
 
 def share_of_step(images_per_second, repeats):
@@ -97,7 +87,7 @@ def streaming(count, repeats):
         rng = np.random.default_rng(0)
         for picture in encoded[: steps * 64]:
             image = np.asarray(PIL.Image.open(io.BytesIO(picture)).convert("RGB"))
-            np.stack([stream.random_crop(rng, image, SIZE, *CROP) for _ in range(2)])
+            stream.two_crops(rng, image, SIZE, CROP)
 
     def processes(workers):
         """What the project does not use: batches made by worker processes."""
@@ -128,7 +118,7 @@ def streaming(count, repeats):
         threads = functools.partial(stream.batches, images, order, 0, CROP, n)
         functions[f"{n} threads"] = steadily(threads)
     functions[f"{cores} processes"] = steadily(functools.partial(processes, cores))
-    times = alternate(functions, repeats)
+    times = measure.seconds(functions, repeats, patience=600, settle=False)
     speed = {name: steps * 64 / t for name, t in times.items()}
     return {
         "kB_each": statistics.mean(map(len, encoded)) / 1000,
@@ -161,7 +151,7 @@ def lock(encoded, images):
         for place in range(count):
             work.map((0, place))
 
-    times = alternate({"whole": whole, "decode": decode, "resize": resize}, 5)
+    times = measure.seconds({"whole": whole, "decode": decode, "resize": resize}, 5, settle=False)
     return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count
 
 
@@ -184,7 +174,7 @@ def reading(count, repeats):
         def one_by_one():
             np.stack([row["image"] for row in decoded])
 
-        times = alternate({"ours": ours, "one by one": one_by_one}, repeats)
+        times = measure.seconds({"ours": ours, "one by one": one_by_one}, repeats, settle=False)
     return {name: count / t for name, t in times.items()}
 
 

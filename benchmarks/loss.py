@@ -48,7 +48,7 @@ def dense(n, classes):
         for name in ("plain scan", "ott unrolled", "ott implicit"):
             del functions[name]  # seconds a step
     steps = {name: measure.compiled(f, z_a, z_b) for name, f in functions.items()}
-    seconds = measure.seconds(steps, z_a, z_b)
+    seconds = measure.steps_seconds(steps, z_a, z_b)
     square = 4 * n * n
     return {
         "n": n,
@@ -72,7 +72,7 @@ def by_epsilon(n=2048, classes=10):
         }
         functions["simclr plain"] = lambda a, b, epsilon=epsilon: peers.plain_ntxent(a, b, epsilon)
         steps = {name: measure.compiled(f, z_a, z_b) for name, f in functions.items()}
-        seconds = measure.seconds(steps, z_a, z_b)
+        seconds = measure.steps_seconds(steps, z_a, z_b)
         lines[str(epsilon)] = {name: 1e3 * s for name, s in seconds.items()}
         print(f"ε = {epsilon}, n = {n}:", {k: round(v, 1) for k, v in lines[str(epsilon)].items()})
     return lines
@@ -84,7 +84,7 @@ def blockwise(n, block_size, with_dense):
     steps = {"blockwise": measure.compiled(peers.ours("gca_ince", block_size=block_size), z_a, z_b)}
     if with_dense:
         steps["dense"] = measure.compiled(peers.ours("gca_ince"), z_a, z_b)
-    seconds = measure.seconds(steps, z_a, z_b, repeats=5)
+    seconds = measure.steps_seconds(steps, z_a, z_b, repeats=5)
     return {
         "n": n,
         "block_size": block_size,

@@ -1,6 +1,7 @@
 """Time and memory of jitted functions: alternating runs in one process, medians."""
 
 import collections
+import functools
 import re
 import time
 
@@ -42,22 +43,35 @@ def collectives(step):
     return dict(collections.Counter(n for n in names if "-done" not in n).most_common())
 
 
-def seconds(steps, z_a, z_b, repeats=9, patience=60.0):
-    """Median seconds of each step; the steps take turns, so that a slow moment hits them all.
+def seconds(functions, repeats=9, patience=60.0, settle=True):
+    """Median seconds of each function, or of what it says itself; they take turns.
 
-    Each is run once unmeasured before it is timed: after a step that needs gigabytes the memory of
-    the next one has to be mapped anew, which is no cost of its own.
+    So a slow moment hits them all. Each is run once before the first turn.
+
+    Args:
+        functions: by name, each without arguments; one that times itself returns its seconds.
+        repeats: turns.
+        patience: seconds after which no turn begins.
+        settle: run each once more, unmeasured, before it is timed: after a function that needs
+            gigabytes the memory of the next one has to be mapped anew, which is no cost of its own.
     """
-    times = {name: [] for name in steps}
-    for step in steps.values():
-        jax.block_until_ready(step(z_a, z_b))
+    times = {name: [] for name in functions}
+    for function in functions.values():
+        jax.block_until_ready(function())
     began = time.perf_counter()
     for _ in range(repeats):
-        for name, step in steps.items():
-            jax.block_until_ready(step(z_a, z_b))
+        for name, function in functions.items():
+            if settle:
+                jax.block_until_ready(function())
             start = time.perf_counter()
-            jax.block_until_ready(step(z_a, z_b))
-            times[name].append(time.perf_counter() - start)
+            own = jax.block_until_ready(function())
+            elapsed = time.perf_counter() - start
+            times[name].append(own if isinstance(own, float) else elapsed)
         if time.perf_counter() - began > patience:
             break
     return {name: float(np.median(t)) for name, t in times.items()}
+
+
+def steps_seconds(steps, z_a, z_b, **options):
+    """`seconds` of compiled losses of two views."""
+    return seconds({name: functools.partial(s, z_a, z_b) for name, s in steps.items()}, **options)

@@ -40,7 +40,7 @@ def curves(sizes):
             for name, (function, largest) in CURVES.items()
             if n <= largest
         }
-        seconds = measure.seconds(steps, z_a, z_b, repeats=5, patience=20.0)
+        seconds = measure.steps_seconds(steps, z_a, z_b, repeats=5, patience=20.0)
         for name, step in steps.items():
             memory = measure.temporaries(step)
             lines.append({"n": n, "what": name, "seconds": seconds[name], "temporaries": memory})

@@ -28,8 +28,7 @@ class Command:
         return self.workdir
 
 
-# Each program imports what it needs when it runs: mistakes in flags are said at once, and
-# preparing data needs no JAX.
+# Each program imports what it needs when it runs, so that mistakes in flags are said at once.
 
 
 def pretrain(command: Command) -> None:

@@ -1,11 +1,6 @@
 """A batch split over devices has the loss, the gradient and the diagnostics of one device."""
 
-import os
-import pathlib
 import re
-import socket
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gca_jax import losses
-from tests import toy
+from tests import processes, toy
 from tests.test_modes import CASES, N
 
 ROWS, WHOLE = PartitionSpec("data"), PartitionSpec()
@@ -158,50 +153,30 @@ def test_bad_batches_are_refused():
 
 PROGRAM = """
 import sys, jax, numpy as np
-jax.distributed.initialize(f"127.0.0.1:{sys.argv[2]}", 2, int(sys.argv[1]))
+index, count, port, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from gca_jax import losses
 mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 split = NamedSharding(mesh, PartitionSpec("data"))
 views = np.random.default_rng(0).normal(size=(2, 16, 5)).astype(np.float32)
-own = views[:, 8 * jax.process_index():][:, :8]
+own = views[:, 8 * index:][:, :8]
 a, b = (jax.make_array_from_process_local_data(split, z, (16, 5)) for z in own)
 loss = losses.sharded("gca_uot", mesh)
 step = jax.value_and_grad(lambda a, b: loss(a, b, epsilon=0.2, layout="joint")[0], argnums=(0, 1))
 value, gradient = jax.jit(step, out_shardings=NamedSharding(mesh, PartitionSpec()))(a, b)
-np.savez(sys.argv[3], value, *gradient)
+np.savez(f"{folder}/{index}.npz", value, *gradient)
 """
 
 
 @pytest.mark.slow
 def test_over_two_processes(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    flags = "--xla_force_host_platform_device_count=2"
-    files = [tmp_path / f"{i}.npz" for i in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(i), port, str(file)],
-            cwd=pathlib.Path(__file__).parents[1],
-            env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i, file in enumerate(files)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=200)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
+    processes.run(PROGRAM, 2, 2, tmp_path)
     views = np.random.default_rng(0).normal(size=(2, 16, 5)).astype(np.float32)
     hyper = {"epsilon": 0.2, "layout": "joint"}
     (value, _), gradient = value_and_gradient(losses.gca_uot, hyper, tuple(views))
-    for file in files:
-        got = list(np.load(file).values())
+    for i in range(2):
+        got = list(np.load(tmp_path / f"{i}.npz").values())
         np.testing.assert_allclose(got[0], value, rtol=1e-5)
         for g, w in zip(got[1:], gradient, strict=True):
             np.testing.assert_allclose(g, w, rtol=2e-4, atol=1e-6)

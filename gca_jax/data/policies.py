@@ -1,8 +1,7 @@
 """Policies of augmentation: by name, what happens to each of the two views and how strongly.
 
 A policy is a pair of tables, one for each view, from the name of a strength to its value. Which
-names there are says which distortions are applied; `augment.OPERATIONS` has their order. This file
-imports no JAX, so that a config is read at once.
+names there are says which distortions are applied; `augment.OPERATIONS` has their order.
 """
 
 import math

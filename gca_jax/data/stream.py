@@ -102,8 +102,17 @@ class Crops(grain.transforms.Map):
             return i, self.images[np.array([i])][0]
         image = self.images.decode(i)
         rng = np.random.default_rng([self.order.seed, self.order.epoch(step), i])
-        size = self.images.shape[1]
-        return i, np.stack([random_crop(rng, image, size, *self.crop) for _ in range(2)])
+        return i, two_crops(rng, image, self.images.shape[1], self.crop)
+
+
+def two_crops(
+    rng: np.random.Generator,
+    image: UInt8[np.ndarray, "h w 3"],
+    size: int,
+    crop: tuple[Range, Range],
+) -> UInt8[np.ndarray, "2 size size 3"]:
+    """Two random crops of one image; arguments as for `random_crop`."""
+    return np.stack([random_crop(rng, image, size, *crop) for _ in range(2)])
 
 
 def random_crop(

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from gca_jax.data import augment, sources, stream
@@ -48,24 +48,11 @@ def examples(
     shown = images[rows]
     batch = shown
     if isinstance(images, Streamed) and policy.crop is not None:
-        batch = _crops(images, rows, policy.crop, seed)
+        rng, size = np.random.default_rng(seed), images.shape[1]
+        batch = np.stack([stream.two_crops(rng, images.decode(i), size, policy.crop) for i in rows])
     a, b = jax.jit(policy.views)(jax.random.key(seed), batch)
     mean, std = (np.array(x).reshape(1, 1, 1, -1) for x in (policy.mean, policy.std))
     return (shown / 255, *(np.clip(np.asarray(view) * std + mean, 0, 1) for view in (a, b)))
-
-
-def _crops(
-    images: Streamed,
-    rows: np.ndarray,
-    crop: tuple[augment.Range, augment.Range],
-    seed: int,
-) -> UInt8[np.ndarray, "n 2 h w 3"]:
-    """Two random crops of each whole image, as the loader makes them."""
-    rng, size = np.random.default_rng(seed), images.shape[1]
-    wholes = [images.decode(i) for i in rows]
-    return np.stack(
-        [[stream.random_crop(rng, whole, size, *crop) for _ in range(2)] for whole in wholes]
-    )
 
 
 def sheet(rows: list[Float[np.ndarray, "n h w c"]]) -> Figure:

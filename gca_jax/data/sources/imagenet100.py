@@ -5,6 +5,7 @@ The classes are those of Y. Tian, D. Krishnan and P. Isola, "Contrastive multivi
 line k.
 """
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -20,6 +21,9 @@ from gca_jax.data import pictures, records
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.data.sources import tfds_sets
 from gca_jax.data.sources.row import Source, note_size
+
+CLASSES = 1000
+"""Of ImageNet 2012."""
 
 
 def class_list() -> tuple[str, ...]:
@@ -42,7 +46,8 @@ def load(
     The first use reads the prepared ImageNet once through to find the hundred classes and to
     decode each of their pictures; what it finds is kept beside the records.
     """
-    builder = tfds_sets.open_set(name, row, row.builder, data_dir)
+    whole = dataclasses.replace(row, classes=CLASSES, images={})  # ours are counted when found
+    builder = tfds_sets.open_set(name, whole, row.builder, data_dir)
 
     def part(part: str) -> tuple[Streamed, Int32[np.ndarray, "n"]]:
         mend = tfds_sets.mend_broken(name, builder, data_dir)
@@ -113,7 +118,7 @@ def _look(record: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, str
     if isinstance(row, Exception):
         return position, -1, str(row)
     try:
-        label = records.label_in(int(row["label"]), 1000)
+        label = records.label_in(int(row["label"]), CLASSES)
         pictures.pixels(row["image"], channels=3)
     except (OSError, ValueError) as error:
         return position, -1, str(error)

@@ -112,7 +112,7 @@ def open_set(
     records.open_prepared(builder, command(name, data_dir))
     found = builder.info.features["image"].shape
     classes = builder.info.features["label"].num_classes
-    if found != row.shape or (classes != row.classes and name != "imagenet100"):
+    if found != row.shape or classes != row.classes:
         raise ValueError(
             f"{builder.data_path} has images {found} of {classes} classes, but {name} has "
             f"{row.shape} of {row.classes}: prepare it in another folder"
@@ -123,8 +123,7 @@ def open_set(
                 f"{builder.data_path} has no split {row.splits[part]!r}. Delete it and prepare it "
                 f"whole: {command(name, data_dir)}"
             )
-        if name != "imagenet100":  # whose own images are counted when they are found
-            note_size(name, part, builder.info.splits[row.splits[part]].num_examples, row)
+        note_size(name, part, builder.info.splits[row.splits[part]].num_examples, row)
     return builder
 
 
