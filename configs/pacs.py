@@ -16,8 +16,8 @@ are our own. `--config.data.held_out=sketch` keeps a domain for the test.
 Expected time: about 40 minutes on one A100-class GPU; an estimate, 22 GFLOP an image at 20 TFLOP/s,
 not measured.
 Expected numbers, published (Fig. 1B, gca_ince): a linear readout of the domain goes from 72.11 to
-95.16 % as alpha - beta grows, that of the class is not diminished. Other methods: none published.
-None measured here.
+95.16 % as alpha - beta grows, that of the class is not diminished; the report has both. Other
+methods: none published. None measured here.
 Smoke run: every part once, on a few images, in about a minute on two cores:
 
     python main.py --config=configs/pacs.py:gca_ince,smoke --config.data.root=DIR \

@@ -5,6 +5,8 @@ a method and `smoke`, in any order, and both may be left out.
 """
 
 import inspect
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -71,6 +73,29 @@ def _defaults(method: str) -> dict[str, Any]:
         for key, parameter in signature.items()
         if parameter.kind is parameter.KEYWORD_ONLY and key not in NO_SETTINGS
     }
+
+
+def unknown_key(config: ConfigDict, arguments: Sequence[str]) -> str | None:
+    """What is wrong with the first of the settings that names a key which the config lacks.
+
+    Args:
+        config: as its file gives it.
+        arguments: of the command line; those that set a key begin with --config. or --noconfig.
+    """
+    paths = [re.match(r"--?(?:no)?config\.([^=]+)", argument) for argument in arguments]
+    for path in (found[1].split(".") for found in paths if found):
+        group = config
+        for depth, key in enumerate(path):
+            if not isinstance(group, ConfigDict) or key not in group:
+                where = ".".join(["config", *path[:depth]])
+                has = (
+                    f"it has: {', '.join(group)}"
+                    if isinstance(group, ConfigDict)
+                    else "it is one value"
+                )
+                return f"{where} has no key {key!r}; {has}"
+            group = group[key]
+    return None
 
 
 def start(method: str) -> ConfigDict:

@@ -22,7 +22,17 @@ ALLOWED = {
     "config": {"losses", "data"},
     "training": {"files", "ot", "metrics", "methods", "losses", "models", "data"},
     "evaluation": {"files", "ot", "metrics", "methods", "losses", "models", "data", "training"},
-    "report": {"files", "ot", "metrics", "losses", "theorems", "data", "training", "evaluation"},
+    "report": {
+        "files",
+        "config",
+        "ot",
+        "metrics",
+        "losses",
+        "theorems",
+        "data",
+        "training",
+        "evaluation",
+    },
     "programs": {"data", "training", "evaluation", "report"},
 }
 # libraries that only the named part may know

@@ -93,6 +93,32 @@ def evaluate_encoder(
     }
 
 
+def linear_probe(
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    *,
+    seed: int,
+    validation_fraction: float,
+    strengths: Sequence[float],
+) -> tuple[float, float]:
+    """The linear probe of `evaluate_encoder` on all labels, by itself.
+
+    Args:
+        train: Features `[n, f]` and labels `[n]` of the training split.
+        test: Those of the test split.
+        seed: Of the held-out part.
+        validation_fraction: Share of the training split held out to choose the strength.
+        strengths: Candidates.
+
+    Returns:
+        Test accuracy, and the strength that was chosen.
+    """
+    held_out = splits.hold_out(train[1], validation_fraction, seed)
+    x, y = linear.standardise(train[0], test[0])
+    with threadpool_limits(1 if x.size <= linear.LARGE else None):
+        return _probe((x, train[1]), (y, test[1]), [held_out], strengths)
+
+
 def _probe(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],

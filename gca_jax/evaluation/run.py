@@ -13,8 +13,8 @@ from jaxtyping import Array
 from gca_jax import files, losses, models
 from gca_jax.data import augment, sources
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import baseline, features, plane, views
-from gca_jax.evaluation.probes import evaluate_encoder
+from gca_jax.evaluation import baseline, domains, features, plane, views
+from gca_jax.evaluation.probes import evaluate_encoder, linear_probe
 from gca_jax.training import checkpoint, target
 
 MOST_IMAGES = 10_000  # whose views are measured
@@ -101,6 +101,15 @@ def _probe(
         )
         for name in encoders
     }
+    known = domains.labels(dataset, config.evaluation.validation_fraction)
+    if known is not None:
+        settings = {key: config.evaluation[key] for key in ("validation_fraction", "strengths")}
+        for name, part in parts.items():
+            accuracy, strength = linear_probe(
+                (train[name], known[0]), (test[name], known[1]), seed=config.seed, **settings
+            )
+            part["accuracy"][domains.NAME] = accuracy
+            part["settings"][f"{domains.NAME}_strength"] = strength
     return test["trained"], {
         "accuracy": parts["trained"]["accuracy"],
         "baselines": {name: parts[name]["accuracy"] for name in ("pixels", "random_encoder")},

@@ -29,17 +29,26 @@ def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
     """
     if not 0 < fraction < 1:
         raise ValueError(f"validation_fraction must lie in (0, 1), got {fraction}")
-    counts = np.bincount(labels)
-    smallest = int(counts[counts > 0].min())
-    if round(smallest * min(fraction, 1 - fraction)) < 1:
+    if not can_hold_out(labels, fraction):
         raise ValueError(
-            f"the smallest class has {smallest} training images, too few to hold out "
+            f"the smallest class has {_smallest(labels)} training images, too few to hold out "
             f"{fraction:.0%} of them: raise validation_fraction or use more images"
         )
     fit, held_out = train_test_split(
         np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
     )
     return np.sort(fit), np.sort(held_out)
+
+
+def can_hold_out(labels: Labels, fraction: float) -> bool:
+    """Whether each class has images enough to be in both parts of `hold_out`."""
+    return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
+
+
+def _smallest(labels: Labels) -> int:
+    """Images of the smallest class that has any."""
+    counts = np.bincount(labels)
+    return int(counts[counts > 0].min())
 
 
 def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
@@ -54,8 +63,7 @@ def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
     Returns:
         Pairs of indices `(fit, held_out)`; every index is held out exactly once.
     """
-    counts = np.bincount(labels)
-    count = max(2, min(round(1 / fraction), int(counts[counts > 0].min())))
+    count = max(2, min(round(1 / fraction), _smallest(labels)))
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros((len(labels), 1)), labels))
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gca_jax.config import SMOKE
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -19,12 +21,20 @@ def command(config: Mapping[str, Any]) -> str:
         One line to paste into a shell; only the workdir is left to choose.
     """
     name, method = config["data"]["name"], config["method"]
-    words = ["python main.py", f"--config=configs/{name}.py:{method}", "--workdir=DIR"]
-    overrides = _differing(_from_file(name, method), config)
-    return " ".join([*words, *(f"--config.{key}={_literal(value)}" for key, value in overrides)])
+    candidates = [
+        [
+            f"--config=configs/{name}.py:{words} --workdir=DIR",
+            *(
+                f"--config.{k}={_literal(v)}"
+                for k, v in _differing(_from_file(name, words), config)
+            ),
+        ]
+        for words in (method, f"{method},{SMOKE}")
+    ]
+    return " ".join(["python main.py", *min(candidates, key=len)])
 
 
-def _from_file(name: str, method: str) -> dict[str, Any]:
+def _from_file(name: str, words: str) -> dict[str, Any]:
     """The config that the file gives, as JSON values; only the seed is known without the file."""
     path = CONFIGS / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
@@ -32,7 +42,7 @@ def _from_file(name: str, method: str) -> dict[str, Any]:
         return {"seed": None}
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return json.loads(module.get_config(method).to_json())
+    return json.loads(module.get_config(words).to_json())
 
 
 def _differing(

@@ -48,11 +48,16 @@ PROCEDURE = """## How each number was obtained
 - **Linear, {per_class} labels a class**: the same probe on {labels} labels, mean over {draws}
   class-balanced draws, the same draws in every row. C was chosen for each draw by cross-validation
   within its own labels. Only centre and scale see the other training images, without labels.
-- **k-NN**: cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy
-  on the same held-out part, then the whole training split votes. Chosen: {neighbours}.
+{domain}- **k-NN**: cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by
+  accuracy on the same held-out part, then the whole training split votes. Chosen: {neighbours}.
 - **Untrained encoder**: the same architecture with the weights this run started from, residual
   scales at one and batch statistics calibrated on the training images.
 - **Raw pixels**: the image itself as its features, shrunk to 32 x 32 pixels where it is larger.
+"""
+
+DOMAIN = "linear_domain"
+DOMAIN_PROCEDURE = """- **Linear, domain**: the probe on all labels, domains in place of classes.
+  Chosen: {}.
 """
 
 PLAN = """The plan is the mean over class-balanced batches of test images, each sorted by class and
@@ -82,14 +87,20 @@ def _heading(report: Mapping[str, Any]) -> str:
 
 def _accuracies(report: Mapping[str, Any]) -> str:
     few, images, draws = _few_label(report), report["split"]["test_images"], _draws(report)
+    columns = {
+        few: f"linear, {_per_class(report)} labels a class",
+        "linear": "linear, all labels",
+        "knn": "k-NN",
+        DOMAIN: "linear, domain",
+    }
+    columns = {key: words for key, words in columns.items() if key in report["accuracy"]}
     lines = [
-        f"| test accuracy, % | linear, {_per_class(report)} labels a class "
-        "| linear, all labels | k-NN |",
-        "| --- | --- | --- | --- |",
+        f"| test accuracy, % | {' | '.join(columns.values())} |",
+        "|" + " --- |" * (len(columns) + 1),
     ]
     for name, words in ENCODERS.items():
         row = report["accuracy"] if name == "trained" else report["baselines"][name]
-        cells = [_percent(row[few]), _percent(row["linear"]), _percent(row["knn"])]
+        cells = [_percent(row[key]) for key in columns]
         cells[0] += f" ± {_percent(report['draws'][name]['sd'])}"
         lines.append(f"| {words} | {' | '.join(cells)} |")
     share = report["accuracy"]["linear"]
@@ -144,7 +155,13 @@ def _procedure(report: Mapping[str, Any]) -> str:
     def chosen(name: str) -> str:
         return ", ".join(f"{settings[e][name]:g} ({ENCODERS[e]})" for e in ENCODERS)
 
+    domain = (
+        DOMAIN_PROCEDURE.format(chosen(f"{DOMAIN}_strength"))
+        if DOMAIN in report["accuracy"]
+        else ""
+    )
     return PROCEDURE.format(
+        domain=domain,
         **{name: report["split"][name] for name in ("name", "train_images", "test_images")},
         steps=report["steps"],
         percent=100 * report["config"]["evaluation"]["validation_fraction"],

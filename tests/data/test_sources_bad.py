@@ -35,7 +35,7 @@ def test_a_missing_corruption_is_prepared_by_its_own_name(tmp_path):
         severity=2,
         data_dir=str(tmp_path),
     )
-    assert "--config=configs/cifar10.py --config.data.name=cifar10_corrupted" in message
+    assert "--config=configs/cifar10_corrupted.py" in message
 
 
 def test_half_of_a_set(tmp_path):

@@ -38,6 +38,15 @@ def test_the_command_gives_the_config_of_the_run(changes, monkeypatch):
     assert config_of(words[2:]) == used
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+def test_a_smoke_run_is_named_so(monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    words = ["--config=configs/svhn.py:byol,smoke", "--config.seed=4"]
+    assert command(config_of(words)) == (
+        "python main.py --config=configs/svhn.py:byol,smoke --workdir=DIR --config.seed=4"
+    )
+
+
 def test_without_the_config_file_the_seed_is_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONFIGS", tmp_path)
     used = {"method": "ince", "seed": 5, "data": {"name": "digits"}, "loss": {"epsilon": 1.0}}

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gca_jax.report.command import command
 from gca_jax.report.run import write
+from tests.report.conftest import CONFIG
 
 
 def change(path, **values):
@@ -50,7 +52,7 @@ def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(wor
         "| untrained encoder | 40.0 ± 1.4 | 50.0 | 45.0 |",
         "| raw pixels | 60.0 ± 1.4 | 70.0 | 65.0 |",
         "2 draws of 12 labels",
-        "python main.py --config=configs/digits.py:gca_uot --workdir=DIR --config.seed=7 --config.",
+        f"    {command(CONFIG)}\n",
         "90 training and 36 test images",
         "25 % of the\n  training split",
         '"epsilon": 0.2',
@@ -58,6 +60,23 @@ def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(wor
     ):
         assert words in page
     assert "{" not in page.split("## Config")[0]
+
+
+def test_report_md_has_a_column_for_domains_where_they_were_read(workdir):
+    path = workdir / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    rows = (evaluation["accuracy"], *evaluation["baselines"].values())
+    for row, share in zip(rows, (0.95, 0.75, 0.55), strict=True):
+        row["linear_domain"] = share
+    for settings in evaluation["settings"].values():
+        settings["linear_domain_strength"] = 100.0
+    change(path, **evaluation)
+    write(workdir)
+    page = (workdir / "report.md").read_text(encoding="utf-8")
+    assert "| k-NN | linear, domain |\n| --- | --- | --- | --- | --- |\n" in page
+    assert "| trained encoder | 80.0 ± 1.4 | 90.0 | 85.0 | 95.0 |" in page
+    assert "**Linear, domain**" in page
+    assert "Chosen: 100 (trained encoder)" in page
 
 
 def test_every_picture_of_the_page_exists_and_shows_something(workdir):

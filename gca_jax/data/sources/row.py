@@ -32,11 +32,8 @@ class Source:
 
 def command(name: str, data_dir: str | None) -> str:
     """What to type to prepare a set of TFDS."""
-    config = f"configs/{name}.py"
-    if name == "cifar10_corrupted":
-        config = f"configs/cifar10.py --config.data.name={name}"
     folder = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
-    return f"python main.py --mode=prepare --config={config}{folder}"
+    return f"python main.py --mode=prepare --config=configs/{name}.py{folder}"
 
 
 def note_size(name: str, part: str, found: int, row: Source) -> None:

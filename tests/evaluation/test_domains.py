@@ -1,0 +1,77 @@
+"""The probe of domains: when there is one, and that it reads what features hold."""
+
+import numpy as np
+import pytest
+
+from gca_jax.data.dataset import Dataset
+from gca_jax.evaluation import domains
+from gca_jax.evaluation.probes import evaluate_encoder, linear_probe
+
+RNG = np.random.default_rng(0)
+
+
+def dataset(train_domains, test_domains):
+    n, m = 90, 30
+    images = np.zeros((n, 4, 4, 3), np.uint8)
+    classes = np.arange(n, dtype=np.int32) % 3
+    return Dataset(
+        "folder",
+        images,
+        classes,
+        images[:m],
+        classes[:m],
+        3,
+        train_domains=train_domains,
+        test_domains=test_domains,
+    )
+
+
+TRAIN, TEST = np.arange(90, dtype=np.int32) % 4, np.arange(30, dtype=np.int32) % 4
+
+
+def test_domains_of_both_splits_are_the_labels():
+    train, test = domains.labels(dataset(TRAIN, TEST), 0.2)
+    np.testing.assert_array_equal(train, TRAIN)
+    np.testing.assert_array_equal(test, TEST)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (None, None),
+        (np.zeros_like(TRAIN), np.zeros_like(TEST)),  # one domain
+        (TRAIN % 3, np.full_like(TEST, 3)),  # the test set is a domain of its own
+        (np.where(np.arange(90) == 0, 1, 0), np.zeros_like(TEST)),  # one image of a domain
+    ],
+)
+def test_there_is_nothing_to_read(train, test):
+    assert domains.labels(dataset(train, test), 0.2) is None
+
+
+def test_what_features_hold_is_read_and_nothing_else():
+    data = dataset(TRAIN, TEST)
+    settings = dict(seed=0, validation_fraction=0.2, strengths=(0.1, 10.0))
+    shown = [np.eye(4)[d] + 0.1 * RNG.normal(size=(len(d), 4)) for d in (TRAIN, TEST)]
+    domain, _ = linear_probe((shown[0], TRAIN), (shown[1], TEST), **settings)
+    label, _ = linear_probe((shown[0], data.train_labels), (shown[1], data.test_labels), **settings)
+    assert domain == 1
+    assert label < 0.6  # a third by chance, within four standard deviations
+
+
+def test_the_probe_alone_is_that_of_the_whole_procedure():
+    x, y = RNG.normal(size=(90, 5)), RNG.normal(size=(30, 5))
+    settings = dict(seed=3, validation_fraction=0.2, strengths=(0.1, 10.0))
+    data = dataset(TRAIN, TEST)
+    whole = evaluate_encoder(
+        x,
+        data.train_labels,
+        y,
+        data.test_labels,
+        labels_per_class=5,
+        draws=1,
+        neighbours=(1,),
+        **settings,
+    )
+    accuracy, strength = linear_probe((x, data.train_labels), (y, data.test_labels), **settings)
+    assert accuracy == whole["accuracy"]["linear"]
+    assert strength == whole["settings"]["linear_strength"]
