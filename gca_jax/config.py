@@ -5,11 +5,13 @@ a method and `smoke`, in any order, and both may be left out.
 """
 
 import inspect
+import pathlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from ml_collections import ConfigDict, config_dict
+from absl import flags
+from ml_collections import ConfigDict, config_dict, config_flags
 
 from gca_jax import losses
 
@@ -75,26 +77,48 @@ def _defaults(method: str) -> dict[str, Any]:
     }
 
 
-def unknown_key(config: ConfigDict, arguments: Sequence[str]) -> str | None:
-    """What is wrong with the first of the settings that names a key which the config lacks.
+def missing_file(words: str) -> str | None:
+    """What is wrong where there is no such config file as "FILE:WORDS" names."""
+    path = pathlib.Path(words.split(":")[0])
+    if path.exists():
+        return None
+    there = ", ".join(sorted(file.name for file in path.parent.glob("*.py")))
+    return f"there is no config file {path}; {path.parent} has: {there or 'none'}"
+
+
+def wrong_key(arguments: Sequence[str], default: str) -> str | None:
+    """What is wrong with the first setting on the command line whose key the config lacks.
 
     Args:
-        config: as its file gives it.
         arguments: of the command line; those that set a key begin with --config. or --noconfig.
+        default: what --config is where it is not among them.
+
+    Returns:
+        None where every key is there, or the config cannot be read.
     """
-    paths = [re.match(r"--?(?:no)?config\.([^=]+)", argument) for argument in arguments]
-    for path in (found[1].split(".") for found in paths if found):
-        group = config
-        for depth, key in enumerate(path):
-            if not isinstance(group, ConfigDict) or key not in group:
-                where = ".".join(["config", *path[:depth]])
-                has = (
-                    f"it has: {', '.join(group)}"
-                    if isinstance(group, ConfigDict)
-                    else "it is one value"
-                )
-                return f"{where} has no key {key!r}; {has}"
-            group = group[key]
+    setting = re.compile(r"--?(?:no)?config\.([^=]+)")
+    plain = [argument for argument in arguments if not setting.match(argument)]
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", default, flag_values=values, sys_argv=plain)
+    try:
+        values(plain, known_only=True)
+        known = config.value
+    except (flags.Error, OSError, ValueError):
+        return None
+    found = (setting.match(argument) for argument in arguments)
+    faults = (_fault(known, match[1].split(".")) for match in found if match)
+    return next((fault for fault in faults if fault), None)
+
+
+def _fault(config: Any, path: Sequence[str]) -> str | None:
+    """The first part of a key's path that is not there, and what is."""
+    for depth, key in enumerate(path):
+        where = ".".join(["config", *path[:depth]])
+        if not isinstance(config, ConfigDict):
+            return f"{where} has no key {key!r}; it is one value"
+        if key not in config:
+            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
+        config = config[key]
     return None
 
 

@@ -48,7 +48,7 @@ ONLY_IN = {
     "orbax": {"training"},
     "tensorboardX": {"training"},
     "ml_collections": {"training", "config", "configs", "main"},
-    "absl": {"training", "configs", "main"},
+    "absl": {"training", "config", "configs", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)

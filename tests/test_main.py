@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.data import prepared
+
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
     "--config.model.stage_sizes=(1,)",
@@ -75,6 +77,20 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         assert len(err.splitlines()) == 1, case
         assert out in ("", "evaluating ...\n"), case
     assert not (tmp_path / "run").exists()
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_may_be_left_out(tmp_path):
+    prepared.write_folder(tmp_path / "p", {f"{a}/{b}": 3 for a in ("train", "test") for b in "xy"})
+    (tmp_path / "p/train/x/bad.png").write_text("no picture")
+    words = ("--mode=prepare", "--config=configs/folder.py", f"--config.data.data_dir={tmp_path}")
+    words += (f"--config.data.root={tmp_path / 'p'}",)
+    status, _, err = finish(start(*words))
+    assert status == 1
+    assert err.startswith(f"error: {tmp_path}/p/train/x/bad.png: ")
+    assert "--skip_unreadable" in err
+    status, out, _ = finish(start(*words, "--skip_unreadable"))
+    assert status == 0
+    assert "left out 1 of 13 images" in out
 
 
 def test_a_missing_set_is_one_message_with_the_command_that_prepares_it(tmp_path):

@@ -133,8 +133,7 @@ class Faults:
         self.count += 1
         if not self.skip:
             raise ValueError(
-                f"{place}: {error}. {self.mend}; or leave such images out with "
-                "--config.data.skip_unreadable=True"
+                f"{place}: {error}. {self.mend}; or leave such images out with --skip_unreadable"
             ) from error
 
     def report(self, total: int) -> None:
