@@ -22,13 +22,16 @@ Smoke run: every part once, on a few images, in about a minute on two cores:
     python main.py --config=configs/cifar10_corrupted.py:gca_uot,smoke --workdir=runs/smoke
 """
 
+import pathlib
+import runpy
+
 from ml_collections import ConfigDict
 
-from configs import cifar10
+CIFAR10 = pathlib.Path(__file__).with_name("cifar10.py")
 
 
 def get_config(words: str = "") -> ConfigDict:
-    config = cifar10.get_config(words)
+    config = runpy.run_path(str(CIFAR10))["get_config"](words)
     config.data.name = "cifar10_corrupted"
     config.data.corruption = "snow"  # or one of 18 others; a wrong name is answered with the list
     config.data.severity = 5  # 1 to 5
