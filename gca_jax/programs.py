@@ -71,6 +71,17 @@ def preview(command: Command) -> None:
     print(f"preview: {preview(command.config, command.workdir)}")
 
 
+def corruptions(command: Command) -> None:
+    """Judge a run on CIFAR-10 by CIFAR-10-C."""
+    from gca_jax.evaluation.corruptions import evaluate_corruptions
+
+    found = evaluate_corruptions(command.folder)
+    for name, accuracies in found["accuracy"].items():
+        print(f"{name}: {', '.join(f'{accuracy:.1%}' for accuracy in accuracies)}")
+    for name, mean in found["mean"].items():
+        print(f"mean, {name}: {mean:.1%} (clean images: {found['clean']:.1%})")
+
+
 RUN = {"pretrain": pretrain, "evaluate": evaluate, "report": report}
 """What `--mode=all` does, in turn."""
-PROGRAMS = {**RUN, "prepare": prepare, "preview": preview}
+PROGRAMS = {**RUN, "prepare": prepare, "preview": preview, "corruptions": corruptions}

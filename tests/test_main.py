@@ -58,7 +58,11 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (digits, workdir, "--config.loss.epsilon=x"): "could not convert string to float: 'x",
         (digits, workdir, "--config.loss.epsilon=0"): "config.loss: epsilon",
         (digits, workdir, "--config.evaluation.draws=0"): "config.evaluation: draws",
-        (digits, workdir, "--mode=train"): "one of <all|pretrain|evaluate|report|prepare|preview>",
+        (
+            digits,
+            workdir,
+            "--mode=train",
+        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions>",
         (digits,): "--workdir must have a value",
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",

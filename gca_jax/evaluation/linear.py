@@ -1,6 +1,6 @@
 """Linear probes: multinomial logistic regression on frozen features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,9 +13,7 @@ LARGE = 2**23  # numbers in the features; from here on exact fits take hours
 TOLERANCE, TOLERANCE_OF_LARGE = 1e-4, 1e-3  # of the gradient of the mean loss
 
 
-def standardise(
-    train: Float[np.ndarray, "n f"], test: Float[np.ndarray, "m f"]
-) -> tuple[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]]:
+def standardiser(train: Float[np.ndarray, "n f"]) -> Callable[[np.ndarray], np.ndarray]:
     """Centres each feature and divides all by one number, both taken from `train`.
 
     One common scale makes the regularisation strength mean the same for every encoder. A scale
@@ -24,22 +22,28 @@ def standardise(
 
     Args:
         train: Features of the training split, `[n, f]`; no labels are needed.
-        test: Features of the test split, `[m, f]`.
 
     Returns:
-        Both in float64, `train` with mean 0 and mean variance 1.
+        A function that does it to features of any split, in float64; those of `train` get mean 0
+        and mean variance 1.
 
     Raises:
-        ValueError: Every feature of `train` is constant, or a feature is not finite.
+        ValueError: Every feature of `train` is constant, or, then and later, one is not finite.
     """
-    train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)
-    if not (np.isfinite(train).all() and np.isfinite(test).all()):
-        raise ValueError("features must be finite: the encoder gave NaN or infinity")
+    train = _finite(train)
     mean = train.mean(0)
     scale = np.sqrt(train.var(0).mean())
     if scale <= 1e-12 * max(1.0, float(np.abs(mean).max())):
         raise ValueError("the features are the same for every training image: nothing to probe")
-    return (train - mean) / scale, (test - mean) / scale
+    return lambda features: (_finite(features) - mean) / scale
+
+
+def _finite(features: np.ndarray) -> Float[np.ndarray, "..."]:
+    """In float64."""
+    features = np.asarray(features, np.float64)
+    if not np.isfinite(features).all():
+        raise ValueError("features must be finite: the encoder gave NaN or infinity")
+    return features
 
 
 def fit(

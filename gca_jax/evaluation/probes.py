@@ -1,10 +1,12 @@
 """The procedure by which every encoder is judged: two linear probes and nearest neighbours."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import knn, linear, splits
@@ -63,14 +65,19 @@ def evaluate_encoder(
         strengths=strengths,
         neighbours=neighbours,
     )
-    train, test = linear.standardise(train_features, test_features)
+    full = fit_linear_probe(
+        train_features,
+        train_labels,
+        seed=seed,
+        validation_fraction=validation_fraction,
+        strengths=strengths,
+    )
+    train, test = full.scale(train_features), full.scale(test_features)
     held_out = splits.hold_out(train_labels, validation_fraction, seed)
     k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
     nearest = knn.predict(train_features, train_labels, test_features, [k])[0]
-    # Threads make small problems slower, and sums run in one order with one.
-    with threadpool_limits(1 if train.size <= linear.LARGE else None):
-        full = _probe((train, train_labels), (test, test_labels), [held_out], strengths)
-        few = []
+    few = []
+    with _threads(train):
         for index in range(draws):
             chosen = splits.draw(train_labels, labels_per_class, seed, index)
             labels = train_labels[chosen]
@@ -80,43 +87,66 @@ def evaluate_encoder(
     few_label = f"linear_{labels_per_class}_per_class"
     return {
         "accuracy": {
-            "linear": full[0],
+            "linear": full.accuracy(test_features, test_labels),
             few_label: float(np.mean(accuracies)),
             "knn": float(np.mean(nearest == test_labels)),
         },
         "draws": {"accuracy": accuracies, "sd": float(np.std(accuracies, ddof=draws > 1))},
         "settings": {
-            "linear_strength": full[1],
+            "linear_strength": full.strength,
             f"{few_label}_strengths": [chosen for _, chosen in few],
             "knn_neighbours": k,
         },
     }
 
 
-def linear_probe(
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+@dataclasses.dataclass(frozen=True)
+class LinearProbe:
+    """A linear probe that has been fitted.
+
+    Attributes:
+        scale: Of features, before the model sees them.
+        model: The logistic regression.
+        strength: Of the data against the penalty, chosen on a held-out part.
+    """
+
+    scale: Callable[[np.ndarray], np.ndarray]
+    model: LogisticRegression
+    strength: float
+
+    def accuracy(self, features: Float[np.ndarray, "m f"], labels: Int[np.ndarray, " m"]) -> float:
+        """Share of images whose most probable class is their label."""
+        return linear.accuracy(self.model, self.scale(features), labels)
+
+
+def fit_linear_probe(
+    features: Float[np.ndarray, "n f"],
+    labels: Int[np.ndarray, " n"],
     *,
     seed: int,
     validation_fraction: float,
     strengths: Sequence[float],
-) -> tuple[float, float]:
-    """The linear probe of `evaluate_encoder` on all labels, by itself.
+) -> LinearProbe:
+    """The linear probe on all labels.
 
     Args:
-        train: Features `[n, f]` and labels `[n]` of the training split.
-        test: Those of the test split.
+        features: Of the training split, `[n, f]`.
+        labels: Theirs, `[n]`: classes, or domains in place of them.
         seed: Of the held-out part.
         validation_fraction: Share of the training split held out to choose the strength.
         strengths: Candidates.
-
-    Returns:
-        Test accuracy, and the strength that was chosen.
     """
-    held_out = splits.hold_out(train[1], validation_fraction, seed)
-    x, y = linear.standardise(train[0], test[0])
-    with threadpool_limits(1 if x.size <= linear.LARGE else None):
-        return _probe((x, train[1]), (y, test[1]), [held_out], strengths)
+    held_out = splits.hold_out(labels, validation_fraction, seed)
+    scale = linear.standardiser(features)
+    x = scale(features)
+    with _threads(x):
+        strength = linear.choose_strength(x, labels, [held_out], strengths)
+        return LinearProbe(scale, linear.fit(x, labels, strength), strength)
+
+
+def _threads(features: np.ndarray) -> threadpool_limits:
+    """Threads make small problems slower, and sums run in one order with one."""
+    return threadpool_limits(1 if features.size <= linear.LARGE else None)
 
 
 def _probe(

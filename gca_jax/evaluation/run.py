@@ -14,7 +14,7 @@ from gca_jax import files, losses, models
 from gca_jax.data import augment, sources
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import baseline, domains, features, plane, views
-from gca_jax.evaluation.probes import evaluate_encoder, linear_probe
+from gca_jax.evaluation.probes import evaluate_encoder, fit_linear_probe
 from gca_jax.training import checkpoint, target
 
 MOST_IMAGES = 10_000  # whose views are measured
@@ -105,11 +105,9 @@ def _probe(
     if known is not None:
         settings = {key: config.evaluation[key] for key in ("validation_fraction", "strengths")}
         for name, part in parts.items():
-            accuracy, strength = linear_probe(
-                (train[name], known[0]), (test[name], known[1]), seed=config.seed, **settings
-            )
-            part["accuracy"][domains.NAME] = accuracy
-            part["settings"][f"{domains.NAME}_strength"] = strength
+            probe = fit_linear_probe(train[name], known[0], seed=config.seed, **settings)
+            part["accuracy"][domains.NAME] = probe.accuracy(test[name], known[1])
+            part["settings"][f"{domains.NAME}_strength"] = probe.strength
     return test["trained"], {
         "accuracy": parts["trained"]["accuracy"],
         "baselines": {name: parts[name]["accuracy"] for name in ("pixels", "random_encoder")},

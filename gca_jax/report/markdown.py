@@ -69,8 +69,9 @@ network."""
 
 def render(report: Mapping[str, Any]) -> str:
     """The page for the content of `report.json`."""
-    parts = (_heading, _accuracies, _what_was_run, _pictures, _procedure, _config)
-    return "\n".join(part(report) for part in parts)
+    tables = (_heading, _accuracies, _corruptions)
+    pages = (part(report) for part in (*tables, _what_was_run, _pictures, _procedure, _config))
+    return "\n".join(page for page in pages if page)
 
 
 def _heading(report: Mapping[str, Any]) -> str:
@@ -113,6 +114,26 @@ def _accuracies(report: Mapping[str, Any]) -> str:
 ± is the standard deviation over {draws}, not over training seeds: this is one run. One of the
 {images} test images is {100 / images:.2f} points; the standard error of the trained encoder's
 all-label accuracy from so many images is {error:.1f} points.
+"""
+
+
+def _corruptions(report: Mapping[str, Any]) -> str:
+    found = report["corruptions"]
+    if found is None:
+        return ""
+    lines = ["| test accuracy, % | 1 | 2 | 3 | 4 | 5 | mean |", "|" + " --- |" * 7]
+    for name, shares in found["accuracy"].items():
+        cells = map(_percent, (*shares, sum(shares) / len(shares)))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    means = "; ".join(f"{name} {_percent(mean)} %" for name, mean in found["mean"].items())
+    return f"""## CIFAR-10-C
+
+{table}
+
+The linear probe on all labels, fitted to clean images, by corruption and severity; on clean test
+images it reaches {_percent(found["clean"])} %. Means: {means}. "Snow" is what the authors' code
+averages.
 """
 
 

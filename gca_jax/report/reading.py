@@ -20,6 +20,7 @@ class Run:
         metrics: `metrics.jsonl`, one row for each logged step.
         evaluation: `evaluation.json`: accuracies, baselines, representation metrics.
         arrays: `evaluation.npz`: the mean plan, its target, the test features in the plane.
+        corruptions: `corruptions.json`, where the run was judged on CIFAR-10-C too.
     """
 
     config: dict[str, Any]
@@ -27,6 +28,7 @@ class Run:
     metrics: list[dict[str, Any]]
     evaluation: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    corruptions: dict[str, Any] | None
 
 
 def read(workdir: Path) -> Run:
@@ -59,7 +61,23 @@ def read(workdir: Path) -> Run:
     with np.load(workdir / "evaluation.npz") as stored:
         arrays = dict(stored)
     config = files.read_json(workdir / "config.json")
-    return Run(config, training, _rows(workdir / "metrics.jsonl"), evaluation, arrays)
+    rows = _rows(workdir / "metrics.jsonl")
+    return Run(
+        config, training, rows, evaluation, arrays, _corruptions(workdir, evaluation["step"])
+    )
+
+
+def _corruptions(workdir: Path, step: int) -> dict[str, Any] | None:
+    path = workdir / "corruptions.json"
+    if not path.exists():
+        return None
+    found = files.read_json(path)
+    if found["step"] != step:
+        raise ValueError(
+            f"{path} is of step {found['step']}, the run ended at step {step}: "
+            "judge it again with --mode=corruptions"
+        )
+    return found
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -48,6 +48,7 @@ def summary(run: Run) -> dict[str, Any]:
         "uniformity": evaluation["uniformity"],
         "effective_rank": evaluation["effective_rank"],
         "gradient_cosine_to_ince": evaluation["gradient_cosine_to_ince"],
+        "corruptions": run.corruptions,
         "plan_within_class": {"share": share, "share_of_uniform_plan": uniform},
         "train_seconds": training["train_seconds"],
         "images_per_second": training["images_per_second"],

@@ -5,7 +5,7 @@ import pytest
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import domains
-from gca_jax.evaluation.probes import evaluate_encoder, linear_probe
+from gca_jax.evaluation.probes import evaluate_encoder, fit_linear_probe
 
 RNG = np.random.default_rng(0)
 
@@ -52,10 +52,11 @@ def test_what_features_hold_is_read_and_nothing_else():
     data = dataset(TRAIN, TEST)
     settings = dict(seed=0, validation_fraction=0.2, strengths=(0.1, 10.0))
     shown = [np.eye(4)[d] + 0.1 * RNG.normal(size=(len(d), 4)) for d in (TRAIN, TEST)]
-    domain, _ = linear_probe((shown[0], TRAIN), (shown[1], TEST), **settings)
-    label, _ = linear_probe((shown[0], data.train_labels), (shown[1], data.test_labels), **settings)
-    assert domain == 1
-    assert label < 0.6  # a third by chance, within four standard deviations
+    domain = fit_linear_probe(shown[0], TRAIN, **settings)
+    label = fit_linear_probe(shown[0], data.train_labels, **settings)
+    assert domain.accuracy(shown[1], TEST) == 1
+    # A third by chance, within four standard deviations.
+    assert label.accuracy(shown[1], data.test_labels) < 0.68
 
 
 def test_the_probe_alone_is_that_of_the_whole_procedure():
@@ -72,6 +73,6 @@ def test_the_probe_alone_is_that_of_the_whole_procedure():
         neighbours=(1,),
         **settings,
     )
-    accuracy, strength = linear_probe((x, data.train_labels), (y, data.test_labels), **settings)
-    assert accuracy == whole["accuracy"]["linear"]
-    assert strength == whole["settings"]["linear_strength"]
+    probe = fit_linear_probe(x, data.train_labels, **settings)
+    assert probe.accuracy(y, data.test_labels) == whole["accuracy"]["linear"]
+    assert probe.strength == whole["settings"]["linear_strength"]

@@ -52,7 +52,8 @@ def test_one_scale_for_all_features_taken_from_training_alone():
     rng = np.random.default_rng(0)
     train = rng.normal(3.0, [1.0, 10.0], size=(400, 2)).astype(np.float32)
     test = rng.normal(size=(50, 2)).astype(np.float32)
-    a, b = linear.standardise(train, test)
+    scale = linear.standardiser(train)
+    a, b = scale(train), scale(test)
     np.testing.assert_allclose(a.mean(0), 0, atol=1e-9)
     assert a.var(0).mean() == pytest.approx(1)
     assert a.std(0)[1] / a.std(0)[0] == pytest.approx(train.std(0)[1] / train.std(0)[0], rel=1e-5)
@@ -69,7 +70,13 @@ def test_one_scale_for_all_features_taken_from_training_alone():
 )
 def test_features_that_cannot_be_probed_are_refused(features, message):
     with pytest.raises(ValueError, match=message):
-        linear.standardise(features, features)
+        linear.standardiser(features)
+
+
+def test_features_that_are_not_finite_are_refused_later_too():
+    scale = linear.standardiser(np.eye(3))
+    with pytest.raises(ValueError, match="must be finite"):
+        scale(np.array([[0.0, np.inf, 0.0]]))
 
 
 def test_the_strength_chosen_has_the_lowest_held_out_loss():

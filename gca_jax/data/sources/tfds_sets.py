@@ -62,18 +62,50 @@ def load_corrupted(
     Raises:
         ValueError: an unknown corruption or severity, and as `load`.
     """
+    # Mistakes in the corruption are said before CIFAR-10 is read.
+    open_corrupted(name, row, corruption, severity, data_dir)
+    builder = open_set("cifar10", row, "cifar10", data_dir, ("train",))
+    train = read_split("cifar10", row, builder, "train", data_dir, limit, skip_unreadable)
+    test = load_corrupted_test(
+        name,
+        row,
+        corruption,
+        severity,
+        data_dir=data_dir,
+        limit=limit,
+        skip_unreadable=skip_unreadable,
+    )
+    return Dataset(name, *train, *test, 10)
+
+
+def load_corrupted_test(
+    name: str,
+    row: Source,
+    corruption: str | None,
+    severity: int | None,
+    *,
+    data_dir: str | None,
+    limit: int | None,
+    skip_unreadable: bool,
+) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
+    """The corrupted test images alone, with their labels; arguments as for `load_corrupted`."""
+    builder = open_corrupted(name, row, corruption, severity, data_dir)
+    return read_split(name, row, builder, "test", data_dir, limit, skip_unreadable)
+
+
+def open_corrupted(
+    name: str, row: Source, corruption: str | None, severity: int | None, data_dir: str | None
+) -> Any:
+    """The TFDS builder of one corruption at one severity.
+
+    Raises:
+        ValueError: there is none of that name, and as `open_set`.
+    """
     if corruption not in corruptions():
         raise ValueError(f"unknown corruption {corruption!r}; one of: {', '.join(corruptions())}")
     if severity not in range(1, 6):
         raise ValueError(f"severity must be from 1 to 5, got {severity}")
-
-    def read(set_name: str, builder_name: str, part: str) -> tuple[Any, Any]:
-        builder = open_set(set_name, row, builder_name, data_dir, (part,))
-        return read_split(set_name, row, builder, part, data_dir, limit, skip_unreadable)
-
-    train = read("cifar10", "cifar10", "train")
-    test = read(name, f"{row.builder}/{corruption}_{severity}", "test")
-    return Dataset(name, *train, *test, 10)
+    return open_set(name, row, f"{row.builder}/{corruption}_{severity}", data_dir, ("test",))
 
 
 def corruptions() -> tuple[str, ...]:

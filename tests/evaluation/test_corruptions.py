@@ -1,0 +1,95 @@
+"""A short run on images in CIFAR-10's format, judged on two corruptions of them."""
+
+import json
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from gca_jax.data.sources import tfds_sets
+from gca_jax.evaluation import corruptions
+from gca_jax.evaluation.run import evaluate
+from gca_jax.report.run import write
+from gca_jax.training import checkpoint
+from gca_jax.training.loop import pretrain
+from tests import toy
+from tests.data import prepared
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs/cifar10.py"
+KINDS = [(c, s) for c in ("fog", "snow") for s in range(1, 6)]
+
+
+@pytest.fixture(autouse=True)
+def two_corruptions(monkeypatch):
+    monkeypatch.setattr(tfds_sets, "corruptions", lambda: ("fog", "snow"))
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """The run's folder and what was found."""
+    where = tmp_path_factory.mktemp("corruptions")
+    prepared.write_tfds("cifar10", where, {"test": 40, "train": 120})
+    for seed, (corruption, severity) in enumerate(KINDS):
+        # With the same seed, the first "corruption" leaves CIFAR-10's test images as they are.
+        name = f"cifar10_corrupted/{corruption}_{severity}"
+        prepared.write_tfds(name, where, {"test": 40}, seed=seed)
+    config = runpy.run_path(str(CONFIG))["get_config"]("gca_ince,smoke")
+    config.data.data_dir = str(where)
+    config.train.batch_size = 40
+    with pytest.MonkeyPatch.context() as patch, toy.quick():
+        patch.setattr(tfds_sets, "corruptions", lambda: ("fog", "snow"))
+        pretrain(config.lock(), where / "run")
+        return where / "run", corruptions.evaluate_corruptions(where / "run")
+
+
+@pytest.mark.slow
+def test_clean_images_have_the_accuracy_of_the_evaluation(judged):
+    folder, found = judged
+    with toy.quick():
+        assert found["clean"] == evaluate(folder)["accuracy"]["linear"]
+    assert found["accuracy"]["fog"][0] == found["clean"]
+    report = write(folder)
+    assert report["corruptions"] == json.loads((folder / "corruptions.json").read_text()) == found
+    page = (folder / "report.md").read_text()
+    cells = " | ".join(f"{100 * a:.1f}" for a in found["accuracy"]["snow"])
+    assert f"| snow | {cells} | {100 * found['mean']['snow']:.1f} |" in page
+
+
+@pytest.mark.slow
+def test_each_severity_has_images_and_each_mean_its_part(judged):
+    _, found = judged
+    assert {name: len(a) for name, a in found["accuracy"].items()} == {"fog": 5, "snow": 5}
+    table = np.array([found["accuracy"][c][s - 1] for c, s in KINDS])
+    assert len(np.unique(table)) > 3
+    assert found["mean"]["all"] == pytest.approx(table.mean())
+    assert found["mean"]["snow"] == pytest.approx(table[5:].mean())
+
+
+def test_means_are_of_what_they_say():
+    accuracy = {"fog": [0.8, 0.6], "snow": [0.4, 0.2], "saturate": [1.0, 1.0]}
+    found = corruptions.means(accuracy)
+    assert found == pytest.approx({"all": 4 / 6, "without the extra four": 0.5, "snow": 0.3})
+
+
+@pytest.mark.slow
+def test_a_missing_set_is_said_first_with_the_command(judged, monkeypatch):
+    folder, _ = judged
+    monkeypatch.setattr(tfds_sets, "corruptions", lambda: ("fog", "zoom_blur"))
+    message = "zoom_blur_1.*\n.*--mode=prepare --config=configs/cifar10_corrupted.py"
+    with pytest.raises(ValueError, match=message):
+        corruptions.evaluate_corruptions(folder)
+
+
+def test_a_run_on_other_images_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "training.json").write_text("{}")
+    config = ConfigDict({"data": {"name": "svhn"}})
+    monkeypatch.setattr(checkpoint, "restore_variables", lambda workdir: (config, {}, 1))
+    with pytest.raises(ValueError, match=f"images of CIFAR-10; {tmp_path} is of svhn"):
+        corruptions.evaluate_corruptions(tmp_path)
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no run in"):
+        corruptions.evaluate_corruptions(tmp_path)
