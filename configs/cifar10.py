@@ -29,7 +29,8 @@ seeds), none measured here:
     iot_uni     90.89 ± 0.57      80.79 ± 0.24      69.58 ± 1.25      59.05 ± 1.86
     gca_uot     92.61 ± 0.32      83.18 ± 0.44      89.61 ± 0.30      77.60 ± 0.54
 
-The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it frozen.
+The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it frozen. CIFAR-10-C:
+`python main.py --mode=corruptions --workdir=runs/cifar10`, once `cifar10_corrupted` is prepared.
 Smoke run: every part once, on a few images, in about a minute on two cores:
 
     python main.py --config=configs/cifar10.py:gca_uot,smoke --workdir=runs/smoke

@@ -13,6 +13,8 @@ The first command is needed once and prepares CIFAR-10 and all 95 corrupted test
 corruption, training is that of `configs/cifar10.py` on CIFAR-10's own images; only the test images
 are corrupted.
 
+To judge one run by all of them: `python main.py --mode=corruptions --workdir=runs/cifar10`.
+
 Expected time: as `configs/cifar10.py`, about 2.5 hours on one A100-class GPU; an estimate.
 Expected numbers, published (Table 2, CIFAR-10-C; `configs/cifar10.py` has all methods): 89.61 ±
 0.30 % for gca_uot, 87.20 ± 0.37 % for ince; none measured here. The authors' code averages the

@@ -4,10 +4,12 @@ D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to commo
 perturbations", ICLR 2019.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from tqdm import tqdm
 
 from gca_jax import files, models
@@ -19,6 +21,7 @@ from gca_jax.evaluation.probes import fit_linear_probe
 from gca_jax.training import checkpoint
 
 NAME = "cifar10_corrupted"
+ROW = sources.find(NAME)
 SEVERITIES = (1, 2, 3, 4, 5)
 EXTRA = ("gaussian_blur", "saturate", "spatter", "speckle_noise")
 SUBSETS = {
@@ -53,21 +56,13 @@ def evaluate_corruptions(workdir: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {config.data.name}"
         )
-    names = ("data_dir", "limit", "skip_unreadable")
-    options = {name: config.data[name] for name in names}
-    kinds = [(c, s) for c in tfds_sets.corruptions() for s in SEVERITIES]
-    row = sources.find(NAME)
-    for kind in kinds:  # all, before the first is judged
-        tfds_sets.open_corrupted(NAME, row, *kind, options["data_dir"])
-    clean = sources.load("cifar10", **options)
-    encode = features.encoder(
-        models.create(**config.model), variables, augment.make(**config.augment).plain
+    data = config.data
+    opened = _open_all(data.data_dir)  # before the first is judged
+    clean = sources.load(
+        "cifar10", data_dir=data.data_dir, limit=data.limit, skip_unreadable=data.skip_unreadable
     )
-
-    def extract(images: Images) -> np.ndarray:
-        size = features.batch_size(clean.train_images)
-        return features.extract({"": encode}, images, batch_size=size)[""]
-
+    network, plain = models.create(**config.model), augment.make(**config.augment).plain
+    extract = partial(_extract, features.encoder(network, variables, plain))
     probe = fit_linear_probe(
         extract(clean.train_images),
         clean.train_labels,
@@ -75,17 +70,34 @@ def evaluate_corruptions(workdir: str | Path) -> dict[str, Any]:
         validation_fraction=config.evaluation.validation_fraction,
         strengths=config.evaluation.strengths,
     )
-    result: dict[str, Any] = {
+    accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
+    for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
+        images, labels = tfds_sets.read_split(
+            NAME, ROW, builder, "test", data.data_dir, data.limit, data.skip_unreadable
+        )
+        accuracy[corruption].append(probe.accuracy(extract(images), labels))
+    result = {
         "step": step,
         "clean": probe.accuracy(extract(clean.test_images), clean.test_labels),
-        "accuracy": {corruption: [] for corruption, _ in kinds},
+        "accuracy": accuracy,
+        "mean": means(accuracy),
     }
-    for kind in tqdm(kinds, "CIFAR-10-C", unit=" sets", disable=None):
-        images, labels = tfds_sets.load_corrupted_test(NAME, row, *kind, **options)
-        result["accuracy"][kind[0]].append(probe.accuracy(extract(images), labels))
-    result["mean"] = means(result["accuracy"])
     files.write_json(workdir / "corruptions.json", result)
     return result
+
+
+def _open_all(data_dir: str | None) -> dict[tuple[str, int], Any]:
+    """The TFDS builder of each corruption at each severity."""
+    return {
+        (corruption, severity): tfds_sets.open_corrupted(NAME, ROW, corruption, severity, data_dir)
+        for corruption in tfds_sets.corruptions()
+        for severity in SEVERITIES
+    }
+
+
+def _extract(encode: features.Encode, images: Images) -> Float[np.ndarray, "n f"]:
+    size = features.batch_size(images)
+    return features.extract({NAME: encode}, images, batch_size=size)[NAME]
 
 
 def means(accuracy: dict[str, list[float]]) -> dict[str, float]:

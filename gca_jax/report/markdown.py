@@ -132,8 +132,9 @@ def _corruptions(report: Mapping[str, Any]) -> str:
 {table}
 
 The linear probe on all labels, fitted to clean images, by corruption and severity; on clean test
-images it reaches {_percent(found["clean"])} %. Means: {means}. "Snow" is what the authors' code
-averages.
+images it reaches {_percent(found["clean"])} %. Means: {means}.
+The extra four are gaussian_blur, saturate, spatter and speckle_noise; snow is what the authors'
+code averages.
 """
 
 

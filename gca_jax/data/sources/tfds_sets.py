@@ -62,35 +62,11 @@ def load_corrupted(
     Raises:
         ValueError: an unknown corruption or severity, and as `load`.
     """
-    # Mistakes in the corruption are said before CIFAR-10 is read.
-    open_corrupted(name, row, corruption, severity, data_dir)
-    builder = open_set("cifar10", row, "cifar10", data_dir, ("train",))
-    train = read_split("cifar10", row, builder, "train", data_dir, limit, skip_unreadable)
-    test = load_corrupted_test(
-        name,
-        row,
-        corruption,
-        severity,
-        data_dir=data_dir,
-        limit=limit,
-        skip_unreadable=skip_unreadable,
-    )
-    return Dataset(name, *train, *test, 10)
-
-
-def load_corrupted_test(
-    name: str,
-    row: Source,
-    corruption: str | None,
-    severity: int | None,
-    *,
-    data_dir: str | None,
-    limit: int | None,
-    skip_unreadable: bool,
-) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
-    """The corrupted test images alone, with their labels; arguments as for `load_corrupted`."""
-    builder = open_corrupted(name, row, corruption, severity, data_dir)
-    return read_split(name, row, builder, "test", data_dir, limit, skip_unreadable)
+    corrupted = open_corrupted(name, row, corruption, severity, data_dir)
+    clean = open_set("cifar10", row, "cifar10", data_dir, ("train",))
+    options = (data_dir, limit, skip_unreadable)
+    train = read_split("cifar10", row, clean, "train", *options)
+    return Dataset(name, *train, *read_split(name, row, corrupted, "test", *options), 10)
 
 
 def open_corrupted(
