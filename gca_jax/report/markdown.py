@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gca_jax.evaluation.domains import NAME as DOMAIN
 from gca_jax.report.command import command
 
 ENCODERS = {
@@ -55,7 +56,6 @@ PROCEDURE = """## How each number was obtained
 - **Raw pixels**: the image itself as its features, shrunk to 32 x 32 pixels where it is larger.
 """
 
-DOMAIN = "linear_domain"
 DOMAIN_PROCEDURE = """- **Linear, domain**: the probe on all labels, domains in place of classes.
   Chosen: {}.
 """
