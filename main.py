@@ -21,7 +21,8 @@ VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whol
 def main(argv: list[str]) -> None:
     """Run what was asked for; a mistake of the caller's is one line, not a traceback."""
     logging.set_verbosity(logging.INFO if VERBOSE.value else logging.ERROR)
-    CONFIG.value.data.skip_unreadable |= SKIP.value
+    if SKIP.value:
+        CONFIG.value.data.skip_unreadable = True
     command = Command(CONFIG.value, WORKDIR.value, DISTRIBUTED.value, ARCHIVES.value)
     try:
         for program in RUN.values() if MODE.value == "all" else (PROGRAMS[MODE.value],):

@@ -48,7 +48,7 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
 
     wanted = [row.builder]
     if name == "cifar10_corrupted":
-        kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in range(1, 6)]
+        kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in tfds_sets.SEVERITIES]
         wanted = ["cifar10", *(f"{row.builder}/{kind}" for kind in kinds)]
     make = {b: partial(tfds.builder, b, data_dir=data["data_dir"]) for b in wanted}
     todo = {b: builder for b in wanted if _is_needed(builder := make[b]())}

@@ -22,7 +22,6 @@ from gca_jax.training import checkpoint
 
 NAME = "cifar10_corrupted"
 ROW = sources.find(NAME)
-SEVERITIES = (1, 2, 3, 4, 5)
 EXTRA = ("gaussian_blur", "saturate", "spatter", "speckle_noise")
 SUBSETS = {
     "all": lambda corruption: True,
@@ -91,7 +90,7 @@ def _open_all(data_dir: str | None) -> dict[tuple[str, int], Any]:
     return {
         (corruption, severity): tfds_sets.open_corrupted(NAME, ROW, corruption, severity, data_dir)
         for corruption in tfds_sets.corruptions()
-        for severity in SEVERITIES
+        for severity in tfds_sets.SEVERITIES
     }
 
 

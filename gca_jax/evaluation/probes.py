@@ -72,22 +72,23 @@ def evaluate_encoder(
         validation_fraction=validation_fraction,
         strengths=strengths,
     )
-    train, test = full.scale(train_features), full.scale(test_features)
+    test = full.scale(test_features)
     held_out = splits.hold_out(train_labels, validation_fraction, seed)
     k = knn.choose_neighbours(train_features, train_labels, *held_out, neighbours)
     nearest = knn.predict(train_features, train_labels, test_features, [k])[0]
     few = []
-    with _threads(train):
+    with _threads(train_features):
         for index in range(draws):
             chosen = splits.draw(train_labels, labels_per_class, seed, index)
             labels = train_labels[chosen]
             folds = splits.folds(labels, validation_fraction, seed)
-            few.append(_probe((train[chosen], labels), (test, test_labels), folds, strengths))
+            train = full.scale(train_features[chosen]), labels
+            few.append(_probe(train, (test, test_labels), folds, strengths))
     accuracies = [accuracy for accuracy, _ in few]
     few_label = f"linear_{labels_per_class}_per_class"
     return {
         "accuracy": {
-            "linear": full.accuracy(test_features, test_labels),
+            "linear": linear.accuracy(full.model, test, test_labels),
             few_label: float(np.mean(accuracies)),
             "knn": float(np.mean(nearest == test_labels)),
         },

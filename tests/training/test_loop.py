@@ -141,15 +141,21 @@ def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
-def test_byol_resumes_with_its_target_network(tiny, tmp_path, monkeypatch):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    config = tiny("byol", **{"model.predictor_hidden": 8, "train.epochs": 1})
+def train_whole_and_broken(config, folder, monkeypatch, step):
+    """Two runs of a config: one in one go, one that is stopped after a step and resumed."""
+    whole, broken = folder / "whole", folder / "broken"
     loop.pretrain(config, whole)
     with monkeypatch.context() as patch:
-        at_step(patch, 1, lambda: signal.raise_signal(signal.SIGTERM))
+        at_step(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(loop.Interrupted):
             loop.pretrain(config, broken)
     loop.pretrain(config, broken)
+    return whole, broken
+
+
+def test_byol_resumes_with_its_target_network(tiny, tmp_path, monkeypatch):
+    config = tiny("byol", **{"model.predictor_hidden": 8, "train.epochs": 1})
+    whole, broken = train_whole_and_broken(config, tmp_path, monkeypatch, step=1)
     assert "predictor" in weights(whole)["params"]
     jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))
 
@@ -174,12 +180,6 @@ def test_a_run_on_streamed_images_resumes_exactly(tiny, tmp_path, monkeypatch):
     overrides = {"train.batch_size": 16, "target.name": "classes", "augment.policy": "cifar"}
     config = tiny("ince", **overrides).copy_and_resolve_references().unlock()
     config.augment.update(mean=(0.5,) * 3, std=(0.5,) * 3)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    loop.pretrain(config, whole)
-    with monkeypatch.context() as patch:
-        at_step(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
-        with pytest.raises(loop.Interrupted):
-            loop.pretrain(config, broken)
-    loop.pretrain(config, broken)
+    whole, broken = train_whole_and_broken(config, tmp_path, monkeypatch, step=4)
     assert rows(broken) == rows(whole)
     jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))

@@ -9,6 +9,9 @@ from gca_jax.data import records
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.sources.row import Source, command, note_size
 
+SEVERITIES = (1, 2, 3, 4, 5)
+"""Of each corruption in CIFAR-10-C."""
+
 
 def load(
     name: str,
@@ -79,7 +82,7 @@ def open_corrupted(
     """
     if corruption not in corruptions():
         raise ValueError(f"unknown corruption {corruption!r}; one of: {', '.join(corruptions())}")
-    if severity not in range(1, 6):
+    if severity not in SEVERITIES:
         raise ValueError(f"severity must be from 1 to 5, got {severity}")
     return open_set(name, row, f"{row.builder}/{corruption}_{severity}", data_dir, ("test",))
 
