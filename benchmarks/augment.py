@@ -21,7 +21,7 @@ import optax
 from benchmarks import measure
 from configs import cifar10
 from gca_jax import losses, models
-from gca_jax.data import augment, policies
+from gca_jax.data.views import augment, policies
 from gca_jax.training import state, step
 
 BATCH = 512

@@ -26,9 +26,10 @@ import PIL.Image
 from absl import flags
 
 from benchmarks import measure
-from gca_jax.data import loader, records, stream
+from gca_jax.data import records
+from gca_jax.data.batches import loader, stream
+from gca_jax.data.batches.order import Order
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.order import Order
 
 BATCH = 512
 SIDES, SIZE = (375, 500), 224

@@ -34,7 +34,7 @@ Smoke run: every part once, on a few images, in about a minute on two cores:
 from ml_collections import ConfigDict
 
 from gca_jax import config as common
-from gca_jax.data import policies
+from gca_jax.data.views import policies
 
 
 def get_config(words: str = "") -> ConfigDict:

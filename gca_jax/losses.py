@@ -24,7 +24,7 @@ from gca_jax import metrics, ot
 from gca_jax.methods import ROWS, Row
 from gca_jax.ot import check
 from gca_jax.ot.diagnosis import diagnose
-from gca_jax.ot.passes import on_first_device
+from gca_jax.ot.engine.passes import on_first_device
 from gca_jax.ot.target import AnyTarget, resolve
 
 Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]

@@ -59,7 +59,7 @@ def report(command: Command) -> None:
 
 def prepare(command: Command) -> None:
     """Make the data set ready to be read, once."""
-    from gca_jax.data.prepare import prepare
+    from gca_jax.data.sources.prepare import prepare
 
     prepare(command.config, command.archives)
 

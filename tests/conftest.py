@@ -1,6 +1,8 @@
 """A strict session: eight CPU devices, rank promotion raises, warnings are errors."""
 
+import importlib.util
 import os
+import pathlib
 
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -9,5 +11,44 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def load_config(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The module configs/digits.py."""
+    return load_config("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny(digits):
+    """A factory of digits configs of two epochs with three steps each."""
+
+    def make(method="gca_uot", /, **overrides):
+        config = digits.get_config(method)
+        config.update_from_flattened_dict(
+            {
+                "model.stage_sizes": (1,),
+                "model.width": 4,
+                "model.projector_hidden": 8,
+                "model.projector_dim": 8,
+                "train.batch_size": 472,
+                "train.epochs": 2,
+                "train.checkpoint_every_epochs": 1,
+                **overrides,
+            }
+        )
+        return config.lock()
+
+    return make

@@ -12,13 +12,15 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from gca_jax import files, models
-from gca_jax.data import augment, sources
+from gca_jax import models
+from gca_jax.data import sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
+from gca_jax.data.views import augment
 from gca_jax.evaluation import features
 from gca_jax.evaluation.probes import fit_linear_probe
 from gca_jax.training import checkpoint
+from gca_jax.workdir import training_summary, write_json
 
 NAME = "cifar10_corrupted"
 ROW = sources.find(NAME)
@@ -49,7 +51,7 @@ def evaluate_corruptions(workdir: str | Path) -> dict[str, Any]:
         ValueError: The run is not on CIFAR-10, or a corrupted set is not prepared.
     """
     workdir = Path(workdir)
-    files.training_summary(workdir)
+    training_summary(workdir)
     config, variables, step = checkpoint.restore_variables(workdir)
     if config.data.name not in ("cifar10", NAME):
         raise ValueError(
@@ -81,7 +83,7 @@ def evaluate_corruptions(workdir: str | Path) -> dict[str, Any]:
         "accuracy": accuracy,
         "mean": means(accuracy),
     }
-    files.write_json(workdir / "corruptions.json", result)
+    write_json(workdir / "corruptions.json", result)
     return result
 
 

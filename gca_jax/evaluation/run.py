@@ -10,12 +10,14 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from gca_jax import files, losses, models
-from gca_jax.data import augment, sources
+from gca_jax import alignment, losses, models
+from gca_jax.data import sources
 from gca_jax.data.dataset import Dataset
+from gca_jax.data.views import augment
 from gca_jax.evaluation import baseline, domains, features, plane, views
 from gca_jax.evaluation.probes import evaluate_encoder, fit_linear_probe
-from gca_jax.training import checkpoint, target
+from gca_jax.training import checkpoint
+from gca_jax.workdir import training_summary, write_arrays, write_json
 
 MOST_IMAGES = 10_000  # whose views are measured
 PLAN_BATCH_SIZE = 120
@@ -41,7 +43,7 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
         FileNotFoundError: There is no run in `workdir`.
     """
     workdir = Path(workdir)
-    files.training_summary(workdir)
+    training_summary(workdir)
     config, variables, step = checkpoint.restore_variables(workdir)
     dataset = sources.load(**config.data)
     policy = augment.make(**config.augment)
@@ -61,8 +63,8 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
         **judged,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
-    files.write_arrays(workdir / "evaluation.npz", arrays)
-    files.write_json(workdir / "evaluation.json", result)
+    write_arrays(workdir / "evaluation.npz", arrays)
+    write_json(workdir / "evaluation.json", result)
     return result
 
 
@@ -125,15 +127,15 @@ def _views(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What augmented views of test images say: scalars for the report, arrays for pictures."""
     images, labels = dataset.test_images, dataset.test_labels
-    alignment = target.make(**config.target)
-    groups = alignment.groups(labels, dataset.test_domains)
+    aligned = alignment.make(**config.target)
+    groups = aligned.groups(labels, dataset.test_domains)
     per_class = views.images_per_class(labels, PLAN_BATCH_SIZE)
     # The batch size of the plan for all of it: views and network are compiled once.
     size = per_class * len(np.unique(labels))
     pairs = partial(_loss_inputs, config.method, network, variables)
 
     def hyper(groups: Any) -> dict[str, Any]:
-        return {**config.loss, **alignment.keywords(groups)}
+        return {**config.loss, **aligned.keywords(groups)}
 
     def transport(z_a: Array, z_b: Array, groups: Array | None) -> tuple[Array, Array]:
         plan, wanted = losses.transport(config.method, *pairs(z_a, z_b), **hyper(groups))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check, sums
+from gca_jax.ot.engine.passes import make_passes
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.passes import make_passes
 from gca_jax.ot.plan import Plan, log
 from gca_jax.ot.target import AnyTarget, Target, resolve
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax.ot import check, mode
-from gca_jax.ot.mode import Domain
-from gca_jax.ot.passes import Points
+from gca_jax.ot import check
+from gca_jax.ot.engine import mode
+from gca_jax.ot.engine.mode import Domain
+from gca_jax.ot.engine.passes import Points
 
 Layout = Literal["cross", "joint"]
 SelfPairs = Literal["exclude", "max_cost"]
@@ -176,10 +177,10 @@ def cosine_kernel(
       similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
       self_pairs: Joint layout only. "exclude" gives a view's pair with itself log K = -inf;
         "max_cost" gives it the batch's largest cost, as the authors' code does.
-      domain: How sweeps are run, see `ot.mode`; "scaling" has neither floor nor "max_cost". None
+      domain: How sweeps are run, see `ot.engine.mode`; "scaling" has neither floor nor "max_cost". None
         follows the rule there.
       block_size: Rows of K formed at a time in the scaling domain; n or more keeps K whole. None
-        follows the rule of `ot.mode`.
+        follows the rule of `ot.engine.mode`.
       axis_name: Inside `jax.shard_map`, the axis over which the rows of z_a and z_b are split: they
         are gathered, and each device forms and goes over its share of K's rows.
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gca_jax.ot.engine.forward import row_sums
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.sweeps import row_sums
 
 
 def logsumexp(x: Float[Array, "..."], axis: int) -> Array:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
+from gca_jax.ot.engine.forward import sweep
+from gca_jax.ot.engine.reverse import scaling
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.plan import Plan, log, logsumexp
-from gca_jax.ot.reverse import scaling
-from gca_jax.ot.sweeps import sweep
 
 
 def project(

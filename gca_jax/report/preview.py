@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from gca_jax.data import augment, sources, stream
+from gca_jax.data import sources
+from gca_jax.data.batches import stream
 from gca_jax.data.dataset import Images, Streamed
+from gca_jax.data.views import augment
 
 SHOWN = 10
 ROWS = ("image", "view a", "view b")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gca_jax import files
+from gca_jax.workdir import read_json, training_summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read(workdir: Path) -> Run:
         ValueError: Training has not finished, the evaluation is of an earlier step, or a file is
             damaged.
     """
-    training = files.training_summary(workdir)
+    training = training_summary(workdir)
     if not training["finished"]:
         raise ValueError(
             f"the run in {workdir} stopped at step {training['steps']}, before its end: "
@@ -52,7 +52,7 @@ def read(workdir: Path) -> Run:
         raise FileNotFoundError(
             f"the run in {workdir} has not been evaluated: do so first with --mode=evaluate"
         )
-    evaluation = files.read_json(workdir / "evaluation.json")
+    evaluation = read_json(workdir / "evaluation.json")
     if evaluation["step"] != training["steps"]:
         raise ValueError(
             f"the evaluation in {workdir} is of step {evaluation['step']}, the run ended at step "
@@ -60,7 +60,7 @@ def read(workdir: Path) -> Run:
         )
     with np.load(workdir / "evaluation.npz") as stored:
         arrays = dict(stored)
-    config = files.read_json(workdir / "config.json")
+    config = read_json(workdir / "config.json")
     rows = _rows(workdir / "metrics.jsonl")
     return Run(
         config, training, rows, evaluation, arrays, _corruptions(workdir, evaluation["step"])
@@ -71,7 +71,7 @@ def _corruptions(workdir: Path, step: int) -> dict[str, Any] | None:
     path = workdir / "corruptions.json"
     if not path.exists():
         return None
-    found = files.read_json(path)
+    found = read_json(path)
     if found["step"] != step:
         raise ValueError(
             f"{path} is of step {found['step']}, the run ended at step {step}: "

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from gca_jax import files
 from gca_jax.report import figures, markdown
 from gca_jax.report.reading import Run, read
+from gca_jax.workdir import finite, write_json
 
 DOTS_PER_INCH = 150
 
@@ -30,7 +30,7 @@ def write(workdir: str | Path) -> dict[str, Any]:
     for name, draw in figures.FIGURES.items():
         draw(run).savefig(workdir / "figures" / f"{name}.png", dpi=DOTS_PER_INCH)
     (workdir / "report.md").write_text(markdown.render(report), encoding="utf-8")
-    files.write_json(workdir / "report.json", files.finite(report))
+    write_json(workdir / "report.json", finite(report))
     return report
 
 

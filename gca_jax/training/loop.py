@@ -18,13 +18,13 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from gca_jax import files
-from gca_jax.data import loader
-from gca_jax.training import checkpoint, rundir, setup
+from gca_jax.data.batches import loader
+from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.state import TrainState
 from gca_jax.training.step import TrainStep, by_row, replicated
+from gca_jax.workdir import as_json, finished, refuse_another_run, write_json
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,16 +62,16 @@ def pretrain(
     """
     if distributed:
         jax.distributed.initialize()
-    workdir, flat = pathlib.Path(workdir), rundir.as_json(config)
-    rundir.refuse_another_run(workdir, flat)
-    summary = rundir.finished(workdir)
+    workdir, flat = pathlib.Path(workdir), as_json(config)
+    refuse_another_run(workdir, flat)
+    summary = finished(workdir)
     if summary is not None:
         print(f"{workdir} holds this run, trained to its end: it is not trained again")
         return summary
     run = setup.prepare(config, check_evaluation)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        files.write_json(workdir / "config.json", flat)
+        write_json(workdir / "config.json", flat)
     with checkpoint.open_manager(workdir) as manager:
         return Session(run, workdir, flat, manager).train()
 
@@ -153,7 +153,7 @@ class Session:
             "parameters": self.run.parameters,
         }
         if jax.process_index() == 0:
-            files.write_json(self.workdir / "training.json", summary)
+            write_json(self.workdir / "training.json", summary)
         return summary
 
     def hint(self) -> str:

@@ -13,10 +13,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from gca_jax import losses, models
-from gca_jax.data import augment, loader, order, sources, stream
+from gca_jax import alignment, losses, models
+from gca_jax.data import sources
+from gca_jax.data.batches import loader, order, stream
 from gca_jax.data.dataset import Images
-from gca_jax.training import state, step, target
+from gca_jax.data.views import augment
+from gca_jax.training import state, step
 from gca_jax.training.optimizer import make_optimizer
 
 Check = Callable[..., None]
@@ -112,12 +114,12 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     key = _build("config.seed", _key, config.seed)
     settings = _build("config.train", Settings, **config.train)
     policy = _build("config.augment", augment.make, **config.augment)
-    alignment = _build("config.target", target.make, **config.target)
+    aligned = _build("config.target", alignment.make, **config.target)
     network = _build("config.model", models.create, **config.model)
     dataset = _build("config.data", sources.load, **config.data)
     images = dataset.pretrain_images
     known = dataset.pretrain_labels, dataset.pretrain_domains
-    groups = _build("config.target", alignment.groups, *known)
+    groups = _build("config.target", aligned.groups, *known)
     batches = _build("config.train", _order, len(images), settings.batch_size, config.seed)
     per_epoch = order.steps_per_epoch(len(images), settings.batch_size)
     total = settings.epochs * per_epoch
@@ -133,7 +135,7 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
     abstract = jax.eval_shape(create, state.abstract_variables(network, images.shape[1:]))
     train_step = step.make_train_step(
-        network, policy, loss, optimizer, jax.random.split(key)[0], decay, alignment.keywords
+        network, policy, loss, optimizer, jax.random.split(key)[0], decay, aligned.keywords
     )
     lowered = _build("config.loss", step.shard(train_step, mesh).lower, abstract, *batch)
     return Run(

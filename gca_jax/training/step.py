@@ -16,7 +16,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from gca_jax.data.augment import Augment
+from gca_jax.data.views.augment import Augment
 from gca_jax.models import Network
 from gca_jax.training.state import TrainState, Variables
 

@@ -8,7 +8,8 @@ import PIL.Image
 import pytest
 from ml_collections import ConfigDict
 
-from gca_jax.data import augment, sources
+from gca_jax.data import sources
+from gca_jax.data.views import augment
 from gca_jax.report import preview
 
 DIGITS = {

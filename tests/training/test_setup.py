@@ -9,8 +9,9 @@ import pytest
 from jax.sharding import AxisType
 
 from gca_jax import losses
-from gca_jax.data import policies, sources
+from gca_jax.data import sources
 from gca_jax.data.dataset import Dataset
+from gca_jax.data.views import policies
 from gca_jax.evaluation.probes import check_settings, evaluate_encoder
 from gca_jax.training import loop, setup
 

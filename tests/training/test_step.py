@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType
 
 from gca_jax import losses, models
-from gca_jax.data import augment
+from gca_jax.data.views import augment
 from gca_jax.training import state, step
 
 MODEL = dict(

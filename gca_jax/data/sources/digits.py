@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from gca_jax.data import builders
 from gca_jax.data.dataset import Dataset
-from gca_jax.data.sources import tfds_sets
+from gca_jax.data.sources import builders, tfds_sets
 from gca_jax.data.sources.row import Source
 
 

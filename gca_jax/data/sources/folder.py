@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import builders, pictures, records, tree
+from gca_jax.data import pictures, records
 from gca_jax.data.dataset import Dataset, Images, Streamed
+from gca_jax.data.sources import builders, tree
 from gca_jax.data.sources.row import Source
 
 MEND = "Replace or delete the file"
@@ -27,7 +28,7 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read a folder, as RGB; `gca_jax.data.tree` says which shapes of tree are known.
+    """Read a folder, as RGB; `gca_jax.data.sources.tree` says which shapes of tree are known.
 
     At first use, and whenever a file in it has changed, the pictures are checked and copied into
     records in `data_dir`.

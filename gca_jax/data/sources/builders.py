@@ -16,7 +16,7 @@ import PIL.Image
 import tensorflow_datasets as tfds
 
 from gca_jax.data import records
-from gca_jax.data.tree import Tree
+from gca_jax.data.sources.tree import Tree
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):

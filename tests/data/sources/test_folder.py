@@ -9,8 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gca_jax.data import builders, records, sources, tree
+from gca_jax.data import records, sources
 from gca_jax.data.dataset import Streamed
+from gca_jax.data.sources import builders, tree
 from tests.data import prepared
 
 SPLITS = {"train/cat": 5, "train/dog": 4, "test/cat": 2, "test/dog": 3}

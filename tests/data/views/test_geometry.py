@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from gca_jax.data import geometry
+from gca_jax.data.views import geometry
 
 RNG = np.random.default_rng(0)
 NONE = dict(rotation=0.0, shift=0.0, scale=0.0, shear=0.0)

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from gca_jax.data import augment, color, geometry, policies, sources
+from gca_jax.data import sources
+from gca_jax.data.views import augment, color, geometry, policies
 
 OFF = {
     "rotation": 0.0,

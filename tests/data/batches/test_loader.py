@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gca_jax.data import loader
-from gca_jax.data.order import Order, permutation, steps_per_epoch
+from gca_jax.data.batches import loader
+from gca_jax.data.batches.order import Order, permutation, steps_per_epoch
 
 IMAGES = np.arange(103)
 

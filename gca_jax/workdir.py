@@ -1,11 +1,69 @@
-"""What a run's folder holds, and whether another run may go on in it."""
+"""The folder of a run: names, reads and writes of its files, and whether another run may use it."""
 
 import json
-import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
 
+import numpy as np
 from ml_collections import ConfigDict
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that a reader finds the old file or the new one, never half of one."""
+    text = json.dumps(value, indent=2) + "\n"
+    _replace(path, lambda file: file.write(text.encode()))
+
+
+def finite(value: Any) -> Any:
+    """The value with infinities (a hard constraint's penalty, say) as strings, for strict JSON."""
+    if isinstance(value, Mapping):
+        return {key: finite(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(x) for x in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes a compressed `.npz` likewise."""
+    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        write(file)
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        ValueError: The file is not JSON; the message names it.
+    """
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): run again the program that wrote it"
+        ) from error
+
+
+def training_summary(workdir: Path) -> dict[str, Any]:
+    """What training left in `training.json`.
+
+    Raises:
+        FileNotFoundError: No run was started in `workdir`, or it saved nothing yet.
+    """
+    path = workdir / "training.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no run in {workdir} (no training.json): train one first with --mode=pretrain"
+        )
+    return read_json(path)
 
 
 def as_json(config: ConfigDict) -> dict[str, Any]:
@@ -13,7 +71,7 @@ def as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
 
 
-def refuse_another_run(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+def refuse_another_run(workdir: Path, config: Mapping[str, Any]) -> None:
     """Check that a run of this config may write into the folder.
 
     Args:
@@ -40,7 +98,7 @@ def refuse_another_run(workdir: pathlib.Path, config: Mapping[str, Any]) -> None
         )
 
 
-def finished(workdir: pathlib.Path) -> dict[str, Any] | None:
+def finished(workdir: Path) -> dict[str, Any] | None:
     """The summary of the run in this folder if it has come to its end."""
     path = workdir / "training.json"
     summary = json.loads(path.read_text()) if path.exists() else None

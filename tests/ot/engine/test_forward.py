@@ -7,9 +7,9 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from gca_jax import ot
-from gca_jax.ot import passes
-from gca_jax.ot.passes import Points
-from gca_jax.ot.sweeps import sweep
+from gca_jax.ot.engine import passes
+from gca_jax.ot.engine.forward import sweep
+from gca_jax.ot.engine.passes import Points
 from tests import toy
 
 N, DEVICES = 16, 4

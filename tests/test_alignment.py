@@ -7,9 +7,9 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import losses, models, ot
-from gca_jax.data import augment
-from gca_jax.training import setup, state, step, target
+from gca_jax import alignment, losses, models, ot
+from gca_jax.data.views import augment
+from gca_jax.training import setup, state, step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
 GROUPS = np.arange(16, dtype=np.int32) % 3
@@ -23,12 +23,12 @@ def pair(key, images):
 POLICY = augment.Augment(pair, mean=(0.5,), std=(0.5,))
 
 
-def build(method, alignment):
+def build(method, aligned):
     network = models.create((1,), "basic", 4, "cifar", 8, 8)
     optimizer = optax.sgd(0.1)
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     train_step = step.make_train_step(
-        network, POLICY, losses.METHODS[method], optimizer, KEY, keywords=alignment.keywords
+        network, POLICY, losses.METHODS[method], optimizer, KEY, keywords=aligned.keywords
     )
     return network, variables, state.create(variables, optimizer, False), train_step
 
@@ -43,8 +43,8 @@ def build(method, alignment):
     ],
 )
 def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
-    alignment = target.make(**settings)
-    network, variables, initial, train_step = build("gca_ince", alignment)
+    aligned = alignment.make(**settings)
+    network, variables, initial, train_step = build("gca_ince", aligned)
     groups = None if make is None else GROUPS
     _, metrics = jax.jit(train_step)(initial, IMAGES, groups)
     a, b = POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
@@ -58,7 +58,7 @@ def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["gca_uot", "ince"])
 def test_sharded_step_with_domains_is_the_step_of_one_device(method):
-    _, _, initial, train_step = build(method, target.make("blocks", alpha=0.2))
+    _, _, initial, train_step = build(method, alignment.make("blocks", alpha=0.2))
     results = []
     for count in (1, 8):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gca_jax.data import color
+from gca_jax.data.views import color
 
 RNG = np.random.default_rng(0)
 IMAGE = np.concatenate(

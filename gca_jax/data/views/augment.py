@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from gca_jax.data import blur, color, geometry, policies
+from gca_jax.data.views import blur, color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
 Plane = Float[Array, "h c w"]

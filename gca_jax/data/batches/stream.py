@@ -22,8 +22,8 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Int, UInt8
 
+from gca_jax.data.batches.order import Order
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.order import Order
 
 Range = tuple[float, float]
 Pixels = UInt8[np.ndarray, "b 2 s s 3"] | UInt8[np.ndarray, "b s s 3"]

@@ -11,7 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from gca_jax.data import prepare, sources
+from gca_jax.data import sources
+from gca_jax.data.sources import prepare
 from tests.data import archives, prepared
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from gca_jax.data import blur
+from gca_jax.data.views import blur
 
 IMAGE = np.random.default_rng(0).random((12, 15, 3)).astype(np.float32)
 

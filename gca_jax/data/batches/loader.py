@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from gca_jax.data import stream
+from gca_jax.data.batches import stream
+from gca_jax.data.batches.order import Order
 from gca_jax.data.dataset import Images, Streamed
-from gca_jax.data.order import Order
 
 
 class Batch(NamedTuple):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot.passes import Passes, contract, on_first_device, varying, with_epsilon
+from gca_jax.ot.engine.passes import Passes, contract, on_first_device, varying, with_epsilon
 
 ROUNDING = 16
 """Movements of log v below so many units of the dtype's precision are noise: sweeps of n = 1,024 to

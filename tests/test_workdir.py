@@ -4,52 +4,51 @@ import json
 
 import pytest
 
-from gca_jax import files
-from gca_jax.training import rundir
 from gca_jax.training.writer import Writer
+from gca_jax.workdir import differences, finished, refuse_another_run, write_json
 
 
 def test_differences_name_keys_on_either_side():
     there = {"a": 1, "loss": {"epsilon": 0.2, "gone": None}}
     here = {"a": 1, "loss": {"epsilon": 0.1, "new": [1, 2]}}
-    assert list(rundir.differences(there, here)) == [
+    assert list(differences(there, here)) == [
         "loss.epsilon: 0.2 there, 0.1 here",
         "loss.gone: null there, nothing here",
         "loss.new: nothing there, [1, 2] here",
     ]
-    assert not list(rundir.differences(here, here))
+    assert not list(differences(here, here))
 
 
 def hold(workdir, config):
     (workdir / "checkpoints" / "7").mkdir(parents=True)
-    files.write_json(workdir / "config.json", config)
+    write_json(workdir / "config.json", config)
 
 
 def test_many_differences_are_cut_short(tmp_path):
     hold(tmp_path, {str(k): 0 for k in range(9)})
     with pytest.raises(ValueError, match=r"0: 0 there, 1 here; .*3: 0 there, 1 here; \.\.\.\)"):
-        rundir.refuse_another_run(tmp_path, {str(k): 1 for k in range(9)})
+        refuse_another_run(tmp_path, {str(k): 1 for k in range(9)})
 
 
 def test_same_config_and_empty_folders_pass(tmp_path):
-    rundir.refuse_another_run(tmp_path / "new", {"a": 1})
-    rundir.refuse_another_run(tmp_path, {"a": 1})
+    refuse_another_run(tmp_path / "new", {"a": 1})
+    refuse_another_run(tmp_path, {"a": 1})
     hold(tmp_path, {"a": 1})
-    rundir.refuse_another_run(tmp_path, {"a": 1})
+    refuse_another_run(tmp_path, {"a": 1})
 
 
 def test_file_in_place_of_a_folder_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="is a file; choose a folder with --workdir"):
-        rundir.refuse_another_run(tmp_path / "file", {})
+        refuse_another_run(tmp_path / "file", {})
 
 
 def test_finished_reads_the_summary(tmp_path):
-    assert rundir.finished(tmp_path) is None
-    files.write_json(tmp_path / "training.json", {"finished": False})
-    assert rundir.finished(tmp_path) is None
-    files.write_json(tmp_path / "training.json", {"finished": True, "steps": 3})
-    assert rundir.finished(tmp_path) == {"finished": True, "steps": 3}
+    assert finished(tmp_path) is None
+    write_json(tmp_path / "training.json", {"finished": False})
+    assert finished(tmp_path) is None
+    write_json(tmp_path / "training.json", {"finished": True, "steps": 3})
+    assert finished(tmp_path) == {"finished": True, "steps": 3}
 
 
 def test_writer_drops_what_was_not_saved_and_writes_valid_json(tmp_path):

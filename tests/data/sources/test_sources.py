@@ -13,9 +13,9 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from gca_jax.data import builders, sources
+from gca_jax.data import sources
 from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.data.sources import imagenet100, tfds_sets
+from gca_jax.data.sources import builders, imagenet100, tfds_sets
 from tests.data import prepared
 
 FIXED = {  # our names, with TFDS's
@@ -59,7 +59,7 @@ def test_digits_are_scikit_learns_in_the_order_of_its_split(tmp_path):
 
 def test_digits_are_prepared_once(tmp_path, monkeypatch):
     first = sources.load("digits", data_dir=str(tmp_path))
-    monkeypatch.delattr("gca_jax.data.builders.Digits._generate_examples")
+    monkeypatch.delattr("gca_jax.data.sources.builders.Digits._generate_examples")
     again = sources.load("digits", data_dir=str(tmp_path))
     np.testing.assert_array_equal(first.train_images, again.train_images)
 

@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 from scipy import stats
 
-from gca_jax.data import loader, stream
+from gca_jax.data.batches import loader, stream
+from gca_jax.data.batches.order import Order
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.order import Order
 
 COUNT, SIZE = 23, 16
 CROP = ((0.2, 1.0), (3 / 4, 4 / 3))

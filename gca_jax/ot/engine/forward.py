@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gca_jax.ot.passes import Points, make_passes, varying
-from gca_jax.ot.reverse import ROUNDING, Saved, Scalings, backward, drift_of, scaling
+from gca_jax.ot.engine.passes import Points, make_passes, varying
+from gca_jax.ot.engine.reverse import ROUNDING, Saved, Scalings, backward, drift_of, scaling
 
 
 def sweep(

@@ -10,9 +10,9 @@ import shutil
 from functools import partial
 from typing import Any
 
-from gca_jax.data import builders, records, sources
+from gca_jax.data import records, sources
 from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.data.sources import tfds_sets
+from gca_jax.data.sources import builders, tfds_sets
 from gca_jax.data.sources.row import Source
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")  # 138 GB and 6 GB

@@ -1,0 +1,1 @@
+"""Which images a batch has, and how they come from memory or disk."""

@@ -1,0 +1,1 @@
+"""Two augmented views of a batch of images, on the device."""
