@@ -4,7 +4,6 @@ A config is asked for as `--config=configs/cifar10.py:gca_uot,smoke`; the words 
 a method and `smoke`, in any order, and both may be left out.
 """
 
-import inspect
 import pathlib
 import re
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from gca_jax import losses
 
 SMOKE = "smoke"
 # What a loss takes and a config cannot hold.
-NO_SETTINGS = ("target", "mu", "nu", "cost_fn", "axis_name")
+NO_SETTINGS = ("target", "mu", "nu", "cost_fn", "axis_name", "epsilon_min", "keep_plan")
 
 
 def read(words: str, default: str = "gca_uot") -> tuple[str, bool]:
@@ -69,12 +68,8 @@ def loss(method: str, **settings: Any) -> dict[str, Any]:
 
 
 def _defaults(method: str) -> dict[str, Any]:
-    signature = inspect.signature(losses.METHODS[method]).parameters
-    return {
-        key: parameter.default
-        for key, parameter in signature.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and key not in NO_SETTINGS
-    }
+    known = losses.keywords(method)
+    return {key: value for key, value in known.items() if key not in NO_SETTINGS}
 
 
 def missing_file(words: str) -> str | None:

@@ -1,18 +1,28 @@
-"""The losses: pure functions of two batches of embeddings.
+"""The losses: pure functions of two batches of embeddings, `(z_a, z_b, **settings) → (value, aux)`.
+
+A loss poses a problem (a kernel and a target plan), projects the kernel onto a set of plans, and
+measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, equations 1 to 14):
 
     value, aux = gca_uot(z_a, z_b, epsilon=0.5)
     value, aux = METHODS["gca_ince"](z_a, z_b, epsilon=0.1, layout="joint")
 
-Each is made from a row of `methods.ROWS`. Its keywords are those of the row's parts, listed with
-their defaults by `help(gca_uot)`; any other keyword is refused by name. Embeddings may be float16,
-bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64.
+`value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment and
+uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
+(`ot.diagnosis`); whether the value overflowed. Embeddings are normalised here and may be float16,
+bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The gradient is
+the exact derivative of the value, except where `gradient=` says otherwise.
+
+Shapes: z_a [n, d] and z_b [m, d]; positive pairs have the same index. With `layout="cross"` the
+kernel is z_a against z_b, [n, m]; with `"joint"`, SimCLR's, it is all 2n views against all 2n
+views without self-pairs, and n = m. A wrong shape, dtype, name or number is a `ValueError` that
+names the argument, an unknown keyword a `TypeError` that lists the right ones.
 """
 
 import inspect
-import warnings
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, Never, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -20,198 +30,510 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax import metrics, ot
-from gca_jax.methods import ROWS, Row
-from gca_jax.ot import check
-from gca_jax.ot.diagnosis import diagnose
-from gca_jax.ot.engine.passes import on_first_device
+from gca_jax import ot, parts
+from gca_jax.ot import check, divergence, sums
 from gca_jax.ot.target import AnyTarget, resolve
+from gca_jax.parts import Gradient, KernelOptions, Marginals, Out, TargetLike
 
-Loss = Callable[..., tuple[Float[Array, ""], dict[str, Array]]]
+Views = Float[ArrayLike, "n d"]
+OtherViews = Float[ArrayLike, "m d"]
+Loss = Callable[..., Out]
 
-_KEYWORDS = {
-    "epsilon": "ε > 0, entropic regularisation, the temperature. May be traced.",
-    "layout": '"cross": z_a against z_b; "joint": all 2B views against all 2B views (SimCLR).',
-    "similarity_floor": "Clamps cosines from below (the authors' code: 1e-7); None does not.",
-    "self_pairs": 'Joint layout: "exclude", or "max_cost" as in the authors\' code.',
-    "cost_fn": "An OTT-JAX `CostFn` on the unit embeddings in place of 1 - cos.",
-    "domain": 'Of the sweeps: "scaling", "log", or None: "scaling" for a known ε >= 0.03.',
-    "block_size": "Rows of K formed at a time (scaling domain); None keeps K up to n = 16,384.",
-    "axis_name": "Inside `shard_map`: the axis that splits z_a and z_b; all else is of the batch.",
-    "target": "P_tgt, of mass 1: None (identity), a target of `ot.target`, or an array (n, m).",
-    "iterations": "T >= 1 full Sinkhorn sweeps, two half-steps each.",
-    "penalty_a": "λ₁ >= 0 of the row marginal (∞: hard); τ = λ/(λ+ε).",
-    "penalty_b": "λ₂ >= 0 of the column marginal.",
-    "until": "Converge the plan to this error by OTT-JAX, in place of `iterations` sweeps.",
-    "gradient": (
-        '"unrolled": exact derivative of the T-sweep value; "implicit": of the converged one '
-        '(needs `until`); "envelope": (P_tgt - P)/ε, exact at convergence, no reverse sweeps.'
-    ),
-    "mu": "Row marginal (n,), summing to 1; None follows `marginals`.",
-    "nu": "Column marginal (m,), summing to 1; None follows `marginals`.",
-    "marginals": '"target": μ, ν are the target\'s sums, so that it is feasible; or "uniform".',
-    "q": "In (0, 1]; q → 0 tends to KL.",
-    "lam": "λ > 0, inside the power.",
-    "w_kl": "r₁, weight of KL.",
-    "w_rince": "r₂, weight of W_q.",
-    "mass": 'Reading of KL where the mass is free: "rows", "generalized", "total".',
-    "penalise_marginals": "Adds λ₁KL(P1‖μ) + λ₂KL(Pᵀ1‖ν), as equation 9 has it.",
-    "lam_p": "λ_p >= 0, weight of KL(Q‖P).",
+
+def ince(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    mu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """InfoNCE: KL of the target plan to the row projection of the kernel (equation 1, Theorem 1).
+
+    KL(P_tgt ‖ diag(μ / K1) K); for the identity target mean_i -log softmax_j(cos_ij / ε)_i.
+
+    Args:
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d]; those past n are negatives only.
+      epsilon: ε > 0, entropic regularisation, the temperature of contrastive learning. May be
+        traced (learned); see docs/engine.md for what that costs.
+      layout: "cross" or "joint".
+      target: P_tgt of mass 1: None (the identity), a target of `ot.target`, or an array [n, m].
+      mu: Row marginal [n], summing to 1; None follows `marginals`.
+      marginals: "target": the target's sums, so that it is feasible; or "uniform".
+      **options: See `KernelOptions`.
+
+    Returns:
+      The value, and `aux`.
+
+    Raises:
+      ValueError: A shape, dtype, name or number that is not allowed.
+      TypeError: An unknown keyword.
+
+    >>> z = jnp.eye(4)  # four orthogonal pairs: log(1 + 3 e^(-1/ε))
+    >>> f"{ince(z, z, epsilon=0.5)[0]:.4f}"
+    '0.3408'
+    """
+    kernel, target = _pose("ince", z_a, z_b, epsilon, layout, target, options)
+    plan = ot.project(kernel, half_steps=1, mu=parts.row_marginal(target, mu, marginals))
+    return parts.report("ince", divergence.kl(target, plan), plan, target, options, kl=True)
+
+
+def gca_ince(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    iterations: int = 10,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    until: float | None = None,
+    gradient: Gradient = "unrolled",
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """GCA-INCE: KL of the target plan to the Sinkhorn plan of T sweeps (equations 7 and 8).
+
+    KL(P_tgt ‖ diag(u) K diag(v)), u ← μ/(K v), v ← ν/(Kᵀ u), T times from v = 1. The first half of
+    the first sweep is `ince`.
+
+    Args:
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d].
+      epsilon: As in `ince`.
+      iterations: T >= 1 sweeps, two half-steps each.
+      layout: "cross" or "joint".
+      target: As in `ince`.
+      until: Converges the plan to this marginal error by OTT-JAX, in place of `iterations` sweeps.
+      gradient: "unrolled": exact derivative of the T-sweep value; "implicit": of the converged one
+        (needs `until`); "envelope": (P_tgt - P)/ε, exact at convergence, no reverse sweeps.
+      mu: Row marginal [n], summing to 1; None follows `marginals`.
+      nu: Column marginal [m], summing to 1; None follows `marginals`.
+      marginals: "target": the target's sums, so that it is feasible; or "uniform".
+      **options: See `KernelOptions`.
+
+    Returns and errors are those of `ince`.
+
+    >>> z = jnp.eye(4)  # the row projection has the right columns already: the value of ince
+    >>> f"{gca_ince(z, z, epsilon=0.5)[0]:.4f}"
+    '0.3408'
+    """
+    kernel, target = _pose("gca_ince", z_a, z_b, epsilon, layout, target, options)
+    plan = parts.sinkhorn(
+        kernel, target, iterations=iterations, until=until, gradient=gradient,
+        mu=mu, nu=nu, marginals=marginals,
+    )  # fmt: skip
+    return parts.report("gca_ince", divergence.kl(target, plan), plan, target, options, kl=True)
+
+
+def rince(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    q: ArrayLike = 0.98,
+    lam: ArrayLike = 0.01,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """RINCE: W_q of the row projection (equation 2, Theorem 2; Chuang et al., CVPR 2022).
+
+    mean_i [-(1/q) e^{q s_ii} + (1/q) (λ Σ_j e^{s_ij})^q] with the scores s = cos/ε.
+
+    Args:
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d].
+      epsilon: As in `ince`. At about q/ε > 88 the value exceeds float32 and is inf; `aux` and, out
+        of `jit`, a `RuntimeWarning` say so.
+      q: In (0, 1]: robustness to wrong pairs; q → 0 tends to `ince` + log λ.
+      lam: λ > 0, weight of the negatives, inside the power.
+      layout: "cross" or "joint".
+      target: As in `ince`; the sum over positive pairs is weighted by it.
+      **options: See `KernelOptions`.
+
+    Returns and errors are those of `ince`.
+
+    >>> z = jnp.eye(4)  # -e^2 + λ (e^2 + 3) at q = 1
+    >>> f"{rince(z, z, epsilon=0.5, q=1.0, lam=0.01)[0]:.4f}"
+    '-7.2852'
+    """
+    kernel, target = _pose("rince", z_a, z_b, epsilon, layout, target, options)
+    plan = ot.project(kernel, half_steps=1, mu=sums.row_sums(target))
+    value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
+    return parts.report("rince", value, plan, target, options)
+
+
+def gca_rince(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    iterations: int = 10,
+    q: ArrayLike = 0.98,
+    lam: ArrayLike = 0.01,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """GCA-RINCE: W_q with the column scalings v after T - 1 sweeps (equation 13).
+
+    mean_i [-(1/q) (e^{s_ii} v_i)^q + (1/q) (λ Σ_j e^{s_ij} v_j)^q] with s = cos/ε; T = 1 is
+    `rince`. The value depends on v alone, so only the gradient of the T-sweep value is offered.
+
+    Args:
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d].
+      epsilon: As in `rince`.
+      iterations: T >= 1.
+      q: As in `rince`.
+      lam: As in `rince`.
+      layout: "cross" or "joint".
+      target: As in `rince`.
+      mu: Row marginal [n], summing to 1; None follows `marginals`.
+      nu: Column marginal [m], summing to 1; None follows `marginals`.
+      marginals: "target": the target's sums, so that it is feasible; or "uniform".
+      **options: See `KernelOptions`.
+
+    Returns and errors are those of `ince`.
+
+    >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
+    >>> bool(gca_rince(*z, iterations=1)[0] == rince(*z)[0])
+    True
+    """
+    kernel, target = _pose("gca_rince", z_a, z_b, epsilon, layout, target, options)
+    check.at_least("iterations", iterations, 1)
+    fitted = parts.fit_marginals(target, mu, nu, marginals)
+    plan = ot.project(kernel, half_steps=2 * iterations - 1, **fitted)
+    value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
+    return parts.report("gca_rince", value, plan, target, options)
+
+
+def gca_uot(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    iterations: int = 10,
+    penalty_a: ArrayLike = 0.2,
+    penalty_b: ArrayLike = 0.2,
+    w_kl: ArrayLike = 1.0,
+    w_rince: ArrayLike = 0.02,
+    q: ArrayLike = 0.98,
+    lam: ArrayLike = 0.01,
+    mass: divergence.Mass = "rows",
+    penalise_marginals: bool = False,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    until: float | None = None,
+    gradient: Literal["unrolled", "implicit"] = "unrolled",
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """GCA-UOT: w_kl · KL + w_rince · W_q of the unbalanced plan (equation 9).
+
+    The plan's marginals are soft: u ← (μ/(K v))^τ₁, v ← (ν/(Kᵀ u))^τ₂ with τ = λ/(λ+ε), T times
+    from v = 1. W_q is that of its scalings, mean_i [-(1/q) (K_ii v_i)^q + (1/q) (λ/u_i)^q].
+
+    Args:
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d].
+      epsilon: As in `rince`.
+      iterations: T >= 1 sweeps, two half-steps each.
+      penalty_a: λ₁ >= 0 of the row marginal, a number or one for each sample [n]; ∞ makes it hard,
+        0 drops it.
+      penalty_b: λ₂ >= 0 of the column marginal, a number or [m].
+      w_kl: r₁, weight of KL.
+      w_rince: r₂, weight of W_q.
+      q: As in `rince`.
+      lam: As in `rince`.
+      mass: Reading of KL, as the plan's mass is free: "rows", "generalized" or "total"; see
+        `ot.divergence.kl`.
+      penalise_marginals: Whether to add λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν), as equation 9 has it.
+      layout: "cross" or "joint".
+      target: As in `ince`.
+      until: Converges the plan to this error by OTT-JAX, in place of `iterations` sweeps.
+      gradient: "unrolled": exact derivative of the T-sweep value; "implicit": of the converged one
+        (needs `until`).
+      mu: Row marginal [n], summing to 1; None follows `marginals`.
+      nu: Column marginal [m], summing to 1; None follows `marginals`.
+      marginals: "target": the target's sums, so that it is feasible; or "uniform".
+      **options: See `KernelOptions`.
+
+    Returns and errors are those of `ince`.
+
+    >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
+    >>> hard = dict(penalty_a=math.inf, penalty_b=math.inf)
+    >>> value, aux = gca_uot(*z, w_rince=0.0, mass="generalized", **hard)  # gca_ince
+    >>> bool(jnp.allclose(value, gca_ince(*z)[0]))
+    True
+    """
+    kernel, target = _pose("gca_uot", z_a, z_b, epsilon, layout, target, options)
+    penalty_a = parts.penalty_of("penalty_a", penalty_a, kernel.shape[0], layout)
+    penalty_b = parts.penalty_of("penalty_b", penalty_b, kernel.shape[1], layout)
+    plan = parts.sinkhorn(
+        kernel, target, iterations=iterations, until=until, gradient=gradient,
+        mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
+        tau_a=parts.tau(penalty_a, kernel), tau_b=parts.tau(penalty_b, kernel), keep_rows=True,
+    )  # fmt: skip
+    value = jnp.asarray(w_kl) * divergence.kl(target, plan, mass=mass)
+    value += jnp.asarray(w_rince) * divergence.w_q(target, plan, q=q, lam=lam)
+    if penalise_marginals:
+        value += parts.marginal_penalties(plan, penalty_a, penalty_b)
+    return parts.report("gca_uot", value, plan, target, options)
+
+
+def simclr(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    layout: ot.Layout = "joint",
+    target: TargetLike = None,
+    mu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """SimCLR's NT-Xent: `ince` over all 2n views (equation 1; Chen et al., ICML 2020).
+
+    Keywords, returns and errors are those of `ince`.
+
+    >>> z = jnp.eye(4)
+    >>> bool(simclr(z, z)[0] == ince(z, z, layout="joint")[0])
+    True
+    """
+    _check_options("simclr", options)
+    return ince(
+        z_a, z_b, epsilon=epsilon, layout=layout, target=target, mu=mu, marginals=marginals,
+        **options,
+    )  # fmt: skip
+
+
+def clip(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.07,
+    target: TargetLike = None,
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """CLIP's loss: InfoNCE of z_a against z_b and of z_b against z_a (Radford et al., ICML 2021).
+
+    The mean of KL to the row projection and KL to the column projection of one kernel, for two
+    sets of embeddings (images and captions) that have different encoders.
+
+    Args:
+      z_a: Embeddings of one modality [n, d].
+      z_b: Embeddings of the other [m, d].
+      epsilon: ε > 0. CLIP learns it: pass `jnp.exp(log_epsilon)`, a traced number.
+      target: As in `ince`.
+      mu: Row marginal [n], summing to 1; None follows `marginals`.
+      nu: Column marginal [m], summing to 1; None follows `marginals`.
+      marginals: "target": the target's sums, so that it is feasible; or "uniform".
+      **options: See `KernelOptions`.
+
+    Returns and errors are those of `ince`; the plan in `aux` is the row projection.
+
+    >>> z_a, z_b = jax.random.normal(jax.random.key(0), (2, 4, 3))
+    >>> both = (ince(z_a, z_b)[0] + ince(z_b, z_a)[0]) / 2
+    >>> bool(jnp.allclose(clip(z_a, z_b, epsilon=0.5)[0], both))
+    True
+    """
+    kernel, target = _pose("clip", z_a, z_b, epsilon, "cross", target, options)
+    fitted = parts.fit_marginals(target, mu, nu, marginals)
+    rows = ot.project(kernel, half_steps=1, mu=fitted["mu"])
+    columns = ot.project(kernel, iterations=1, tau_a=0.0, nu=fitted["nu"])
+    value = (divergence.kl(target, rows) + divergence.kl(target, columns)) / 2
+    return parts.report("clip", value, rows, target, options, kl=True)
+
+
+def byol(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    target: TargetLike = None,
+    keep_plan: bool = False,
+    **unknown: Never,
+) -> Out:
+    """BYOL: mean squared error of the unit predictions (Theorem 4; Grill et al., NeurIPS 2020).
+
+    mean_i ‖q(z'_i) - z''_i‖² = -Σ P_tgt log K with K = exp(-‖·‖²), which is projected on nothing.
+
+    Args:
+      z_a: Predictions q(z') from one view [n, d].
+      z_b: The target network's embeddings of the other view [m, d]; stop their gradient before.
+      target: As in `ince`.
+      keep_plan: Whether `aux` has the plan and the target too.
+      **unknown: Refused.
+
+    Returns:
+      The value, and `aux`: alignment and uniformity.
+
+    Raises:
+      ValueError: A shape, dtype or target that is not allowed.
+      TypeError: An unknown keyword.
+
+    >>> z = jnp.eye(2)
+    >>> f"{byol(z, z[::-1])[0]:.4f}"
+    '2.0000'
+    """
+    _check_options("byol", unknown)
+    a, b = check.embeddings(z_a, z_b, "cross")
+    unit = ot.normalize(a), ot.normalize(b)
+    kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
+    target, plan = resolve(target, kernel), ot.unprojected(kernel)
+    aux = parts.embedding_metrics(plan)
+    if keep_plan:
+        aux |= {"plan": plan, "target": target}
+    return divergence.cross_entropy(target, plan), aux
+
+
+def iot(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    iterations: int = 10,
+    layout: ot.Layout = "joint",
+    target: TargetLike = None,
+    until: float | None = None,
+    gradient: Gradient = "unrolled",
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """IOT: `gca_ince` over all 2n views (Shi et al., ICML 2023).
+
+    Keywords, returns and errors are those of `gca_ince`.
+
+    >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
+    >>> bool(iot(*z)[0] == gca_ince(*z, layout="joint")[0])
+    True
+    """
+    _check_options("iot", options)
+    return gca_ince(
+        z_a, z_b, epsilon=epsilon, iterations=iterations, layout=layout, target=target,
+        until=until, gradient=gradient, mu=mu, nu=nu, marginals=marginals, **options,
+    )  # fmt: skip
+
+
+def iot_uni(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    iterations: int = 10,
+    lam_p: ArrayLike = 0.2,
+    layout: ot.Layout = "joint",
+    target: TargetLike = None,
+    until: float | None = None,
+    gradient: Literal["unrolled", "implicit"] = "unrolled",
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """IOT-uni: `iot` + lam_p · KL(Q ‖ P), Q uniform off the positives (Shi et al., ICML 2023).
+
+    Q is P with the entries of all other pairs replaced by their mean, and passes no gradient.
+
+    Args:
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d].
+      epsilon: As in `ince`.
+      iterations: T >= 1 sweeps, two half-steps each.
+      lam_p: λ_p >= 0, weight of KL(Q ‖ P).
+      layout: "cross" or "joint".
+      target: As in `ince`.
+      until: As in `gca_uot`.
+      gradient: As in `gca_uot`.
+      mu: Row marginal [n], summing to 1; None follows `marginals`.
+      nu: Column marginal [m], summing to 1; None follows `marginals`.
+      marginals: "target": the target's sums, so that it is feasible; or "uniform".
+      **options: See `KernelOptions`.
+
+    Returns and errors are those of `ince`.
+
+    >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
+    >>> bool(iot_uni(*z, lam_p=0.0)[0] == iot(*z)[0])
+    True
+    """
+    check.between("lam_p", lam_p, 0.0, math.inf)
+    kernel, target = _pose("iot_uni", z_a, z_b, epsilon, layout, target, options)
+    plan = parts.sinkhorn(
+        kernel, target, iterations=iterations, until=until, gradient=gradient,
+        mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
+    )  # fmt: skip
+    value = divergence.kl(target, plan)
+    value += jnp.asarray(lam_p) * divergence.uniform_kl(target, plan)
+    return parts.report("iot_uni", value, plan, target, options)
+
+
+METHODS: dict[str, Loss] = {
+    "ince": ince,
+    "gca_ince": gca_ince,
+    "rince": rince,
+    "gca_rince": gca_rince,
+    "gca_uot": gca_uot,
+    "simclr": simclr,
+    "clip": clip,
+    "byol": byol,
+    "iot": iot,
+    "iot_uni": iot_uni,
 }
 
 
-def transport(
-    name: str, z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "m d"], **hyper: Any
-) -> tuple[ot.Plan, AnyTarget]:
+def transport(name: str, z_a: Views, z_b: OtherViews, **settings: Any) -> tuple[ot.Plan, AnyTarget]:
     """The plan that a method's loss compares, and the target it compares it with.
 
     Args:
       name: A key of `METHODS`.
-      z_a: Embeddings of the first view (n, d).
-      z_b: Embeddings of the second view (m, d).
-      **hyper: The method's keywords.
+      z_a: Embeddings of the first view [n, d].
+      z_b: Embeddings of the second view [m, d].
+      **settings: The method's keywords.
 
     Returns:
       (plan, target), each with `.matrix` in the layout of the loss.
 
     Raises:
-      ValueError: an unknown name, or what the loss itself raises.
-      TypeError: a keyword that the method does not take.
+      ValueError: An unknown name, or what the loss itself raises.
+      TypeError: A keyword that the method does not take.
+
+    >>> plan, target = transport("ince", jnp.eye(3), jnp.eye(3))
+    >>> plan.matrix.shape == target.matrix.shape == (3, 3)
+    True
     """
-    check.one_of("method", name, ROWS)
-    return _transport(ROWS[name], z_a, z_b, _fill(name, hyper))
+    check.one_of("method", name, METHODS)
+    _, aux = METHODS[name](z_a, z_b, keep_plan=True, **settings)
+    return aux["plan"], aux["target"]
 
 
-def _transport(
-    row: Row, z_a: ArrayLike, z_b: ArrayLike, hyper: dict[str, Any]
-) -> tuple[ot.Plan, AnyTarget]:
-    kernel = row.kernel(z_a, z_b, **_take(row.kernel, hyper))
-    target = resolve(hyper["target"], kernel)
-    return row.project(kernel, target, **_take(row.project, hyper)), target
+def keywords(name: str) -> dict[str, Any]:
+    """Every keyword that a method takes, with its default.
 
+    Args:
+      name: A key of `METHODS`.
 
-def _keywords(part: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(part).parameters
-    return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-
-
-def _take(part: Callable[..., Any], hyper: dict[str, Any]) -> dict[str, Any]:
-    return {key: hyper[key] for key in _keywords(part)}
-
-
-def _signature(row: Row) -> dict[str, Any]:
-    """The method's keywords with their defaults, in the order of its parts."""
-    defaults: dict[str, Any] = {}
-    for part in (row.kernel, row.project, row.measure):
-        for key, parameter in _keywords(part).items():
-            defaults.setdefault(key, parameter.default)
-        defaults.setdefault("target", None)
-    return {k: v for k, v in (defaults | row.defaults).items() if k not in row.fixed}
-
-
-def _fill(name: str, hyper: dict[str, Any]) -> dict[str, Any]:
-    row, defaults = ROWS[name], _signature(ROWS[name])
-    unknown = sorted(hyper.keys() - defaults.keys())
-    if unknown:
-        raise TypeError(f"{name} takes no {', '.join(unknown)}; it takes {', '.join(defaults)}")
-    hyper = defaults | hyper
-    if "gradient" in hyper:
-        check.one_of(f"gradient of {name}", hyper["gradient"], row.gradients)
-    return hyper | row.fixed
-
-
-def _make(name: str, row: Row) -> Loss:
-    def loss(
-        z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "m d"], **hyper: Any
-    ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        hyper = _fill(name, hyper)
-        plan, target = _transport(row, z_a, z_b, hyper)
-        value = row.measure(plan, target, **_take(row.measure, hyper))
-        if check.is_concrete(value) and not jnp.isfinite(value):
-            warnings.warn(
-                f"{name} is {value}: with these hyper-parameters it leaves the range of "
-                f"{value.dtype}; raise epsilon, lower q, or use float64",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        out = value, _aux(row, value, plan, target)
-        return jax.tree.map(partial(_same_everywhere, axis_name=plan.kernel.axis_name), out)
-
-    keywords = _signature(row)
-    views = [inspect.Parameter(z, inspect.Parameter.POSITIONAL_OR_KEYWORD) for z in ("z_a", "z_b")]
-    loss.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        views
-        + [
-            inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v)
-            for k, v in keywords.items()
-        ]
-    )
-    loss.__name__ = loss.__qualname__ = name
-    loss.__doc__ = _document(row, keywords)
-    return loss
-
-
-def _document(row: Row, keywords: dict[str, Any]) -> str:
-    first, second = (
-        ("Predictions", "Target network's embeddings")
-        if "epsilon" not in keywords
-        else (
-            "Embeddings of the first view",
-            "Embeddings of the second view",
-        )
-    )
-    lines = [
-        f"{row.summary}.",
-        "",
-        "Args:",
-        f"  z_a: {first} (n, d); normalised here.",
-        f"  z_b: {second} (m, d); normalised here.",
-    ]
-    lines += [f"  {key}: {_KEYWORDS[key]}" for key in keywords]
-    lines += [
-        "",
-        "Returns:",
-        "  The value (a mean over rows) and `aux`, scalars without gradient for a log.",
-        "",
-        "Raises:",
-        "  ValueError: a shape, dtype, name or number that is not allowed.",
-        "  TypeError: a keyword that the method does not take.",
-    ]
-    return "\n".join(lines)
-
-
-def _same_everywhere(x: Array, axis_name: str | None) -> Array:
-    """x, which all devices of a mapped axis computed alike, typed as the same on all of them."""
-    if axis_name is None:
-        return x
-    wide = x.astype(jnp.int32) if x.dtype == bool else x
-    return jax.lax.psum(on_first_device(wide, axis_name), axis_name).astype(x.dtype)
-
-
-def _aux(row: Row, value: Array, plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
-    """What a training log wants; computed only if it is used, when under `jit`."""
-    value, plan, target = jax.lax.stop_gradient((value, plan, target))
-    kernel, (a, b) = plan.kernel, plan.kernel.views
-    pairs = min(a.shape[0], b.shape[0])
-    uniformity = partial(
-        metrics.uniformity, block_size=kernel.block_size, axis_name=kernel.axis_name
-    )
-    aux = {
-        "alignment": metrics.alignment(a[:pairs], b[:pairs]),
-        "uniformity": (uniformity(a) + uniformity(b)) / 2,
-    }
-    if row.project is ROWS["byol"].project:
-        return aux
-    aux |= diagnose(plan, target)
-    if row.measure is not ROWS["ince"].measure:
-        del aux["ince_cosine"]
-    aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)
-    aux["scaling_domain"] = jnp.asarray(plan.kernel.domain == "scaling")
-    if plan.sweeps is not None:
-        aux["sweeps"] = plan.sweeps
-    if "q" in _signature(row):
-        aux["overflow"] = ~jnp.isfinite(value)
-    return aux
+    >>> keywords("simclr")["layout"]
+    'joint'
+    """
+    parameters = inspect.signature(METHODS[name]).parameters.values()
+    own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return own if name == "byol" else own | dict(parts.KERNEL_DEFAULTS)
 
 
 def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
@@ -222,52 +544,72 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
     left to the compiler.
 
     Args:
-        name: A key of `METHODS`.
-        mesh: Of devices; of all processes, where there are several.
-        axis_name: The axis of the mesh that splits the batch.
+      name: A key of `METHODS`.
+      mesh: Devices, of all processes where there are several.
+      axis_name: The axis of the mesh that splits the batch.
 
     Returns:
-        The method as a function of the whole batch, (z_a, z_b, **hyper) → (value, aux), for `jit`.
+      The method as a function of the whole batch, (z_a, z_b, **settings) → (value, aux), for `jit`.
 
     Raises:
-        ValueError: an unknown name; a batch that the devices cannot share.
+      ValueError: An unknown name; a batch that the devices cannot share.
     """
-    check.one_of("method", name, ROWS)
-    devices, kernel_of, whole = mesh.shape[axis_name], ROWS[name].kernel, PartitionSpec()
+    check.one_of("method", name, METHODS)
+    devices = mesh.shape[axis_name]
 
-    def loss(z_a: ArrayLike, z_b: ArrayLike, **hyper: Any) -> tuple[Array, dict[str, Array]]:
-        a, b, filled = jnp.asarray(z_a), jnp.asarray(z_b), _fill(name, hyper)
-        kernel = jax.eval_shape(partial(kernel_of, **_take(kernel_of, filled)), a, b)
-        converged = "until" in filled and filled["until"] is not None
-        if kernel.domain == "log" or converged:
-            return METHODS[name](a, b, **hyper)
+    def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: Any) -> Out:
+        a, b = jnp.asarray(z_a), jnp.asarray(z_b)
+        if _is_left_to_compiler(name, a, b, settings):
+            return METHODS[name](a, b, **settings)
         if a.shape[0] % devices or b.shape[0] % devices:
             raise ValueError(
                 f"z_a and z_b must have a multiple of {devices} rows to be split over as many "
                 f"devices, got {a.shape} and {b.shape}"
             )
-        leaves, tree = jax.tree.flatten(hyper)
+        leaves, tree = jax.tree.flatten(settings)
         arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
 
-        def part(a: Array, b: Array, arrays: list[Any]) -> tuple[Array, dict[str, Array]]:
+        def of_device(a: Array, b: Array, arrays: list[Array | np.ndarray | None]) -> Out:
             filled = [x if y is None else y for x, y in zip(leaves, arrays, strict=True)]
             return METHODS[name](a, b, axis_name=axis_name, **jax.tree.unflatten(tree, filled))
 
-        rows = PartitionSpec(axis_name)
-        split = jax.shard_map(part, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)
+        rows, whole = PartitionSpec(axis_name), PartitionSpec()
+        split = jax.shard_map(of_device, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)
         return split(a, b, arrays)
 
     return loss
 
 
-METHODS: dict[str, Loss] = {name: _make(name, row) for name, row in ROWS.items()}
+def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, Any]) -> bool:
+    """Whether a loss does not run in the scaling domain, the one that is split by hand."""
+    known = keywords(name) | dict(settings)
+    if name == "byol" or known.get("until") is not None:
+        return True
+    options: Any = {key: known[key] for key in parts.KERNEL_DEFAULTS}
+    form = partial(
+        parts.form_kernel, epsilon=known["epsilon"], layout=known["layout"], options=options
+    )
+    kernel: ot.Kernel = jax.eval_shape(form, a, b)
+    return kernel.domain == "log"
 
-ince = METHODS["ince"]
-gca_ince = METHODS["gca_ince"]
-rince = METHODS["rince"]
-gca_rince = METHODS["gca_rince"]
-gca_uot = METHODS["gca_uot"]
-simclr = METHODS["simclr"]
-byol = METHODS["byol"]
-iot = METHODS["iot"]
-iot_uni = METHODS["iot_uni"]
+
+def _pose(
+    name: str,
+    z_a: ArrayLike,
+    z_b: ArrayLike,
+    epsilon: ArrayLike,
+    layout: ot.Layout,
+    target: TargetLike,
+    options: KernelOptions,
+) -> tuple[ot.Kernel, AnyTarget]:
+    """The kernel of two batches and the target plan in its layout."""
+    _check_options(name, options)
+    kernel = parts.form_kernel(z_a, z_b, epsilon, layout, options)
+    return kernel, resolve(target, kernel)
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    unknown = sorted(options.keys() - keywords(name).keys())
+    if unknown:
+        known = ", ".join(keywords(name))
+        raise TypeError(f"{name} takes no {', '.join(unknown)}; it takes {known}")

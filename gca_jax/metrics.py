@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gca_jax import ot
-from gca_jax.ot.engine.passes import Points, make_passes
+from gca_jax.ot.engine import Points, make_passes
 
 
 def alignment(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> Float[Array, ""]:

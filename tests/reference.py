@@ -72,6 +72,16 @@ def classes(labels_a, labels_b=None, layout="cross"):
     )
 
 
+def continuous(labels, bandwidth, n, layout="cross"):
+    """exp(-(y_i - y_j)^2 / (2 sigma^2)) of every pair, both views having the label."""
+    return target_matrix(
+        lambda i, j, *_: np.exp(-((labels[i] - labels[j]) ** 2) / (2 * bandwidth**2)),
+        n,
+        n,
+        layout,
+    )
+
+
 def weighted(quality, layout="cross"):
     n = len(quality)
     return target_matrix(lambda i, j, *_: float(quality[i]) if i == j else 0.0, n, n, layout)
@@ -97,7 +107,10 @@ def plan(K, mu, nu, half_steps, tau_a=1.0, tau_b=1.0):
 
 
 def tau(penalty, epsilon):
-    return 1.0 if np.isinf(penalty) else penalty / (penalty + epsilon)
+    penalty = np.asarray(penalty, np.float64)
+    return np.array([1.0 if np.isinf(p) else p / (p + epsilon) for p in penalty.ravel()]).reshape(
+        penalty.shape
+    )
 
 
 def entropy(P):
@@ -163,6 +176,16 @@ def ince_paper(z_a, z_b, epsilon):
         others = sum(np.exp(s[i, j]) for j in range(len(s)) if j != i)
         losses.append(-np.log(np.exp(s[i, i]) / (np.exp(s[i, i]) + others)))
     return np.mean(losses)
+
+
+def clip(
+    z_a, z_b, epsilon=0.07, target=None, mu=None, nu=None, marginals="target", **kernel
+):  # fmt: skip
+    """Cross entropies of rows and of columns, as CLIP's listing has them, halved."""
+    C, T, mu, nu = setting(z_a, z_b, target, mu, nu, marginals, **kernel)
+    E = np.exp(-C / epsilon)
+    rows, columns = E / E.sum(1, keepdims=True), E / E.sum(0, keepdims=True)
+    return (kl(T, mu[:, None] * rows) + kl(T, columns * nu[None, :])) / 2
 
 
 def rince(z_a, z_b, epsilon=0.5, q=0.98, lam=0.01, target=None, **kernel):
@@ -277,6 +300,7 @@ METHODS = {
     "gca_rince": gca_rince,
     "gca_uot": gca_uot,
     "simclr": simclr,
+    "clip": clip,
     "byol": byol,
     "iot": iot,
     "iot_uni": iot_uni,

@@ -12,6 +12,7 @@ from tests import reference, toy
 from tests.toy import quick_compilation  # noqa: F401
 
 KERNEL_METHODS = [name for name in losses.METHODS if name != "byol"]
+LAYOUTS = [name for name in KERNEL_METHODS if name != "clip"]  # which has one
 SINKHORN = ["gca_ince", "gca_rince", "gca_uot", "iot", "iot_uni"]
 RINCE_FAMILY = ["rince", "gca_rince", "gca_uot"]
 INF, NAN = float("inf"), float("nan")
@@ -26,15 +27,15 @@ BAD_VALUES = [
     (KERNEL_METHODS, {"epsilon": 0.0}, ["epsilon", "0"]),
     (KERNEL_METHODS, {"epsilon": -0.5}, ["epsilon", "-0.5"]),
     (KERNEL_METHODS, {"epsilon": NAN}, ["epsilon", "nan"]),
-    (KERNEL_METHODS, {"layout": "crossed"}, ["layout", "crossed", "cross", "joint"]),
-    (KERNEL_METHODS, {"layout": "joint", "self_pairs": "x"}, ["self_pairs", "exclude", "max_cost"]),
-    (KERNEL_METHODS, {"layout": "cross", "self_pairs": "max_cost"}, ["self_pairs", "joint"]),
+    (LAYOUTS, {"layout": "crossed"}, ["layout", "crossed", "cross", "joint"]),
+    (LAYOUTS, {"layout": "joint", "self_pairs": "x"}, ["self_pairs", "exclude", "max_cost"]),
+    (LAYOUTS, {"layout": "cross", "self_pairs": "max_cost"}, ["self_pairs", "joint"]),
     (KERNEL_METHODS, {"similarity_floor": 2.0}, ["similarity_floor", "2.0"]),
-    (KERNEL_METHODS, {"layout": "cross", "target": -np.eye(4)}, ["target", "-1"]),
-    (KERNEL_METHODS, {"layout": "cross", "target": np.zeros((4, 4))}, ["target"]),
-    (KERNEL_METHODS, {"layout": "cross", "target": np.eye(3)}, ["target", "(3, 3)", "(4, 4)"]),
-    (KERNEL_METHODS, {"layout": "joint", "target": np.eye(4)}, ["target", "(4, 4)", "(8, 8)"]),
-    (KERNEL_METHODS, {"layout": "joint", "target": np.ones((8, 8))}, ["target", "self"]),
+    (LAYOUTS, {"layout": "cross", "target": -np.eye(4)}, ["target", "-1"]),
+    (LAYOUTS, {"layout": "cross", "target": np.zeros((4, 4))}, ["target"]),
+    (LAYOUTS, {"layout": "cross", "target": np.eye(3)}, ["target", "(3, 3)", "(4, 4)"]),
+    (LAYOUTS, {"layout": "joint", "target": np.eye(4)}, ["target", "(4, 4)", "(8, 8)"]),
+    (LAYOUTS, {"layout": "joint", "target": np.ones((8, 8))}, ["target", "self"]),
     (["byol"], {"target": -np.eye(4)}, ["target", "-1"]),
     (["byol"], {"target": np.zeros((4, 4))}, ["target"]),
     (["byol"], {"target": np.eye(3)}, ["target", "(3, 3)"]),
@@ -51,6 +52,8 @@ BAD_VALUES = [
     (RINCE_FAMILY, {"q": -0.5}, ["q", "-0.5"]),
     (RINCE_FAMILY, {"lam": 0.0}, ["lam", "0"]),
     (RINCE_FAMILY, {"lam": -1.0}, ["lam", "-1.0"]),
+    (["gca_uot"], {"penalty_a": np.ones(3)}, ["penalty_a", "(4,)", "(3,)"]),
+    (["gca_uot"], {"penalty_b": np.array([1, 1, -2, 1.0])}, ["penalty_b", "-2"]),
     (["gca_uot"], {"penalty_a": -0.1}, ["penalty_a", "-0.1"]),
     (["gca_uot"], {"penalty_b": NAN}, ["penalty_b", "nan"]),
     (["gca_uot"], {"mass": "row"}, ["mass", "row", "rows", "generalized", "total"]),
@@ -102,7 +105,8 @@ UNSUPPORTED = [
     ("byol", "epsilon"), ("byol", "layout"), ("byol", "iterations"), ("byol", "cost_fn"),
     ("ince", "nu"), ("ince", "iterations"), ("ince", "gradient"), ("ince", "q"),
     ("rince", "gradient"), ("rince", "until"), ("simclr", "lam"), ("iot", "lam_p"),
-    ("gca_ince", "penalty_a"), ("gca_rince", "mass"), ("iot_uni", "w_kl"), ("gca_uot", "tau_a"),
+    ("gca_ince", "penalty_a"), ("gca_rince", "mass"), ("gca_rince", "until"), ("clip", "layout"),
+    ("iot_uni", "w_kl"), ("gca_uot", "tau_a"),
 ]  # fmt: skip
 
 
@@ -110,6 +114,35 @@ UNSUPPORTED = [
 def test_an_unsupported_keyword_is_refused_naming_the_method_and_the_keyword(name, keyword):
     with pytest.raises(TypeError, match=rf"\b{name}\b.*\b{keyword}\b"):
         losses.METHODS[name](*views(), **{keyword: 1})
+
+
+def test_a_misspelt_keyword_is_answered_with_the_right_ones():
+    with pytest.raises(TypeError, match="gca_uot takes no epsilonn; it takes epsilon, iterations"):
+        losses.gca_uot(*views(), epsilonn=1)
+
+
+MISSPELT = """
+import jax.numpy as jnp
+from gca_jax.losses import clip, gca_uot
+z = jnp.ones((2, 2))
+gca_uot(z, z, epsilon=1.0, block_size=2)
+gca_uot(z, z, epsilonn=1)
+clip(z, z, layout="joint")
+gca_uot(z, z, mass="row")
+"""
+
+
+@pytest.mark.slow
+def test_the_type_checker_refuses_a_misspelt_keyword(tmp_path):
+    from mypy import api
+
+    (tmp_path / "misspelt.py").write_text(MISSPELT)
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    out, _, _ = api.run([cache, "--ignore-missing-imports", str(tmp_path / "misspelt.py")])
+    found = re.findall(r"misspelt\.py:(\d+): error: (.*)  \[", out)
+    assert [int(line) for line, _ in found] == [6, 7, 8], out
+    assert "epsilonn" in found[0][1]
+    assert "layout" in found[1][1]
 
 
 DEGENERATE = {

@@ -14,6 +14,7 @@ from tests import toy
 N = 8
 RNG = np.random.default_rng(0)
 DENSE = RNG.uniform(0, 1, size=(N, N))
+RNG_PENALTIES = np.r_[np.inf, RNG.uniform(0, 2, size=N - 1)]
 MODES = {
     "whole": {"domain": "scaling"},
     "blocks": {"domain": "scaling", "block_size": 3},  # 3 goes neither into 8 nor into 16
@@ -56,6 +57,17 @@ CASES = {
         lambda: {"iterations": 2, "mass": "generalized", "penalise_marginals": True},
     ),
     "gca_uot no constraint": ("gca_uot", lambda: {"iterations": 2, "penalty_a": 0.0}),
+    "gca_uot per sample": ("gca_uot", lambda: {"penalty_a": RNG_PENALTIES, "w_rince": 1.0}),
+    "gca_uot continuous joint": (
+        "gca_uot",
+        lambda: {
+            "iterations": 2,
+            "layout": "joint",
+            "w_rince": 1.0,
+            "target": ot.target.continuous(jnp.arange(N) / 3.0, bandwidth=1.0),
+        },
+    ),
+    "clip": ("clip", lambda: {"epsilon": 0.3, "target": blocks()}),
     "iot": ("iot", lambda: {}),
     "iot_uni": ("iot_uni", lambda: {"iterations": 2, "lam_p": 3.0}),
 }
@@ -116,6 +128,30 @@ def test_float32_against_float64(name, epsilon):
     np.testing.assert_allclose(value, want, rtol=1e-5)
     for a, b in zip(gradient, want_gradient, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(np.asarray(b)).max())
+
+
+@pytest.mark.parametrize("name", ["clip", "gca_uot"])
+def test_a_learned_epsilon_with_a_stated_bound_runs_in_the_scaling_domain(name):
+    """Value and all gradients are the log domain's; below the bound the loss is NaN, not wrong."""
+    views = toy.batch(2, n=N, d=4)
+
+    def step(epsilon, **words):
+        run = lambda e, v: losses.METHODS[name](*v, epsilon=e, **words)  # noqa: E731
+        return jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(epsilon, views)
+
+    with jax.enable_x64(True), toy.quick():
+        (value, aux), slopes = step(0.2, epsilon_min=0.05)
+        (want, log_aux), want_slopes = step(0.2)
+        assert aux["scaling_domain"]
+        assert not log_aux["scaling_domain"]
+        np.testing.assert_allclose(value, want, rtol=1e-11)
+        for got, other in zip(jax.tree.leaves(slopes), jax.tree.leaves(want_slopes), strict=True):
+            np.testing.assert_allclose(got, other, rtol=1e-8, atol=1e-10)
+        (value, aux), _ = step(0.04, epsilon_min=0.05)
+        assert np.isnan(value)
+        assert aux["overflow"]
+    with pytest.raises(ValueError, match=r"epsilon must be >= epsilon_min=0\.05, got 0\.04"):
+        losses.METHODS[name](*views, epsilon=0.04, epsilon_min=0.05)
 
 
 def test_sweeps_that_change_no_digit_are_not_run():

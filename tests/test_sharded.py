@@ -36,7 +36,8 @@ def assert_same(got, want):
     "case",
     [
         *("ince blocks", "gca_ince", "gca_ince array", "gca_ince envelope", "rince", "gca_rince"),
-        *("gca_uot joint", "gca_uot eq. 9", "iot_uni"),
+        *("gca_uot joint", "gca_uot eq. 9", "iot_uni", "clip"),
+        *("gca_uot per sample", "gca_uot continuous joint"),
     ],
 )
 def test_every_method_over_eight_devices(case):

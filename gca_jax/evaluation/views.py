@@ -13,7 +13,6 @@ from gca_jax import losses, metrics
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import features, splits
 from gca_jax.evaluation.features import Variables
-from gca_jax.methods import ROWS
 
 MakeViews: TypeAlias = Callable[[PRNGKeyArray, UInt8[Array, "b h w c"]], tuple[Array, Array]]
 Pair: TypeAlias = tuple[Float[Array, "b d"], Float[Array, "b d"]]
@@ -144,7 +143,7 @@ def gradient_cosine_to_ince(
     """
     if method == "byol":
         return None
-    options = {**ROWS[method].defaults, **hyper}
+    options = {**losses.keywords(method), **hyper}
     shared = {name: options[name] for name in KERNEL_OPTIONS if name in options}
 
     def value(name: str, arguments: Mapping[str, Any], a: Array, b: Array) -> Array:

@@ -1,15 +1,14 @@
 """The mathematics: kernel → projection → plan, and its divergence from a target plan."""
 
 from gca_jax.ot import divergence, target
+from gca_jax.ot.cost import SquaredEuclidean, normalize
 from gca_jax.ot.kernel import (
     Domain,
     Kernel,
     Layout,
     SelfPairs,
-    SquaredEuclidean,
     cosine_kernel,
     cost_kernel,
-    normalize,
 )
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.projection import project, trajectory, unprojected

@@ -92,3 +92,11 @@ def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Arra
         raise ValueError(f"z_a and z_b must be {allowed}, got {a.shape} and {b.shape}")
     dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
     return a.astype(dtype), b.astype(dtype)
+
+
+def pairs(name: str, rows: int, columns: int) -> None:
+    """Refuses a shape that the joint layout, which pairs all views, cannot have."""
+    if rows != columns:
+        raise ValueError(
+            f"{name} in the joint layout needs as many rows as columns, got ({rows}, {columns})"
+        )

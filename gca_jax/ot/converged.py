@@ -50,6 +50,10 @@ def solve(
                 f"until= needs a {name} that is known when tracing: pass epsilon and the penalties "
                 "as Python numbers, or a number of iterations"
             )
+        if jnp.ndim(tau):
+            raise ValueError(
+                f"until= takes one penalty for all samples, got {name} {jnp.shape(tau)}"
+            )
     with jax.numpy_rank_promotion("allow"):
         geometry = Geometry(cost_matrix=-kernel.log_matrix.T, epsilon=1.0)
         a, b = (jnp.where(x > 0, x, _little(x)) for x in (nu, mu))

@@ -1,16 +1,14 @@
 """Divergences between a target plan and a plan: KL and the RINCE family W_q."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check, sums
-from gca_jax.ot.engine.passes import make_passes
-from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.plan import Plan, log
+from gca_jax.ot.numerics import log, weighted_sum
+from gca_jax.ot.plan import Plan
 from gca_jax.ot.target import AnyTarget, Target, resolve
 
 Mass = Literal["generalized", "rows", "total"]
@@ -58,18 +56,21 @@ def cross_entropy(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]
 def _cross_entropy(target: AnyTarget, plan: Plan, log_u: Array) -> Array:
     """-Σ P_tgt (log u + log K + log v), sums over pairs with target mass."""
     rows, columns = sums.row_sums(target), sums.column_sums(target)
-    scalings = _weighted(rows, log_u) + _weighted(columns, plan.log_v)
+    scalings = weighted_sum(rows, log_u) + weighted_sum(columns, plan.log_v)
     return -scalings - sums.inner(target, plan.kernel)
 
 
-def _weighted(weights: Array, values: Array) -> Array:
-    """Σ weights · values, where a weight of 0 silences what is not finite."""
-    return jnp.sum(jnp.where(weights > 0, weights * jnp.where(weights > 0, values, 0.0), 0.0))
+def marginal_kl(
+    marginal: Float[Array, " n"], wanted: Float[Array, " n"], weights: ArrayLike = 1.0
+) -> Float[Array, ""]:
+    """KL(p‖μ) = Σ p log(p/μ) - Σ p + Σ μ, the soft constraint of equation 9.
 
-
-def marginal_kl(marginal: Float[Array, " n"], wanted: Float[Array, " n"]) -> Float[Array, ""]:
-    """KL(p‖μ) = Σ p log(p/μ) - Σ p + Σ μ, the soft constraint of equation 9."""
-    return _generalized_kl(marginal, log(wanted))
+    Args:
+      marginal: p (n,).
+      wanted: μ (n,).
+      weights: λ, a number or one for each sample (n,): λ_i weighs the i-th term of all three sums.
+    """
+    return jnp.sum(jnp.asarray(weights) * _kl_terms(marginal, log(wanted)))
 
 
 def w_q(
@@ -100,10 +101,20 @@ def w_q(
     check.positive("lam", lam)
     target, kernel = resolve(target, plan.kernel), plan.kernel
     shift = 1.0 / kernel.epsilon if scores else 0.0  # s = log K + 1/ε
-    weights, log_pairs = _pairs(target, plan)
-    present = weights > 0
-    powers = jnp.exp(q * (jnp.where(present, log_pairs, 0.0) + shift))
-    positive = jnp.where(present, weights * powers, 0.0).sum()
+
+    def power_sum(weights: Array, log_pairs: Array) -> Array:
+        present = weights > 0
+        powers = jnp.exp(q * (jnp.where(present, log_pairs, 0.0) + shift))
+        return jnp.where(present, weights * powers, 0.0).sum()
+
+    if isinstance(target, Target) and target.groups is None:
+        pairs = plan.log_positives
+        positive = power_sum(sums.row_sums(target)[: pairs.size], pairs)
+    else:
+        mass = sums.total(target)
+        positive = kernel.sum_over_rows(
+            lambda log_k, rows: power_sum(target.weights(rows) / mass, log_k + plan.log_v[None, :])
+        )
     log_rows = plan.log_row_sums + shift if scores else -plan.log_u
     rows = sums.row_sums(target)
     log_sums = jnp.log(lam) + jnp.where(rows > 0, log_rows, 0.0)
@@ -111,59 +122,38 @@ def w_q(
     return (negative - positive) / q
 
 
-def _pairs(target: AnyTarget, plan: Plan) -> tuple[Array, Array]:
-    """The target's weights and log(K v) of its pairs: all n×m of them, or the positive ones."""
-    kernel = plan.kernel
-    if not isinstance(target, Target) or target.groups is not None:
-        return target.matrix, kernel.log_matrix + plan.log_v[None, :]
-    pairs = kernel.log_positives.size
-    log_v = jnp.roll(plan.log_v, pairs // 2) if kernel.layout == "joint" else plan.log_v[:pairs]
-    return sums.row_sums(target)[:pairs], kernel.log_positives + log_v
-
-
 def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
     """KL(Q‖P) of IOT-uni: Q is P with the pairs without target mass replaced by their mean.
 
     A view's pair with itself is not among them. Q passes no gradient (Shi et al., ICML 2023).
     """
-    target = resolve(target, plan.kernel)
-    joint = plan.kernel.layout == "joint"
+    target, kernel = resolve(target, plan.kernel), plan.kernel
 
-    def parts(log_k: Array, t: Array, rows: Array) -> tuple[Array, Array]:
+    def parts(log_k: Array, rows: Array) -> tuple[Array, Array]:
         log_p = plan.log_u[rows][:, None] + log_k + plan.log_v[None, :]
-        off = (t == 0) & (log_p > -jnp.inf)
-        return log_p, off & (rows[:, None] != jnp.arange(t.shape[1])[None, :]) if joint else off
+        off = (target.weights(rows) == 0) & (log_p > -jnp.inf)
+        if kernel.layout == "joint":
+            off &= rows[:, None] != jnp.arange(log_k.shape[1])[None, :]
+        return log_p, off
 
-    def count(log_k: Array, t: Array, rows: Array) -> Array:
-        log_p, off = parts(log_k, t, rows)
+    def count(log_k: Array, rows: Array) -> Array:
+        log_p, off = parts(log_k, rows)
         return jnp.stack([jnp.sum(jnp.where(off, jnp.exp(log_p), 0.0)), off.sum()])
 
-    def measure(log_k: Array, t: Array, rows: Array) -> Array:
-        log_p, off = parts(log_k, t, rows)
-        p = jax.lax.stop_gradient(jnp.exp(log_p))
-        return _generalized_kl(jnp.where(off, mean, p), log_p)
-
-    mass, entries = jax.lax.stop_gradient(sum_over_rows(count, target, plan.kernel))
+    mass, entries = jax.lax.stop_gradient(kernel.sum_over_rows(count))
     mean = mass / jnp.maximum(entries, 1)
-    value: Array = sum_over_rows(measure, target, plan.kernel)
+
+    def measure(log_k: Array, rows: Array) -> Array:
+        log_p, off = parts(log_k, rows)
+        p = jax.lax.stop_gradient(jnp.exp(log_p))
+        return _kl_terms(jnp.where(off, mean, p), log_p).sum()
+
+    value: Array = kernel.sum_over_rows(measure)
     return value
 
 
-def sum_over_rows(
-    fn: Callable[[Array, Array, Array], Any], target: AnyTarget, kernel: Kernel
-) -> Any:
-    """Σ fn(log K, P_tgt, row indices) over the blocks of rows that the kernel is formed in."""
-    rows, mass = jnp.arange(kernel.shape[0]), sums.total(target)
-    if kernel.domain == "log":
-        return fn(kernel.log_matrix, target.weights(rows) / mass, rows)
-
-    def piece(k: Array, rows: Array) -> tuple[Any, tuple[()]]:
-        return fn(log(k), target.weights(rows) / mass, rows), ()
-
-    return make_passes(kernel.generator).over_rows(piece, rows)[0]
-
-
-def _generalized_kl(t: Array, log_p: Array) -> Array:
+def _kl_terms(t: Array, log_p: Array) -> Array:
+    """The entries t log(t/p) - t + p of a generalised KL, p where t = 0."""
     present = t > 0
     ratio = jnp.log(jnp.where(present, t, 1.0)) - jnp.where(present, log_p, 0.0)
-    return jnp.sum(jnp.where(present, t * ratio, 0.0)) - t.sum() + jnp.exp(log_p).sum()
+    return jnp.where(present, t * ratio, 0.0) - t + jnp.exp(log_p)

@@ -1,6 +1,7 @@
 """Embeddings to log-kernel: log K = -C/ε, kept as what generates it until asked for."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -9,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
-from gca_jax.ot.engine import mode
-from gca_jax.ot.engine.mode import Domain
-from gca_jax.ot.engine.passes import Points
+from gca_jax.ot.cost import normalize
+from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes
+from gca_jax.ot.numerics import log
 
 Layout = Literal["cross", "joint"]
 SelfPairs = Literal["exclude", "max_cost"]
+RowFunction = Callable[[Array, Array], tuple[Any, Any]]
 
 _STATIC = {"static": True}
 
@@ -67,6 +69,24 @@ class Kernel:
         columns = None if joint else self.points_b
         how = self.block_size, self.axis_name
         return Points(self.points_a, columns, self.epsilon, joint, *how)
+
+    def over_rows(self, fn: RowFunction) -> tuple[Any, Any]:
+        """Goes over the rows in the blocks in which K is formed, on all devices that share them.
+
+        Args:
+          fn: (log K of some rows [k, m], their indices [k]) → (what to sum, what to stack).
+
+        Returns:
+          The sums over the blocks, and the stacked results in the order of the rows.
+        """
+        rows = jnp.arange(self.shape[0])
+        if self.domain == "log":
+            return fn(self.log_matrix, rows)
+        return make_passes(self.generator).over_rows(lambda k, rows: fn(log(k), rows), rows)
+
+    def sum_over_rows(self, fn: Callable[[Array, Array], Any]) -> Any:
+        """Sums fn(log K of some rows [k, m], their indices [k]) over the blocks of rows."""
+        return self.over_rows(lambda log_k, rows: (fn(log_k, rows), ()))[0]
 
     @property
     def log_positives(self) -> Float[Array, " k"]:
@@ -127,33 +147,6 @@ class Kernel:
         return jnp.where(self_pair, -jnp.inf, -cost / self.epsilon)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class SquaredEuclidean:
-    """‖x - y‖², with the two methods of OTT-JAX's cost functions that a kernel needs."""
-
-    def __call__(self, x: Float[Array, " d"], y: Float[Array, " d"]) -> Float[Array, ""]:
-        """One squared distance."""
-        return jnp.sum((x - y) ** 2)
-
-    def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
-        """All squared distances (n, m)."""
-        products = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-        return jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :] - 2.0 * products
-
-
-def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
-
-    The largest entry is divided out first, so that neither overflow nor underflow of the squares
-    changes the direction of a very long or very short row.
-    """
-    largest = jax.lax.stop_gradient(jnp.abs(z).max(axis=-1, keepdims=True))
-    z = z / jnp.where(largest > 0, largest, 1.0)
-    squared = jnp.sum(z * z, axis=-1, keepdims=True)
-    return jnp.where(squared > 0, z * jax.lax.rsqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
-
-
 def cosine_kernel(
     z_a: Float[ArrayLike, "n d"],
     z_b: Float[ArrayLike, "m d"],
@@ -165,6 +158,7 @@ def cosine_kernel(
     domain: Domain | None = None,
     block_size: int | None = None,
     axis_name: str | None = None,
+    epsilon_min: float | None = None,
 ) -> Kernel:
     """Kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
 
@@ -177,12 +171,14 @@ def cosine_kernel(
       similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
       self_pairs: Joint layout only. "exclude" gives a view's pair with itself log K = -inf;
         "max_cost" gives it the batch's largest cost, as the authors' code does.
-      domain: How sweeps are run, see `ot.engine.mode`; "scaling" has neither floor nor "max_cost". None
-        follows the rule there.
+      domain: How sweeps are run, see `ot.engine.mode`, whose rule None follows; "scaling" has
+        neither floor nor "max_cost".
       block_size: Rows of K formed at a time in the scaling domain; n or more keeps K whole. None
         follows the rule of `ot.engine.mode`.
       axis_name: Inside `jax.shard_map`, the axis over which the rows of z_a and z_b are split: they
         are gathered, and each device forms and goes over its share of K's rows.
+      epsilon_min: A lower bound that the caller states for a traced (learned) ε, so that the rule
+        knows it is not too small for the scaling domain. Below it K, and the loss, is NaN.
 
     Returns:
       A `Kernel`.
@@ -192,16 +188,19 @@ def cosine_kernel(
         a block size or an axis that does not go with the rest.
     """
     if axis_name is not None:
-        z_a, z_b = mode.gathered(z_a, z_b, axis_name)
+        z_a, z_b = gathered(z_a, z_b, axis_name)
     a, b = check.embeddings(z_a, z_b, layout)
     if similarity_floor is not None:
         check.between("similarity_floor", similarity_floor, -1.0, 1.0)
     kernel = _point_kernel(
         normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
     )
+    if epsilon_min is not None:
+        kernel = _bounded(kernel, epsilon_min)
+    bound = epsilon_min if kernel.known_epsilon is None else kernel.known_epsilon
     plain = similarity_floor is None and self_pairs == "exclude"
-    domain, block_size = mode.choose(
-        kernel.shape, kernel.known_epsilon if plain else None, domain, block_size, axis_name
+    domain, block_size = choose(
+        kernel.shape, bound if plain else None, domain, block_size, axis_name
     )
     if domain == "scaling" and not plain:
         raise ValueError("domain='scaling' has no similarity_floor and no self_pairs='max_cost'")
@@ -266,6 +265,17 @@ def _point_kernel(
         a = b = jnp.concatenate([a, b])
     options |= {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
     return Kernel(jnp.asarray(epsilon, a.dtype), a, b, **options)
+
+
+def _bounded(kernel: Kernel, epsilon_min: float) -> Kernel:
+    """Refuses an ε below its bound, or makes it NaN where it is traced."""
+    check.positive("epsilon_min", epsilon_min)
+    if kernel.known_epsilon is None:
+        epsilon = jnp.where(kernel.epsilon >= epsilon_min, kernel.epsilon, jnp.nan)
+        return dataclasses.replace(kernel, epsilon=epsilon)
+    if kernel.known_epsilon < epsilon_min:
+        raise ValueError(f"epsilon must be >= epsilon_min={epsilon_min}, got {kernel.epsilon}")
+    return kernel
 
 
 def _known(epsilon: ArrayLike) -> float | None:

@@ -7,23 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot.engine.forward import row_sums
+from gca_jax.ot.engine import row_sums
 from gca_jax.ot.kernel import Kernel
-
-
-def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
-    """log Σ exp along one axis; a slice of -inf gives -inf with a zero gradient, not nan."""
-    largest = jax.lax.stop_gradient(x.max(axis=axis, keepdims=True))
-    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-    total = jnp.exp(x - largest).sum(axis=axis)
-    reached = total > 0
-    logarithm = jnp.log(jnp.where(reached, total, 1.0)) + jnp.squeeze(largest, axis)
-    return jnp.where(reached, logarithm, -jnp.inf)
-
-
-def log(x: Array) -> Array:
-    """log x, -inf at 0 with a zero gradient."""
-    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), -jnp.inf)
+from gca_jax.ot.numerics import logsumexp, negative_entropy
 
 
 @jax.tree_util.register_dataclass
@@ -94,19 +80,27 @@ class Plan:
     @property
     def residual(self) -> Float[Array, ""]:
         """Distance from the marginals asked for, ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁."""
-        rows = jnp.abs(self.row_marginal - self.mu).sum()
-        return rows + jnp.abs(self.column_marginal - self.nu).sum()
+        return marginal_error(self, self.row_marginal, self.column_marginal)
 
     @property
     def entropy(self) -> Float[Array, ""]:
         """H(P) = -Σ P log P, in nats."""
-        log_p = self.log_matrix
-        return -jnp.sum(jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * log_p, 0.0))
+        return -negative_entropy(self.matrix)
 
     @property
-    def trace(self) -> Float[Array, ""]:
-        """tr P, the mass on the positive pairs of the cross layout."""
-        return jnp.trace(self.matrix)
+    def log_positives(self) -> Float[Array, " k"]:
+        """log (K_ij v_j), that is log (P_ij/u_i), of the pairs of `Kernel.log_positives`."""
+        log_k = self.kernel.log_positives
+        pairs = log_k.size
+        if self.kernel.layout == "joint":
+            return log_k + jnp.roll(self.log_v, pairs // 2)
+        return log_k + self.log_v[:pairs]
+
+    @property
+    def positive_mass(self) -> Float[Array, ""]:
+        """Mass on the positive pairs: the mean over rows of n P_ij, 1 for the identity target."""
+        log_u = self.log_u[: self.kernel.log_positives.size]
+        return jnp.exp(log_u + self.log_positives).sum()
 
     def frozen(self) -> "Plan":
         """The same plan with scalings that pass no gradient: the envelope form (see `project`)."""
@@ -117,3 +111,10 @@ class Plan:
             log_rows=None,  # of the kernel, which does pass a gradient
             exact=None,
         )
+
+
+def marginal_error(
+    plan: Plan, rows: Float[Array, " n"], columns: Float[Array, " m"]
+) -> Float[Array, ""]:
+    """Distance of the row and column sums of a plan from the marginals that it was asked for."""
+    return jnp.abs(rows - plan.mu).sum() + jnp.abs(columns - plan.nu).sum()

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
-from gca_jax.ot.engine.forward import sweep
-from gca_jax.ot.engine.reverse import scaling
+from gca_jax.ot.engine import Problem, scaling, sweep
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.plan import Plan, log, logsumexp
+from gca_jax.ot.numerics import log, logsumexp
+from gca_jax.ot.plan import Plan
 
 
 def project(
@@ -44,7 +44,8 @@ def project(
         are the implicit ones of the converged plan. In float32 1e-6 is about the least that can
         be reached; `Plan.converged` tells.
       max_iterations: Where `until` gives up.
-      tau_a: τ = λ/(λ+ε) of the row marginal, in [0, 1]: 1 is the hard constraint, 0 none.
+      tau_a: τ = λ/(λ+ε) of the row marginal, in [0, 1]: 1 is the hard constraint, 0 none. One
+        number, or one for each row (n,).
       tau_b: The same for the column marginal.
       mu: Row marginal (n,), summing to 1; None is uniform.
       nu: Column marginal (m,), likewise.
@@ -109,8 +110,9 @@ def _in_scaling_domain(
 ) -> Plan:
     odd = half_steps % 2 == 1
     taus = jnp.asarray(tau_a, kernel.dtype), jnp.asarray(tau_b, kernel.dtype)
-    rows, start = odd or keep_rows, jnp.zeros_like(nu)
-    done = sweep(kernel.generator, mu, nu, *taus, start, half_steps // 2, rows)
+    problem = Problem(kernel.generator, mu, nu, *taus, start=jnp.zeros_like(nu))
+    rows = odd or keep_rows
+    done = sweep(problem, half_steps // 2, rows)
     return Plan(
         kernel,
         scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u,
@@ -162,6 +164,11 @@ def _checked(
     check.between("tau_a", tau_a, 0.0, 1.0)
     check.between("tau_b", tau_b, 0.0, 1.0)
     n, m = kernel.shape
+    for name, tau, size in (("tau_a", tau_a, n), ("tau_b", tau_b, m)):
+        if jnp.shape(tau) not in ((), (size,)):
+            raise ValueError(
+                f"{name} must be a number or have shape ({size},), got {jnp.shape(tau)}"
+            )
     return (
         _uniform(n, kernel.dtype) if mu is None else check.marginal("mu", mu, n, kernel.dtype),
         _uniform(m, kernel.dtype) if nu is None else check.marginal("nu", nu, m, kernel.dtype),

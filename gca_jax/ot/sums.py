@@ -10,8 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gca_jax.ot import numerics
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.target import AnyTarget, Target
+from gca_jax.ot.numerics import weighted_sum
+from gca_jax.ot.similarity import SimilarityTarget, TargetSums
+from gca_jax.ot.structured import Target
+from gca_jax.ot.target import AnyTarget, DenseTarget
 
 
 class _Groups(NamedTuple):
@@ -27,7 +31,7 @@ class _Groups(NamedTuple):
 
 def row_sums(target: AnyTarget) -> Float[Array, " n"]:
     """Σ_j P_tgt,ij (n,)."""
-    if not isinstance(target, Target):
+    if isinstance(target, DenseTarget):
         return target.matrix.sum(axis=1)
     sums = _raw_sums(target, axis=1)
     return sums / sums.sum()
@@ -35,44 +39,59 @@ def row_sums(target: AnyTarget) -> Float[Array, " n"]:
 
 def column_sums(target: AnyTarget) -> Float[Array, " m"]:
     """Σ_i P_tgt,ij (m,)."""
-    if not isinstance(target, Target):
+    if isinstance(target, DenseTarget):
         return target.matrix.sum(axis=0)
     sums = _raw_sums(target, axis=0)
     return sums / sums.sum()
 
 
 def total(target: AnyTarget) -> Float[Array, ""]:
-    """What `target.weights` is to be divided by for a total mass of 1."""
-    if not isinstance(target, Target):
+    """The sum of `target.weights`, by which they are divided for a total mass of 1."""
+    if isinstance(target, DenseTarget):
         return jnp.ones((), target.matrix.dtype)
     return _raw_sums(target, axis=1).sum()
 
 
 def negative_entropy(target: AnyTarget) -> Float[Array, ""]:
     """Σ P_tgt log P_tgt, in nats."""
-    if not isinstance(target, Target):
-        return _x_log_x(target.matrix).sum()
-    raw = jnp.asarray(0.0, target.same.dtype)
-    if target.positives is not None:
-        raw += _x_log_x(target.positives).sum() * (2 if target.layout == "joint" else 1)
-    if target.groups is not None:
-        g, (n, m) = _groups(target), target.shape
-        same = jnp.sum(g.column_counts[g.rows]) - (n if target.layout == "joint" else 0)
-        pairs = n * m - (n if target.layout == "joint" else 0)
-        if target.positives is not None:
-            same, pairs = same - g.same_pairs.sum(), pairs - g.same_pairs.size
-        raw += _x_log_x(target.same) * same + _x_log_x(target.different) * (pairs - same)
+    if isinstance(target, DenseTarget):
+        return numerics.negative_entropy(target.matrix)
+    if isinstance(target, SimilarityTarget):
+        raw = _formed(target).w_log_w
+    else:
+        raw = _structured_w_log_w(target)
     mass = total(target)
     return raw / mass - jnp.log(mass)
+
+
+def _structured_w_log_w(target: Target) -> Array:
+    """Σ w log w over all pairs, from the number of pairs of each weight."""
+    raw = jnp.asarray(0.0, target.same.dtype)
+    if target.positives is not None:
+        copies = 2 if target.layout == "joint" else 1
+        raw += copies * numerics.negative_entropy(target.positives)
+    if target.groups is None:
+        return raw
+    g, (n, m) = _groups(target), target.shape
+    same = jnp.sum(g.column_counts[g.rows]) - (n if target.layout == "joint" else 0)
+    pairs = n * m - (n if target.layout == "joint" else 0)
+    if target.positives is not None:
+        same, pairs = same - g.same_pairs.sum(), pairs - g.same_pairs.size
+    of_same, of_different = (numerics.negative_entropy(w) for w in (target.same, target.different))
+    return raw + of_same * same + of_different * (pairs - same)
 
 
 def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     """Σ P_tgt log K, over the pairs with target mass."""
     if isinstance(target, Target) and target.groups is None:
         weights = _tiled_positives(target)
-        return _sum_where_mass(weights, kernel.log_positives) / total(target)
+        return weighted_sum(weights, kernel.log_positives) / total(target)
     if not isinstance(target, Target) or kernel.domain == "log":
-        return _sum_where_mass(target.matrix, kernel.log_matrix)
+        mass = total(target)
+        whole: Array = kernel.sum_over_rows(
+            lambda log_k, rows: weighted_sum(target.weights(rows) / mass, log_k)
+        )
+        return whole
     mass = total(target)
     g = _groups(target)
     x, y = kernel.points_a, kernel.points_b
@@ -88,13 +107,16 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     return (cosines / mass - 1.0) / kernel.epsilon
 
 
-def _sum_where_mass(t: Array, log_k: Array) -> Array:
-    """Σ t log K, where no mass silences log K = -inf."""
-    return jnp.sum(jnp.where(t > 0, t * jnp.where(t > 0, log_k, 0.0), 0.0))
+def _formed(target: SimilarityTarget) -> TargetSums:
+    if target.sums is None:
+        raise ValueError("a SimilarityTarget has its sums once `target.resolve` gave it a kernel")
+    return target.sums
 
 
-def _raw_sums(target: Target, axis: int) -> Array:
+def _raw_sums(target: Target | SimilarityTarget, axis: int) -> Array:
     """Sums along an axis before scaling to mass 1."""
+    if isinstance(target, SimilarityTarget):
+        return _formed(target).rows if axis == 1 else _formed(target).columns
     n, m = target.shape
     size = n if axis == 1 else m
     if target.groups is None:
@@ -135,7 +157,3 @@ def _groups(target: Target) -> _Groups:
         usual = jnp.where(same > 0, target.same, target.different)
         excess = _tiled_positives(target) - usual
     return _Groups(rows, columns, row_counts, column_counts, same, excess)
-
-
-def _x_log_x(x: Array) -> Array:
-    return jnp.where(x > 0, x * jnp.log(jnp.where(x > 0, x, 1.0)), 0.0)

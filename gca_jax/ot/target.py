@@ -1,13 +1,13 @@
-"""Target plans (section 3.4 of the paper): identity, blocks, classes, weighted, or any array.
+"""Target plans (section 3.4 of the paper): identity, blocks, classes, weighted, similar, any array.
 
 A structured target holds a weight for each positive pair (row i with column i) and, for the other
-pairs, group labels with one weight inside a group and one across groups; its n×m matrix is formed
-on request. It is made for the cross layout and re-laid for all 2B views by `with_layout("joint")`.
+pairs, group labels with one weight inside a group and one across groups; a similarity target forms
+its weights from labels or features. Their n×m matrix is formed on request. They are made for the
+cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,95 +15,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from gca_jax.ot import check
-from gca_jax.ot.kernel import Kernel, Layout
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A target plan P_tgt of total mass 1.
-
-    Attributes:
-      positives: Weight of each positive pair before scaling (n,), or None where it is as any other.
-      groups_a: Group of each row (n,), or None where only positive pairs have mass.
-      groups_b: Group of each column (m,), likewise.
-      same: Weight of a pair of one group that is no positive pair.
-      different: Weight of a pair of two groups.
-      rows: n in the cross layout.
-      columns: m in the cross layout.
-      layout: "cross", (n, m); or "joint", (2n, 2n) with no mass on self-pairs.
-    """
-
-    positives: Float[Array, " n"] | None
-    groups_a: Int[Array, " n"] | None
-    groups_b: Int[Array, " m"] | None
-    same: Float[Array, ""]
-    different: Float[Array, ""]
-    rows: int = dataclasses.field(metadata={"static": True})
-    columns: int = dataclasses.field(metadata={"static": True})
-    layout: Layout = dataclasses.field(default="cross", metadata={"static": True})
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, m), or (2n, 2n) in the joint layout."""
-        scale = 2 if self.layout == "joint" else 1
-        return scale * self.rows, scale * self.columns
-
-    @property
-    def matrix(self) -> Float[Array, "n m"]:
-        """P_tgt, scaled to total mass 1."""
-        weights = self.weights(jnp.arange(self.shape[0]))
-        return weights / weights.sum()
-
-    def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
-        """The given rows of P_tgt before it is scaled."""
-        column = jnp.arange(self.shape[1])[None, :]
-        weights = jnp.zeros((rows.size, self.shape[1]), self.same.dtype)
-        if self.groups is not None:
-            group_a, group_b = self.groups
-            same = group_a[rows][:, None] == group_b[None, :]
-            weights = jnp.where(same, self.same, self.different)
-        if self.positives is not None:
-            is_positive = column == positive_columns(self.layout, self.shape[0])[rows][:, None]
-            weights = jnp.where(is_positive, self.positives[rows % self.rows][:, None], weights)
-        if self.layout == "joint":
-            weights = jnp.where(column == rows[:, None], 0.0, weights)
-        return weights
-
-    @property
-    def groups(self) -> tuple[Int[Array, " n"], Int[Array, " m"]] | None:
-        """The groups of rows and columns in the layout."""
-        if self.groups_a is None or self.groups_b is None:
-            return None
-        if self.layout == "cross":
-            return self.groups_a, self.groups_b
-        both = jnp.concatenate([self.groups_a, self.groups_b])
-        return both, both
-
-    @property
-    def leaves_columns_out(self) -> bool:
-        """Whether there are more columns than rows, and the ones left over have no mass."""
-        return self.groups_a is None and self.columns > self.rows
-
-    def with_layout(self, layout: Layout) -> "Target":
-        """The same target over all 2B views ("joint") or over pairs ("cross").
-
-        In the joint layout a view's positive is the other view of its image; a pair of views of
-        different images has the weight of their groups; a view paired with itself has none.
-
-        Raises:
-          ValueError: "joint" with n != m.
-        """
-        check.one_of("layout", layout, ("cross", "joint"))
-        if layout == "joint" and self.rows != self.columns:
-            raise ValueError(
-                "a target in the joint layout needs as many rows as columns, got "
-                f"({self.rows}, {self.columns})"
-            )
-        return dataclasses.replace(self, layout=layout)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.matrix, dtype=dtype)
+from gca_jax.ot.cost import normalize
+from gca_jax.ot.kernel import Kernel
+from gca_jax.ot.similarity import SimilarityTarget
+from gca_jax.ot.structured import Target
 
 
 @jax.tree_util.register_dataclass
@@ -116,21 +31,16 @@ class DenseTarget:
     @property
     def shape(self) -> tuple[int, int]:
         """(n, m)."""
-        n, m = self.matrix.shape
-        return n, m
+        if self.matrix.ndim != 2:
+            raise ValueError(f"a target array must have shape (n, m), got {self.matrix.shape}")
+        return self.matrix.shape[0], self.matrix.shape[1]
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """The given rows."""
         return self.matrix[rows]
 
 
-AnyTarget = Target | DenseTarget
-
-
-def positive_columns(layout: Layout, rows: int) -> Int[Array, " n"]:
-    """The column of each row's positive pair: i itself, or the other view in the joint layout."""
-    index = jnp.arange(rows)
-    return index if layout == "cross" else (index + rows // 2) % rows
+AnyTarget = Target | DenseTarget | SimilarityTarget
 
 
 def identity(n: int, m: int | None = None) -> Target:
@@ -214,6 +124,60 @@ def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | Non
     return Target(None, rows, columns, one, 0 * one, rows=rows.size, columns=columns.size)
 
 
+def continuous(
+    labels_a: ArrayLike, labels_b: ArrayLike | None = None, *, bandwidth: ArrayLike
+) -> SimilarityTarget:
+    """P_tgt[i, j] ∝ exp(-‖y_i - y_j‖²/(2σ²)) for continuous labels y, such as an age or a position.
+
+    y-aware InfoNCE (Dufumier et al., MICCAI 2021) weighs pairs this way. σ → 0 tends to the
+    identity where labels differ, σ → ∞ to the uniform plan.
+
+    Args:
+      labels_a: Label of each row's sample (n,), or (n, k) for several.
+      labels_b: Label of each column's sample (m,) or (m, k); None is `labels_a`.
+      bandwidth: σ > 0, in the labels' unit.
+
+    Raises:
+      ValueError: A shape that is neither (n,) nor (n, k), a label that is not finite, σ <= 0.
+
+    >>> target = continuous([20.0, 21.0, 60.0], bandwidth=2.0)
+    >>> target.matrix.round(3).tolist()[0]  # e^(-1/8) of a full pair for one year apart
+    """
+    check.positive("bandwidth", bandwidth)
+    x = _points("labels_a", labels_a)
+    y = x if labels_b is None else _points("labels_b", labels_b)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"labels_a and labels_b must have one width, got shapes {x.shape} and {y.shape}"
+        )
+    return SimilarityTarget(x, y, jnp.asarray(bandwidth, x.dtype))
+
+
+def similar(
+    features_a: Float[ArrayLike, "n k"],
+    features_b: Float[ArrayLike, "m k"] | None = None,
+    *,
+    epsilon: ArrayLike,
+) -> SimilarityTarget:
+    """P_tgt[i, j] ∝ exp((cos(f_i, f_j) - 1)/ε) for features f of another model, a teacher.
+
+    The similarities are formed by rows, so no (n, m) array is needed in blocks or shards.
+
+    Args:
+      features_a: Features of each row's sample (n, k).
+      features_b: Features of each column's sample (m, k); None is `features_a`.
+      epsilon: ε > 0 of the target; a small one keeps only the most similar pairs.
+
+    Raises:
+      ValueError: A shape that is not (n, k), a feature that is not finite, ε <= 0.
+    """
+    check.positive("epsilon", epsilon)
+    a = _points("features_a", features_a)
+    b = a if features_b is None else _points("features_b", features_b)
+    # ‖x - y‖² = 2 - 2 cos of unit vectors: a Gaussian of bandwidth √ε.
+    return continuous(normalize(a), normalize(b), bandwidth=jnp.sqrt(jnp.asarray(epsilon, a.dtype)))
+
+
 def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget:
     """What a caller gave as `target=`, in the kernel's layout and dtype; None is the identity.
 
@@ -223,21 +187,22 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
     n, m = kernel.shape
     if target is None:
         target = identity(n // 2) if kernel.layout == "joint" else identity(n, m)
-    if isinstance(target, Target):
-        target = target.with_layout(kernel.layout)
-    elif not isinstance(target, DenseTarget):
-        target = jnp.asarray(target)
-    if target.shape != (n, m):
+    if isinstance(target, Target | SimilarityTarget):
+        resolved: AnyTarget = target.with_layout(kernel.layout)
+    else:
+        resolved = target if isinstance(target, DenseTarget) else DenseTarget(jnp.asarray(target))
+    if resolved.shape != (n, m):
         raise ValueError(
             f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
-            f"got {target.shape}"
+            f"got {resolved.shape}"
         )
-    if not isinstance(target, Target | DenseTarget):
-        check.non_negative("target", target)
-        check.some_mass("target", target)
-        _check_self_pairs(target, kernel)
-        target = DenseTarget(target / target.sum())
-    return jax.tree.map(partial(_cast, kernel.dtype), target)
+    if isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
+        check.non_negative("target", resolved.matrix)
+        check.some_mass("target", resolved.matrix)
+        _check_self_pairs(resolved.matrix, kernel)
+        resolved = DenseTarget(resolved.matrix / resolved.matrix.sum())
+    resolved = jax.tree.map(partial(_cast, kernel.dtype), resolved)
+    return resolved.with_sums(kernel) if isinstance(resolved, SimilarityTarget) else resolved
 
 
 def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:
@@ -268,3 +233,13 @@ def _labels(name: str, values: ArrayLike) -> Array:
     if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
         raise ValueError(f"{name} must be integers of shape (n,), got {x.dtype} {x.shape}")
     return x
+
+
+def _points(name: str, values: ArrayLike) -> Array:
+    x = jnp.asarray(values)
+    if x.ndim not in (1, 2) or x.size == 0:
+        raise ValueError(f"{name} must have shape (n,) or (n, k), got {x.shape}")
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if check.is_concrete(x) and not np.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got {np.asarray(x)[~np.isfinite(x)][0]}")
+    return x.reshape(len(x), -1)

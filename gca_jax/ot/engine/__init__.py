@@ -1,1 +1,23 @@
-"""How sweeps over a kernel are run: whole or in blocks of rows, on one device or several."""
+"""How sweeps over a kernel are run: whole or in blocks of rows, on one device or several.
+
+The names below are all that the rest of the package uses.
+"""
+
+from gca_jax.ot.engine.forward import row_sums, sweep
+from gca_jax.ot.engine.mode import Domain, choose
+from gca_jax.ot.engine.passes import Points, make_passes
+from gca_jax.ot.engine.problem import Problem, scaling
+from gca_jax.ot.engine.sharding import gathered, replicated
+
+__all__ = [
+    "Domain",
+    "Points",
+    "Problem",
+    "choose",
+    "gathered",
+    "make_passes",
+    "replicated",
+    "row_sums",
+    "scaling",
+    "sweep",
+]

@@ -3,128 +3,124 @@
 For the cosine kernel every entry of K = exp((x yᵀ - 1)/ε) lies in [e^(-2/ε), 1], so the iteration
 needs no logarithm of a sum: each half-step is a matrix-vector product. The derivative of the
 T-sweep value is a sum of rank-one terms K ∘ (p vᵀ + u rᵀ), two a sweep, whose vectors come from
-running the sweeps backwards; nothing of size n×m is saved for a sweep.
+running the sweeps backwards (`engine.reverse`); nothing of size n×m is saved for a sweep.
 
 Sweeps whose outcome is known are not run. Once a sweep moves log v by one number δ everywhere (up
 to rounding; δ = 0 where marginals are hard), the next one moves it by τδ, τ = τ_a τ_b, and so on:
 they only scale u and v, which the products p vᵀ and u rᵀ do not feel. Their reverse passes are one
 linear map of v's cotangent; once that only shrinks it by τ, the others follow too, and once it is
-below rounding nothing is left. Value and gradient are the T-sweep ones to rounding.
+below rounding nothing is left. Value and gradient are the T-sweep ones to rounding. With a τ for
+each row or column only δ = 0 ends the sweeps early.
 """
 
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot.engine.passes import Points, make_passes, varying
-from gca_jax.ot.engine.reverse import ROUNDING, Saved, Scalings, backward, drift_of, scaling
+from gca_jax.ot.engine.passes import Passes, Points, make_passes
+from gca_jax.ot.engine.problem import (
+    Problem,
+    Saved,
+    Scalings,
+    common_tau,
+    drift_of,
+    rounding_of,
+    scaling,
+)
+from gca_jax.ot.engine.reverse import backward
+from gca_jax.ot.engine.sharding import varying
 
 
-def sweep(
-    points: Points,
-    mu: Float[Array, " n"],
-    nu: Float[Array, " m"],
-    tau_a: Float[Array, ""],
-    tau_b: Float[Array, ""],
-    start: Float[Array, " m"],
-    iterations: int,
-    with_rows: bool,
-) -> Scalings:
-    """T = `iterations` sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
+def sweep(problem: Problem, iterations: int, with_rows: bool) -> Scalings:
+    """Runs T = `iterations` sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
 
     Args:
-      points: What generates K.
-      mu: Row marginal (n,).
-      nu: Column marginal (m,).
-      tau_a: In [0, 1].
-      tau_b: In [0, 1].
-      start: log v to start from (m,).
+      problem: Kernel, marginals, exponents, and log v to start from.
       iterations: T >= 0.
       with_rows: Whether log K v of the last v is wanted too.
     """
-    inputs = points, mu, nu, tau_a, tau_b, start
-    return _sweep(
-        *jax.tree.map(lambda x: varying(x, points.axis_name), inputs), iterations, with_rows
-    )
+    axis = problem.points.axis_name
+    return _sweep(jax.tree.map(lambda x: varying(x, axis), problem), iterations, with_rows)
 
 
 def row_sums(points: Points, log_v: Float[Array, " m"]) -> Float[Array, " n"]:
-    """log K v (n,)."""
+    """Returns log K v (n,)."""
     ones, one = jnp.ones(points.x.shape[0], log_v.dtype), jnp.ones((), log_v.dtype)
-    return sweep(points, ones, jnp.ones_like(log_v), one, one, log_v, 0, True).log_rows
+    problem = Problem(points, ones, jnp.ones_like(log_v), one, one, log_v)
+    return sweep(problem, 0, True).log_rows
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(6, 7))
-def _sweep(
-    points: Points,
-    mu: Array,
-    nu: Array,
-    tau_a: Array,
-    tau_b: Array,
-    start: Array,
-    iterations: int,
-    with_rows: bool,
-) -> Scalings:
-    return _forward(points, mu, nu, tau_a, tau_b, start, iterations, with_rows)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _sweep(problem: Problem, iterations: int, with_rows: bool) -> Scalings:
+    return _forward(problem, iterations, with_rows)[0]
 
 
-def _forward(
-    points: Points,
-    mu: Array,
-    nu: Array,
-    tau_a: Array,
-    tau_b: Array,
-    start: Array,
-    iterations: int,
-    with_rows: bool,
-) -> tuple[Scalings, Saved]:
-    passes, axis = make_passes(points), points.axis_name
-    log_mu, log_nu = jnp.log(mu), jnp.log(nu)
-    rounding = ROUNDING * jnp.finfo(mu.dtype).eps
+class _Progress(NamedTuple):
+    """The loop's carry after t sweeps."""
 
-    def rowwise(product: Array, log_mu: Array) -> tuple[Array, Array]:
-        log_a = jnp.log(product)
-        return jnp.exp(scaling(tau_a, log_mu, log_a)), log_a
+    t: Int[Array, ""]
+    log_v: Float[Array, " m"]
+    even: Bool[Array, ""]  # whether the last sweep moved log v by one number,
+    moved: Float[Array, ""]  # and by which
+    log_a: Float[Array, "T n"]  # log K v that each sweep starts with
+    log_b: Float[Array, "T m"]  # log Kᵀu of each sweep
 
-    def one(carry: Any) -> Any:
-        t, log_v, _, _, log_a, log_b = carry
-        total, a = passes.sweep(jnp.exp(log_v), rowwise, log_mu)
-        b = jnp.log(total)
-        new = scaling(tau_b, log_nu, b)
-        steps = jnp.where(nu > 0, new - log_v, 0.0)
-        moved = steps.sum() / (nu > 0).sum()
-        even = jnp.where(nu > 0, jnp.abs(steps - moved), 0.0).max() <= rounding
-        return t + 1, new, even, moved, log_a.at[t].set(a), log_b.at[t].set(b)
 
-    zero = jnp.zeros((), mu.dtype)
-    empty = [varying(jnp.zeros((iterations, x.size), x.dtype), axis) for x in (mu, nu)]
-    carry: Any = (jnp.zeros((), jnp.int32), start, varying(zero, axis) > 1, varying(zero, axis))
-    carry += (*empty,)
-    unfinished = lambda carry: (carry[0] < iterations) & ~carry[2]  # noqa: E731
+def _forward(problem: Problem, iterations: int, with_rows: bool) -> tuple[Scalings, Saved]:
+    passes, axis = make_passes(problem.points), problem.points.axis_name
+    log_mu = jnp.log(problem.mu)
+    done = _run(passes, problem, iterations)
+    rest = iterations - done.t
+    drift = drift_of(done.moved, common_tau(problem), iterations)
+    log_u, log_v = varying(jnp.zeros_like(log_mu), axis), done.log_v
     if iterations:
-        carry = jax.lax.while_loop(unfinished, one, carry)
-    ran, log_v, even, moved, log_a, log_b = carry
-    rest = iterations - ran
-    drift = drift_of(moved, tau_a * tau_b, iterations)
-    log_u = varying(jnp.zeros_like(log_mu), axis)
-    if iterations:
-        log_u = scaling(tau_a, log_mu, log_a[ran - 1] + drift[rest])
-        log_v = log_v + jnp.where(rest > 0, drift[rest + 1] - moved, 0.0)
+        log_u = scaling(problem.tau_a, log_mu, done.log_a[done.t - 1] + drift[rest])
+        log_v = log_v + jnp.where(rest > 0, drift[rest + 1] - done.moved, 0.0)
 
     def rows_by_pass() -> Array:
         return jnp.log(passes.times(jnp.exp(log_v)))
 
     log_rows = varying(jnp.zeros_like(log_mu), axis)
     if with_rows and iterations:
-        log_rows = jax.lax.cond(even, lambda: log_a[ran - 1] + drift[rest + 1], rows_by_pass)
+        known = lambda: done.log_a[done.t - 1] + drift[rest + 1]  # noqa: E731
+        log_rows = jax.lax.cond(done.even, known, rows_by_pass)
     elif with_rows:
         log_rows = rows_by_pass()
-    out = Scalings(log_u, log_v, log_rows, ran)
-    saved = Saved(passes, log_mu, log_nu, tau_a, tau_b, start, log_a, log_b, even, moved, out)
-    return out, saved
+    out = Scalings(log_u, log_v, log_rows, done.t)
+    return out, Saved(passes, problem, done.log_a, done.log_b, done.even, done.moved, out)
+
+
+def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
+    """Sweeps until T are done, or those to come only scale u and v."""
+    axis, dtype = problem.points.axis_name, problem.mu.dtype
+    log_mu, log_nu, has_mass = jnp.log(problem.mu), jnp.log(problem.nu), problem.nu > 0
+    tau_rows = jnp.broadcast_to(problem.tau_a, log_mu.shape)
+    shared = problem.has_common_tau
+
+    def rowwise(product: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
+        log_mu, tau = rows
+        log_a = jnp.log(product)
+        return jnp.exp(scaling(tau, log_mu, log_a)), log_a
+
+    def one(now: _Progress) -> _Progress:
+        total, a = passes.sweep(jnp.exp(now.log_v), rowwise, (log_mu, tau_rows))
+        b = jnp.log(total)
+        log_v = scaling(problem.tau_b, log_nu, b)
+        steps = jnp.where(has_mass, log_v - now.log_v, 0.0)
+        moved = steps.sum() / has_mass.sum() if shared else 0 * now.moved
+        uneven = jnp.where(has_mass, jnp.abs(steps - moved), 0.0).max()
+        log_a, log_b = now.log_a.at[now.t].set(a), now.log_b.at[now.t].set(b)
+        return _Progress(now.t + 1, log_v, uneven <= rounding_of(dtype), moved, log_a, log_b)
+
+    zero = varying(jnp.zeros((), dtype), axis)
+    empty = [varying(jnp.zeros((iterations, x.size), dtype), axis) for x in (log_mu, log_nu)]
+    start = _Progress(jnp.zeros((), jnp.int32), problem.start, zero > 1, zero, *empty)
+    if not iterations:
+        return start
+    return jax.lax.while_loop(lambda now: (now.t < iterations) & ~now.even, one, start)
 
 
 _sweep.defvjp(_forward, backward)

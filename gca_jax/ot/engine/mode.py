@@ -11,12 +11,9 @@ Block. In the scaling domain K is kept whole while a device's share of it has at
 Axis. Inside `jax.shard_map` each device goes over its share of K's rows (scaling domain only).
 """
 
-from functools import partial
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike
 
 from gca_jax.ot import check
 
@@ -69,20 +66,3 @@ def choose(
         block_size = rows if rows * m <= LARGEST_WHOLE else max(1, BLOCK // m)
     check.at_least("block_size", block_size, 1)
     return domain, block_size if block_size < rows else None
-
-
-def gathered(z_a: ArrayLike, z_b: ArrayLike, axis_name: str) -> tuple[Array, Array]:
-    """The embeddings of all devices of a mapped axis, by one collective if the views are alike."""
-    try:
-        jax.lax.axis_size(axis_name)
-    except NameError:
-        raise ValueError(
-            f"axis_name={axis_name!r} names no axis here: call this inside jax.shard_map over a "
-            "mesh with that axis, or use losses.sharded"
-        ) from None
-    a, b = jnp.asarray(z_a), jnp.asarray(z_b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        gather = partial(jax.lax.all_gather, axis_name=axis_name, tiled=True)
-        return gather(a), gather(b)
-    both = jax.lax.all_gather(jnp.stack([a, b]), axis_name, axis=1, tiled=True)
-    return both[0], both[1]

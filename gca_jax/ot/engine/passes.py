@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gca_jax.ot.engine.sharding import on_first_device, varying
+
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 FEW = 4  # rank-one terms that are written out
 CHUNK = 256  # columns of a K kept whole that are weighed at a time where there are more terms
@@ -132,20 +134,6 @@ class Passes(NamedTuple):
         """Sum over the devices that share the rows."""
         axis = self.points.axis_name
         return x if axis is None else varying(jax.lax.psum(x, axis), axis)
-
-
-def varying(x: Array, axis_name: str | None) -> Array:
-    """x, typed as an array that may differ between the devices of a mapped axis."""
-    if axis_name is None:
-        return x
-    return x + (0 * jax.lax.axis_index(axis_name)).astype(x.dtype)
-
-
-def on_first_device(x: Array, axis_name: str | None) -> Array:
-    """x on the first device of a mapped axis, 0 on the others: a part whose sum is x."""
-    if axis_name is None:
-        return x
-    return jnp.where(jax.lax.axis_index(axis_name) == 0, x, jnp.zeros_like(x))
 
 
 def make_passes(points: Points) -> Passes:

@@ -7,9 +7,7 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from gca_jax import ot
-from gca_jax.ot.engine import passes
-from gca_jax.ot.engine.forward import sweep
-from gca_jax.ot.engine.passes import Points
+from gca_jax.ot.engine import Points, Problem, passes, sweep
 from tests import toy
 
 N, DEVICES = 16, 4
@@ -26,7 +24,7 @@ def few_columns_at_a_time(monkeypatch):
 def value(x, y, epsilon, taus, mu, nu, *, symmetric, block_size=None, axis=None, iterations=5):
     """A function of all that the sweeps give; x, y, mu, nu are whole."""
     points = Points(x, None if symmetric else y, epsilon, symmetric, block_size, axis)
-    out = sweep(points, mu, nu, *taus, jnp.zeros(N), iterations, True)
+    out = sweep(Problem(points, mu, nu, *taus, jnp.zeros(N)), iterations, True)
     return WEIGHTS[0] @ out.log_u + WEIGHTS[1] @ out.log_v + WEIGHTS[2] @ out.log_rows
 
 
@@ -75,7 +73,8 @@ def test_what_is_not_run_is_as_if_it_were(symmetric, epsilon, taus, total):
 def test_known_sweeps_are_not_run(taus, most):
     with jax.enable_x64(True):
         x, y, epsilon, taus, mu, nu = inputs(2.0, taus)
-        out = sweep(Points(x, y, epsilon, False), mu, nu, *taus, jnp.zeros(N), 1000, False)
+        problem = Problem(Points(x, y, epsilon, False), mu, nu, *taus, jnp.zeros(N))
+        out = sweep(problem, 1000, False)
     assert out.sweeps <= most
 
 

@@ -1,0 +1,34 @@
+"""Costs of a kernel and the unit vectors that they compare."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SquaredEuclidean:
+    """‖x - y‖², with the two methods of OTT-JAX's cost functions that a kernel needs."""
+
+    def __call__(self, x: Float[Array, " d"], y: Float[Array, " d"]) -> Float[Array, ""]:
+        """One squared distance."""
+        return jnp.sum((x - y) ** 2)
+
+    def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """All squared distances (n, m)."""
+        products = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+        return jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :] - 2.0 * products
+
+
+def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
+
+    The largest entry is divided out first, so that neither overflow nor underflow of the squares
+    changes the direction of a very long or very short row.
+    """
+    largest = jax.lax.stop_gradient(jnp.abs(z).max(axis=-1, keepdims=True))
+    z = z / jnp.where(largest > 0, largest, 1.0)
+    squared = jnp.sum(z * z, axis=-1, keepdims=True)
+    return jnp.where(squared > 0, z * jax.lax.rsqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)

@@ -1,0 +1,227 @@
+"""What the losses share: the kernel of two batches, marginals, the plan of T sweeps, and `aux`."""
+
+import math
+import warnings
+from functools import partial
+from typing import Any, Literal, TypedDict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from gca_jax import metrics, ot
+from gca_jax.ot import check, divergence, engine, sums
+from gca_jax.ot.diagnosis import diagnose
+from gca_jax.ot.target import AnyTarget, Target
+
+Out = tuple[Float[Array, ""], dict[str, Any]]
+Marginals = Literal["target", "uniform"]
+Gradient = Literal["unrolled", "envelope", "implicit"]
+TargetLike = AnyTarget | ArrayLike | None
+
+
+class KernelOptions(TypedDict, total=False):
+    """How a kernel is formed and its sweeps are run; keywords of every loss but `byol`.
+
+    Attributes:
+      similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
+      self_pairs: Joint layout only: "exclude", or "max_cost" as in the authors' code.
+      cost_fn: An OTT-JAX `CostFn` of two unit embeddings in place of 1 - cos.
+      domain: "scaling", "log", or None, which takes "scaling" for a known ε >= 0.03.
+      block_size: Rows of K formed at a time (scaling domain); None keeps K whole up to n = 16,384.
+      axis_name: Inside `jax.shard_map`: the axis that splits the rows of z_a and z_b.
+      epsilon_min: A lower bound stated for a traced (learned) ε; at 0.03 or more the sweeps run in
+        the scaling domain, 10 times faster than in "log". Below it the loss is NaN.
+      keep_plan: Whether `aux` has the plan and the target too, an `ot.Plan` and a target.
+    """
+
+    similarity_floor: float | None
+    self_pairs: ot.SelfPairs
+    cost_fn: Any
+    domain: ot.Domain | None
+    block_size: int | None
+    axis_name: str | None
+    epsilon_min: float | None
+    keep_plan: bool
+
+
+KERNEL_DEFAULTS = KernelOptions(
+    similarity_floor=None,
+    self_pairs="exclude",
+    cost_fn=None,
+    domain=None,
+    block_size=None,
+    axis_name=None,
+    epsilon_min=None,
+    keep_plan=False,
+)
+
+
+def form_kernel(
+    z_a: ArrayLike, z_b: ArrayLike, epsilon: ArrayLike, layout: ot.Layout, options: KernelOptions
+) -> ot.Kernel:
+    """The kernel of two batches: of their cosines, or of a `cost_fn` on their unit vectors."""
+    how: KernelOptions = {**KERNEL_DEFAULTS, **options}
+    floor, self_pairs, cost_fn = how["similarity_floor"], how["self_pairs"], how["cost_fn"]
+    domain, block_size, axis_name = how["domain"], how["block_size"], how["axis_name"]
+    if cost_fn is None:
+        return ot.cosine_kernel(
+            z_a, z_b, epsilon=epsilon, layout=layout, similarity_floor=floor,
+            self_pairs=self_pairs, domain=domain, block_size=block_size, axis_name=axis_name,
+            epsilon_min=how["epsilon_min"],
+        )  # fmt: skip
+    if floor is not None:
+        raise ValueError("similarity_floor clamps cosines and has no meaning with cost_fn=")
+    if block_size is not None or axis_name is not None or domain == "scaling":
+        raise ValueError("cost_fn= runs in the log domain: it takes no block_size and no axis_name")
+    unit = (ot.normalize(z) for z in check.embeddings(z_a, z_b, layout))
+    return ot.cost_kernel(cost_fn, *unit, epsilon=epsilon, layout=layout, self_pairs=self_pairs)
+
+
+def row_marginal(target: AnyTarget, mu: ArrayLike | None, marginals: Marginals) -> ArrayLike | None:
+    """μ as given, or the target's row sums; None is uniform."""
+    check.one_of("marginals", marginals, ("target", "uniform"))
+    if mu is not None or marginals == "uniform":
+        return mu
+    return sums.row_sums(target)
+
+
+def fit_marginals(
+    target: AnyTarget, mu: ArrayLike | None, nu: ArrayLike | None, marginals: Marginals
+) -> dict[str, Any]:
+    """μ and ν as given, or the target's sums: keywords of `ot.project`."""
+    mu = row_marginal(target, mu, marginals)
+    if nu is not None or marginals == "uniform":
+        return {"mu": mu, "nu": nu}
+    if isinstance(target, Target) and target.leaves_columns_out:
+        raise ValueError(
+            f"the target {target.shape} has columns without mass; pass marginals='uniform' or nu= "
+            "to keep them as negatives"
+        )
+    return {"mu": mu, "nu": sums.column_sums(target)}
+
+
+def tau(penalty: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
+    """τ = λ/(λ+ε); 1 for a hard constraint, λ = ∞."""
+    if check.is_infinite(penalty):
+        return 1.0
+    if isinstance(penalty, float | int) and kernel.known_epsilon is not None:
+        return penalty / (penalty + kernel.known_epsilon)
+    hard = jnp.isinf(penalty)
+    soft = jnp.where(hard, 1.0, penalty)
+    return jnp.where(hard, 1.0, soft / (soft + kernel.epsilon))
+
+
+def penalty_of(name: str, penalty: ArrayLike, size: int, layout: ot.Layout) -> ArrayLike:
+    """λ as a number, or one for each row (or column) of the kernel."""
+    check.between(name, penalty, 0.0, math.inf)
+    if jnp.ndim(penalty) == 0:
+        known = check.is_concrete(penalty)
+        return float(np.asarray(penalty)) if known else penalty
+    samples = size // 2 if layout == "joint" else size
+    if jnp.shape(penalty) not in ((samples,), (size,)):
+        raise ValueError(
+            f"{name} must be a number or one for each of {samples} samples, shape ({samples},); "
+            f"got shape {jnp.shape(penalty)}"
+        )
+    return jnp.tile(jnp.asarray(penalty), size // jnp.size(penalty))
+
+
+def sinkhorn(
+    kernel: ot.Kernel,
+    target: AnyTarget,
+    *,
+    iterations: int,
+    until: float | None,
+    gradient: Gradient,
+    mu: ArrayLike | None,
+    nu: ArrayLike | None,
+    marginals: Marginals,
+    gradients: tuple[Gradient, ...] = ("unrolled", "envelope", "implicit"),
+    **options: Any,
+) -> ot.Plan:
+    """The plan after T sweeps, or converged, with the gradient that is asked for.
+
+    `gradients` are those that the loss has; `options` are keywords of `ot.project`.
+    """
+    check.one_of("gradient", gradient, gradients)
+    if (until is not None) != (gradient == "implicit") and gradient != "envelope":
+        raise ValueError(
+            f"gradient={gradient!r} and until={until} do not go together: until= converges the "
+            "plan, whose gradient is 'implicit' or 'envelope'; a fixed number of iterations has "
+            "'unrolled' or 'envelope'"
+        )
+    if gradient == "envelope" and not (mu is None and nu is None and marginals == "target"):
+        raise ValueError(
+            "gradient='envelope' holds where the plan's marginals are the target's own sums: "
+            "leave out mu and nu and keep marginals='target'"
+        )
+    fitted = fit_marginals(target, mu, nu, marginals)
+    if until is not None:
+        plan = ot.project(kernel, until=until, **fitted, **options)
+    else:
+        check.at_least("iterations", iterations, 1)
+        plan = ot.project(kernel, half_steps=2 * iterations, **fitted, **options)
+    return plan.frozen() if gradient == "envelope" else plan
+
+
+def marginal_penalties(plan: ot.Plan, penalty_a: ArrayLike, penalty_b: ArrayLike) -> Array:
+    """λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν) of equation 9."""
+    for name, penalty in (("penalty_a", penalty_a), ("penalty_b", penalty_b)):
+        if check.is_concrete(penalty) and np.isinf(np.asarray(penalty)).any():
+            raise ValueError(f"penalise_marginals weighs the marginals by {name}, which is inf")
+    rows = divergence.marginal_kl(plan.row_marginal, plan.mu, penalty_a)
+    return rows + divergence.marginal_kl(plan.column_marginal, plan.nu, penalty_b)
+
+
+def report(
+    name: str,
+    value: Array,
+    plan: ot.Plan,
+    target: AnyTarget,
+    options: KernelOptions,
+    kl: bool = False,
+) -> Out:
+    """The value and `aux`, whose entries are computed only if they are used, when under `jit`."""
+    if check.is_concrete(value) and not jnp.isfinite(value):
+        warnings.warn(
+            f"{name} is {value}: with these hyper-parameters it leaves the range of "
+            f"{value.dtype}; raise epsilon, lower q, or use float64",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    aux = embedding_metrics(plan) | _plan_metrics(plan, target)
+    aux["overflow"] = ~jnp.isfinite(value)
+    if not kl:
+        del aux["ince_cosine"]  # compares gradients of KL
+    replicated = partial(engine.replicated, axis_name=plan.kernel.axis_name)
+    value, aux = jax.tree.map(replicated, (value, aux))
+    if options.get("keep_plan"):
+        aux |= {"plan": plan, "target": target}
+    return value, aux
+
+
+def embedding_metrics(plan: ot.Plan) -> dict[str, Any]:
+    """Alignment and uniformity of the unit embeddings."""
+    kernel = jax.lax.stop_gradient(plan.kernel)
+    a, b = kernel.views
+    pairs = min(a.shape[0], b.shape[0])
+    uniformity = partial(
+        metrics.uniformity, block_size=kernel.block_size, axis_name=kernel.axis_name
+    )
+    return {
+        "alignment": metrics.alignment(a[:pairs], b[:pairs]),
+        "uniformity": (uniformity(a) + uniformity(b)) / 2,
+    }
+
+
+def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Any]:
+    """Diagnosis of the plan, and how its sweeps were run."""
+    plan, target = jax.lax.stop_gradient((plan, target))
+    aux: dict[str, Any] = dict(diagnose(plan, target))
+    aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)
+    aux["scaling_domain"] = jnp.asarray(plan.kernel.domain == "scaling")
+    if plan.sweeps is not None:
+        aux["sweeps"] = plan.sweeps
+    return aux
