@@ -27,6 +27,10 @@ def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
     The largest entry is divided out first, so that neither overflow nor underflow of the squares
     changes the direction of a very long or very short row.
+
+    >>> normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]]))
+    Array([[0.6, 0.8],
+           [0. , 0. ]], dtype=float32)
     """
     largest = jax.lax.stop_gradient(jnp.abs(z).max(axis=-1, keepdims=True))
     z = z / jnp.where(largest > 0, largest, 1.0)

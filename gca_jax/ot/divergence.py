@@ -32,6 +32,11 @@ def kl(
 
     Raises:
       ValueError: an unknown `mass`.
+
+    >>> from gca_jax import ot
+    >>> rows = ot.project(ot.cosine_kernel(jnp.eye(2), jnp.eye(2)), half_steps=1)
+    >>> f"{kl(ot.target.identity(2), rows):.4f}"  # log(1 + e^-2)
+    '0.1269'
     """
     check.one_of("mass", mass, ("generalized", "rows", "total"))
     target = resolve(target, plan.kernel)
@@ -96,6 +101,11 @@ def w_q(
 
     Raises:
       ValueError: q outside (0, 1], λ <= 0.
+
+    >>> from gca_jax import ot
+    >>> rows = ot.project(ot.cosine_kernel(jnp.eye(2), jnp.eye(2)), half_steps=1)
+    >>> f"{w_q(ot.target.identity(2), rows, q=1.0, lam=1.0, scores=True):.4f}"  # the negative, e^0
+    '1.0000'
     """
     check.between("q", q, 0.0, 1.0, open_low=True)
     check.positive("lam", lam)

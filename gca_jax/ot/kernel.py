@@ -186,6 +186,11 @@ def cosine_kernel(
     Raises:
       ValueError: wrong shapes or dtype, ε <= 0, an unknown name, a floor outside [-1, 1]; a domain,
         a block size or an axis that does not go with the rest.
+
+    >>> kernel = cosine_kernel(jnp.eye(2), jnp.eye(2), epsilon=0.5)
+    >>> jnp.exp(kernel.log_matrix).round(4)  # e^(-1/ε) for orthogonal embeddings
+    Array([[1.    , 0.1353],
+           [0.1353, 1.    ]], dtype=float32)
     """
     if axis_name is not None:
         z_a, z_b = gathered(z_a, z_b, axis_name)
@@ -231,6 +236,9 @@ def cost_kernel(
 
     Raises:
       ValueError: wrong shapes, ε <= 0, points beside a matrix or none beside a cost function.
+
+    >>> cost_kernel(jnp.array([[1.0, 2.0]]), epsilon=0.5).log_matrix.tolist()
+    [[-2.0, -4.0]]
     """
     if hasattr(cost, "all_pairs"):
         if z_a is None or z_b is None:

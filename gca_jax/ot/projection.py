@@ -58,6 +58,11 @@ def project(
     Raises:
       ValueError: not exactly one stopping rule, a count < 1, τ outside [0, 1], a marginal of the
         wrong shape, with a negative entry, or not summing to 1.
+
+    >>> from gca_jax import ot
+    >>> plan = project(ot.cost_kernel(jnp.array([[0.0, 1.0], [2.0, 0.0]])), iterations=10)
+    >>> plan.column_marginal.round(4).tolist(), f"{plan.residual:.2f}"  # rows are still 0.01 off
+    ([0.5, 0.5], '0.01')
     """
     chosen = [x is not None for x in (iterations, half_steps, until)]
     if sum(chosen) != 1:
