@@ -18,7 +18,7 @@ class Target:
     """A target plan P_tgt of total mass 1.
 
     Attributes:
-      positives: Weight of each positive pair before scaling (n,), or None where it is as any other.
+      positives: Weight of each positive pair before scaling (n,); None gives it that of its group.
       groups_a: Group of each row (n,), or None where only positive pairs have mass.
       groups_b: Group of each column (m,), likewise.
       same: Weight of a pair of one group that is no positive pair.

@@ -2,9 +2,8 @@
 
 K = exp((x yᵀ - 1)/ε): every entry in [e^(-2/ε), 1], excluded pairs exactly 0.
 
-On a mapped axis each device goes over its share of the rows, and everything else (points, vectors)
-is whole on each. What a device computes is then either the same on all of them or, for cotangents,
-a part whose sum over the devices counts.
+On a mapped axis each device goes over its share of the rows; points and vectors are replicated.
+Results are replicated too or, for cotangents, partial sums (`engine.sharding`).
 """
 
 import dataclasses
@@ -19,20 +18,20 @@ from jaxtyping import Array, Float
 from gca_jax.ot.engine.sharding import on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
-FEW = 4  # rank-one terms that are written out
-CHUNK = 256  # columns of a K kept whole that are weighed at a time where there are more terms
+MAX_FUSED_TERMS = 4  # so few rank-one terms fuse with K elementwise; more go through a matmul
+CHUNK = 256  # columns of a K kept whole that are weighted at a time where the terms do not fuse
 Rowwise = Callable[[Array, Any], tuple[Array, Any]]
-"""(K r on some rows, the caller's data of those rows) → (l on those rows, what to keep of them)."""
+"""Row callback: (K_block @ r, per-row inputs) → (left vector of these rows, residuals to save)."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """What generates K: unit vectors and ε.
+    """Generates K from unit vectors and ε.
 
     Attributes:
       x: The rows' points (n, d).
-      y: The columns' points (m, d); None where they are x itself, and K is symmetric.
+      y: The columns' points (m, d); None where they are x, and K is symmetric.
       epsilon: ε.
       exclude_diagonal: Whether the pairs (i, i) have K = 0.
       block_size: Rows of K formed at a time; None forms K once and keeps it.
@@ -50,8 +49,8 @@ class Points:
 class Passes(NamedTuple):
     """Passes over the rows of K, which is kept whole or formed block by block.
 
-    A pass multiplies K with a vector on the right; the caller turns those products, row by row,
-    into a vector on the left, whose product with K the pass returns. One sweep reads K once.
+    One pass computes K r, lets the caller turn it row by row into a left vector l, and returns
+    l K: a sweep reads each block of K once.
     """
 
     points: Points
@@ -59,7 +58,7 @@ class Passes(NamedTuple):
     whole: Float[Array, "n m"] | None
 
     def form(self, indices: Array, x: Array) -> Array:
-        """The rows of K of the points x, whose indices are given."""
+        """Forms the rows of K that belong to the points x, whose row indices are given."""
         cosine = jnp.matmul(x, self.columns.T, precision=HIGHEST)
         k = jnp.exp((cosine - 1.0) / self.points.epsilon)
         if not self.points.exclude_diagonal:
@@ -76,7 +75,7 @@ class Passes(NamedTuple):
     def over_own_rows(
         self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any
     ) -> tuple[Any, Any]:
-        """`over_rows` for the rows of this device alone."""
+        """Does as `over_rows`, for the rows of this device alone."""
         if self.whole is not None:
             return piece(self.whole, rows)
         x, size = self.own(self.points.x), self.points.block_size
@@ -100,7 +99,7 @@ class Passes(NamedTuple):
         return total, jax.tree.map(join, kept, more)
 
     def sweep(self, right: Array, rowwise: Rowwise, rows: Any) -> tuple[Array, Any]:
-        """(l K, kept) with (l, kept) = rowwise(K r, rows): one pass."""
+        """Returns (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
 
         def piece(k: Array, rows: Any) -> tuple[Array, Any]:
             left, kept = rowwise(jnp.matmul(k, right, precision=HIGHEST), rows)
@@ -109,16 +108,16 @@ class Passes(NamedTuple):
         return self.over_rows(piece, rows)
 
     def times(self, right: Array) -> Array:
-        """K r."""
+        """Returns K r."""
         return self.over_rows(lambda k, _: ((), jnp.matmul(k, right, precision=HIGHEST)), ())[1]
 
     def left_times(self, left: Array) -> Array:
-        """l K."""
+        """Returns l K."""
         piece = lambda k, left: (jnp.matmul(left, k, precision=HIGHEST), ())  # noqa: E731
         return self.over_rows(piece, left)[0]
 
     def own(self, x: Float[Array, "n ..."]) -> Array:
-        """This device's rows of an array with all of them."""
+        """Slices this device's rows out of an array that has all of them."""
         axis = self.points.axis_name
         if axis is None:
             return x
@@ -126,18 +125,18 @@ class Passes(NamedTuple):
         return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis) * size, size)
 
     def gather(self, x: Array) -> Array:
-        """All rows of an array of which each device has its own."""
+        """Gathers the rows of an array of which each device has its own."""
         axis = self.points.axis_name
         return x if axis is None else jax.lax.all_gather(x, axis, tiled=True)
 
     def all_devices(self, x: Array) -> Array:
-        """Sum over the devices that share the rows."""
+        """Sums over the devices that share the rows."""
         axis = self.points.axis_name
         return x if axis is None else varying(jax.lax.psum(x, axis), axis)
 
 
 def make_passes(points: Points) -> Passes:
-    """Unless in blocks, forms K, or this device's rows of it."""
+    """Returns passes over the points' K, which is formed now unless it goes in blocks."""
     passes = Passes(points, points.x if points.y is None else points.y, None)
     if points.block_size is None:
         indices = passes.own(jnp.arange(points.x.shape[0]))
@@ -148,9 +147,9 @@ def make_passes(points: Points) -> Passes:
 def contract(
     passes: Passes, left: Float[Array, "k n"], right: Float[Array, "k m"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "m d"] | None]:
-    """The cotangents of x and y that K ∘ (leftᵀ right), that of log K, comes to, times ε.
+    """Pulls G = K ∘ (leftᵀ right), the cotangent of log K, back to the points: ε times theirs.
 
-    On a mapped axis: the part of them that comes from this device's rows.
+    On a mapped axis these are partial sums, from this device's rows of K.
     """
     points, columns = passes.points, passes.columns
     symmetric = points.y is None
@@ -160,9 +159,9 @@ def contract(
 
     def piece(k: Array, rows: Any) -> tuple[Array, Array]:
         left, x = rows
-        if passes.whole is not None and left.shape[1] > FEW:
+        if passes.whole is not None and left.shape[1] > MAX_FUSED_TERMS:
             return _by_columns(k, left, right, x, columns, symmetric)
-        return _weighed(k, left, right, x, columns, symmetric)
+        return _weighted(k, left, right, x, columns, symmetric)
 
     of_columns, of_x = passes.over_own_rows(piece, (passes.own(left.T), passes.own(points.x)))
     if points.axis_name is not None:
@@ -172,11 +171,11 @@ def contract(
     return of_x, None if symmetric else of_columns.T
 
 
-def _weighed(
+def _weighted(
     k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
 ) -> tuple[Float[Array, "d m"], Float[Array, "n d"]]:
-    """Wᵀ x, transposed, and W y, with W = K ∘ (left right); zeros for the first if symmetric."""
-    if left.shape[1] > FEW:
+    """Returns (Wᵀ x)ᵀ and W y for W = K ∘ (left right); zeros for the first if symmetric."""
+    if left.shape[1] > MAX_FUSED_TERMS:
         outer = jnp.matmul(left, right, precision=HIGHEST)
     else:  # written out, the terms fuse with the product
         terms = [left[:, i, None] * right[None, i] for i in range(left.shape[1])]
@@ -191,9 +190,9 @@ def _weighed(
 def _by_columns(
     k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
 ) -> tuple[Array, Array]:
-    """`_weighed` some columns at a time, so that no second array has the size of K.
+    """Does as `_weighted`, some columns at a time: no second array has the size of K.
 
-    Columns and not rows: where the compiler has split K by rows, each device has all of its own.
+    Columns and not rows, since a device on which the compiler split K by rows has all columns.
     """
     usual = min(CHUNK, k.shape[1])
     steps = (k.shape[1] - 1) // usual
@@ -202,7 +201,7 @@ def _by_columns(
     def chunk(of_x: Array, start: Array | int, size: int) -> tuple[Array, Array]:
         cut = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
         part = cut(k, axis=1), left, cut(right, axis=1), x, cut(columns, axis=0)
-        of_columns, more = _weighed(*part, symmetric)
+        of_columns, more = _weighted(*part, symmetric)
         return of_x + more, of_columns
 
     of_x, first = chunk(jnp.zeros_like(x), 0, head)
@@ -214,7 +213,7 @@ def _by_columns(
 
 
 def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k: Array) -> Points:
-    """Cotangents of the points from ε times theirs; of_log_k is the sum of log K's cotangent.
+    """Divides by ε and adds ε's own cotangent; of_log_k is the sum of log K's cotangent.
 
     d log K/dε = -log K/ε with log K = (s - 1)/ε, and Σ (cotangent · s) is Σ_i x_i · (ε of_x)_i.
     """
