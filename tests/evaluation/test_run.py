@@ -160,6 +160,7 @@ def test_a_workdir_without_a_run_is_refused(experiment, tmp_path):
         run.evaluate(experiment, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_workdir_of_another_run_is_refused(workdir):
     other = build(ConfigDict(CONFIG | {"seed": 4}).lock())
     with pytest.raises(ValueError, match="seed: 3 there, 4 here"):
