@@ -223,7 +223,7 @@ def _names(**parts: Any) -> dict[str, str]:
             part = part.func
         if isinstance(part, Dataset):
             return part.name
-        return getattr(part, "__qualname__", None) or type(part).__qualname__
+        return getattr(part, "__name__", type(part).__name__).strip("<>")  # of <lambda>
 
     return {kind: name(part) for kind, part in parts.items() if part is not None}
 
