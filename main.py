@@ -6,12 +6,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from gca_jax.config import missing_file, wrong_key
-from gca_jax.programs import PROGRAMS, RUN, Command
+from gca_jax.programs import PROGRAMS, Command
 
 FILE = "configs/digits.py"
 CONFIG = config_flags.DEFINE_config_file("config", FILE, "FILE:METHOD of a run.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; prepare and preview need none.")
-MODE = flags.DEFINE_enum("mode", "all", ("all", *PROGRAMS), f"all: {', '.join(RUN)}.")
+MODE = flags.DEFINE_enum("mode", "all", list(PROGRAMS), "all: pretrain, evaluate, report.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "With --mode=pretrain on a cluster.")
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
@@ -25,8 +25,7 @@ def main(argv: list[str]) -> None:
         CONFIG.value.data.skip_unreadable = True
     command = Command(CONFIG.value, WORKDIR.value, DISTRIBUTED.value, ARCHIVES.value)
     try:
-        for program in RUN.values() if MODE.value == "all" else (PROGRAMS[MODE.value],):
-            program(command)
+        PROGRAMS[MODE.value](command)
     except (KeyboardInterrupt, ValueError, OSError) as error:
         if VERBOSE.value:
             raise

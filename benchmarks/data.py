@@ -27,8 +27,7 @@ from absl import flags
 
 from benchmarks import measure
 from gca_jax.data import records
-from gca_jax.data.batches import loader, stream
-from gca_jax.data.batches.order import Order
+from gca_jax.data.batches import Batches, Order, stream
 from gca_jax.data.dataset import Streamed
 
 BATCH = 512
@@ -39,19 +38,20 @@ CROP = ((0.08, 1.0), (3 / 4, 4 / 3))
 def in_memory(repeats):
     """Images of 32 x 32 pixels a second, whole epochs, the permutations included."""
     images = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
+    batches = Batches(images)
     order = Order(len(images), BATCH, seed=0)
     steps = len(images) // BATCH
     starts = itertools.count(0, steps)
 
     def epoch():
-        for _ in itertools.islice(loader.batches(images, order, next(starts)), steps):
+        for _ in itertools.islice(batches.iterate(order, next(starts)), steps):
             pass
 
     return steps * BATCH / measure.seconds({"epoch": epoch}, repeats, settle=False)["epoch"]
 
 
 def share_of_step(images_per_second, repeats):
-    """The in-memory loader's part of a training step of ResNet-18 on a batch of 512.
+    """The part of batches in memory of a training step of ResNet-18 on a batch of 512.
 
     The step is timed on 64 images and scaled: it is proportional to them but for the loss.
     """

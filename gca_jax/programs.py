@@ -1,7 +1,13 @@
-"""The programs of the command line, by name; those of a run meet only in its workdir."""
+"""The programs of the command line, by name."""
 
 import dataclasses
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_collections import ConfigDict
+
+if TYPE_CHECKING:
+    from gca_jax.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +21,7 @@ class Command:
         archives: folder of what is downloaded already, for `prepare`.
     """
 
-    config: Any
+    config: ConfigDict
     workdir: str | None
     distributed: bool
     archives: str | None
@@ -31,21 +37,36 @@ class Command:
 # Each program imports what it needs when it runs, so that mistakes in flags are said at once.
 
 
+def run(command: Command) -> None:
+    """Train an encoder, judge it and report: one experiment, built once."""
+    from gca_jax.evaluation.run import check
+    from gca_jax.experiment import build
+    from gca_jax.training import loop
+
+    trained = _trained(command)
+    experiment = build(command.config)
+    check(experiment)
+    if not trained:
+        loop.pretrain(experiment, command.folder)
+    _judge(experiment, command.folder)
+    report(command)
+
+
 def pretrain(command: Command) -> None:
     """Train an encoder."""
-    from gca_jax.evaluation.probes import check_settings
-    from gca_jax.training.loop import pretrain
+    from gca_jax.evaluation.run import check
+    from gca_jax.experiment import build
+    from gca_jax.training import loop
 
-    pretrain(command.config, command.folder, command.distributed, check_settings)
+    if not _trained(command):
+        experiment = build(command.config)
+        check(experiment)
+        loop.pretrain(experiment, command.folder)
 
 
 def evaluate(command: Command) -> None:
-    """Judge the encoder."""
-    from gca_jax.evaluation.run import evaluate
-
-    folder = command.folder
-    print("evaluating ...", flush=True)
-    evaluate(folder)
+    """Judge the encoder of a run."""
+    _judge(_restored(command.folder), command.folder)
 
 
 def report(command: Command) -> None:
@@ -66,22 +87,59 @@ def prepare(command: Command) -> None:
 
 def preview(command: Command) -> None:
     """Draw images beside their two views."""
+    from gca_jax.experiment import build
     from gca_jax.report.preview import preview
 
-    print(f"preview: {preview(command.config, command.workdir)}")
+    print(f"preview: {preview(build(command.config), command.workdir)}")
 
 
 def corruptions(command: Command) -> None:
     """Judge a run on CIFAR-10 by CIFAR-10-C."""
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 
-    found = evaluate_corruptions(command.folder)
+    found = evaluate_corruptions(_restored(command.folder), command.folder)
     for name, accuracies in found["accuracy"].items():
         print(f"{name}: {', '.join(f'{accuracy:.1%}' for accuracy in accuracies)}")
     for name, mean in found["mean"].items():
         print(f"mean, {name}: {mean:.1%} (clean images: {found['clean']:.1%})")
 
 
-RUN = {"pretrain": pretrain, "evaluate": evaluate, "report": report}
-"""What `--mode=all` does, in turn."""
-PROGRAMS = {**RUN, "prepare": prepare, "preview": preview, "corruptions": corruptions}
+PROGRAMS = {
+    "all": run,
+    "pretrain": pretrain,
+    "evaluate": evaluate,
+    "report": report,
+    "prepare": prepare,
+    "preview": preview,
+    "corruptions": corruptions,
+}
+
+
+def _trained(command: Command) -> bool:
+    """Whether the run's folder holds it trained to its end; one with another run is refused."""
+    import jax
+
+    from gca_jax.training.loop import trained_before
+    from gca_jax.workdir import as_json
+
+    folder = command.folder
+    if command.distributed:
+        jax.distributed.initialize()  # before anything asks for devices
+    return trained_before(folder, as_json(command.config)) is not None
+
+
+def _restored(folder: str) -> "Experiment":
+    """The experiment of the run in a folder."""
+    from gca_jax.experiment import build
+    from gca_jax.training.checkpoint import restore_config
+    from gca_jax.workdir import training_summary
+
+    training_summary(Path(folder))
+    return build(restore_config(folder))
+
+
+def _judge(experiment: "Experiment", folder: str) -> None:
+    from gca_jax.evaluation.run import evaluate
+
+    print("evaluating ...", flush=True)
+    evaluate(experiment, folder)

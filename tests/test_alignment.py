@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import alignment, losses, models, ot
+from gca_jax import alignment, experiment, losses, models, ot
 from gca_jax.data.views import augment
 from gca_jax.training import setup, state, step
 
@@ -75,8 +75,9 @@ def test_sharded_step_with_domains_is_the_step_of_one_device(method):
 
 @pytest.mark.parametrize("method", ["rince", "gca_uot", "byol", "iot_uni"])
 def test_methods_take_the_classes_of_the_digits(tiny, method):
-    run = setup.prepare(tiny(method, **{"target.name": "classes"}))
-    np.testing.assert_array_equal(np.bincount(run.groups) > 100, [True] * 10)
+    made = experiment.build(tiny(method, **{"target.name": "classes"}))
+    setup.trace(made)
+    np.testing.assert_array_equal(np.bincount(made.batches.groups) > 100, [True] * 10)
 
 
 @pytest.mark.parametrize(
@@ -92,5 +93,5 @@ def test_methods_take_the_classes_of_the_digits(tiny, method):
 )
 def test_a_target_that_does_not_fit_is_one_line(tiny, overrides, message):
     with pytest.raises(ValueError, match=rf"^config\.target: .*{message}") as caught:
-        setup.prepare(tiny(**overrides))
+        experiment.build(tiny(**overrides))
     assert len(str(caught.value).splitlines()) == 1

@@ -16,8 +16,8 @@ from jax.sharding import AxisType
 from gca_jax import losses
 from gca_jax.data import sources
 from gca_jax.data.sources import tfds_sets
-from gca_jax.evaluation.probes import check_settings
-from gca_jax.evaluation.run import evaluate
+from gca_jax.evaluation.run import check, evaluate
+from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training import loop, step
 from tests import toy
@@ -223,9 +223,11 @@ def check_smoke_run(name, tmp_path):
     config.data.update(write_images(name, tmp_path))
     config.train.update(batch_size=48)
     workdir = tmp_path / "run"
-    summary = loop.pretrain(config.lock(), workdir, check_evaluation=check_settings)
+    experiment = build(config.lock())
+    check(experiment)
+    summary = loop.pretrain(experiment, workdir)
     assert summary["finished"]
-    result = evaluate(workdir)
+    result = evaluate(experiment, workdir)
     assert result["dataset"]["name"] == name
     assert result["dataset"]["image_shape"][-1] == (1 if name == "fashion_mnist" else 3)
     rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]

@@ -12,15 +12,14 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from gca_jax import models
 from gca_jax.data import sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
-from gca_jax.data.views import augment
 from gca_jax.evaluation import features
 from gca_jax.evaluation.probes import fit_linear_probe
+from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
-from gca_jax.workdir import training_summary, write_json
+from gca_jax.workdir import refuse_another_run, training_summary, write_json
 
 NAME = "cifar10_corrupted"
 ROW = sources.find(NAME)
@@ -33,13 +32,14 @@ SUBSETS = {
 """Means over corruptions and severities, each of all images equally: name to which are in it."""
 
 
-def evaluate_corruptions(workdir: str | Path) -> dict[str, Any]:
+def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
     """Test accuracy on CIFAR-10-C of the linear probe that `evaluate` fits to all clean labels.
 
     Encoder, probe and the strength that was chosen are the same for every corruption; none is
     chosen on corrupted images.
 
     Args:
+        experiment: The one that was trained, from `experiment.build`.
         workdir: Of a run on CIFAR-10 that has been trained.
 
     Returns:
@@ -48,34 +48,35 @@ def evaluate_corruptions(workdir: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no run in `workdir`.
-        ValueError: The run is not on CIFAR-10, or a corrupted set is not prepared.
+        ValueError: The run is not on CIFAR-10 or is another one, or a corrupted set is not
+            prepared.
     """
     workdir = Path(workdir)
     training_summary(workdir)
-    config, variables, step = checkpoint.restore_variables(workdir)
-    if config.data.name not in ("cifar10", NAME):
+    clean, data = experiment.dataset, experiment.config.data
+    if clean.name not in ("cifar10", NAME):
         raise ValueError(
-            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {config.data.name}"
+            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {clean.name}"
         )
-    data = config.data
+    refuse_another_run(workdir, experiment.record)
+    variables, step = checkpoint.restore_variables(workdir)
     opened = _open_all(data.data_dir)  # before the first is judged
-    clean = sources.load(
-        "cifar10", data_dir=data.data_dir, limit=data.limit, skip_unreadable=data.skip_unreadable
-    )
-    network, plain = models.create(**config.model), augment.make(**config.augment).plain
-    extract = partial(_extract, features.encoder(network, variables, plain))
+    options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
+    if clean.name == NAME:  # its own test images are corrupted
+        clean = sources.load("cifar10", **options)
+    encode = features.encoder(experiment.network, variables, experiment.policy.plain)
+    extract = partial(_extract, encode)
+    settings = experiment.config.evaluation
     probe = fit_linear_probe(
         extract(clean.train_images),
         clean.train_labels,
-        seed=config.seed,
-        validation_fraction=config.evaluation.validation_fraction,
-        strengths=config.evaluation.strengths,
+        seed=experiment.seed,
+        validation_fraction=settings.validation_fraction,
+        strengths=settings.strengths,
     )
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
-        images, labels = tfds_sets.read_split(
-            NAME, ROW, builder, "test", data.data_dir, data.limit, data.skip_unreadable
-        )
+        images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())
         accuracy[corruption].append(probe.accuracy(extract(images), labels))
     result = {
         "step": step,

@@ -6,34 +6,49 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
-from gca_jax import alignment, losses, models
-from gca_jax.data import sources
+from gca_jax import losses
 from gca_jax.data.dataset import Dataset
-from gca_jax.data.views import augment
 from gca_jax.evaluation import baseline, domains, features, plane, views
-from gca_jax.evaluation.probes import evaluate_encoder, fit_linear_probe
+from gca_jax.evaluation.probes import check_settings, evaluate_encoder, fit_linear_probe
+from gca_jax.experiment import Experiment, blame
 from gca_jax.training import checkpoint
-from gca_jax.workdir import training_summary, write_arrays, write_json
+from gca_jax.workdir import refuse_another_run, training_summary, write_arrays, write_json
 
 MOST_IMAGES = 10_000  # whose views are measured
 PLAN_BATCH_SIZE = 120
 PLAN_BATCHES = 32
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "ott-jax", "numpy", "scikit-learn")
+NO_PLAN = (
+    "the mean transport plan and the cosine to INCE's gradient: the loss was given in Python, and "
+    "only the methods of this package have a plan"
+)
 
 
-def evaluate(workdir: str | Path) -> dict[str, Any]:
+def check(experiment: Experiment) -> None:
+    """Refuse labels and settings that do not go together: to be asked before a long training.
+
+    Raises:
+        ValueError: what could not be evaluated afterwards.
+    """
+    dataset = experiment.dataset
+    with blame("config.evaluation"):
+        check_settings(dataset.train_labels, dataset.test_labels, **experiment.config.evaluation)
+
+
+def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
     """Evaluates the latest checkpoint of a run, its encoder frozen.
 
     The trained encoder, the untrained one and raw pixels go through `evaluate_encoder` with the
     same arguments. Alignment, uniformity, the mean transport plan and the cosine to INCE's
     gradient come from augmented views of test images. All of it is a function of the checkpoint
-    and the config: the same command gives the same numbers.
+    and the experiment: the same command gives the same numbers. A loss that was given to `build`
+    has no transport plan; what needs one is left out, and `left_out` says so.
 
     Args:
+        experiment: The one that was trained, from `experiment.build`.
         workdir: Of a run that `pretrain` has trained, or is training.
 
     Returns:
@@ -41,26 +56,26 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no run in `workdir`.
+        ValueError: The run in `workdir` is another one.
     """
     workdir = Path(workdir)
     training_summary(workdir)
-    config, variables, step = checkpoint.restore_variables(workdir)
-    dataset = sources.load(**config.data)
-    policy = augment.make(**config.augment)
-    network = models.create(**config.model)
-    trained, accuracies = _probe(config, network, variables, dataset, policy)
-    embed = partial(views.embed, network, policy.views, variables)
-    judged, arrays = _views(config, network, variables, dataset, embed)
+    refuse_another_run(workdir, experiment.record)
+    variables, step = checkpoint.restore_variables(workdir)
+    dataset = experiment.dataset
+    trained, accuracies = _probe(experiment, variables)
+    judged, arrays = _views(experiment, variables)
     points = plane.choose_points(len(dataset.test_labels))
-    arrays["plane"] = plane.two_dimensions(trained[points], config.seed)
+    arrays["plane"] = plane.two_dimensions(trained[points], experiment.seed)
     arrays["plane_labels"] = dataset.test_labels[points]
     result = {
-        "method": config.method,
-        "seed": config.seed,
+        "method": experiment.method,
+        "seed": experiment.seed,
         "step": step,
         "dataset": describe(dataset),
         **accuracies,
         **judged,
+        "left_out": [NO_PLAN] if "loss" in experiment.given else [],
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
     write_arrays(workdir / "evaluation.npz", arrays)
@@ -80,14 +95,16 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _probe(
-    config: Any, network: Any, variables: features.Variables, dataset: Dataset, policy: Any
+    experiment: Experiment, variables: features.Variables
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The trained encoder's test features, and the probes of it and of the two baselines."""
-    fresh = baseline.untrained(network, config.seed, dataset.train_images, policy.plain)
+    dataset, network, plain = experiment.dataset, experiment.network, experiment.policy.plain
+    settings = experiment.config.evaluation
+    fresh = baseline.untrained(network, experiment.seed, dataset.train_images, plain)
     encoders = {
-        "trained": features.encoder(network, variables, policy.plain),
+        "trained": features.encoder(network, variables, plain),
         "pixels": features.pixels,
-        "random_encoder": features.encoder(network, fresh, policy.plain),
+        "random_encoder": features.encoder(network, fresh, plain),
     }
     size = features.batch_size(dataset.train_images)
     train = features.extract(encoders, dataset.train_images, batch_size=size)
@@ -98,16 +115,16 @@ def _probe(
             dataset.train_labels,
             test[name],
             dataset.test_labels,
-            seed=config.seed,
-            **config.evaluation,
+            seed=experiment.seed,
+            **settings,
         )
         for name in encoders
     }
-    known = domains.labels(dataset, config.evaluation.validation_fraction)
+    known = domains.labels(dataset, settings.validation_fraction)
     if known is not None:
-        settings = {key: config.evaluation[key] for key in ("validation_fraction", "strengths")}
+        chosen = {key: settings[key] for key in ("validation_fraction", "strengths")}
         for name, part in parts.items():
-            probe = fit_linear_probe(train[name], known[0], seed=config.seed, **settings)
+            probe = fit_linear_probe(train[name], known[0], seed=experiment.seed, **chosen)
             part["accuracy"][domains.NAME] = probe.accuracy(test[name], known[1])
             part["settings"][f"{domains.NAME}_strength"] = probe.strength
     return test["trained"], {
@@ -119,46 +136,63 @@ def _probe(
 
 
 def _views(
-    config: Any,
-    network: Any,
-    variables: features.Variables,
-    dataset: Dataset,
-    embed: views.Embed,
+    experiment: Experiment, variables: features.Variables
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What augmented views of test images say: scalars for the report, arrays for pictures."""
-    images, labels = dataset.test_images, dataset.test_labels
-    aligned = alignment.make(**config.target)
-    groups = aligned.groups(labels, dataset.test_domains)
+    images, labels = experiment.dataset.test_images, experiment.dataset.test_labels
+    embed = partial(views.embed, experiment.network, experiment.policy.views, variables)
     per_class = views.images_per_class(labels, PLAN_BATCH_SIZE)
-    # The batch size of the plan for all of it: views and network are compiled once.
-    size = per_class * len(np.unique(labels))
-    pairs = partial(_loss_inputs, config.method, network, variables)
-
-    def hyper(groups: Any) -> dict[str, Any]:
-        return {**config.loss, **aligned.keywords(groups)}
-
-    def transport(z_a: Array, z_b: Array, groups: Array | None) -> tuple[Array, Array]:
-        plan, wanted = losses.transport(config.method, *pairs(z_a, z_b), **hyper(groups))
-        return plan.matrix, wanted.matrix
-
-    arrays = views.mean_plan(
-        embed,
-        transport,
-        images,
-        labels,
-        groups,
-        per_class=per_class,
-        batches=PLAN_BATCHES,
-        seed=config.seed,
-    )
+    has_plan = "loss" not in experiment.given
+    arrays = _mean_plan(experiment, variables, embed, per_class) if has_plan else {}
     shown = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
     some = images if len(shown) == len(images) else images[shown]
-    z_a, z_b = views.embed_all(embed, some, jax.random.key(config.seed), size)
-    batch = np.random.default_rng(config.seed).permutation(len(shown))[: config.train.batch_size]
+    # The batch size of the plan for all of it: views and network are compiled once.
+    size = per_class * len(np.unique(labels))
+    z_a, z_b = views.embed_all(embed, some, experiment.key, size)
+    cosine = _cosine_to_ince(experiment, shown, z_a, z_b) if has_plan else None
+    return {**views.representation(z_a, z_b), "gradient_cosine_to_ince": cosine}, arrays
+
+
+def _mean_plan(
+    experiment: Experiment, variables: features.Variables, embed: views.Embed, per_class: int
+) -> dict[str, np.ndarray]:
+    """The mean of the plans that the method's loss compares with their target."""
+    dataset, method = experiment.dataset, experiment.method
+    inputs = partial(_loss_inputs, method, experiment.network, variables)
+
+    def transport(z_a: Array, z_b: Array, groups: Array | None) -> tuple[Array, Array]:
+        hyper = _hyper(experiment, groups)
+        plan, wanted = losses.transport(method, *inputs(z_a, z_b), **hyper)
+        return plan.matrix, wanted.matrix
+
+    return views.mean_plan(
+        embed,
+        transport,
+        dataset.test_images,
+        dataset.test_labels,
+        experiment.alignment.groups(dataset.test_labels, dataset.test_domains),
+        per_class=per_class,
+        batches=PLAN_BATCHES,
+        seed=experiment.seed,
+    )
+
+
+def _cosine_to_ince(
+    experiment: Experiment, shown: np.ndarray, z_a: Array, z_b: Array
+) -> float | None:
+    """Of the gradients on one batch of the test images whose embeddings these are."""
+    order = np.random.default_rng(experiment.seed).permutation(len(shown))
+    batch = order[: experiment.train.batch_size]
+    dataset = experiment.dataset
+    groups = experiment.alignment.groups(dataset.test_labels, dataset.test_domains)
     known = None if groups is None else groups[shown[batch]]
-    cosine = views.gradient_cosine_to_ince(config.method, hyper(known), z_a[batch], z_b[batch])
-    scalars = {**views.representation(z_a, z_b), "gradient_cosine_to_ince": cosine}
-    return scalars, arrays
+    hyper = _hyper(experiment, known)
+    return views.gradient_cosine_to_ince(experiment.method, hyper, z_a[batch], z_b[batch])
+
+
+def _hyper(experiment: Experiment, groups: Any) -> dict[str, Any]:
+    """The keywords of the method's loss for a batch of these groups."""
+    return {**experiment.config.loss, **experiment.alignment.keywords(groups)}
 
 
 def _loss_inputs(

@@ -4,6 +4,7 @@ Colours tell things apart for colour-blind readers too: Okabe and Ito's palette,
 number of its class as the mark of an image.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -133,12 +134,17 @@ def plane(run: Run) -> Figure:
 
 
 # File names in the order in which the report shows them.
-FIGURES = {
+FIGURES: dict[str, Callable[[Run], Figure]] = {
     "training": training,
     "plan": plan,
     "alignment_uniformity": alignment_uniformity,
     "plane": plane,
 }
+
+
+def drawn(run: Run) -> dict[str, Callable[[Run], Figure]]:
+    """The pictures for which the run has the numbers."""
+    return {name: draw for name, draw in FIGURES.items() if name != "plan" or "plan" in run.arrays}
 
 
 def column(run: Run, name: str) -> np.ndarray:

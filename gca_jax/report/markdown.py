@@ -18,11 +18,7 @@ PICTURES = """## Pictures
 
 ![Loss and learning rate over epochs](figures/training.png)
 
-![Mean transport plan beside its target](figures/plan.png)
-
-{plan}
-
-![Alignment against uniformity over training](figures/alignment_uniformity.png)
+{plan}![Alignment against uniformity over training](figures/alignment_uniformity.png)
 
 Alignment is the mean squared distance between the unit embeddings of two views of an image (0 is
 best); uniformity is log E exp(−2‖z − z′‖²) over pairs of different images (lower is more uniform).
@@ -60,6 +56,7 @@ DOMAIN_PROCEDURE = """- **Linear, domain**: the probe on all labels, domains in 
   Chosen: {}.
 """
 
+PLAN_PICTURE = "![Mean transport plan beside its target](figures/plan.png)"
 PLAN = """The plan is the mean over class-balanced batches of test images, each sorted by class and
 with augmentations of its own. Blocks on the diagonal are different images of one class that the
 loss's own plan matches."""
@@ -70,7 +67,8 @@ network."""
 def render(report: Mapping[str, Any]) -> str:
     """The page for the content of `report.json`."""
     tables = (_heading, _accuracies, _corruptions)
-    pages = (part(report) for part in (*tables, _what_was_run, _pictures, _procedure, _config))
+    rest = (_what_was_run, _pictures, _left_out, _procedure, _config)
+    pages = (part(report) for part in (*tables, *rest))
     return "\n".join(page for page in pages if page)
 
 
@@ -141,7 +139,7 @@ code averages.
 def _what_was_run(report: Mapping[str, Any]) -> str:
     return f"""## What was run
 
-    {command(report["config"])}
+{_repeat(report["config"])}
 
 {report["steps"]:,} steps in {report["train_seconds"]:.1f} s on {report["device"]},
 {report["images_per_second"]:,.0f} images per second, {report["parameters"]:,} parameters.
@@ -149,8 +147,27 @@ Everything that the run used is under Config.
 """
 
 
+def _repeat(config: Mapping[str, Any]) -> str:
+    """How to run it again: a command, or the call that built it."""
+    if "given" not in config:
+        return f"    {command(config)}"
+    parts = ", ".join(f"{kind}={name}" for kind, name in config["given"].items())
+    return f"    experiment = build(config, {parts})  # in Python, with the config below"
+
+
 def _pictures(report: Mapping[str, Any]) -> str:
+    numbers = {name: report[name] for name in ("alignment", "uniformity", "effective_rank")}
+    byol = ", and BYOL's are predictions beside the target network's embeddings"
+    return PICTURES.format(
+        plan=_plan(report), byol_points=byol if report["method"] == "byol" else "", **numbers
+    )
+
+
+def _plan(report: Mapping[str, Any]) -> str:
+    """The plan's picture and what it says, where the loss has a plan."""
     plan, cosine = report["plan_within_class"], report["gradient_cosine_to_ince"]
+    if plan is None:
+        return ""
     sentences = [PLAN]
     if report["method"] == "byol":
         sentences.append(BYOL)
@@ -164,11 +181,12 @@ def _pictures(report: Mapping[str, Any]) -> str:
             "On a test batch the gradients of this loss and of INCE on the same\n"
             f"kernel have cosine {cosine:.4f} (1: one objective under two names)."
         )
-    numbers = {name: report[name] for name in ("alignment", "uniformity", "effective_rank")}
-    byol = ", and BYOL's are predictions beside the target network's embeddings"
-    return PICTURES.format(
-        plan=" ".join(sentences), byol_points=byol if report["method"] == "byol" else "", **numbers
-    )
+    return f"{PLAN_PICTURE}\n\n{' '.join(sentences)}\n\n"
+
+
+def _left_out(report: Mapping[str, Any]) -> str:
+    lines = "\n".join(f"- {words}." for words in report["left_out"])
+    return f"## Left out\n\n{lines}\n" if lines else ""
 
 
 def _procedure(report: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ def write(workdir: str | Path) -> dict[str, Any]:
     run = read(workdir)
     report = summary(run)
     (workdir / "figures").mkdir(exist_ok=True)
-    for name, draw in figures.FIGURES.items():
+    for name, draw in figures.drawn(run).items():
         draw(run).savefig(workdir / "figures" / f"{name}.png", dpi=DOTS_PER_INCH)
     (workdir / "report.md").write_text(markdown.render(report), encoding="utf-8")
     write_json(workdir / "report.json", finite(report))
@@ -37,7 +37,6 @@ def write(workdir: str | Path) -> dict[str, Any]:
 def summary(run: Run) -> dict[str, Any]:
     """The numbers of a run as one dictionary, the content of `report.json`."""
     evaluation, training = run.evaluation, run.training
-    share, uniform = figures.within_class(run.arrays["plan"], run.arrays["plan_labels"])
     return {
         "method": evaluation["method"],
         "seed": evaluation["seed"],
@@ -49,7 +48,8 @@ def summary(run: Run) -> dict[str, Any]:
         "effective_rank": evaluation["effective_rank"],
         "gradient_cosine_to_ince": evaluation["gradient_cosine_to_ince"],
         "corruptions": run.corruptions,
-        "plan_within_class": {"share": share, "share_of_uniform_plan": uniform},
+        "plan_within_class": _plan_within_class(run),
+        "left_out": evaluation["left_out"],
         "train_seconds": training["train_seconds"],
         "images_per_second": training["images_per_second"],
         "device": training["device"],
@@ -61,3 +61,10 @@ def summary(run: Run) -> dict[str, Any]:
         "versions": evaluation["versions"],
         "config": run.config,
     }
+
+
+def _plan_within_class(run: Run) -> dict[str, float | None] | None:
+    if "plan" not in run.arrays:
+        return None
+    share, uniform = figures.within_class(run.arrays["plan"], run.arrays["plan_labels"])
+    return {"share": share, "share_of_uniform_plan": uniform}

@@ -4,8 +4,10 @@ Each holds four items: `variables` (weights and batch statistics, all that evalu
 `optimizer` (the rest of the state), `progress` (step and clock) and `config`.
 """
 
+import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -55,7 +57,7 @@ def save(
         manager: from `open_manager`.
         state: may be donated to the next step at once.
         progress: of that state.
-        config: the run's, as JSON values.
+        config: `Experiment.record` of the run.
     """
     if manager.latest_step() == progress.step:
         return
@@ -94,18 +96,40 @@ def restore(
     return state, Progress(**found["progress"])
 
 
-def restore_variables(workdir: str | pathlib.Path) -> tuple[ConfigDict, Variables, int]:
-    """Read config and network of a run's latest checkpoint onto one device.
+def restore_config(workdir: str | pathlib.Path) -> ConfigDict:
+    """Read the config of a run from its latest checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint in `workdir`.
+    """
+    with _open_latest(workdir) as (manager, step):
+        found = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+    return ConfigDict(found["config"]).lock()
+
+
+def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:
+    """Read the network of a run's latest checkpoint onto one device.
 
     Args:
         workdir: the run's folder.
 
     Returns:
-        The run's config, `{"params", "batch_stats"}`, and the step they are from.
+        `{"params", "batch_stats"}`, and the step they are from.
 
     Raises:
         FileNotFoundError: there is no checkpoint in `workdir`.
     """
+    with _open_latest(workdir) as (manager, step):
+        shapes = manager.item_metadata(step)["variables"].tree
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        variables = ocp.args.StandardRestore(_place(shapes, device))
+        found = manager.restore(step, args=ocp.args.Composite(variables=variables))
+    return found["variables"], step
+
+
+@contextlib.contextmanager
+def _open_latest(workdir: str | pathlib.Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+    """The manager of a run's checkpoints, and the latest step that it has."""
     folder = pathlib.Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise FileNotFoundError(f"no checkpoint in {workdir}: train first, with --mode=pretrain")
@@ -113,16 +137,7 @@ def restore_variables(workdir: str | pathlib.Path) -> tuple[ConfigDict, Variable
         step = manager.latest_step()
         if step is None:
             raise FileNotFoundError(f"no checkpoint in {folder}: train first, with --mode=pretrain")
-        shapes = manager.item_metadata(step)["variables"].tree
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        found = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardRestore(_place(shapes, device)),
-                config=ocp.args.JsonRestore(),
-            ),
-        )
-    return ConfigDict(found["config"]).lock(), found["variables"], step
+        yield manager, step
 
 
 def _split(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from gca_jax.training.setup import Run
+from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
 from gca_jax.training.writer import Writer
 
@@ -38,15 +38,15 @@ class Log:
     the next step is under way, and the device never waits for the host.
 
     Args:
-        run: what is being trained.
+        training: what is being trained.
         hint: what to try when the loss is not finite.
         folder: the run's workdir.
         start: step that the session starts from.
         bar: from `progress_bar`.
     """
 
-    def __init__(self, run: Run, hint: str, folder: pathlib.Path, start: int, bar: tqdm):
-        self._run, self._hint, self._bar = run, hint, bar
+    def __init__(self, training: Training, hint: str, folder: pathlib.Path, start: int, bar: tqdm):
+        self._training, self._hint, self._bar = training, hint, bar
         self._writer = Writer(folder, start) if jax.process_index() == 0 else None
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
@@ -76,16 +76,19 @@ class Log:
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._check_finite(step, row)
         seconds = time.perf_counter() - self._began
-        rate = (step - self._start) * self._run.settings.batch_size / seconds
+        rate = (step - self._start) * self._training.settings.batch_size / seconds
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} images/s", refresh=False)
         self._bar.update(1)
-        if step % self._run.settings.log_every_steps == 0 or step == self._run.total_steps:
+        if (
+            step % self._training.settings.log_every_steps == 0
+            or step == self._training.total_steps
+        ):
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(row[name]):
-                epoch = step / self._run.steps_per_epoch
+                epoch = step / self._training.steps_per_epoch
                 raise ValueError(
                     f"{name} is {row[name]} at step {step} (epoch {epoch:.2f}); {self._hint}"
                 )
@@ -93,8 +96,10 @@ class Log:
     def _write(self, step: int, row: dict[str, float]) -> None:
         (before, then), now = self._last, time.perf_counter()
         self._last = step, now
-        row["epoch"] = step / self._run.steps_per_epoch
-        row["learning_rate"] = float(self._run.learning_rate(step - 1))
-        row["images_per_second"] = (step - before) * self._run.settings.batch_size / (now - then)
+        row["epoch"] = step / self._training.steps_per_epoch
+        row["learning_rate"] = float(self._training.learning_rate(step - 1))
+        row["images_per_second"] = (
+            (step - before) * self._training.settings.batch_size / (now - then)
+        )
         if self._writer is not None:
             self._writer.write(step, row)

@@ -1,4 +1,4 @@
-"""Pretraining: from a config to checkpoints and a log, stoppable at any moment."""
+"""Pretraining: from an experiment to checkpoints and a log, stoppable at any moment."""
 
 import contextlib
 import dataclasses
@@ -8,48 +8,41 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Array
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from gca_jax.data.batches import loader
+from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.state import TrainState
 from gca_jax.training.step import TrainStep, by_row, replicated
-from gca_jax.workdir import as_json, finished, refuse_another_run, write_json
+from gca_jax.workdir import finished, refuse_another_run, write_json
 
 
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has saved where it was; the message says how to go on."""
 
 
-def pretrain(
-    config: ConfigDict,
-    workdir: str | pathlib.Path,
-    distributed: bool = False,
-    check_evaluation: setup.Check | None = None,
-) -> dict[str, Any]:
+def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Train an encoder, or go on with it where an earlier session stopped.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
     CPU: batches, views and learning rate are functions of the seed and the step.
 
+    To train together with the other processes of a cluster, call `jax.distributed.initialize`
+    before the experiment is built; all of them must see the same workdir.
+
     Args:
-        config: as `configs/digits.py` makes it.
+        experiment: from `experiment.build`.
         workdir: the run's folder. It gets `config.json`, `metrics.jsonl`, TensorBoard files,
             `checkpoints/` and `training.json`. A finished run of this config is left as it is.
-        distributed: train together with the other processes of a cluster, which
-            `jax.distributed.initialize` finds; all of them see the same workdir.
-        check_evaluation: called as (training labels, **config.evaluation) before training, to
-            refuse what could not be evaluated afterwards.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -60,20 +53,34 @@ def pretrain(
             the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
-    if distributed:
-        jax.distributed.initialize()
-    workdir, flat = pathlib.Path(workdir), as_json(config)
-    refuse_another_run(workdir, flat)
+    workdir = pathlib.Path(workdir)
+    summary = trained_before(workdir, experiment.record)
+    if summary is not None:
+        return summary
+    training = setup.trace(experiment)
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / "config.json", experiment.record)
+    with checkpoint.open_manager(workdir) as manager:
+        return Session(training, workdir, manager).train()
+
+
+def trained_before(workdir: str | pathlib.Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of a run that its folder holds trained to its end, which is said; else None.
+
+    Args:
+        workdir: the run's folder; it need not exist.
+        record: `Experiment.record` of the run; of one without given parts, its config as JSON.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+    workdir = pathlib.Path(workdir)
+    refuse_another_run(workdir, record)
     summary = finished(workdir)
     if summary is not None:
         print(f"{workdir} holds this run, trained to its end: it is not trained again")
-        return summary
-    run = setup.prepare(config, check_evaluation)
-    if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(workdir / "config.json", flat)
-    with checkpoint.open_manager(workdir) as manager:
-        return Session(run, workdir, flat, manager).train()
+    return summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,31 +88,29 @@ class Session:
     """One sitting of a run.
 
     Attributes:
-        run: from `setup.prepare`.
+        training: from `setup.trace`.
         workdir: the run's folder.
-        config: as JSON values.
         manager: of its checkpoints.
     """
 
-    run: setup.Run
+    training: setup.Training
     workdir: pathlib.Path
-    config: dict[str, Any]
     manager: ocp.CheckpointManager
 
     def train(self) -> dict[str, Any]:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
         began = time.perf_counter()
         state, start = self.load()
-        with progress_bar("compiling", self.run.total_steps, start.step) as bar:
-            train_step = self.run.lowered.compile()
+        with progress_bar("compiling", self.training.total_steps, start.step) as bar:
+            train_step = self.training.lowered.compile()
             compiled = start.compile_seconds + time.perf_counter() - began
             start = dataclasses.replace(start, compile_seconds=compiled)
             bar.unpause()  # Compiling took none of the time that a step takes.
-            bar.set_description_str(self.config["method"])
+            bar.set_description_str(self.training.experiment.method)
             state, progress = self.loop(train_step, state, start, bar)
-        if progress.step < self.run.total_steps:
+        if progress.step < self.training.total_steps:
             raise Interrupted(
-                f"stopped at step {progress.step} of {self.run.total_steps}, saved in "
+                f"stopped at step {progress.step} of {self.training.total_steps}, saved in "
                 f"{self.workdir}; run the same command again to go on from there"
             )
         return self.save(state, progress, finished=True)
@@ -113,24 +118,26 @@ class Session:
     def load(self) -> tuple[TrainState, Progress]:
         """The state to start from: the latest checkpoint's, or the initial one."""
         if self.manager.latest_step() is None:
-            return self.run.initial(), Progress()
-        return checkpoint.restore(self.manager, self.run.abstract, replicated(self.run.mesh))
+            return self.training.initial(), Progress()
+        return checkpoint.restore(
+            self.manager, self.training.abstract, replicated(self.training.mesh)
+        )
 
     def loop(
         self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm
     ) -> tuple[TrainState, Progress]:
         """Train until the end or until a signal asks to stop; either way the state is saved."""
-        every = self.run.settings.checkpoint_every_epochs * self.run.steps_per_epoch
+        every = self.training.settings.checkpoint_every_epochs * self.training.steps_per_epoch
         began, progress = time.perf_counter(), start
         with (
             stop_on_signals() as stop,
-            Log(self.run, self.hint(), self.workdir, start.step, bar) as log,
+            Log(self.training, self.hint(), self.workdir, start.step, bar) as log,
         ):
-            parts = batches(self.run, start.step)
+            parts = batches(self.training, start.step)
             for step, (images, groups) in enumerate(parts, start.step + 1):
                 state, metrics = train_step(state, images, groups)
                 log.add(step, metrics)
-                last = step == self.run.total_steps or stop.is_set()
+                last = step == self.training.total_steps or stop.is_set()
                 if last or step % every == 0:
                     log.flush()  # A state whose loss is not finite must not be saved.
                     seconds = start.seconds + time.perf_counter() - began
@@ -143,14 +150,16 @@ class Session:
 
     def save(self, state: TrainState, progress: Progress, finished: bool) -> dict[str, Any]:
         """Write a checkpoint, unless there is one of this step, and the summary beside it."""
-        checkpoint.save(self.manager, state, progress, self.config)
+        checkpoint.save(self.manager, state, progress, self.training.experiment.record)
         summary = {
             "finished": finished,
             "steps": progress.step,
             "train_seconds": progress.compile_seconds + progress.seconds,
-            "images_per_second": progress.step * self.run.settings.batch_size / progress.seconds,
+            "images_per_second": progress.step
+            * self.training.settings.batch_size
+            / progress.seconds,
             "device": describe_devices(),
-            "parameters": self.run.parameters,
+            "parameters": self.training.parameters,
         }
         if jax.process_index() == 0:
             write_json(self.workdir / "training.json", summary)
@@ -158,28 +167,26 @@ class Session:
 
     def hint(self) -> str:
         """What to try when the loss is not finite."""
-        loss = self.config["loss"]
-        larger = ""
-        if "epsilon" in loss:
-            larger = f" a --config.loss.epsilon above {loss['epsilon']} or"
+        experiment, larger = self.training.experiment, ""
+        if "loss" not in experiment.given and "epsilon" in experiment.config.loss:
+            larger = f" a --config.loss.epsilon above {experiment.config.loss.epsilon} or"
         step = self.manager.latest_step()
         where = "" if step is None else f" in a new --workdir (this one keeps step {step})"
         return f"try{larger} a lower --config.optimizer.learning_rate{where}"
 
 
-def batches(run: setup.Run, start: int) -> Iterator[tuple[Array, Array | None]]:
+def batches(training: setup.Training, start: int) -> Iterator[tuple[Array, Array | None]]:
     """Global batches, split over the mesh, of all steps from `start` to the run's end.
 
     Each is on its way to the devices before the step of the one before it is dispatched.
     """
-    rows, size = by_row(run.mesh), run.settings.batch_size
+    rows, size = by_row(training.mesh), training.settings.batch_size
 
     def on_devices(part: np.ndarray) -> Array:
         return jax.make_array_from_process_local_data(rows, part, (size, *part.shape[1:]))
 
-    local = loader.batches(run.images, run.order, start, groups=run.groups, crop=run.crop)
-    with contextlib.closing(local):
-        parts = itertools.islice(local, run.total_steps - start)
+    with contextlib.closing(training.experiment.batches.iterate(training.order, start)) as local:
+        parts = itertools.islice(local, training.total_steps - start)
         placed = (jax.tree.map(on_devices, part) for part in parts)
         for batch, _ in itertools.pairwise(itertools.chain(placed, [None])):
             yield batch

@@ -6,13 +6,12 @@ import runpy
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import corruptions
 from gca_jax.evaluation.run import evaluate
+from gca_jax.experiment import build
 from gca_jax.report.run import write
-from gca_jax.training import checkpoint
 from gca_jax.training.loop import pretrain
 from tests import toy
 from tests.data import prepared
@@ -28,7 +27,7 @@ def two_corruptions(monkeypatch):
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    """The run's folder and what was found."""
+    """The run's folder, what was run, and what was found."""
     where = tmp_path_factory.mktemp("corruptions")
     prepared.write_tfds("cifar10", where, {"test": 40, "train": 120})
     for seed, (corruption, severity) in enumerate(KINDS):
@@ -40,15 +39,17 @@ def judged(tmp_path_factory):
     config.train.batch_size = 40
     with pytest.MonkeyPatch.context() as patch, toy.quick():
         patch.setattr(tfds_sets, "corruptions", lambda: ("fog", "snow"))
-        pretrain(config.lock(), where / "run")
-        return where / "run", corruptions.evaluate_corruptions(where / "run")
+        experiment = build(config.lock())
+        pretrain(experiment, where / "run")
+        found = corruptions.evaluate_corruptions(experiment, where / "run")
+        return where / "run", experiment, found
 
 
 @pytest.mark.slow
 def test_clean_images_have_the_accuracy_of_the_evaluation(judged):
-    folder, found = judged
+    folder, experiment, found = judged
     with toy.quick():
-        assert found["clean"] == evaluate(folder)["accuracy"]["linear"]
+        assert found["clean"] == evaluate(experiment, folder)["accuracy"]["linear"]
     assert found["accuracy"]["fog"][0] == found["clean"]
     report = write(folder)
     assert report["corruptions"] == json.loads((folder / "corruptions.json").read_text()) == found
@@ -59,7 +60,7 @@ def test_clean_images_have_the_accuracy_of_the_evaluation(judged):
 
 @pytest.mark.slow
 def test_each_severity_has_images_and_each_mean_its_part(judged):
-    _, found = judged
+    *_, found = judged
     assert {name: len(a) for name, a in found["accuracy"].items()} == {"fog": 5, "snow": 5}
     table = np.array([found["accuracy"][c][s - 1] for c, s in KINDS])
     assert len(np.unique(table)) > 3
@@ -75,21 +76,19 @@ def test_means_are_of_what_they_say():
 
 @pytest.mark.slow
 def test_a_missing_set_is_said_first_with_the_command(judged, monkeypatch):
-    folder, _ = judged
+    folder, experiment, _ = judged
     monkeypatch.setattr(tfds_sets, "corruptions", lambda: ("fog", "zoom_blur"))
     message = "zoom_blur_1.*\n.*--mode=prepare --config=configs/cifar10_corrupted.py"
     with pytest.raises(ValueError, match=message):
-        corruptions.evaluate_corruptions(folder)
+        corruptions.evaluate_corruptions(experiment, folder)
 
 
-def test_a_run_on_other_images_is_refused(tmp_path, monkeypatch):
+def test_a_run_on_other_images_is_refused(tmp_path, tiny):
     (tmp_path / "training.json").write_text("{}")
-    config = ConfigDict({"data": {"name": "svhn"}})
-    monkeypatch.setattr(checkpoint, "restore_variables", lambda workdir: (config, {}, 1))
-    with pytest.raises(ValueError, match=f"images of CIFAR-10; {tmp_path} is of svhn"):
-        corruptions.evaluate_corruptions(tmp_path)
+    with pytest.raises(ValueError, match=f"images of CIFAR-10; {tmp_path} is of digits"):
+        corruptions.evaluate_corruptions(build(tiny()), tmp_path)
 
 
-def test_no_run(tmp_path):
+def test_no_run(tmp_path, tiny):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        corruptions.evaluate_corruptions(tmp_path)
+        corruptions.evaluate_corruptions(build(tiny()), tmp_path)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from gca_jax import losses, models
 from gca_jax.data import sources
 from gca_jax.evaluation import features, run
+from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training import checkpoint, state
 from gca_jax.training.loop import pretrain
@@ -49,27 +50,32 @@ FEW = "linear_5_per_class"
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def experiment():
+    return build(ConfigDict(CONFIG).lock())
+
+
+@pytest.fixture(scope="module")
+def workdir(experiment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    pretrain(ConfigDict(CONFIG).lock(), folder)
+    pretrain(experiment, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def evaluated(workdir):
+def evaluated(experiment, workdir):
     """The result, and the variables in memory: as they were before, and as they are now."""
     restored = []
     original = checkpoint.restore_variables
 
     def remember(folder):
-        config, variables, step = original(folder)
+        variables, step = original(folder)
         restored.append((variables, jax.tree.map(np.array, variables)))
-        return config, variables, step
+        return variables, step
 
     files = hashes(workdir / "checkpoints")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "restore_variables", remember)
-        result = run.evaluate(workdir)
+        result = run.evaluate(experiment, workdir)
     assert hashes(workdir / "checkpoints") == files
     return result, *restored[0]
 
@@ -83,7 +89,7 @@ def hashes(folder):
 def test_every_weight_and_batch_statistic_is_what_it_was(workdir, evaluated):
     _, now, before = evaluated
     assert len(jax.tree.leaves(before["batch_stats"])) == 6
-    _, on_disk, _ = checkpoint.restore_variables(workdir)
+    on_disk, _ = checkpoint.restore_variables(workdir)
     for after in (now, on_disk):
         jax.tree.map(np.testing.assert_array_equal, before, after)
 
@@ -130,10 +136,11 @@ def test_the_files_hold_what_is_promised(workdir, evaluated):
 
 
 @pytest.mark.slow
-def test_evaluating_again_gives_the_same_numbers(workdir, evaluated):
+def test_evaluating_the_checkpoint_s_own_config_gives_the_same_numbers(workdir, evaluated):
     with np.load(workdir / "evaluation.npz") as stored:
         first = dict(stored)
-    assert run.evaluate(workdir) == evaluated[0]
+    restored = build(checkpoint.restore_config(workdir))
+    assert run.evaluate(restored, workdir) == evaluated[0]
     with np.load(workdir / "evaluation.npz") as stored:
         for name, values in first.items():
             np.testing.assert_array_equal(values, stored[name])
@@ -148,9 +155,21 @@ def test_the_report_takes_the_numbers_of_the_run(workdir, evaluated):
     assert len(list((workdir / "figures").glob("*.png"))) == 4
 
 
-def test_a_workdir_without_a_run_is_refused(tmp_path):
+def test_a_workdir_without_a_run_is_refused(experiment, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        run.evaluate(tmp_path)
+        run.evaluate(experiment, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_workdir_of_another_run_is_refused(workdir):
+    other = build(ConfigDict(CONFIG | {"seed": 4}).lock())
+    with pytest.raises(ValueError, match="seed: 3 there, 4 here"):
+        run.evaluate(other, workdir)
+
+
+def test_evaluation_is_checked_before_training(tiny):
+    with pytest.raises(ValueError, match=r"^config\.evaluation: .*5000"):
+        run.check(build(tiny(**{"evaluation.labels_per_class": 5000})))
 
 
 def test_byol_compares_predictions_with_embeddings_and_others_embeddings():

@@ -52,6 +52,7 @@ def evaluation():
         "uniformity": -2.5,
         "effective_rank": 8.5,
         "gradient_cosine_to_ince": 0.9321,
+        "left_out": [],
         "versions": {"python": "3.12.0", "jax": "0.10.2"},
     }
 

@@ -5,38 +5,26 @@ import types
 import jax
 import numpy as np
 import PIL.Image
-import pytest
-from ml_collections import ConfigDict
 
 from gca_jax.data import sources
+from gca_jax.data.batches import Batches
+from gca_jax.data.dataset import Streamed
 from gca_jax.data.views import augment
+from gca_jax.experiment import build
 from gca_jax.report import preview
 
-DIGITS = {
-    "seed": 3,
-    "data": {"name": "digits"},
-    "augment": {"policy": "digits", "mean": (0.3,), "std": (0.4,), "rotation": None},
-}
 
-
-def test_sheet_is_written_for_a_config(tmp_path):
-    path = preview.preview(ConfigDict(DIGITS), tmp_path / "new")
+def test_sheet_is_written_for_an_experiment(tiny, tmp_path):
+    path = preview.preview(build(tiny()), tmp_path / "new")
     assert path == tmp_path / "new" / "preview_digits.png"
     with PIL.Image.open(path) as picture:
         assert picture.size == (820, 300)
         assert np.asarray(picture.convert("L")).std() > 30
 
 
-def test_without_a_folder_the_sheet_is_written_here(tmp_path, monkeypatch):
+def test_without_a_folder_the_sheet_is_written_here(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert preview.preview(ConfigDict(DIGITS)).resolve() == tmp_path / "preview_digits.png"
-
-
-def test_policy_that_does_not_fit_the_images_is_one_line(tmp_path):
-    config = ConfigDict(DIGITS)
-    config.augment.policy = "cifar"
-    with pytest.raises(ValueError, match=r"policy cifar needs RGB images, got 1 channel\(s\)"):
-        preview.preview(config, tmp_path)
+    assert preview.preview(build(tiny())).resolve() == tmp_path / "preview_digits.png"
 
 
 def test_examples_are_images_of_the_set_and_its_views_with_values_as_stored():
@@ -44,7 +32,7 @@ def test_examples_are_images_of_the_set_and_its_views_with_values_as_stored():
     # No distortion at all: views are the images, and normalising has been undone.
     off = dict(rotation=0.0, shift=0.0, scale=0.0, shear=0.0, gain=0.0, gamma=0.0)
     policy = augment.make("digits", mean=(0.3,), std=(0.4,), erase_probability=0.0, **off)
-    shown, a, b = preview.examples(images, policy, 0)
+    shown, a, b = preview.examples(Batches(images, crop=policy.crop), policy, 0)
     assert len(shown) == preview.SHOWN
     stored = {image.tobytes() for image in images}
     assert all(np.uint8(np.round(image * 255)).tobytes() in stored for image in shown)
@@ -57,7 +45,7 @@ def test_views_of_streamed_images_are_crops_of_the_whole_images():
     whole = np.zeros((40, 40, 3), np.uint8)
     whole[:, 30:] = 255  # to the right of the centre
 
-    class Whole(preview.Streamed):
+    class Whole(Streamed):
         def decode(self, i):
             return whole
 
@@ -66,7 +54,7 @@ def test_views_of_streamed_images_are_crops_of_the_whole_images():
 
     images = Whole(records=types.SimpleNamespace(), positions=np.arange(4), size=16)
     policy = augment.make("cifar", mean=(0.0,) * 3, std=(1.0,) * 3, crop_scale=(1.0, 1.0))
-    shown, a, b = preview.examples(images, policy, 0)
+    shown, a, b = preview.examples(Batches(images, crop=policy.crop), policy, 0)
     assert len(shown) == 4
     assert not shown.any()
     for view in (a, b):

@@ -9,7 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from gca_jax import models
 from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.experiment import build
 from gca_jax.training import checkpoint, loop, setup, state
 from gca_jax.training.log import Log
 
@@ -24,7 +26,7 @@ def rows(workdir, timings=False):
 
 
 def weights(workdir):
-    return checkpoint.restore_variables(workdir)[1]
+    return checkpoint.restore_variables(workdir)[0]
 
 
 def at_step(monkeypatch, step, action):
@@ -43,7 +45,7 @@ def at_step(monkeypatch, step, action):
 def unbroken(tmp_path_factory, tiny):
     """The workdir of a run of six steps, made once for all tests that only read it."""
     workdir = tmp_path_factory.mktemp("unbroken")
-    loop.pretrain(tiny(), workdir)
+    loop.pretrain(build(tiny()), workdir)
     return workdir
 
 
@@ -54,7 +56,10 @@ def test_what_a_run_leaves(unbroken, tiny):
     assert summary["train_seconds"] > 0
     assert summary["images_per_second"] > 0
     assert summary["device"].startswith("8 x cpu")
-    config, variables, step = checkpoint.restore_variables(unbroken)
+    config, (variables, step) = (
+        checkpoint.restore_config(unbroken),
+        checkpoint.restore_variables(unbroken),
+    )
     assert step == 6
     assert config.to_dict() == json.loads((unbroken / "config.json").read_text())
     assert config.to_json() == tiny().to_json()
@@ -75,12 +80,13 @@ def test_log_has_every_step_once(unbroken):
 
 
 def test_run_starts_from_the_initial_variables(unbroken, tiny):
-    config, variables, _ = checkpoint.restore_variables(unbroken)
-    run = setup.prepare(config)
-    network = setup.models.create(**config.model)
-    initial = state.init_variables(network, jax.random.key(config.seed), run.images.shape[1:])
-    jax.tree.map(np.testing.assert_array_equal, run.initial().params, initial["params"])
-    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial["params"], variables["params"])
+    config = tiny()
+    network = models.create(**config.model)
+    initial = state.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
+    training = setup.trace(build(config))
+    jax.tree.map(np.testing.assert_array_equal, training.initial().params, initial)
+    params = weights(unbroken)["params"]
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial, params)
     assert all(jax.tree.leaves(moved))
 
 
@@ -88,11 +94,11 @@ def test_interrupted_and_resumed_run_equals_the_unbroken_one(unbroken, tiny, tmp
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
         with pytest.raises(loop.Interrupted, match=f"step 2 of 6, saved in {tmp_path}.*same comm"):
-            loop.pretrain(tiny(), tmp_path)
+            loop.pretrain(build(tiny()), tmp_path)
     assert json.loads((tmp_path / "training.json").read_text())["finished"] is False
-    assert checkpoint.restore_variables(tmp_path)[2] == 2  # usable as it is
+    assert checkpoint.restore_variables(tmp_path)[1] == 2  # usable as it is
     assert len(rows(tmp_path)) == 2
-    loop.pretrain(tiny(), tmp_path)
+    loop.pretrain(build(tiny()), tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
     assert rows(tmp_path) == rows(unbroken)
 
@@ -104,11 +110,11 @@ def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, tiny, tmp_path, m
     with monkeypatch.context() as patch:
         at_step(patch, 5, die)
         with pytest.raises(RuntimeError, match="killed"):
-            loop.pretrain(tiny(), tmp_path)
-    assert checkpoint.restore_variables(tmp_path)[2] == 3
+            loop.pretrain(build(tiny()), tmp_path)
+    assert checkpoint.restore_variables(tmp_path)[1] == 3
     with (tmp_path / "metrics.jsonl").open("a") as log:
         log.write('{"step": 5, "lo')  # a line cut off in the middle
-    summary = loop.pretrain(tiny(), tmp_path)
+    summary = loop.pretrain(build(tiny()), tmp_path)
     assert summary["finished"] is True
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
     assert rows(tmp_path) == rows(unbroken)
@@ -116,7 +122,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, tiny, tmp_path, m
 
 def test_finished_run_is_not_trained_again(unbroken, tiny, capsys):
     before = (unbroken / "metrics.jsonl").read_text()
-    summary = loop.pretrain(tiny(), unbroken)
+    summary = loop.pretrain(build(tiny()), unbroken)
     assert "not trained again" in capsys.readouterr().out
     assert summary == json.loads((unbroken / "training.json").read_text())
     assert (unbroken / "metrics.jsonl").read_text() == before
@@ -126,14 +132,14 @@ def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
     before = {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()}
     other = tiny(**{"loss.epsilon": 0.1, "seed": 3})
     with pytest.raises(ValueError, match="holds a run of another config") as caught:
-        loop.pretrain(other, unbroken)
+        loop.pretrain(build(other), unbroken)
     assert "loss.epsilon: 0.2 there, 0.1 here; seed: 0 there, 3 here" in str(caught.value)
     assert {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()} == before
 
 
 def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"(loss|gradient_norm) is (nan|inf) at step \d") as caught:
-        loop.pretrain(tiny(**{"optimizer.learning_rate": 1e30}), tmp_path)
+        loop.pretrain(build(tiny(**{"optimizer.learning_rate": 1e30})), tmp_path)
     message = str(caught.value)
     assert "--config.loss.epsilon above 0.2" in message
     assert message.endswith("or a lower --config.optimizer.learning_rate")
@@ -141,21 +147,21 @@ def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
-def train_whole_and_broken(config, folder, monkeypatch, step):
-    """Two runs of a config: one in one go, one that is stopped after a step and resumed."""
+def train_whole_and_broken(experiment, folder, monkeypatch, step):
+    """Two runs of an experiment: one in one go, one that is stopped after a step and resumed."""
     whole, broken = folder / "whole", folder / "broken"
-    loop.pretrain(config, whole)
+    loop.pretrain(experiment, whole)
     with monkeypatch.context() as patch:
         at_step(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(loop.Interrupted):
-            loop.pretrain(config, broken)
-    loop.pretrain(config, broken)
+            loop.pretrain(experiment, broken)
+    loop.pretrain(experiment, broken)
     return whole, broken
 
 
 def test_byol_resumes_with_its_target_network(tiny, tmp_path, monkeypatch):
     config = tiny("byol", **{"model.predictor_hidden": 8, "train.epochs": 1})
-    whole, broken = train_whole_and_broken(config, tmp_path, monkeypatch, step=1)
+    whole, broken = train_whole_and_broken(build(config), tmp_path, monkeypatch, step=1)
     assert "predictor" in weights(whole)["params"]
     jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))
 
@@ -176,10 +182,10 @@ def test_a_run_on_streamed_images_resumes_exactly(tiny, tmp_path, monkeypatch):
         records.append({"image": buffer.getvalue()})
     images, labels = Streamed(records, np.arange(50), size=8), np.arange(50, dtype=np.int32) % 5
     dataset = Dataset("streamed", images, labels, images, labels, 5)
-    monkeypatch.setattr(setup.sources, "load", lambda name, **options: dataset)
     overrides = {"train.batch_size": 16, "target.name": "classes", "augment.policy": "cifar"}
     config = tiny("ince", **overrides).copy_and_resolve_references().unlock()
     config.augment.update(mean=(0.5,) * 3, std=(0.5,) * 3)
-    whole, broken = train_whole_and_broken(config, tmp_path, monkeypatch, step=4)
+    experiment = build(config, dataset=dataset)
+    whole, broken = train_whole_and_broken(experiment, tmp_path, monkeypatch, step=4)
     assert rows(broken) == rows(whole)
     jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))

@@ -11,8 +11,7 @@ import PIL.Image
 import pytest
 from scipy import stats
 
-from gca_jax.data.batches import loader, stream
-from gca_jax.data.batches.order import Order
+from gca_jax.data.batches import Batches, Order, stream
 from gca_jax.data.dataset import Streamed
 
 COUNT, SIZE = 23, 16
@@ -127,17 +126,17 @@ def test_without_random_crops_the_centres_come():
     np.testing.assert_array_equal(pixels, images[rows])
 
 
-def test_the_loader_gives_groups_with_the_crops(unbroken):
+def test_groups_go_with_the_crops(unbroken):
     images = Streamed(RECORDS, np.arange(COUNT), SIZE)
     groups = np.arange(COUNT, dtype=np.int32) % 4
-    batches = loader.batches(images, Order(COUNT, 6, seed=0), 0, groups=groups, crop=CROP)
+    batches = Batches(images, groups, CROP).iterate(Order(COUNT, 6, seed=0), 0)
     for (rows, pixels), batch in zip(unbroken[:2], batches, strict=False):
         np.testing.assert_array_equal(batch.images, pixels)
         np.testing.assert_array_equal(batch.groups, rows % 4)
     batches.close()
-    assert loader.shape(images, CROP) == (2, SIZE, SIZE, 3)
-    assert loader.shape(images, None) == (SIZE, SIZE, 3)
-    assert loader.shape(np.zeros((5, 8, 8, 1)), CROP) == (8, 8, 1)
+    assert Batches(images, crop=CROP).shape == (2, SIZE, SIZE, 3)
+    assert Batches(images).shape == (SIZE, SIZE, 3)
+    assert Batches(np.zeros((5, 8, 8, 1)), crop=CROP).shape == (8, 8, 1)
 
 
 def test_a_broken_record_is_named_and_stops_the_run():

@@ -5,15 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from gca_jax.data.batches import loader
-from gca_jax.data.batches.order import Order, permutation, steps_per_epoch
+from gca_jax.data.batches import Batches, Order
+from gca_jax.data.batches.order import permutation, steps_per_epoch
 
 IMAGES = np.arange(103)
 
 
 def take(n, start=0, groups=None, **options):
     order = Order(**{"size": 103, "batch_size": 10, "seed": 0, **options})
-    return list(itertools.islice(loader.batches(IMAGES, order, start, groups=groups), n))
+    return list(itertools.islice(Batches(IMAGES, groups).iterate(order, start), n))
 
 
 def images(n, start=0, **options):

@@ -1,0 +1,239 @@
+"""The parts of a run, made in one place: from a config, or given by the caller."""
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+from ml_collections import ConfigDict
+
+from gca_jax import alignment, losses, metrics, models
+from gca_jax.alignment import Alignment
+from gca_jax.data import sources
+from gca_jax.data.batches import Batches
+from gca_jax.data.dataset import Dataset
+from gca_jax.data.views import augment
+from gca_jax.losses import Loss
+from gca_jax.workdir import as_json
+
+OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
+"""(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """The `train` group of a config.
+
+    Attributes:
+        batch_size: images in a batch, over all devices and processes.
+        epochs: length of the run.
+        checkpoint_every_epochs: how often a checkpoint is written, besides the last.
+        log_every_steps: how often a row is logged, besides the last.
+        target_decay: BYOL's at the start, from which it rises to one; None: no target network.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    batch_size: int
+    epochs: int
+    checkpoint_every_epochs: int
+    log_every_steps: int
+    target_decay: float | None = None
+
+    def __post_init__(self):
+        for name in ("batch_size", "epochs", "checkpoint_every_epochs", "log_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.target_decay is not None and not 0 <= self.target_decay <= 1:
+            raise ValueError(f"target_decay must be from 0 to 1, got {self.target_decay}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Experiment:
+    """The parts of a run, ready to be trained, evaluated or looked at; made by `build`.
+
+    Attributes:
+        config: the run's, as `configs/digits.py` makes it.
+        given: name of each part that the caller gave (`encoder`, `dataset`, `loss`).
+        method: key of `losses.METHODS`, or the name of the caller's loss.
+        loss: (z_a, z_b, **alignment.keywords(groups)) -> (value, scalars for the log).
+        train: settings of training.
+        dataset: images and labels.
+        batches: what the network is pretrained with.
+        policy: makes the two views of a batch.
+        alignment: the target plan of a batch.
+        network: encoder and heads, without their variables.
+    """
+
+    config: ConfigDict
+    given: Mapping[str, str]
+    method: str
+    loss: Loss
+    train: TrainSettings
+    dataset: Dataset
+    batches: Batches
+    policy: augment.Augment
+    alignment: Alignment
+    network: models.Network
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        return self.config.seed
+
+    @property
+    def key(self) -> PRNGKeyArray:
+        """The random key that initial weights and views come from."""
+        return jax.random.key(self.seed)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What tells this run from others, as JSON values: config and names of given parts."""
+        return as_json(self.config) | ({"given": dict(self.given)} if self.given else {})
+
+
+def build(
+    config: ConfigDict,
+    *,
+    encoder: Any = None,
+    dataset: Dataset | None = None,
+    loss: OwnLoss | None = None,
+) -> Experiment:
+    """Make the parts of a run; a part that is given replaces the one that the config names.
+
+    Args:
+        config: the run's, as `configs/digits.py` makes it.
+        encoder: a Flax module, images [b, h, w, c] to features [b, f].
+        dataset: images and labels; the `data` group is then not used.
+        loss: any function of two batches of embeddings (z_a [n, d], z_b [n, d]) that returns its
+            value, or (value, dict of scalars for the log). The `loss` group is then not used, and
+            the `target` group reaches the loss as its keyword `target=`, which it must take for
+            any target but the identity.
+
+    Raises:
+        ValueError: a mistake in the config, named with its group; a given part of another type.
+    """
+    given = _names(encoder=encoder, dataset=dataset, loss=loss)
+    _check_given(config, given)
+    with blame("config.method"):
+        bound = _method(config) if loss is None else _own(loss)
+    with blame("config.seed"):
+        _check_seed(config.seed)
+    with blame("config.train"):
+        train = TrainSettings(**config.train)
+    with blame("config.augment"):
+        policy = augment.make(**config.augment)
+    with blame("config.target"):
+        aligned = alignment.make(**config.target)
+        _check_target(aligned, loss)
+    with blame("config.model"):
+        replaced = {} if encoder is None else {"encoder": encoder}
+        network = models.create(**config.model, **replaced)
+    if dataset is None:
+        with blame("config.data"):
+            dataset = sources.load(**config.data)
+    with blame("config.target"):
+        groups = aligned.groups(dataset.pretrain_labels, dataset.pretrain_domains)
+    batches = Batches(dataset.pretrain_images, groups, policy.crop)
+    with blame("config.augment"):
+        one = jax.ShapeDtypeStruct((1, *batches.shape), jnp.uint8)
+        jax.eval_shape(policy.views, jax.random.key(0), one)
+    method = given.get("loss", config.method)
+    return Experiment(
+        config, given, method, bound, train, dataset, batches, policy, aligned, network
+    )
+
+
+@contextlib.contextmanager
+def blame(group: str) -> Iterator[None]:
+    """Turn a mistake into one line that names the group of the config that it is in.
+
+    Raises:
+        ValueError: in place of any TypeError or ValueError.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{group}: {error}") from error
+
+
+def _method(config: ConfigDict) -> Loss:
+    """The method's loss with its settings; a target network is there if and only if it is BYOL."""
+    if config.method not in losses.METHODS:
+        raise ValueError(f"unknown method {config.method!r}; one of: {', '.join(losses.METHODS)}")
+    bootstraps = "target_decay" in config.train and "predictor_hidden" in config.model
+    if bootstraps != (config.method == "byol"):
+        raise ValueError(
+            f"this config is not one of {config.method}; choose the method as --config=FILE:METHOD"
+        )
+    return partial(losses.METHODS[config.method], **config.loss)
+
+
+def _own(loss: OwnLoss) -> Loss:
+    """The caller's loss, its result checked and completed by what every run logs."""
+
+    def bound(z_a: Array, z_b: Array, **keywords: Any) -> tuple[Array, dict[str, Array]]:
+        out = loss(z_a, z_b, **keywords)
+        value, aux = out if isinstance(out, tuple) else (out, {})
+        for name, number in {"value": value, **aux}.items():
+            if jnp.shape(number) != ():
+                raise ValueError(
+                    "loss must return one number, or (number, dict of numbers); "
+                    f"got {name} of shape {jnp.shape(number)}"
+                )
+        a, b = jax.lax.stop_gradient((z_a, z_b))
+        logged = {
+            "alignment": lambda: metrics.alignment(a, b),
+            "uniformity": lambda: (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
+        }
+        missing = {name: measure() for name, measure in logged.items() if name not in aux}
+        return jnp.asarray(value), {**aux, **missing}
+
+    return bound
+
+
+def _check_target(aligned: Alignment, loss: OwnLoss | None) -> None:
+    if loss is None or aligned.plan is None:
+        return
+    parameters = inspect.signature(loss).parameters
+    if "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    raise ValueError(
+        "the loss that was given takes no target=, so the target must be the identity: "
+        "--config.target.name=identity"
+    )
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"must be from 0 to 2^32 - 1, got {seed}")
+
+
+def _names(**parts: Any) -> dict[str, str]:
+    """The name of each part that was given."""
+
+    def name(part: Any) -> str:
+        while isinstance(part, partial):
+            part = part.func
+        if isinstance(part, Dataset):
+            return part.name
+        return getattr(part, "__name__", type(part).__name__).strip("<>")  # of <lambda>
+
+    return {kind: name(part) for kind, part in parts.items() if part is not None}
+
+
+def _check_given(config: ConfigDict, given: Mapping[str, str]) -> None:
+    """Refuse a run's config without the parts that it was trained with."""
+    there = dict(config.given) if "given" in config else {}
+    if there and there != given:
+        parts = ", ".join(f"{kind}={name}" for kind, name in there.items())
+        raise ValueError(
+            f"this run was built in Python, and its config alone does not make it again: "
+            f"build(config, {parts}), then evaluate(experiment, workdir)"
+        )

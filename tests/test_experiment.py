@@ -1,0 +1,179 @@
+"""The parts of a run: mistakes named with their group; parts of the caller's in their place."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from gca_jax import losses, models
+from gca_jax.data.dataset import Dataset
+from gca_jax.evaluation.run import evaluate
+from gca_jax.experiment import build
+from gca_jax.report.run import write
+from gca_jax.training import checkpoint, loop, setup
+from tests import toy
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"method": "moco"}, "config.method: unknown method 'moco'; one of: ince, gca_ince"),
+        ({"method": "byol"}, "config.method: this config is not one of byol"),
+        ({"seed": -1}, "config.seed: must be from 0"),
+        ({"train.batch_size": 1001}, "config.train: .* divide by the number of devices, 8"),
+        ({"train.batch_size": 1440}, "config.train: batch_size must be from 1 to 1437"),
+        ({"train.epochs": 0}, "config.train: epochs must be at least 1, got 0"),
+        ({"augment.policy": "imagenet"}, "config.augment: unknown policy 'imagenet'"),
+        ({"model.block": "dense"}, "config.model: unknown block 'dense'"),
+        ({"data.name": "mnist"}, "config.data: unknown data set 'mnist'"),
+        ({"optimizer.name": "lars"}, "config.optimizer: unknown optimizer 'lars'"),
+        ({"loss.epsilon": 0.0}, "config.loss: epsilon"),
+        ({"loss.q": 1.5}, "config.loss: q"),
+        ({"loss.layout": "diagonal"}, "config.loss: .*diagonal"),
+        ({"loss.iterations": 0}, "config.loss: iterations"),
+    ],
+)
+def test_mistakes_are_named_with_their_group(tiny, tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        loop.pretrain(build(tiny(**overrides)), tmp_path / "run")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_policy_for_other_images_is_a_mistake_of_the_augmentation(digits):
+    config = digits.get_config()
+    config.augment.policy = "cifar"
+    with pytest.raises(ValueError, match=r"config\.augment: policy cifar needs RGB images"):
+        build(config)
+
+
+def test_key_of_another_method_is_refused_by_name(digits):
+    config = digits.get_config("ince")
+    config.loss.q = 0.5
+    with pytest.raises(ValueError, match=r"config\.loss: ince takes no q"):
+        setup.trace(build(config))
+
+
+def distance(z_a, z_b):
+    """A loss as a user would write it."""
+    return jnp.mean(jnp.sum((z_a - z_b) ** 2, axis=1))
+
+
+def contrast(z_a, z_b, *, target=None):
+    """One that takes the target plan and logs a number."""
+    value, aux = losses.ince(z_a, z_b, target=target)
+    return value, {"bound": aux["alignment"] + 1}
+
+
+def two_steps(config, **parts):
+    """A run of two steps, with everything after it."""
+    config = config.copy_and_resolve_references().unlock()
+    config.train.update(epochs=1, batch_size=712)
+    config.evaluation.update(labels_per_class=5, draws=1, strengths=(1.0,), neighbours=(1,))
+    return build(config.lock(), **parts)
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    monkeypatch.setattr(setup.step, "make_mesh", lambda: mesh)
+
+
+@pytest.fixture
+def quick():
+    """Most of the time is compilation."""
+    with toy.quick():
+        yield
+
+
+@pytest.mark.usefixtures("one_device")
+@pytest.mark.parametrize("method", ["gca_uot", "byol"])
+def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, method):
+    config = tiny(method)
+    given = partial(losses.METHODS[method], **config.loss)
+    programs = (setup.trace(build(config, loss=loss)).lowered.as_text() for loss in (None, given))
+    assert len(set(programs)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device", "quick")
+def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tmp_path):
+    experiment = two_steps(tiny(), loss=distance)
+    summary = loop.pretrain(experiment, tmp_path)
+    assert (summary["finished"], summary["steps"]) == (True, 2)
+    first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"loss", "alignment", "uniformity", "gradient_norm"} <= set(first)
+    result = evaluate(experiment, tmp_path)
+    assert result["method"] == "distance"
+    assert result["gradient_cosine_to_ince"] is None
+    assert 0 < result["alignment"] < 4
+    with np.load(tmp_path / "evaluation.npz") as arrays:
+        assert not {"plan", "target"} & set(arrays)
+    report = write(tmp_path)
+    assert report["plan_within_class"] is None
+    page = (tmp_path / "report.md").read_text()
+    assert "## Left out\n\n- the mean transport plan and the cosine to INCE's gradient: " in page
+    assert "build(config, loss=distance)" in page
+    assert "plan.png" not in page
+    assert sorted(p.stem for p in (tmp_path / "figures").iterdir()) == [
+        "alignment_uniformity",
+        "plane",
+        "training",
+    ]
+    # Its config alone does not say what was trained, here or in another run of this folder.
+    with pytest.raises(ValueError, match=r"build\(config, loss=distance\)"):
+        build(checkpoint.restore_config(tmp_path))
+    assert evaluate(build(checkpoint.restore_config(tmp_path), loss=distance), tmp_path) == result
+    with pytest.raises(ValueError, match=r"given\.loss: .*distance.* there, nothing here"):
+        loop.pretrain(two_steps(tiny()), tmp_path)
+
+
+def test_a_loss_of_the_caller_s_gets_the_target_if_it_takes_one(tiny):
+    config = tiny(**{"target.name": "classes"})
+    training = setup.trace(build(config, loss=contrast))
+    assert set(training.lowered.out_info[1]) >= {"loss", "bound", "alignment", "uniformity"}
+    with pytest.raises(
+        ValueError, match=r"^config\.target: .* takes no target=.*target\.name=iden"
+    ):
+        build(config, loss=distance)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda z_a, z_b: z_a[:, 0], r"one number.* got value of shape \(472,\)"),
+        (lambda z_a, z_b: (z_a.mean(), {"z": z_b}), r"one number.* got z of shape \(472, 8\)"),
+        (lambda z_a: z_a.mean(), "argument"),
+    ],
+)
+def test_a_loss_of_another_form_is_one_line(tiny, loss, message):
+    with pytest.raises(ValueError, match=f"^loss: .*{message}") as caught:
+        setup.trace(build(tiny(), loss=loss))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device", "quick")
+def test_a_data_set_of_the_caller_s_replaces_that_of_the_config(tiny, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (960, 8, 8, 1), dtype=np.uint8)
+    labels = np.arange(960, dtype=np.int32) % 10
+    noise = Dataset("noise", images, labels, images[:100], labels[:100], 10)
+    experiment = build(tiny(**{"data.name": "none", "train.epochs": 1}), dataset=noise)
+    assert loop.pretrain(experiment, tmp_path)["steps"] == 960 // 472
+    record = json.loads((tmp_path / "config.json").read_text())
+    assert record["given"] == {"dataset": "noise"}
+    with pytest.raises(ValueError, match=r"holds a run of another config.*given\.dataset"):
+        loop.pretrain(build(tiny(**{"train.epochs": 1})), tmp_path)
+
+
+def test_an_encoder_is_handed_to_the_network(tiny, monkeypatch):
+    seen, encoder = {}, models.ResNet18()
+    network = models.create(**tiny().model)
+    monkeypatch.setattr(models, "create", lambda **settings: seen.update(settings) or network)
+    experiment = build(tiny(), encoder=encoder)
+    assert seen["encoder"] is encoder
+    assert experiment.given == {"encoder": "ResNet"}

@@ -1,0 +1,82 @@
+"""The programs in one process: what is done in which order, and what is made once."""
+
+import json
+
+import jax
+import pytest
+
+from gca_jax import experiment
+from gca_jax.data import sources
+from gca_jax.evaluation import run
+from gca_jax.programs import PROGRAMS, Command
+from gca_jax.report import run as report
+from gca_jax.training import loop
+from gca_jax.workdir import as_json
+
+
+def command(config, folder, distributed=False):
+    return Command(config, str(folder), distributed, None)
+
+
+@pytest.fixture
+def trained(tiny, tmp_path):
+    """A folder as a run leaves it that has come to its end."""
+    (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps(as_json(tiny())))
+    (tmp_path / "training.json").write_text('{"finished": true}')
+    return tmp_path
+
+
+@pytest.fixture
+def no_images(monkeypatch):
+    def load(name, **options):
+        pytest.fail("images were loaded")
+
+    monkeypatch.setattr(sources, "load", load)
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("program", ["all", "pretrain"])
+def test_a_folder_of_another_run_is_refused_before_images_are_loaded(tiny, trained, program):
+    with pytest.raises(ValueError, match="holds a run of another config.*seed: 0 there, 1 here"):
+        PROGRAMS[program](command(tiny(seed=1), trained))
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_finished_run_is_left_as_it_is_without_its_images(tiny, trained, capsys):
+    PROGRAMS["pretrain"](command(tiny(), trained))
+    assert "it is not trained again" in capsys.readouterr().out
+
+
+def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
+    done = []
+
+    def build(config):
+        done.append("build")
+        raise ValueError
+
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: done.append("join"))
+    monkeypatch.setattr(jax, "devices", lambda: done.append("devices"))
+    monkeypatch.setattr(experiment, "build", build)
+    with pytest.raises(ValueError, match="^$"):
+        PROGRAMS["pretrain"](command(tiny(), tmp_path, distributed=True))
+    assert done == ["join", "build"]
+
+
+def test_all_programs_of_a_run_take_one_experiment(tiny, tmp_path, monkeypatch):
+    made, seen, build = [], [], experiment.build
+    monkeypatch.setattr(experiment, "build", lambda config: made.append(build(config)) or made[-1])
+    monkeypatch.setattr(loop, "pretrain", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(run, "evaluate", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(report, "write", lambda folder: {"accuracy": {}})
+    PROGRAMS["all"](command(tiny(), tmp_path))
+    assert len(made) == 1
+    assert seen == [(made[0], str(tmp_path))] * 2
+
+
+def test_evaluation_s_mistakes_are_said_before_training(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "pretrain", lambda *arguments: pytest.fail("it was trained"))
+    config = tiny(**{"evaluation.draws": 0})
+    for program in ("all", "pretrain"):
+        with pytest.raises(ValueError, match=r"^config\.evaluation: draws"):
+            PROGRAMS[program](command(config, tmp_path))
