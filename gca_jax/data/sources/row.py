@@ -12,22 +12,23 @@ class Source:
 
     Attributes:
         read: (name, row, **options of `config.data`) -> the data set.
-        shape: (height, width, channels); None where images differ.
-        classes: how many; None: as many as the folder has.
-        images: how many are published to "train", to "test" and perhaps to "pretrain" with; empty
-            for a folder of the user's.
-        splits: what TFDS calls these three; empty where the set is not in TFDS.
-        builder: its name in TFDS, where it is there.
         origin: who made it, and where it comes from.
+        shape: (height, width, channels) of the images; None where they differ.
+        classes: number of classes; None where it is the user's to choose.
+        images: published number of images to "train", to "test" and perhaps to "pretrain" with.
+        splits: TFDS's names of these parts.
+        builder: TFDS's name of the data set; None where TFDS does not have it.
     """
 
     read: Callable[..., Dataset]
-    shape: tuple[int | None, int | None, int]
-    classes: int | None
-    images: dict[str, int]
-    splits: dict[str, str]
-    builder: str | None
     origin: str
+    shape: tuple[int | None, int | None, int] = (None, None, 3)
+    classes: int | None = None
+    images: dict[str, int] = dataclasses.field(default_factory=dict)
+    splits: dict[str, str] = dataclasses.field(
+        default_factory=lambda: {"train": "train", "test": "test"}
+    )
+    builder: str | None = None
 
 
 def command(name: str, data_dir: str | None) -> str:
