@@ -160,7 +160,7 @@ def test_a_changed_folder_is_read_anew(root, load, capsys):
     load()
     assert "copying 14 pictures" in capsys.readouterr().out
     before = load().train_images
-    assert capsys.readouterr().out == ""
+    assert "copying" not in capsys.readouterr().out
     image = prepared.picture(np.random.default_rng(9), 24, 24)
     (root / "train/cat/0000.png").write_bytes(prepared.encode(image))
     after = load().train_images
