@@ -156,8 +156,8 @@ class Dataset:
         test: Part,
         pretrain: Part | None = None,
         *,
-        class_names: tuple[str, ...] | None,
-        domain_names: tuple[str, ...] | None,
+        class_names: tuple[str, ...] | None = None,
+        domain_names: tuple[str, ...] | None = None,
     ) -> "Dataset":
         """Join parts whose labels and domains are numbers of these names."""
         return cls(

@@ -94,7 +94,7 @@ def _pixels(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
     if not (low >= 0 and high <= 1):  # nor NaN
         raise ValueError(
             f"{name} are floats from {low:g} to {high:g}, they must lie in [0, 1]: "
-            "divide 0..255 by 255"
+            "divide them by the largest value that a pixel can have"
         )
     return np.rint(images * 255).astype(np.uint8)
 

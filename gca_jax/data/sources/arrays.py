@@ -20,8 +20,8 @@ KEYS = [  # arguments of `memory.arrays`
     "pretrain_images",
 ]
 HOLDS = (
-    "an archive of numpy.savez with images, [n, h, w, c] or [n, h, w], uint8 or floats in [0, 1], "
-    f"and, if you have them, {', '.join(KEYS[1:])}"
+    "an archive of numpy.savez with images [n, h, w, c] or [n, h, w], uint8 or floats in [0, 1], "
+    f"and perhaps {', '.join(KEYS[1:])}"
 )
 
 
@@ -43,7 +43,7 @@ def load(name: str, row: Source, *, file: str | None = None, limit: int | None =
     path = pathlib.Path(file).expanduser()
     try:
         found = _read(path)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except ValueError as error:
         raise ValueError(f"{path} {error}; it must be {HOLDS}") from error
     try:
         return memory.arrays(**found, limit=limit, name=name)
@@ -63,5 +63,5 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             raise ValueError(f"has the keys {', '.join(keys) or 'of no array'}")
         try:
             return {argument: archive[key] for key, argument in keys.items()}
-        except ValueError as error:
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"has an array that cannot be read ({error})") from error

@@ -91,8 +91,10 @@ def _scan(
         print(f"{found}{hint if guessed else ''}")
         return [found]
     if labelled:
-        raise ValueError("labelled must not be True: with labelled_root, root is without labels")
-    probed = tree.scan(labelled_root, True, domains, "labelled_root")
+        raise ValueError("labelled is True, but with labelled_root, root is read without labels")
+    probed = tree.scan(labelled_root, None, domains, "labelled_root")
+    if probed.classes is None:
+        raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
     trees = [probed, tree.scan(root, False, domains)]
     print(f"pretraining on {trees[1]}; probes on {trees[0]}")
     return trees

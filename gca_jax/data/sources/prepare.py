@@ -1,4 +1,4 @@
-"""A program of its own: make a data set ready to be read, once.
+"""The program that prepares a data set, once.
 
 TFDS downloads and unpacks, which needs TensorFlow; nothing that reads the set afterwards does.
 """
@@ -207,14 +207,14 @@ def _place(builder: Any, archives: str | None) -> None:
 
 
 def describe(dataset: Dataset) -> str:
-    """One line: what there is."""
+    """One line: numbers and size of the images, classes, domains, and where the images are kept."""
     images = dataset.train_images
     parts = [f"{len(images)} training images", f"{len(dataset.test_images)} test images"]
     if dataset.pretrain_images is not images:
         parts.insert(0, f"{len(dataset.pretrain_images)} images to pretrain with")
     size = " x ".join(map(str, images.shape[1:]))
     where = "streamed from disk" if isinstance(images, Streamed) else "in memory"
-    classes = f"{dataset.num_classes} classes"
+    classes = f"{dataset.num_classes} classes" if dataset.labelled else "no labels"
     if dataset.domain_names is not None:
         classes += f", domains {', '.join(dataset.domain_names)}"
     return f"{dataset.name}: {', '.join(parts)}, {size}, {classes}, {where}"

@@ -88,7 +88,10 @@ def scan(
         raise ValueError(f"there is no folder {root}; name yours with --config.data.{option}=DIR")
     found = sorted(_pictures(root))
     if not found:
-        raise ValueError(f"no {', '.join('*' + s for s in SUFFIXES)} in {root}, at any depth")
+        raise ValueError(
+            f"no {', '.join('*' + s for s in SUFFIXES)} in {root} or below: put pictures there, in "
+            "folders SPLIT/CLASS (SPLIT: train, test) or DOMAIN/CLASS if they have labels"
+        )
     files = tuple(name for name, _, _ in found)
     return Tree(
         root,
@@ -148,10 +151,11 @@ def _labelled(
     depth, names = len(levels[0]), ", ".join(sorted(first))
     for name, level in zip(files, levels, strict=True):
         if len(level) != depth or not 1 <= depth <= 3:
+            other = "" if len(level) == depth else f", {root / files[0]} {depth}"
             raise ValueError(
-                f"{root / name} lies {len(level)} folders deep, {root / files[0]} {depth}: all "
-                "pictures must lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS; if "
-                "these folders are no classes, say --config.data.labelled=False"
+                f"{root / name} lies {len(level)} folders deep{other}: pictures with labels must "
+                "all lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS; those without "
+                "are read with --config.data.labelled=False"
             )
     has_splits = first <= set(SPLITS) and depth > (2 if domains else 1)
     has_domains = depth - has_splits == 2

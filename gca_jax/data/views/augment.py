@@ -65,8 +65,8 @@ class Augment:
     Attributes:
         distort: (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] where the crops of both
             views have been made) -> two views of each, in [0, 1].
-        mean: of the data set's training images, for each channel.
-        std: deviation, likewise.
+        mean: mean of the training images in [0, 1], for each channel or one for all.
+        std: their standard deviation, likewise.
         crop: range of area and of aspect ratio (width over height) that crops made before
             `views` must have; None where the policy does not crop.
     """
@@ -91,7 +91,7 @@ class Augment:
         return self._normalise(_unit(images))
 
     def _normalise(self, images: Batch) -> Batch:
-        if images.shape[-1] != len(self.mean):
+        if len(self.mean) not in (1, images.shape[-1]):
             raise ValueError(
                 f"mean and std have {len(self.mean)} values, the images {images.shape[-1]} channels"
             )
@@ -106,7 +106,7 @@ def make(
 
     Args:
         policy: a key of `policies.POLICIES`.
-        mean: of the training images in [0, 1], for each channel.
+        mean: mean of the training images in [0, 1], for each channel or one for all.
         std: their standard deviation, likewise.
         **strengths: of those that the policy has, for both views; None: the policy's own.
 
