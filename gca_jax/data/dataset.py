@@ -10,8 +10,8 @@ from gca_jax.data import pictures, records
 
 RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
 
-# None where images have none. To the type checker it is Any, so that code for labelled data sets
-# need not assert what `Dataset.labelled` says.
+# None where images have none; to the type checker Any, so that code for labelled data sets needs no
+# assertions.
 Numbers = Int32[np.ndarray, "n"] | Any
 
 
@@ -59,7 +59,7 @@ class Streamed:
         """The whole of image i, in RGB.
 
         Raises:
-            ValueError: its record cannot be read; the message says which.
+            ValueError: its record cannot be read; the message names the file.
         """
         position = int(self.positions[i])
         try:
@@ -82,7 +82,7 @@ class Streamed:
 
 
 class Part(NamedTuple):
-    """Some images of a data set, with what is known of them.
+    """Images of a data set with their labels and domains.
 
     Attributes:
         images: [n, h, w, c] in 0..255.
@@ -144,7 +144,7 @@ class Dataset:
         domains = None if self.domain_names is None else len(self.domain_names)
         for part in ("train", "test", "pretrain"):
             images = getattr(self, f"{part}_images")
-            _check_images(f"{part}_images", images, self.train_images.shape)
+            _check_images(f"{part}_images", images, self.train_images)
             for name, limit in ((f"{part}_labels", self.num_classes), (f"{part}_domains", domains)):
                 _check_numbers(name, getattr(self, name), len(images), limit)
 
@@ -178,13 +178,13 @@ class Dataset:
         return self.train_labels is not None
 
 
-def _check_images(name: str, images: Images, expected: tuple[int, ...]) -> None:
-    """Refuse what is not uint8 [n, h, w, c] with at least one image, of the expected h, w and c."""
-    dtype = getattr(images, "dtype", np.uint8)
-    if dtype != np.uint8 or len(images.shape) != 4 or 0 in images.shape:
-        raise ValueError(f"{name} must be uint8 [n, h, w, c], n > 0; got {dtype} {images.shape}")
-    if images.shape[1:] != expected[1:]:
-        sizes = (" x ".join(map(str, shape[1:])) for shape in (images.shape, expected))
+def _check_images(name: str, images: Images, others: Images) -> None:
+    """Refuse what is not uint8 [n, h, w, c] with at least one image, of the others' h, w and c."""
+    dtype, shape = getattr(images, "dtype", np.dtype(np.uint8)), getattr(images, "shape", ())
+    if dtype != np.uint8 or len(shape) != 4 or 0 in shape:
+        raise ValueError(f"{name} must be uint8 [n, h, w, c], n > 0; got {dtype} {list(shape)}")
+    if shape[1:] != others.shape[1:]:
+        sizes = (" x ".join(map(str, one[1:])) for one in (shape, others.shape))
         raise ValueError("{} are of {}, train_images of {}".format(name, *sizes))
 
 
@@ -192,10 +192,10 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
     """Refuse what is not int32 [count] in 0..limit - 1 (None: from 0)."""
     if numbers is None:
         return
-    if numbers.dtype != np.int32 or numbers.shape != (count,):
+    dtype, shape = getattr(numbers, "dtype", type(numbers).__name__), np.shape(numbers)
+    if dtype != np.int32 or shape != (count,):
         raise ValueError(
-            f"{name} must be int32 [{count}], one for each image; got {numbers.dtype} "
-            f"{list(numbers.shape)}"
+            f"{name} must be int32 [{count}], one for each image; got {dtype} {list(shape)}"
         )
     low, high = numbers.min(), numbers.max()
     if low < 0 or (limit is not None and high >= limit):

@@ -17,7 +17,7 @@ def number(
         *values: [n] of each part; None where a part has none.
 
     Returns:
-        What was numbered, as text, and the numbers of each part; None where there are none.
+        The numbered values as text, and the numbers of each part; None where there are none.
     """
     given = [np.asarray(part) for part in values if part is not None]
     if not given:

@@ -24,7 +24,7 @@ def fits(count: int, shape: tuple[int, ...]) -> bool:
 
 
 def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Which of `count` images to use: all, or `limit` of them, evenly spaced.
+    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced.
 
     Raises:
         ValueError: a limit below one.
@@ -61,7 +61,7 @@ def open_prepared(builder: Any, remedy: str) -> Any:
 
 
 def fault_of(builder: Any) -> str | None:
-    """What is missing of a set on disk, or None."""
+    """Why a set on disk cannot be read, or None."""
     where = pathlib.Path(builder.data_path)
     if not where.exists():
         left = sorted(where.parent.glob(f"incomplete.*_{where.name}"))

@@ -58,6 +58,7 @@ def test_parts_are_joined_as_they_are():
         (dict(pretrain_images=IMAGES[:0]), "pretrain_images must be uint8 [n, h, w, c], n > 0; go"),
         (dict(test_images=IMAGES[:2, 1:]), "test_images are of 3 x 5 x 3, train_images of 4 x 5 x"),
         (dict(train_labels=LABELS[:5]), "train_labels must be int32 [6], one for each image; got"),
+        (dict(train_labels=LABELS.tolist()), "train_labels must be int32 [6], one for each image;"),
         (dict(test_labels=LABELS), "test_labels must be int32 [2], one for each image; got int32"),
         (dict(train_labels=LABELS.astype(int)), "train_labels must be int32 [6], one for each ima"),
         (dict(test_labels=LABELS[:2] + 2), "test_labels must be in 0..2, got 2 to 3"),

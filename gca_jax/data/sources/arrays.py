@@ -52,7 +52,11 @@ def load(name: str, row: Source, *, file: str | None = None, limit: int | None =
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive by the names of arguments; what is wrong begins with a verb."""
+    """Read an archive's arrays, by their names as arguments.
+
+    Raises:
+        ValueError: it cannot be read or has wrong keys; a predicate for the sentence "FILE ...".
+    """
     if not path.exists():
         raise ValueError("does not exist")
     if not zipfile.is_zipfile(path):

@@ -1,4 +1,4 @@
-"""TFDS builders of our own; they write ArrayRecord and need no TensorFlow.
+"""TFDS builders of this project; they write ArrayRecord and need no TensorFlow.
 
 They stand at the top of a module because TFDS registers builders by class, and worker processes
 import that class again.
@@ -109,7 +109,7 @@ def quiet() -> Iterator[None]:
 
 @dataclasses.dataclass(eq=False)
 class FolderConfig(tfds.core.BuilderConfig):
-    """What a `Folder` is made of.
+    """Content of a `Folder`.
 
     Attributes:
         tree: the pictures.

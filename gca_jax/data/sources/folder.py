@@ -31,7 +31,7 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read a folder, as RGB; `gca_jax.data.sources.tree` says how its folders are understood.
+    """Read a folder, as RGB; how its folders are understood is in `gca_jax.data.sources.tree`.
 
     At first use, and whenever a file in it has changed, the pictures are checked and copied into
     records in `data_dir`.
@@ -83,7 +83,7 @@ def load(
 def _scan(
     root: str, labelled_root: str | None, labelled: bool | None, domains: bool | None
 ) -> list[tree.Tree]:
-    """The tree of root, after that of the labelled folder if there is one; says what they have."""
+    """Scan the labelled folder, if there is one, and root; print what they have."""
     if labelled_root is None:
         found = tree.scan(root, labelled, domains)
         guessed = labelled is None and found.classes is not None
@@ -199,7 +199,7 @@ def _shape(copies: list[_Copy], size: int | None) -> tuple[int, int, int]:
     if size is not None:
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
-        return (size, size, 3)
+        return size, size, 3
     (first, shape), *others = [found for copy in copies for found in copy.sizes()]
     for path, other in others:
         if other != shape:

@@ -20,16 +20,16 @@ INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepa
 
 
 def prepare(config: Any, archives: str | None = None) -> None:
-    """Prepare the data set of a config, unless it is there; what is there already is not redone.
+    """Prepare the data set of a config, unless it is there already.
 
     Args:
-        config: a run's, of which `data` counts.
+        config: a config of a run; only its group `data` is read.
         archives: folder with the archives that would be downloaded, for machines without network;
             None: download.
 
     Raises:
-        ValueError: TensorFlow, an archive, the network or space is missing; the message says what
-            to do.
+        ValueError: TensorFlow, an archive, the network or space is missing; the message says how
+            to get it.
         KeyboardInterrupt: stopped; the same command goes on.
     """
     data = dict(config.data)

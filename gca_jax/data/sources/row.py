@@ -8,7 +8,7 @@ from gca_jax.data.dataset import Dataset
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a data set is like, and where it comes from.
+    """The facts of a data set, its reader and its origin.
 
     Attributes:
         read: (name, row, **options of `config.data`) -> the data set.
@@ -32,12 +32,12 @@ class Source:
 
 
 def command(name: str, data_dir: str | None) -> str:
-    """What to type to prepare a set of TFDS."""
+    """The command that prepares a set of TFDS."""
     folder = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
     return f"python main.py --mode=prepare --config=configs/{name}.py{folder}"
 
 
 def note_size(name: str, part: str, found: int, row: Source) -> None:
-    """Print it where a split has not as many images as were published."""
+    """Print a note if a split has another number of images than was published."""
     if part in row.images and found != row.images[part]:
         print(f"note: {name} has {found} {part} images here, {row.images[part]} as published")

@@ -21,7 +21,7 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read a set as its row says: training and test images, and others to pretrain with if any."""
+    """Read training and test images, and those to pretrain with where the row has such a split."""
     builder = open_set(name, row, row.builder, data_dir)
     options = (data_dir, limit, skip_unreadable)
     parts = (Part(*read_split(name, row, builder, part, *options)) for part in row.splits)

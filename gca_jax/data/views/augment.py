@@ -28,7 +28,7 @@ def _raise_value(key: PRNGKeyArray, image: Array, *, shift: float) -> Array:
     return color.raise_value(image, shift)
 
 
-# What there is, in the order in which it is applied: a function (key, image, **keywords) -> image
+# Distortions in the order in which they are applied: a function (key, image, **keywords) -> image
 # and, for each of its keywords, the strength that sets it.
 OPERATIONS: dict[Callable[..., Array], dict[str, str]] = {
     geometry.random_affine: dict(rotation="rotation", shift="shift", scale="scale", shear="shear"),
@@ -108,7 +108,7 @@ def make(
         policy: a key of `policies.POLICIES`.
         mean: mean of the training images in [0, 1], for each channel or one for all.
         std: their standard deviation, likewise.
-        **strengths: of those that the policy has, for both views; None: the policy's own.
+        **strengths: strengths of the policy to replace in both views; None: the policy's own.
 
     Raises:
         ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
@@ -165,7 +165,7 @@ def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
 
 
 def _operations(strengths: policies.Strengths, cropped: bool) -> list[Callable[..., Array]]:
-    """What these strengths ask for, in order; the random resized crop may have been made before."""
+    """Distortions that the strengths ask for, in order; none that the crops made before replace."""
     there = {*strengths, "jitter_order"}
     asked = [o for o, keywords in OPERATIONS.items() if there.issuperset(keywords.values())]
     crop = geometry.random_resized_crop
