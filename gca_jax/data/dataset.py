@@ -1,7 +1,7 @@
 """A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -15,6 +15,7 @@ RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision'
 Numbers = Int32[np.ndarray, "n"] | Any
 
 
+@runtime_checkable
 class Images(Protocol):
     """A uint8 array [n, h, w, c] in 0..255, or what behaves like one."""
 
@@ -76,7 +77,7 @@ class Streamed:
             return pictures.centre(self.decode(i), self.size, round(self.size * RESIZE))
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
-        for k, image in enumerate(pictures.in_threads(centre, which)):
+        for k, image in enumerate(pictures.in_threads(centre, which.tolist())):
             out[k] = image
         return out
 
