@@ -22,6 +22,10 @@ def main(argv: list[str]) -> None:
     """Run what was asked for; a mistake of the caller's is one line, not a traceback."""
     logging.set_verbosity(logging.INFO if VERBOSE.value else logging.ERROR)
     if SKIP.value:
+        if "skip_unreadable" not in CONFIG.value.data:
+            sys.exit(
+                f"error: of {CONFIG.value.data.name} no image can be skipped: one file has all"
+            )
         CONFIG.value.data.skip_unreadable = True
     command = Command(CONFIG.value, WORKDIR.value, DISTRIBUTED.value, ARCHIVES.value)
     try:

@@ -167,7 +167,7 @@ def reading(count, repeats):
         builder = tfds.builder("cifar10", data_dir=folder)
         encoded = records.source(builder, "train")
         decoded = builder.as_data_source("train")
-        faults = records.Faults("cifar10", skip=False, mend="")
+        faults = records.Faults("cifar10", skip=False, remedy="")
 
         def ours():
             records.read(encoded, np.arange(count), (32, 32, 3), faults, classes=10)

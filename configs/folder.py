@@ -1,4 +1,4 @@
-r"""Your own pictures: a folder root/split/class/*.png|jpg, or root/domain/class/*.png|jpg.
+r"""Your own pictures: a folder root/split/class/*.png|jpg, root/domain/class/*, or unlabelled.
 
 Method: GCA, "Your contrastive learning problem is secretly a distribution alignment problem",
 NeurIPS 2024, arXiv 2502.20141. The recipe is our own,
@@ -11,7 +11,9 @@ The first command is needed once. Any method name may stand after the colon (`gc
 does), and any key below may be changed, as in `--config.loss.epsilon=0.1`. All methods use the
 "joint" layout, as the published runs did; in it `ince` is `simclr` and `gca_ince` is `iot`. Domains
 are seen from the tree's depth, or said with `--config.data.domains=True`; to align by them,
-`--config.target.name=blocks --config.target.alpha=0.01`.
+`--config.target.name=blocks --config.target.alpha=0.01`. Pictures without labels may lie in DIR
+itself, or at any depth with `--config.data.labelled=False`; a second folder, of labelled pictures
+for the probes, is `--config.data.labelled_root=DIR`.
 
 Expected time: about 40 minutes for 10,000 pictures on one A100-class GPU; an estimate, 22 GFLOP an
 image at 20 TFLOP/s, if the host decodes 1,000 pictures a second, not measured.
@@ -34,9 +36,11 @@ def get_config(words: str = "") -> ConfigDict:
     config.data = common.group(
         name="folder",
         root=str,  # the folder of pictures
+        labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
         size=224,  # pixels of a side that the network sees
         held_out=str,  # the domain that is kept for the test; None: none is
         domains=bool,  # whether the first level of folders is domains; None: seen from the depth
+        labelled=bool,  # whether folders are classes; None: seen from the depth
         data_dir=str,  # where the prepared copy goes; None: TFDS's folder
         limit=int,  # at most so many images of each split; None: all
         skip_unreadable=False,  # count broken pictures instead of refusing them

@@ -47,7 +47,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (
             "--config=configs/none.py",
             workdir,
-        ): "no config file configs/none.py; configs has: cifar10.py, ",
+        ): "no config file configs/none.py; configs has: arrays.py, cifar10.py, ",
         (
             digits,
             workdir,
@@ -95,6 +95,9 @@ def test_a_picture_that_cannot_be_read_is_named_and_may_be_left_out(tmp_path):
     status, out, _ = finish(start(*words, "--skip_unreadable"))
     assert status == 0
     assert "left out 1 of 13 images" in out
+    arrays = ("--mode=prepare", "--config=configs/arrays.py", "--skip_unreadable")
+    status, _, err = finish(start(*arrays))
+    assert (status, err) == (1, "error: of arrays no image can be skipped: one file has all\n")
 
 
 def test_a_missing_set_is_one_message_with_the_command_that_prepares_it(tmp_path):

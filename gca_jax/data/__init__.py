@@ -1,1 +1,5 @@
-"""Which images, in which order, and their views."""
+"""Images, their order, and their views."""
+
+from gca_jax.data.memory import arrays
+
+__all__ = ["arrays"]

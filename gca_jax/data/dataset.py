@@ -1,16 +1,21 @@
-"""What a data set is, wherever it came from: images with labels, in memory or on disk."""
+"""A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
 from gca_jax.data import pictures, records
 
-RESIZE = 256 / 224  # of the shorter side, before the centre is cropped; torchvision's recipe
+RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
+
+# None where images have none; to the type checker Any, so that code for labelled data sets needs no
+# assertions.
+Numbers = Int32[np.ndarray, "n"] | Any
 
 
+@runtime_checkable
 class Images(Protocol):
     """A uint8 array [n, h, w, c] in 0..255, or what behaves like one."""
 
@@ -55,7 +60,7 @@ class Streamed:
         """The whole of image i, in RGB.
 
         Raises:
-            ValueError: its record cannot be read; the message says which.
+            ValueError: its record cannot be read; the message names the file.
         """
         position = int(self.positions[i])
         try:
@@ -72,46 +77,128 @@ class Streamed:
             return pictures.centre(self.decode(i), self.size, round(self.size * RESIZE))
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
-        for k, image in enumerate(pictures.in_threads(centre, which)):
+        for k, image in enumerate(pictures.in_threads(centre, which.tolist())):
             out[k] = image
         return out
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A data set, split into training and test set.
+class Part(NamedTuple):
+    """Images of a data set with their labels and domains.
 
     Attributes:
-        name: as in `sources.SOURCES`.
+        images: [n, h, w, c] in 0..255.
+        labels: [n]; None where images have none.
+        domains: [n]; None where images have none.
+    """
+
+    images: Images
+    labels: Numbers = None
+    domains: Numbers = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A data set, split into training and test images; checked when it is made.
+
+    Attributes:
+        name: as in `sources.SOURCES`, or any other.
         train_images: [n, h, w, c] in 0..255.
-        train_labels: [n] in 0..num_classes - 1.
-        test_images: [m, h, w, c].
-        test_labels: [m].
-        num_classes: how many classes there are.
-        class_names: of the labels, where the source has them.
-        train_domains: [n] in 0..len(domain_names) - 1; None where images have no domain.
+        train_labels: [n] int32 in 0..num_classes - 1; None where the data set is unlabelled.
+        test_images: [m, h, w, c]; an unlabelled data set has them too.
+        test_labels: [m]; None if and only if `train_labels` is.
+        num_classes: number of classes; 0 where the data set is unlabelled.
+        class_names: names of the classes, where the source has them.
+        train_domains: [n] int32 in 0..len(domain_names) - 1; None where images have no domain.
         test_domains: [m].
-        domain_names: of the domains.
-        pretrain_images: [p, h, w, c] to pretrain with; None in the constructor is the training set.
+        domain_names: names of the domains, where the source has them.
+        pretrain_images: [p, h, w, c] to pretrain with; None in the constructor: the training set.
         pretrain_labels: [p]; None where these have no labels.
         pretrain_domains: [p].
+
+    Raises:
+        ValueError: a wrong shape, dtype, length or number; the message names the attribute.
     """
 
     name: str
     train_images: Images
-    train_labels: Int32[np.ndarray, "n"]
+    train_labels: Numbers
     test_images: Images
-    test_labels: Int32[np.ndarray, "m"]
+    test_labels: Numbers
     num_classes: int
     class_names: tuple[str, ...] | None = None
-    train_domains: Int32[np.ndarray, "n"] | None = None
-    test_domains: Int32[np.ndarray, "m"] | None = None
+    train_domains: Numbers = None
+    test_domains: Numbers = None
     domain_names: tuple[str, ...] | None = None
     pretrain_images: Images = None  # type: ignore[assignment]
-    pretrain_labels: Int32[np.ndarray, "p"] | None = None
-    pretrain_domains: Int32[np.ndarray, "p"] | None = None
+    pretrain_labels: Numbers = None
+    pretrain_domains: Numbers = None
 
     def __post_init__(self):
         if self.pretrain_images is None:
-            for part in ("images", "labels", "domains"):
-                object.__setattr__(self, f"pretrain_{part}", getattr(self, f"train_{part}"))
+            for kind in Part._fields:
+                object.__setattr__(self, f"pretrain_{kind}", getattr(self, f"train_{kind}"))
+        if (self.train_labels is None) != (self.test_labels is None):
+            raise ValueError("train_labels and test_labels must both be given, or both be None")
+        if self.labelled != (self.num_classes > 0):
+            labels = "labels" if self.labelled else "no labels"
+            raise ValueError(f"num_classes is {self.num_classes}, but there are {labels}")
+        domains = None if self.domain_names is None else len(self.domain_names)
+        for part in ("train", "test", "pretrain"):
+            images = getattr(self, f"{part}_images")
+            _check_images(f"{part}_images", images, self.train_images)
+            for name, limit in ((f"{part}_labels", self.num_classes), (f"{part}_domains", domains)):
+                _check_numbers(name, getattr(self, name), len(images), limit)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        train: Part,
+        test: Part,
+        pretrain: Part | None = None,
+        *,
+        class_names: tuple[str, ...] | None = None,
+        domain_names: tuple[str, ...] | None = None,
+    ) -> "Dataset":
+        """Join parts whose labels and domains are numbers of these names."""
+        return cls(
+            name,
+            *train[:2],
+            *test[:2],
+            0 if class_names is None else len(class_names),
+            class_names,
+            train.domains,
+            test.domains,
+            domain_names,
+            *(train if pretrain is None else pretrain),
+        )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether training and test images have labels, so that probes can be fitted."""
+        return self.train_labels is not None
+
+
+def _check_images(name: str, images: Images, others: Images) -> None:
+    """Refuse what is not uint8 [n, h, w, c] with at least one image, of the others' h, w and c."""
+    dtype, shape = getattr(images, "dtype", np.dtype(np.uint8)), getattr(images, "shape", ())
+    if dtype != np.uint8 or len(shape) != 4 or 0 in shape:
+        raise ValueError(f"{name} must be uint8 [n, h, w, c], n > 0; got {dtype} {list(shape)}")
+    if shape[1:] != others.shape[1:]:
+        sizes = (" x ".join(map(str, one[1:])) for one in (shape, others.shape))
+        raise ValueError("{} are of {}, train_images of {}".format(name, *sizes))
+
+
+def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -> None:
+    """Refuse what is not int32 [count] in 0..limit - 1 (None: from 0)."""
+    if numbers is None:
+        return
+    dtype, shape = getattr(numbers, "dtype", type(numbers).__name__), np.shape(numbers)
+    if dtype != np.int32 or shape != (count,):
+        raise ValueError(
+            f"{name} must be int32 [{count}], one for each image; got {dtype} {list(shape)}"
+        )
+    low, high = numbers.min(), numbers.max()
+    if low < 0 or (limit is not None and high >= limit):
+        last = "" if limit is None else limit - 1
+        raise ValueError(f"{name} must be in 0..{last}, got {low} to {high}")

@@ -24,7 +24,7 @@ def fits(count: int, shape: tuple[int, ...]) -> bool:
 
 
 def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Which of `count` images to use: all, or `limit` of them, evenly spaced.
+    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced.
 
     Raises:
         ValueError: a limit below one.
@@ -36,24 +36,24 @@ def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
     return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))
 
 
-def open_prepared(builder: Any, mend: str) -> Any:
+def open_prepared(builder: Any, remedy: str) -> Any:
     """Check that a TFDS builder's set is there, whole and readable with random access.
 
     Args:
         builder: a TFDS builder, such as `tfds.builder(name, data_dir=...)` gives.
-        mend: what to type to prepare it, for the message.
+        remedy: command that prepares it, for the message.
 
     Returns:
         The builder.
 
     Raises:
-        ValueError: the set is missing, half-prepared or in another format; the message says where
-            it looked and gives `mend`.
+        ValueError: the set is missing, half-prepared or in another format; the message has the
+            folder and `remedy`.
     """
     problem = fault_of(builder)
     if problem is not None:
         raise ValueError(
-            f"data set {builder.name} cannot be read: {problem}. Prepare it once:\n    {mend}\n"
+            f"data set {builder.name} cannot be read: {problem}. Prepare it once:\n    {remedy}\n"
             "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
             "with --config.data.data_dir=DIR."
         )
@@ -61,7 +61,7 @@ def open_prepared(builder: Any, mend: str) -> Any:
 
 
 def fault_of(builder: Any) -> str | None:
-    """What is missing of a set on disk, or None."""
+    """Why a set on disk cannot be read, or None."""
     where = pathlib.Path(builder.data_path)
     if not where.exists():
         left = sorted(where.parent.glob(f"incomplete.*_{where.name}"))
@@ -110,30 +110,30 @@ def _one(records: Records, position: int) -> dict[str, Any] | Exception:
 
 @dataclasses.dataclass
 class Faults:
-    """Images of a set that cannot be used: the first is an error, or all are counted.
+    """Unreadable images of a set: the first is an error, or all are left out and counted.
 
     Attributes:
-        name: of the set, with its split.
+        name: the set and its split.
         skip: leave them out.
-        mend: what to do about one.
-        count: how many there were.
+        remedy: advice for the message.
+        count: number of them so far.
     """
 
     name: str
     skip: bool
-    mend: str
+    remedy: str
     count: int = 0
 
     def add(self, place: str, error: Exception) -> None:
-        """Take note of one, or refuse it.
+        """Count an unreadable image.
 
         Raises:
-            ValueError: unless they are skipped; the message names the file.
+            ValueError: unreadable images are not left out; the message names the file.
         """
         self.count += 1
         if not self.skip:
             raise ValueError(
-                f"{place}: {error}. {self.mend}; or leave such images out with --skip_unreadable"
+                f"{place}: {error}. {self.remedy}; or leave such images out with --skip_unreadable"
             ) from error
 
     def report(self, total: int) -> None:
@@ -143,7 +143,7 @@ class Faults:
             ValueError: no image is left.
         """
         if self.count == total:
-            raise ValueError(f"{self.name}: none of its {total} images can be read. {self.mend}")
+            raise ValueError(f"{self.name}: none of its {total} images can be read. {self.remedy}")
         if self.count:
             print(f"note: {self.name}: left out {self.count} of {total} images (unreadable)")
 
@@ -156,19 +156,19 @@ def read(
     *,
     classes: int | None = None,
     resize: bool = False,
-) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"]]:
-    """Images of one size, with their labels, into memory.
+) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"] | None]:
+    """Read images of one size and their labels into memory.
 
     Args:
-        records: what to read from.
-        positions: which records, in this order.
+        records: data source.
+        positions: [n] records to read, in this order.
         shape: (h, w, c) of every image.
-        faults: told of records that cannot be read, images of another shape and wrong labels.
-        classes: labels must be in 0..classes - 1; None: there are no labels and zeros are given.
+        faults: counts or refuses unreadable records, images of another shape and wrong labels.
+        classes: labels must be in 0..classes - 1; None: images have no labels.
         resize: bring images of another shape to this one, which is square.
 
     Returns:
-        uint8 [k, h, w, c] and labels [k] of those that are good.
+        uint8 [k, h, w, c] and labels [k] of the good images; None for labels that they do not have.
 
     Raises:
         ValueError: from `faults`.
@@ -196,7 +196,7 @@ def read(
             images[good], labels[good] = image, label
             good += 1
     faults.report(len(positions))
-    return images[:good], labels[:good]
+    return images[:good], None if classes is None else labels[:good]
 
 
 def _fitting(

@@ -1,4 +1,4 @@
-"""TFDS builders of our own; they write ArrayRecord and need no TensorFlow.
+"""TFDS builders of this project; they write ArrayRecord and need no TensorFlow.
 
 They stand at the top of a module because TFDS registers builders by class, and worker processes
 import that class again.
@@ -109,7 +109,7 @@ def quiet() -> Iterator[None]:
 
 @dataclasses.dataclass(eq=False)
 class FolderConfig(tfds.core.BuilderConfig):
-    """What a `Folder` is made of.
+    """Content of a `Folder`.
 
     Attributes:
         tree: the pictures.
@@ -132,14 +132,10 @@ class Folder(tfds.core.GeneratorBasedBuilder):
     PART_BYTES = 2**29
 
     def _info(self) -> tfds.core.DatasetInfo:
-        tree = self.builder_config.tree
         features = {
             "image": tfds.features.Image(shape=(None, None, 3)),
-            "label": tfds.features.ClassLabel(names=tree.class_names),
             "file": tfds.features.Text(),
         }
-        if tree.domain_names is not None:
-            features["domain"] = tfds.features.ClassLabel(names=tree.domain_names)
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
@@ -163,8 +159,4 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         tree = self.builder_config.tree
         for row in rows:
             name = tree.files[row]
-            found = {"image": (tree.root / name).read_bytes(), "file": name}
-            found["label"] = int(tree.labels[row])
-            if tree.domains is not None:
-                found["domain"] = int(tree.domains[row])
-            yield row, found
+            yield row, {"image": (tree.root / name).read_bytes(), "file": name}

@@ -1,5 +1,6 @@
 """Pictures in a folder of the user's, PACS among them."""
 
+import dataclasses
 import re
 from functools import partial
 from typing import Any
@@ -8,12 +9,12 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import pictures, records
-from gca_jax.data.dataset import Dataset, Images, Streamed
+from gca_jax.data import groups, pictures, records
+from gca_jax.data.dataset import Dataset, Images, Part, Streamed
 from gca_jax.data.sources import builders, tree
 from gca_jax.data.sources.row import Source
 
-MEND = "Replace or delete the file"
+REMEDY = "Replace or delete the file"
 
 
 def load(
@@ -21,14 +22,16 @@ def load(
     row: Source,
     *,
     root: str | None = None,
+    labelled_root: str | None = None,
     size: int | None = None,
     held_out: str | None = None,
     domains: bool | None = None,
+    labelled: bool | None = None,
     data_dir: str | None = None,
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read a folder, as RGB; `gca_jax.data.sources.tree` says which shapes of tree are known.
+    """Read a folder, as RGB; how its folders are understood is in `gca_jax.data.sources.tree`.
 
     At first use, and whenever a file in it has changed, the pictures are checked and copied into
     records in `data_dir`.
@@ -37,11 +40,15 @@ def load(
         name: "folder" or "pacs".
         row: its row in the table.
         root: the folder.
+        labelled_root: a labelled folder whose training and test pictures serve the probes; root is
+            then read without labels and pretrained on: all of it, or its folder train if it has
+            splits, but never a test picture of `labelled_root`.
         size: pixels of a side to bring all pictures to; None: they have one size.
         held_out: a domain that is the test set and not trained on.
         domains: whether the tree has domains; None: found from its depth.
+        labelled: whether folders of root are classes; None: found from its depth.
         data_dir: TFDS's folder, where the records go.
-        limit: at most so many images of each split.
+        limit: at most so many images of each part.
         skip_unreadable: count pictures that cannot be read.
 
     Raises:
@@ -49,51 +56,85 @@ def load(
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
-    if size is not None and size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    found = tree.scan(root, domains)
-    _check(name, row, found)
-    builder = _prepared(found, data_dir, skip_unreadable)
-    # Records are the readable files in the tree's order.
-    unreadable = [int(i) for i in builder.info.metadata["unreadable"]]
-    position = np.cumsum(~np.isin(np.arange(len(found.files)), unreadable)) - 1
-    pixels = tuple(builder.info.metadata["first"][1:])
-    if row.shape[0] is not None and pixels != row.shape[:2]:
-        print(f"note: {name} has images of {pixels} pixels here, {row.shape[:2]} as published")
-    read = _reader(found, builder, size, len(found.files) - len(unreadable))
+    trees = _scan(root, labelled_root, labelled, domains)
+    _check(name, row, trees[-1])
+    copies = [_copy(found, data_dir, skip_unreadable) for found in trees]
+    size_found = copies[-1].sizes()[0][1]
+    if row.shape[0] is not None and size_found != row.shape[:2]:
+        print(f"note: {name} has images of {size_found} pixels here, {row.shape[:2]} as published")
+    shape = _shape(copies, size)
+    streamed = not records.fits(sum(len(copy.readable) for copy in copies), shape)
+    class_names, labels = groups.number(*(found.classes for found in trees))
+    domain_names, numbers = groups.number(*(found.domains for found in trees))
 
-    def part(rows: Int[np.ndarray, "n"]) -> tuple[Any, Any, Any]:
-        rows = np.setdiff1d(rows, unreadable)
+    def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
+        rows = np.intersect1d(rows, copies[k].readable)
         rows = rows[records.take(len(rows), limit)]
-        of = None if found.domains is None else found.domains[rows]
-        return read(position[rows]), found.labels[rows], of
+        known = (None if of is None else of[rows] for of in (labels[k], numbers[k]))
+        return Part(_read(copies[k], rows, shape, streamed), *known)
 
-    train, test = (part(rows) for rows in tree.split(found, held_out))
-    return Dataset(
-        name,
-        *train[:2],
-        *test[:2],
-        len(found.class_names),
-        class_names=found.class_names,
-        train_domains=train[2],
-        test_domains=test[2],
-        domain_names=found.domain_names,
-    )
+    train, test = tree.split(trees[0], held_out)
+    parts = [part(0, train), part(0, test)]
+    if labelled_root is not None:
+        parts.append(part(1, tree.apart(trees[1], trees[0], test)))
+    return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
+
+
+def _scan(
+    root: str, labelled_root: str | None, labelled: bool | None, domains: bool | None
+) -> list[tree.Tree]:
+    """Scan the labelled folder, if there is one, and root; print what they have."""
+    if labelled_root is None:
+        found = tree.scan(root, labelled, domains)
+        guessed = labelled is None and found.classes is not None
+        hint = "; if these folders are no classes, say --config.data.labelled=False"
+        print(f"{found}{hint if guessed else ''}")
+        return [found]
+    if labelled:
+        raise ValueError("labelled is True, but with labelled_root, root is read without labels")
+    probed = tree.scan(labelled_root, None, domains, "labelled_root")
+    if probed.classes is None:
+        raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
+    trees = [probed, tree.scan(root, False, domains)]
+    print(f"pretraining on {trees[1]}; probes on {trees[0]}")
+    return trees
 
 
 def _check(name: str, row: Source, found: tree.Tree) -> None:
     """Compare the tree with its row, where the data set is a known one."""
-    if row.classes is not None and len(found.class_names) != row.classes:
+    classes = row.classes if found.classes is None else len(set(found.classes))
+    if row.classes is not None and classes != row.classes:
         raise ValueError(
-            f"{found.root} has {len(found.class_names)} classes, {name} has {row.classes}: root "
+            f"{found.root} has {classes} classes, {name} has {row.classes}: root "
             "must be the folder whose folders are the domains"
         )
     if row.images and len(found.files) != row.images["all"]:
         print(f"note: {name} has {len(found.files)} images here, {row.images['all']} as published")
 
 
-def _prepared(found: tree.Tree, data_dir: str | None, skip: bool) -> Any:
-    """The folder's records, written now unless they are there."""
+@dataclasses.dataclass(frozen=True)
+class _Copy:
+    """The readable pictures of a tree as records, in the tree's order.
+
+    Attributes:
+        tree: the pictures.
+        builder: TFDS's, of the records.
+        readable: [r] rows of the tree that have a record, sorted.
+    """
+
+    tree: tree.Tree
+    builder: Any
+    readable: Int[np.ndarray, "r"]
+
+    def sizes(self) -> list[tuple[str, tuple[int, int]]]:
+        """(path, (h, w)) of the first picture, and of the first of another size if there is one."""
+        about = self.builder.info.metadata
+        found = [about["first"]] + [about["other"]] * (about["other"] is not None)
+        return [(f"{self.tree.root / name}", (height, width)) for name, height, width in found]
+
+
+def _copy(found: tree.Tree, data_dir: str | None, skip: bool) -> _Copy:
+    """Open the folder's records, which are written now unless they are there."""
     called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
     config = builders.FolderConfig(name=f"{called}-{found.fingerprint}", tree=found)
     make = partial(builders.Folder, data_dir=data_dir, config=config)
@@ -106,11 +147,12 @@ def _prepared(found: tree.Tree, data_dir: str | None, skip: bool) -> Any:
                 print(f"note: {older} has another state of a folder {called}; it can be deleted")
         builder = builders.prepare(make)
     unreadable = builder.info.metadata["unreadable"]
-    faults = records.Faults(str(found.root), skip, MEND)
+    faults = records.Faults(str(found.root), skip, REMEDY)
     for i, reason in unreadable.items():
         faults.add(str(found.root / found.files[int(i)]), OSError(reason))
     faults.report(len(found.files))
-    return builder
+    rows = np.arange(len(found.files))
+    return _Copy(found, builder, np.setdiff1d(rows, [int(i) for i in unreadable]))
 
 
 def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
@@ -123,7 +165,7 @@ def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, A
     Raises:
         ValueError: one cannot be read and they are not skipped, or none can be.
     """
-    faults = records.Faults(str(found.root), skip, MEND)
+    faults = records.Faults(str(found.root), skip, REMEDY)
     unreadable, good, first, other = {}, [], None, None
 
     def look(name: str) -> tuple[int, ...] | Exception:
@@ -148,30 +190,37 @@ def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, A
     return good, {"unreadable": unreadable, "first": first, "other": other}
 
 
-def _reader(found: tree.Tree, builder: Any, size: int | None, count: int) -> Any:
-    """(positions) -> images, in memory if they have one size and fit, else streamed.
+def _shape(copies: list[_Copy], size: int | None) -> tuple[int, int, int]:
+    """(h, w, 3) to bring all pictures to.
 
     Raises:
-        ValueError: they have several sizes and none is given.
+        ValueError: they have several sizes and none is asked for.
     """
-    first, height, width = builder.info.metadata["first"]
-    other = builder.info.metadata["other"]
-    if size is None and other is not None:
-        name, rows, columns = other
-        raise ValueError(
-            f"{found.root / name} is of {rows} x {columns} pixels, {found.root / first} "
-            f"of {height} x {width}: bring all to one size with --config.data.size=PIXELS"
-        )
-    shape = (height, width, 3) if size is None else (size, size, 3)
-    source = records.source(builder, "+".join(sorted(builder.info.splits)))
-    mend = f"Delete {builder.data_path}; it is written again from {found.root}"
+    if size is not None:
+        if size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        return size, size, 3
+    (first, shape), *others = [found for copy in copies for found in copy.sizes()]
+    for path, other in others:
+        if other != shape:
+            raise ValueError(
+                f"{path} is of {other[0]} x {other[1]} pixels, {first} of {shape[0]} x {shape[1]}: "
+                "bring all to one size with --config.data.size=PIXELS"
+            )
+    return (*shape, 3)
 
-    def read(positions: Int[np.ndarray, "n"]) -> Images:
-        if not records.fits(count, shape):
-            return Streamed(source, positions, shape[0])
-        faults = records.Faults(str(found.root), False, mend)
-        return records.read(source, positions, shape, faults, resize=size is not None)[0]
 
-    if not records.fits(count, shape) and shape[0] != shape[1]:
-        raise ValueError(f"{found.root} does not fit in memory: say --config.data.size=PIXELS")
-    return read
+def _read(
+    copy: _Copy, rows: Int[np.ndarray, "n"], shape: tuple[int, int, int], streamed: bool
+) -> Images:
+    """Rows of the tree at one size, in memory or streamed."""
+    positions = np.searchsorted(copy.readable, rows)
+    source = records.source(copy.builder, "+".join(sorted(copy.builder.info.splits)))
+    if streamed and shape[0] != shape[1]:
+        raise ValueError(f"{copy.tree.root} does not fit in memory: say --config.data.size=PIXELS")
+    if streamed:
+        return Streamed(source, positions, shape[0])
+    remedy = f"Delete {copy.builder.data_path}; it is written again from {copy.tree.root}"
+    faults = records.Faults(str(copy.tree.root), False, remedy)
+    # Without a size to resize to, `_shape` has seen that all have this one.
+    return records.read(source, positions, shape, faults, resize=True)[0]

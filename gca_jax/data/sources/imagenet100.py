@@ -18,12 +18,11 @@ from jaxtyping import Int, Int32
 from tqdm import tqdm
 
 from gca_jax.data import pictures, records
-from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.data.dataset import Dataset, Part, Streamed
 from gca_jax.data.sources import tfds_sets
 from gca_jax.data.sources.row import Source, note_size
 
-CLASSES = 1000
-"""Of ImageNet 2012."""
+CLASSES = 1000  # of ImageNet 2012
 
 
 def class_list() -> tuple[str, ...]:
@@ -41,24 +40,24 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """ImageNet-100 with ImageNet's validation set for a test set.
+    """Read ImageNet-100, with ImageNet's validation set as its test set.
 
     The first use reads the prepared ImageNet once through to find the hundred classes and to
-    decode each of their pictures; what it finds is kept beside the records.
+    decode each of their pictures; the index that it makes is kept beside the records.
     """
     whole = dataclasses.replace(row, classes=CLASSES, images={})  # ours are counted when found
     builder = tfds_sets.open_set(name, whole, row.builder, data_dir)
+    remedy = tfds_sets.remedy(name, builder, data_dir)
 
-    def part(part: str) -> tuple[Streamed, Int32[np.ndarray, "n"]]:
-        mend = tfds_sets.mend_broken(name, builder, data_dir)
-        faults = records.Faults(f"{name} ({part})", skip_unreadable, mend)
+    def read(part: str) -> Part:
+        faults = records.Faults(f"{name} ({part})", skip_unreadable, remedy)
         source = records.source(builder, row.splits[part])
         positions, labels = _find(builder, row.splits[part], source, faults)
         note_size(name, part, len(positions), row)
         few = records.take(len(positions), limit)
-        return Streamed(source, positions[few], size), labels[few]
+        return Part(Streamed(source, positions[few], size), labels[few])
 
-    return Dataset(name, *part("train"), *part("test"), len(class_list()), class_names=class_list())
+    return Dataset.of(name, *map(read, row.splits), class_names=class_list())
 
 
 def _find(

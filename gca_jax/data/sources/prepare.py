@@ -1,4 +1,4 @@
-"""A program of its own: make a data set ready to be read, once.
+"""The program that prepares a data set, once.
 
 TFDS downloads and unpacks, which needs TensorFlow; nothing that reads the set afterwards does.
 """
@@ -20,16 +20,16 @@ INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepa
 
 
 def prepare(config: Any, archives: str | None = None) -> None:
-    """Prepare the data set of a config, unless it is there; what is there already is not redone.
+    """Prepare the data set of a config, unless it is there already.
 
     Args:
-        config: a run's, of which `data` counts.
+        config: a config of a run; only its group `data` is read.
         archives: folder with the archives that would be downloaded, for machines without network;
             None: download.
 
     Raises:
-        ValueError: TensorFlow, an archive, the network or space is missing; the message says what
-            to do.
+        ValueError: TensorFlow, an archive, the network or space is missing; the message says how
+            to get it.
         KeyboardInterrupt: stopped; the same command goes on.
     """
     data = dict(config.data)
@@ -207,14 +207,14 @@ def _place(builder: Any, archives: str | None) -> None:
 
 
 def describe(dataset: Dataset) -> str:
-    """One line: what there is."""
+    """One line: numbers and size of the images, classes, domains, and where the images are kept."""
     images = dataset.train_images
     parts = [f"{len(images)} training images", f"{len(dataset.test_images)} test images"]
     if dataset.pretrain_images is not images:
         parts.insert(0, f"{len(dataset.pretrain_images)} images to pretrain with")
     size = " x ".join(map(str, images.shape[1:]))
     where = "streamed from disk" if isinstance(images, Streamed) else "in memory"
-    classes = f"{dataset.num_classes} classes"
+    classes = f"{dataset.num_classes} classes" if dataset.labelled else "no labels"
     if dataset.domain_names is not None:
         classes += f", domains {', '.join(dataset.domain_names)}"
     return f"{dataset.name}: {', '.join(parts)}, {size}, {classes}, {where}"

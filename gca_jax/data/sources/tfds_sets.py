@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import UInt8
 
 from gca_jax.data import records
-from gca_jax.data.dataset import Dataset
+from gca_jax.data.dataset import Dataset, Numbers, Part
 from gca_jax.data.sources.row import Source, command, note_size
 
 SEVERITIES = (1, 2, 3, 4, 5)
-"""Of each corruption in CIFAR-10-C."""
+"""Severities of each corruption in CIFAR-10-C."""
 
 
 def load(
@@ -21,24 +21,11 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """A set as its row says: training and test set, and one to pretrain with where it has one."""
+    """Read training and test images, and those to pretrain with where the row has such a split."""
     builder = open_set(name, row, row.builder, data_dir)
-
-    def read(part: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
-        return read_split(name, row, builder, part, data_dir, limit, skip_unreadable)
-
-    pretrain: dict[str, Any] = {}
-    if "pretrain" in row.splits:  # without labels
-        pretrain = {"pretrain_images": read("pretrain")[0]}
-    label = builder.info.features["label"]
-    return Dataset(
-        name,
-        *read("train"),
-        *read("test"),
-        label.num_classes,
-        class_names=tuple(label.names),
-        **pretrain,
-    )
+    options = (data_dir, limit, skip_unreadable)
+    parts = (Part(*read_split(name, row, builder, part, *options)) for part in row.splits)
+    return Dataset.of(name, *parts, class_names=tuple(builder.info.features["label"].names))
 
 
 def load_corrupted(
@@ -51,10 +38,10 @@ def load_corrupted(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """CIFAR-10's training set, and its test set under one corruption at one severity.
+    """Read CIFAR-10's training set, and its test set under one corruption at one severity.
 
     Args:
-        name: of the set.
+        name: "cifar10_corrupted".
         row: its row in the table.
         corruption: a name of `corruptions()`.
         severity: 1 to 5.
@@ -68,17 +55,18 @@ def load_corrupted(
     corrupted = open_corrupted(name, row, corruption, severity, data_dir)
     clean = open_set("cifar10", row, "cifar10", data_dir, ("train",))
     options = (data_dir, limit, skip_unreadable)
-    train = read_split("cifar10", row, clean, "train", *options)
-    return Dataset(name, *train, *read_split(name, row, corrupted, "test", *options), 10)
+    train = Part(*read_split("cifar10", row, clean, "train", *options))
+    test = Part(*read_split(name, row, corrupted, "test", *options))
+    return Dataset.of(name, train, test, class_names=tuple(clean.info.features["label"].names))
 
 
 def open_corrupted(
     name: str, row: Source, corruption: str | None, severity: int | None, data_dir: str | None
 ) -> Any:
-    """The TFDS builder of one corruption at one severity.
+    """Open one corruption at one severity, as `open_set` does.
 
     Raises:
-        ValueError: there is none of that name, and as `open_set`.
+        ValueError: an unknown corruption or severity, and as `open_set`.
     """
     if corruption not in corruptions():
         raise ValueError(f"unknown corruption {corruption!r}; one of: {', '.join(corruptions())}")
@@ -105,11 +93,11 @@ def open_set(
     """Open a prepared set and compare it with its row.
 
     Args:
-        name: of the set, for messages.
+        name: name of the set, for messages.
         row: its row in the table.
         builder_name: TFDS's name, with a configuration where it has several.
         data_dir: TFDS's folder.
-        parts: which of the row's splits must be there; None: all.
+        parts: keys of `row.splits` that must be there; None: all.
 
     Returns:
         The TFDS builder.
@@ -146,8 +134,8 @@ def read_split(
     data_dir: str | None,
     limit: int | None,
     skip: bool,
-) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
-    """Images and labels of one split; what `pretrain` has for labels means nothing."""
+) -> tuple[UInt8[np.ndarray, "n h w c"], Numbers]:
+    """Images and labels of one split; those to pretrain with have no labels."""
     source = records.source(builder, row.splits[part])
     height, width, channels = row.shape
     assert height is not None and width is not None  # noqa: PT018 - for the type checker
@@ -155,11 +143,11 @@ def read_split(
         source,
         records.take(len(source), limit),
         (height, width, channels),
-        records.Faults(f"{name} ({part})", skip, mend_broken(name, builder, data_dir)),
+        records.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir)),
         classes=None if part == "pretrain" else row.classes,
     )
 
 
-def mend_broken(name: str, builder: Any, data_dir: str | None) -> str:
-    """What to do about a broken record."""
+def remedy(name: str, builder: Any, data_dir: str | None) -> str:
+    """Advice for a broken record."""
     return f"Delete {builder.data_path} and prepare it again: {command(name, data_dir)}"

@@ -1,11 +1,15 @@
-"""A folder of pictures: which classes, domains and splits its tree names.
+"""A folder of pictures: the splits, domains and classes that its tree names.
 
-Three shapes are known, each with one folder below the last name for every class:
+In a labelled tree the folder of a picture is its class, and all lie equally deep:
 
-    root/split/class/*.png      split: train, test, val or validation
-    root/domain/class/*.png     the first level names domains, as in PACS
-    root/split/domain/class/*   both
-    root/class/*                neither
+    root/class/*
+    root/split/class/*          split: train, test, val or validation
+    root/domain/class/*         folders of the first level are domains, as in PACS
+    root/split/domain/class/*
+
+An unlabelled tree has its pictures in root, or in folders of splits below it. Any other tree is
+unlabelled if the caller says so: its pictures may lie at any depth, and folders mean nothing but
+splits and, where the caller wants them, domains.
 """
 
 import dataclasses
@@ -15,11 +19,15 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int
+
+from gca_jax.data import groups
 
 SPLITS = ("train", "test", "val", "validation")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-TEST_SHARE = 0.2  # of each class of each domain, where the tree has no splits
+SHOWN = 5  # names of classes or domains in a message
+
+Names = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,66 +38,80 @@ class Tree:
         root: the folder.
         files: [n] paths below it, sorted.
         bytes: [n] sizes of the files.
-        class_names: sorted.
-        labels: [n] in 0..len(class_names) - 1.
-        domain_names: sorted; None where the tree has no domains.
-        domains: [n].
         splits: [n] names; None where the tree has no splits.
+        domains: [n] names; None where the tree has no domains.
+        classes: [n] names; None where the tree is unlabelled.
         fingerprint: changes with the name, size or time of any file.
     """
 
     root: pathlib.Path
-    files: tuple[str, ...]
+    files: Names
     bytes: tuple[int, ...]
-    class_names: tuple[str, ...]
-    labels: Int32[np.ndarray, "n"]
-    domain_names: tuple[str, ...] | None
-    domains: Int32[np.ndarray, "n"] | None
-    splits: tuple[str, ...] | None
+    splits: Names | None
+    domains: Names | None
+    classes: Names | None
     fingerprint: str
 
+    def __str__(self) -> str:
+        shown = [f"{self.root}: {len(self.files)} pictures"]
+        for kind in ("splits", "domains", "classes"):
+            if (names := getattr(self, kind)) is None:
+                shown.append(f"no {kind}")
+                continue
+            names = sorted(set(names))
+            more = ", ..." if len(names) > SHOWN else ""
+            shown.append(f"{len(names)} {kind} ({', '.join(names[:SHOWN])}{more})")
+        return ", ".join(shown)
 
-def scan(root: str | os.PathLike[str], domains: bool | None = None) -> Tree:
-    """Read the tree.
+
+def scan(
+    root: str | os.PathLike[str],
+    labelled: bool | None = None,
+    domains: bool | None = None,
+    option: str = "root",
+) -> Tree:
+    """Read the tree; hidden files and folders are left out.
 
     Args:
         root: the folder.
-        domains: whether its first level (the second, below splits) names domains; None: found from
-            the depth and the names: a first level of other names than `SPLITS` is of domains.
+        labelled: whether folders are classes; None: they are, unless pictures lie in root itself or
+            in folders of splits below it.
+        domains: whether the first level (the second, below splits) names domains; None: found from
+            the depth and the names in a labelled tree, and False in an unlabelled one.
+        option: key of `config.data` that names the folder, for messages.
 
     Raises:
         ValueError: no folder, no pictures in it, or a tree of another shape.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
-        raise ValueError(f"there is no folder {root}; name yours with --config.data.root=DIR")
+        raise ValueError(f"there is no folder {root}; name yours with --config.data.{option}=DIR")
     found = sorted(_pictures(root))
     if not found:
         raise ValueError(
-            f"no {', '.join('*' + s for s in SUFFIXES)} in {root}: put the pictures into folders "
-            "SPLIT/CLASS (SPLIT: train, test) or DOMAIN/CLASS below it"
+            f"no {', '.join('*' + s for s in SUFFIXES)} in {root} or below: put pictures there, in "
+            "folders SPLIT/CLASS (SPLIT: train, test) or DOMAIN/CLASS if they have labels"
         )
     files = tuple(name for name, _, _ in found)
-    split, domain, label = _levels(root, files, domains)
-    class_names, labels = np.unique(label, return_inverse=True)
-    names, numbers = (None, None) if domain is None else np.unique(domain, return_inverse=True)
-    shape = [domain is not None, split is not None]
     return Tree(
         root,
         files,
         tuple(size for _, size, _ in found),
-        tuple(class_names.tolist()),
-        labels.astype(np.int32),
-        None if names is None else tuple(names.tolist()),
-        None if numbers is None else numbers.astype(np.int32),
-        None if split is None else tuple(split),
-        hashlib.sha256(repr((shape, found)).encode()).hexdigest()[:16],
+        *_names(root, files, labelled, domains),
+        hashlib.sha256(repr(found).encode()).hexdigest()[:16],
     )
 
 
 def _pictures(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
-    """(path below root, bytes, time of last change) of every picture; hidden files are none."""
-    for folder, _, names in os.walk(root, followlinks=True):
+    """(path below root, bytes, time of last change) of every picture that is not hidden."""
+    for folder, folders, names in os.walk(root, followlinks=True):
+        here = pathlib.Path(folder).resolve()
+        folders[:] = [
+            name
+            for name in folders
+            # Nor a link to a folder that it lies in, which would be walked without end.
+            if not name.startswith(".") and not here.is_relative_to((here / name).resolve())
+        ]
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 path = pathlib.Path(folder, name)
@@ -97,82 +119,111 @@ def _pictures(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
                 yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
 
 
-def _levels(
-    root: pathlib.Path, files: tuple[str, ...], domains: bool | None
-) -> tuple[list[str] | None, list[str] | None, list[str]]:
-    """For every file its split, domain and class; None where the tree does not have it."""
+def _names(
+    root: pathlib.Path, files: Names, labelled: bool | None, domains: bool | None
+) -> tuple[Names | None, Names | None, Names | None]:
+    """Split, domain and class of every file; None where the tree does not have them."""
     levels = [name.split("/")[:-1] for name in files]
-    depth = len(levels[0])
-    for name, level in zip(files, levels, strict=True):
-        if len(level) != depth or not 1 <= depth <= 3:
-            raise ValueError(
-                f"{root / name} lies {len(level)} folders deep, {root / files[0]} {depth}: all "
-                "pictures must lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS"
-            )
-    first = sorted({level[0] for level in levels})
-    has_splits = depth > 1 and set(first) <= set(SPLITS) and not (depth == 2 and domains)
-    has_domains = depth - 1 - has_splits == 1
-    if depth == 3 and not has_splits:
-        raise ValueError(f"{root} must have folders named {', '.join(SPLITS)}; it has {first}")
-    if domains is not None and domains != has_domains:
+    first = {level[0] if level else "." for level in levels}
+    has_classes = labelled
+    if has_classes is None:
+        has_classes = any(len(level) != (first <= set(SPLITS)) for level in levels)
+    shape = _labelled if has_classes else _unlabelled
+    has_splits, has_domains = shape(root, files, levels, first, domains)
+    key = "domains" if has_domains else "labelled"
+    said = domains if has_domains else labelled
+    if has_classes and not has_splits and said is None and first & set(SPLITS):
         raise ValueError(
-            f"config.data.domains is {domains}, but {root} has "
-            f"{'folders' if has_domains else 'no folders'} of domains: {', '.join(first)}"
-        )
-    if has_domains and not has_splits and domains is None and set(first) & set(SPLITS):
-        raise ValueError(
-            f"{root} has folders of splits and others: {', '.join(first)}; if all are domains, "
-            "say --config.data.domains=True"
+            f"{root} has folders of splits and others: {', '.join(sorted(first))}; if all are "
+            f"{'domains' if has_domains else 'classes'}, say --config.data.{key}=True"
         )
     return (
-        [level[0] for level in levels] if has_splits else None,
-        [level[-2] for level in levels] if has_domains else None,
-        [level[-1] for level in levels],
+        tuple(level[0] for level in levels) if has_splits else None,
+        tuple(level[has_splits] for level in levels) if has_domains else None,
+        tuple(level[-1] for level in levels) if has_classes else None,
     )
 
 
+def _labelled(
+    root: pathlib.Path, files: Names, levels: list[list[str]], first: set[str], domains: bool | None
+) -> tuple[bool, bool]:
+    """Whether a labelled tree has splits, and whether it has domains."""
+    depth, names = len(levels[0]), ", ".join(sorted(first))
+    for name, level in zip(files, levels, strict=True):
+        if len(level) != depth or not 1 <= depth <= 3:
+            other = "" if len(level) == depth else f", {root / files[0]} {depth}"
+            raise ValueError(
+                f"{root / name} lies {len(level)} folders deep{other}: pictures with labels must "
+                "all lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS; those without "
+                "are read with --config.data.labelled=False"
+            )
+    has_splits = first <= set(SPLITS) and depth > (2 if domains else 1)
+    has_domains = depth - has_splits == 2
+    if depth == 3 and not has_splits:
+        raise ValueError(f"{root} must have folders named {', '.join(SPLITS)}; it has {names}")
+    if domains is not None and domains != has_domains:
+        raise ValueError(
+            f"config.data.domains is {domains}, but {root} has "
+            f"{'folders' if has_domains else 'no folders'} of domains: {names}"
+        )
+    return has_splits, has_domains
+
+
+def _unlabelled(
+    root: pathlib.Path, files: Names, levels: list[list[str]], first: set[str], domains: bool | None
+) -> tuple[bool, bool]:
+    """Whether an unlabelled tree has splits, and whether it has domains."""
+    depth, name = min((len(level), name) for level, name in zip(levels, files, strict=True))
+    if domains and depth == 0:
+        raise ValueError(
+            f"config.data.domains is True, but {root / name} lies in no folder of a domain"
+        )
+    return first <= set(SPLITS) and depth > bool(domains), bool(domains)
+
+
 def split(
-    tree: Tree, held_out: str | None
+    tree: Tree, held_out: str | None = None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Which files train and which test.
+    """Rows of the files that train and of those that test.
 
     Args:
         tree: from `scan`.
         held_out: name of a domain that is left out of training and is the test set. Without it the
-            tree's own splits count; a tree that has none is split at random, always alike, a fifth
-            of each class (of each domain) to test.
+            tree's own splits count; of a tree without any, `groups.hold_out` draws the test images.
 
     Raises:
         ValueError: there is no such domain, or a split is missing.
     """
     rows = np.arange(len(tree.files))
-    if tree.splits is None:
-        train, test = (rows, rows) if held_out is not None else _random_split(tree)
-    else:
-        names = np.array(tree.splits)
+    if tree.splits is not None:
         last = next((s for s in SPLITS[1:] if s in tree.splits), None)
         if "train" not in tree.splits or last is None:
             raise ValueError(
                 f"{tree.root} has only {sorted(set(tree.splits))}: it needs a folder train and "
                 "one of test, val"
             )
-        train, test = rows[names == "train"], rows[names == last]
+        train, test = (rows[np.array(tree.splits) == name] for name in ("train", last))
+    elif held_out is not None:
+        train, test = rows, rows
+    else:
+        known = (groups.number(kind)[1][0] for kind in (tree.domains, tree.classes))
+        train, test = groups.hold_out(len(rows), *known)
     if held_out is None:
         return train, test
-    if tree.domains is None or tree.domain_names is None or held_out not in tree.domain_names:
-        known = "none" if tree.domain_names is None else ", ".join(tree.domain_names)
-        raise ValueError(f"there is no domain {held_out!r} to hold out; {tree.root} has {known}")
-    out = tree.domains == tree.domain_names.index(held_out)
+    if tree.domains is None or held_out not in tree.domains:
+        names = ", ".join(sorted(set(tree.domains or ()))) or "none"
+        raise ValueError(f"there is no domain {held_out!r} to hold out; {tree.root} has {names}")
+    out = np.array(tree.domains) == held_out
     return train[~out[train]], test[out[test]]
 
 
-def _random_split(tree: Tree) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """A fifth of every class of every domain to test."""
-    groups = tree.labels.astype(np.int64)
-    if tree.domains is not None:
-        groups = groups + len(tree.class_names) * tree.domains
-    rng, to_test = np.random.default_rng(0), np.zeros(len(groups), bool)
-    for group in np.unique(groups):
-        rows = rng.permutation(np.flatnonzero(groups == group))
-        to_test[rows[: round(TEST_SHARE * len(rows))]] = True
-    return np.flatnonzero(~to_test), np.flatnonzero(to_test)
+def apart(tree: Tree, other: Tree, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "k"]:
+    """Rows of the tree's training files that are none of these rows of another tree.
+
+    Training files are those in the folder train; all where there is no such folder.
+    """
+    splits = np.array(tree.splits or ("train",) * len(tree.files))
+    training = splits == "train" if "train" in splits else np.ones(len(splits), bool)
+    taken = {f"{other.root}/{other.files[row]}" for row in rows}
+    free = [f"{tree.root}/{name}" not in taken for name in tree.files]
+    return np.flatnonzero(training & free)

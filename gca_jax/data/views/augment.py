@@ -28,7 +28,7 @@ def _raise_value(key: PRNGKeyArray, image: Array, *, shift: float) -> Array:
     return color.raise_value(image, shift)
 
 
-# What there is, in the order in which it is applied: a function (key, image, **keywords) -> image
+# Distortions in the order in which they are applied: a function (key, image, **keywords) -> image
 # and, for each of its keywords, the strength that sets it.
 OPERATIONS: dict[Callable[..., Array], dict[str, str]] = {
     geometry.random_affine: dict(rotation="rotation", shift="shift", scale="scale", shear="shear"),
@@ -65,8 +65,8 @@ class Augment:
     Attributes:
         distort: (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] where the crops of both
             views have been made) -> two views of each, in [0, 1].
-        mean: of the data set's training images, for each channel.
-        std: deviation, likewise.
+        mean: mean of the training images in [0, 1], for each channel or one for all.
+        std: their standard deviation, likewise.
         crop: range of area and of aspect ratio (width over height) that crops made before
             `views` must have; None where the policy does not crop.
     """
@@ -91,7 +91,7 @@ class Augment:
         return self._normalise(_unit(images))
 
     def _normalise(self, images: Batch) -> Batch:
-        if images.shape[-1] != len(self.mean):
+        if len(self.mean) not in (1, images.shape[-1]):
             raise ValueError(
                 f"mean and std have {len(self.mean)} values, the images {images.shape[-1]} channels"
             )
@@ -106,9 +106,9 @@ def make(
 
     Args:
         policy: a key of `policies.POLICIES`.
-        mean: of the training images in [0, 1], for each channel.
+        mean: mean of the training images in [0, 1], for each channel or one for all.
         std: their standard deviation, likewise.
-        **strengths: of those that the policy has, for both views; None: the policy's own.
+        **strengths: strengths of the policy to replace in both views; None: the policy's own.
 
     Raises:
         ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
@@ -165,7 +165,7 @@ def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
 
 
 def _operations(strengths: policies.Strengths, cropped: bool) -> list[Callable[..., Array]]:
-    """What these strengths ask for, in order; the random resized crop may have been made before."""
+    """Distortions that the strengths ask for, in order; none that the crops made before replace."""
     there = {*strengths, "jitter_order"}
     asked = [o for o, keywords in OPERATIONS.items() if there.issuperset(keywords.values())]
     crop = geometry.random_resized_crop

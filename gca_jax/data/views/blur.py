@@ -16,7 +16,7 @@ def random_blur(
     Args:
         key: random key.
         image: [h, c, w].
-        probability: of blurring at all.
+        probability: how often an image is blurred.
         size: rows and columns of the kernel, odd; 0: a tenth of the image's side, made odd.
         sigma: range of the deviation in pixels, uniform.
     """

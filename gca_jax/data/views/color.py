@@ -99,7 +99,7 @@ def random_jitter(
     Args:
         key: random key.
         image: RGB in [0, 1].
-        probability: of changing this image at all.
+        probability: how often an image is changed.
         brightness: factor is uniform in [max(0, 1 - brightness), 1 + brightness].
         contrast: as brightness.
         saturation: as brightness.

@@ -129,7 +129,7 @@ def random_second_crop(
     Args:
         key: random key.
         image: [h, c, w].
-        probability: of cropping at all.
+        probability: how often an image is cropped.
         scale: as `random_resized_crop`.
         ratio: likewise.
     """
@@ -172,7 +172,7 @@ def random_erasing(
     Args:
         key: random key.
         image: [h, c, w].
-        probability: of erasing at all.
+        probability: how often a rectangle is erased.
         area: range of the rectangle's area as a part of the image's, uniform.
         ratio: range of its height over its width, log-uniform.
     """

@@ -154,7 +154,7 @@ def settings(
 
     Args:
         policy: a key of `POLICIES`.
-        mean: of the training images in [0, 1], for each channel.
+        mean: mean of the training images in [0, 1], for each channel or one for all.
         std: their standard deviation, likewise.
 
     Returns:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from gca_jax.data import sources
-from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.data.dataset import Streamed
 from gca_jax.data.sources import builders, imagenet100, tfds_sets
 from tests.data import prepared
 
@@ -234,16 +234,6 @@ def test_limit_takes_images_evenly_spaced(imagenet, tmp_path):
 def test_an_option_that_a_set_does_not_take():
     with pytest.raises(TypeError, match="held_out"):
         sources.load("cifar10", held_out="sketch")
-
-
-def test_the_training_set_is_the_one_to_pretrain_with_unless_said():
-    images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32)
-    data = Dataset("x", images, labels, images[:1], labels[:1], 3, train_domains=labels)
-    assert data.pretrain_images is images
-    assert data.pretrain_labels is labels
-    assert data.pretrain_domains is labels
-    other = Dataset("x", images, labels, images, labels, 3, pretrain_images=images[:2])
-    assert other.pretrain_labels is None
 
 
 def test_two_processes_may_prepare_at_the_same_time(tmp_path, monkeypatch):

@@ -206,6 +206,11 @@ def test_normalisation_is_that_of_the_training_images():
     assert abs(plain.std() - 1) < 1e-3
 
 
+def test_one_mean_serves_all_channels():
+    one, three = (augment.make("cifar", mean=(0.2,) * n, std=(0.4,) * n) for n in (1, 3))
+    np.testing.assert_array_equal(one.plain(images("cifar")), three.plain(images("cifar")))
+
+
 def test_colour_policy_refuses_grey_images():
     with pytest.raises(ValueError, match=r"cifar needs RGB images, got 1 channel\(s\)"):
         augment.make("cifar", mean=(0.5,), std=(1.0,)).views(jax.random.key(0), images("digits"))

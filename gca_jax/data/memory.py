@@ -1,0 +1,127 @@
+"""Data sets from arrays in memory."""
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from numpy.typing import ArrayLike
+
+from gca_jax.data import groups, records
+from gca_jax.data.dataset import Dataset, Numbers, Part
+
+CHANNELS = (1, 3)  # grey, RGB
+
+
+def arrays(
+    images: ArrayLike,
+    labels: ArrayLike | None = None,
+    domains: ArrayLike | None = None,
+    *,
+    test_images: ArrayLike | None = None,
+    test_labels: ArrayLike | None = None,
+    test_domains: ArrayLike | None = None,
+    pretrain_images: ArrayLike | None = None,
+    limit: int | None = None,
+    name: str = "arrays",
+) -> Dataset:
+    """Make a data set of arrays: `build(config, dataset=arrays(images, labels))`.
+
+    Images are uint8, or floats in [0, 1], which are rounded to multiples of 1/255. Labels and
+    domains are integers or names; the data set numbers them in sorted order and keeps what they
+    were in `class_names` and `domain_names`.
+
+    Args:
+        images: [n, h, w, c] or [n, h, w], the training images; also the test images if
+            `test_images` is None: a fifth of each class of each domain, drawn at random and always
+            alike, is then held out.
+        labels: [n]; None: the data set is unlabelled.
+        domains: [n]; None: images have no domain.
+        test_images: [m, h, w, c] or [m, h, w].
+        test_labels: [m], where there are labels.
+        test_domains: [m], where there are domains.
+        pretrain_images: [p, h, w, c] or [p, h, w], without labels, to pretrain with instead of the
+            training images.
+        limit: keep at most so many images of each part, evenly spaced.
+        name: what reports call the data set.
+
+    Raises:
+        ValueError: a wrong shape, dtype, length or range; the message names the argument.
+    """
+    pixels = _pixels("images", images)
+    test_pixels = None if test_images is None else _pixels("test_images", test_images)
+    counts = len(pixels), None if test_pixels is None else len(test_pixels)
+    class_names, y = _numbers("labels", labels, test_labels, counts)
+    domain_names, d = _numbers("domains", domains, test_domains, counts)
+    train = Part(pixels, y[0], d[0])
+    if test_pixels is None:
+        rows, held_out = groups.hold_out(len(pixels), train.domains, train.labels)
+        parts = [_rows(train, rows), _rows(train, held_out)]
+    else:
+        parts = [train, Part(test_pixels, y[1], d[1])]
+    if pretrain_images is not None:
+        parts.append(Part(_pixels("pretrain_images", pretrain_images)))
+    if limit is not None:
+        parts = [_rows(part, records.take(len(part.images), limit)) for part in parts]
+    return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
+
+
+def _rows(part: Part, rows: Int[np.ndarray, "k"]) -> Part:
+    """Some of the images, with their labels and domains."""
+    labels, domains = (None if values is None else values[rows] for values in part[1:])
+    return Part(part.images[rows], labels, domains)
+
+
+def _pixels(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
+    """Images as uint8 [n, h, w, c]."""
+    try:
+        images = np.asarray(given)
+    except ValueError as error:  # of pictures of several sizes NumPy makes no array
+        raise ValueError(f"{name} must be one array, all images of one size") from error
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            f"{name} must be uint8 in 0..255 or floats in [0, 1], got {images.dtype}: "
+            "convert 0..255 with .astype(np.uint8)"
+        )
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise ValueError(f"{name} must be [n, h, w, c] or [n, h, w], got {list(images.shape)}")
+    images = images if images.ndim == 4 else images[..., None]
+    if images.shape[1] in CHANNELS and images.shape[3] not in CHANNELS:
+        raise ValueError(
+            f"{name} must have its channels last, got {list(images.shape)}: "
+            "transpose [n, c, h, w] with .transpose(0, 2, 3, 1)"
+        )
+    if images.dtype == np.uint8:
+        return images
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):  # nor NaN
+        raise ValueError(
+            f"{name} are floats from {low:g} to {high:g}, they must lie in [0, 1]: "
+            "divide them by the largest value that a pixel can have"
+        )
+    return np.rint(images * 255).astype(np.uint8)
+
+
+def _numbers(
+    kind: str, given: ArrayLike | None, test_given: ArrayLike | None, counts: tuple[int, int | None]
+) -> tuple[tuple[str, ...] | None, list[Numbers]]:
+    """Number the labels or domains of training and test images, as `groups.number` does."""
+    if given is None and test_given is None:
+        return groups.number(None, None)
+    if given is None or (test_given is None) != (counts[1] is None):
+        raise ValueError(
+            f"training and test images must both have {kind}, or neither: give {kind} with images "
+            f"and test_{kind} with test_images"
+        )
+    parts = ((kind, given, counts[0]), (f"test_{kind}", test_given, counts[1]))
+    return groups.number(*(_values(*part) for part in parts))
+
+
+def _values(name: str, given: ArrayLike | None, count: int | None) -> np.ndarray | None:
+    """Integers or names, one for each image."""
+    if given is None:
+        return None
+    values = np.asarray(given)
+    if values.dtype.kind not in "iuU" or values.shape != (count,):
+        raise ValueError(
+            f"{name} must be integers or names [{count}], one for each image; got {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    return values if values.dtype.kind == "U" else values.astype(np.int64)

@@ -1,0 +1,122 @@
+"""Data sets of arrays: dtypes, shapes, numbering, the images held out, and what is refused."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gca_jax import data
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (60, 6, 5, 3), dtype=np.uint8)
+LABELS = np.repeat([7, -1, 7, 30], 15)
+DOMAINS = np.tile(["b", "a", "b"], 20)
+
+
+def rows_of(images):
+    """Which of `IMAGES` these are; random images are all different."""
+    known = {image.tobytes(): row for row, image in enumerate(IMAGES)}
+    return np.array([known[image.tobytes()] for image in images])
+
+
+def test_a_fifth_of_each_class_of_each_domain_is_held_out():
+    made = data.arrays(IMAGES, LABELS, DOMAINS)
+    train, test = rows_of(made.train_images), rows_of(made.test_images)
+    assert sorted([*train, *test]) == list(range(60))
+    kinds, counts = np.unique(LABELS * 10 + (DOMAINS == "b"), return_counts=True)
+    held_out = (LABELS * 10 + (DOMAINS == "b"))[test]
+    for kind, count in zip(kinds, counts, strict=True):
+        assert np.sum(held_out == kind) == round(count / 5)
+    np.testing.assert_array_equal(rows_of(data.arrays(IMAGES, LABELS, DOMAINS).test_images), test)
+    # Numbers follow the order of the originals, which the names keep.
+    assert made.class_names == ("-1", "7", "30")
+    assert made.domain_names == ("a", "b")
+    assert made.num_classes == 3
+    originals = np.array([-1, 7, 30])
+    np.testing.assert_array_equal(originals[made.train_labels], LABELS[train])
+    np.testing.assert_array_equal(originals[made.test_labels], LABELS[test])
+    np.testing.assert_array_equal(np.array(["a", "b"])[made.test_domains], DOMAINS[test])
+
+
+def test_without_labels_a_fifth_is_held_out_too():
+    made = data.arrays(IMAGES)
+    assert not made.labelled
+    assert made.num_classes == 0
+    assert made.train_labels is made.test_labels is made.class_names is made.domain_names is None
+    assert (len(made.train_images), len(made.test_images)) == (48, 12)
+    assert sorted(rows_of([*made.train_images, *made.test_images])) == list(range(60))
+
+
+def test_test_images_of_their_own():
+    made = data.arrays(
+        IMAGES[:40], LABELS[:40], test_images=IMAGES[40:], test_labels=LABELS[40:], name="mine"
+    )
+    assert made.name == "mine"
+    np.testing.assert_array_equal(made.train_images, IMAGES[:40])
+    np.testing.assert_array_equal(made.test_images, IMAGES[40:])
+    assert made.class_names == ("-1", "7", "30")  # 30 is a label of test images alone
+    np.testing.assert_array_equal(np.array([-1, 7, 30])[made.test_labels], LABELS[40:])
+
+
+def test_images_to_pretrain_with_have_no_labels():
+    made = data.arrays(IMAGES[:30], LABELS[:30], pretrain_images=IMAGES[30:], limit=5)
+    assert len(made.train_images) == len(made.train_labels) == len(made.test_labels) == 5
+    assert made.pretrain_labels is None
+    evenly = np.linspace(30, 59, 5).astype(int)
+    np.testing.assert_array_equal(rows_of(made.pretrain_images), evenly)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_floats_in_0_to_1_become_the_bytes_that_they_came_from(dtype):
+    given = (IMAGES / 255).astype(dtype)
+    made = data.arrays(given, test_images=jnp.asarray(given))
+    np.testing.assert_array_equal(made.train_images, IMAGES)
+    np.testing.assert_array_equal(made.test_images, IMAGES)
+    assert made.train_images.dtype == made.test_images.dtype == np.uint8
+
+
+def test_grey_images_need_no_axis_for_their_channel():
+    made = data.arrays(IMAGES[..., 0], test_images=IMAGES[:1, :, :, :1])
+    assert made.train_images.shape == (60, 6, 5, 1)
+    np.testing.assert_array_equal(made.train_images[..., 0], IMAGES[..., 0])
+
+
+def test_bytes_are_not_copied():
+    made = data.arrays(IMAGES, test_images=IMAGES)
+    assert np.shares_memory(made.train_images, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            dict(images=IMAGES.astype(int)),
+            "images must be uint8 in 0..255 or floats in [0, 1], got",
+        ),
+        (dict(images=IMAGES * 1.0), "images are floats from 0 to 255, they must lie in [0, 1]"),
+        (dict(images=IMAGES / 255 - 0.5), "images are floats from -0.5 to 0.5, they must lie in ["),
+        (dict(images=np.full((9, 4, 4), np.nan)), "images are floats from nan to nan, they must l"),
+        (dict(images=IMAGES[0, 0]), "images must be [n, h, w, c] or [n, h, w], got [5, 3]"),
+        (dict(images=IMAGES[:0]), "images must be [n, h, w, c] or [n, h, w], got [0, 6, 5, 3]"),
+        (dict(images=[IMAGES[0], IMAGES[1, 1:]]), "images must be one array, all images of one s"),
+        (dict(images=IMAGES.transpose(0, 3, 1, 2)), "images must have its channels last, got [60,"),
+        (
+            dict(labels=LABELS[:-1]),
+            "labels must be integers or names [60], one for each image; got",
+        ),
+        (dict(labels=LABELS * 1.0), "labels must be integers or names [60], one for each image; g"),
+        (dict(labels=LABELS[:, None]), "labels must be integers or names [60], one for each image"),
+        (dict(domains=["a"]), "domains must be integers or names [60], one for each image; got <U"),
+        (dict(test_labels=LABELS), "training and test images must both have labels, or neither"),
+        (dict(test_images=IMAGES, domains=DOMAINS), "training and test images must both have doma"),
+        (dict(labels=LABELS, test_labels=LABELS), "training and test images must both have labels"),
+        (dict(test_images=IMAGES[:, 1:]), "test_images are of 5 x 5 x 3, train_images of 6 x 5 x"),
+        (dict(labels=np.arange(60)), "60 images are too few to hold out 20% of each class and dom"),
+        (dict(limit=0), "limit must be at least 1 or None, got 0"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        data.arrays(**{"images": IMAGES} | arguments)
+    assert len(str(caught.value).splitlines()) == 1
