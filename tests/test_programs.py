@@ -38,7 +38,7 @@ def no_images(monkeypatch):
 @pytest.mark.usefixtures("no_images")
 @pytest.mark.parametrize("program", ["all", "pretrain"])
 def test_a_folder_of_another_run_is_refused_before_images_are_loaded(tiny, trained, program):
-    with pytest.raises(ValueError, match="holds a run of another config.*seed: 0 there, 1 here"):
+    with pytest.raises(ValueError, match=r"holds a run of another config.*seed: 0 there, 1 here"):
         PROGRAMS[program](command(tiny(seed=1), trained))
 
 
