@@ -147,17 +147,13 @@ def rince(
     mean_i [-(1/q) e^{q s_ii} + (1/q) (λ Σ_j e^{s_ij})^q] with the scores s = cos/ε.
 
     Args:
-      z_a: Embeddings of the first view [n, d].
-      z_b: Embeddings of the second view [m, d].
       epsilon: As in `ince`. At about q/ε > 88 the value exceeds float32 and is inf; `aux` and, out
         of `jit`, a `RuntimeWarning` say so.
       q: In (0, 1]: robustness to wrong pairs; q → 0 tends to `ince` + log λ.
       lam: λ > 0, weight of the negatives, inside the power.
-      layout: "cross" or "joint".
       target: As in `ince`; the sum over positive pairs is weighted by it.
-      **options: See `KernelOptions`.
 
-    Returns and errors are those of `ince`.
+    Other keywords, returns and errors are those of `ince`.
 
     >>> z = jnp.eye(4)  # -e^2 + λ (e^2 + 3) at q = 1
     >>> f"{rince(z, z, epsilon=0.5, q=1.0, lam=0.01)[0]:.4f}"
@@ -190,20 +186,10 @@ def gca_rince(
     `rince`. The value depends on v alone, so only the gradient of the T-sweep value is offered.
 
     Args:
-      z_a: Embeddings of the first view [n, d].
-      z_b: Embeddings of the second view [m, d].
-      epsilon: As in `rince`.
       iterations: T >= 1.
-      q: As in `rince`.
-      lam: As in `rince`.
-      layout: "cross" or "joint".
       target: As in `rince`.
-      mu: Row marginal [n], summing to 1; None follows `marginals`.
-      nu: Column marginal [m], summing to 1; None follows `marginals`.
-      marginals: "target": the target's sums, so that it is feasible; or "uniform".
-      **options: See `KernelOptions`.
 
-    Returns and errors are those of `ince`.
+    Other keywords are those of `gca_ince` and `rince`; returns and errors those of `ince`.
 
     >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
     >>> bool(gca_rince(*z, iterations=1)[0] == rince(*z)[0])
@@ -246,31 +232,16 @@ def gca_uot(
     from v = 1. W_q is that of its scalings, mean_i [-(1/q) (K_ii v_i)^q + (1/q) (λ/u_i)^q].
 
     Args:
-      z_a: Embeddings of the first view [n, d].
-      z_b: Embeddings of the second view [m, d].
-      epsilon: As in `rince`.
-      iterations: T >= 1 sweeps, two half-steps each.
       penalty_a: λ₁ >= 0 of the row marginal, a number or one for each sample [n]; ∞ makes it hard,
         0 drops it.
       penalty_b: λ₂ >= 0 of the column marginal, a number or [m].
       w_kl: r₁, weight of KL.
       w_rince: r₂, weight of W_q.
-      q: As in `rince`.
-      lam: As in `rince`.
       mass: Reading of KL, as the plan's mass is free: "rows", "generalized" or "total"; see
         `ot.divergence.kl`.
       penalise_marginals: Whether to add λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν), as equation 9 has it.
-      layout: "cross" or "joint".
-      target: As in `ince`.
-      until: Converges the plan to this error by OTT-JAX, in place of `iterations` sweeps.
-      gradient: "unrolled": exact derivative of the T-sweep value; "implicit": of the converged one
-        (needs `until`).
-      mu: Row marginal [n], summing to 1; None follows `marginals`.
-      nu: Column marginal [m], summing to 1; None follows `marginals`.
-      marginals: "target": the target's sums, so that it is feasible; or "uniform".
-      **options: See `KernelOptions`.
 
-    Returns and errors are those of `ince`.
+    Other keywords are those of `gca_ince` and `rince`; returns and errors those of `ince`.
 
     >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
     >>> hard = dict(penalty_a=math.inf, penalty_b=math.inf)
@@ -339,13 +310,9 @@ def clip(
       z_a: Embeddings of one modality [n, d].
       z_b: Embeddings of the other [m, d].
       epsilon: ε > 0. CLIP learns it: pass `jnp.exp(log_epsilon)`, a traced number.
-      target: As in `ince`.
-      mu: Row marginal [n], summing to 1; None follows `marginals`.
-      nu: Column marginal [m], summing to 1; None follows `marginals`.
-      marginals: "target": the target's sums, so that it is feasible; or "uniform".
-      **options: See `KernelOptions`.
 
-    Returns and errors are those of `ince`; the plan in `aux` is the row projection.
+    Other keywords are those of `gca_ince`, returns and errors those of `ince`; the plan in `aux` is
+    the row projection.
 
     >>> z_a, z_b = jax.random.normal(jax.random.key(0), (2, 4, 3))
     >>> both = (ince(z_a, z_b)[0] + ince(z_b, z_a)[0]) / 2
@@ -375,7 +342,6 @@ def byol(
     Args:
       z_a: Predictions q(z') from one view [n, d].
       z_b: The target network's embeddings of the other view [m, d]; stop their gradient before.
-      target: As in `ince`.
       keep_plan: Whether `aux` has the plan and the target too.
       **unknown: Refused.
 
@@ -452,21 +418,9 @@ def iot_uni(
     Q is P with the entries of all other pairs replaced by their mean, and passes no gradient.
 
     Args:
-      z_a: Embeddings of the first view [n, d].
-      z_b: Embeddings of the second view [m, d].
-      epsilon: As in `ince`.
-      iterations: T >= 1 sweeps, two half-steps each.
       lam_p: λ_p >= 0, weight of KL(Q ‖ P).
-      layout: "cross" or "joint".
-      target: As in `ince`.
-      until: As in `gca_uot`.
-      gradient: As in `gca_uot`.
-      mu: Row marginal [n], summing to 1; None follows `marginals`.
-      nu: Column marginal [m], summing to 1; None follows `marginals`.
-      marginals: "target": the target's sums, so that it is feasible; or "uniform".
-      **options: See `KernelOptions`.
 
-    Returns and errors are those of `ince`.
+    Other keywords are those of `gca_ince`; returns and errors those of `ince`.
 
     >>> z = jax.random.normal(jax.random.key(0), (2, 4, 3))
     >>> bool(iot_uni(*z, lam_p=0.0)[0] == iot(*z)[0])
@@ -502,8 +456,6 @@ def transport(name: str, z_a: Views, z_b: OtherViews, **settings: Any) -> tuple[
 
     Args:
       name: A key of `METHODS`.
-      z_a: Embeddings of the first view [n, d].
-      z_b: Embeddings of the second view [m, d].
       **settings: The method's keywords.
 
     Returns:
