@@ -41,7 +41,7 @@ def test_domains_of_both_splits_are_the_labels():
         (None, None),
         (np.zeros_like(TRAIN), np.zeros_like(TEST)),  # one domain
         (TRAIN % 3, np.full_like(TEST, 3)),  # the test set is a domain of its own
-        (np.where(np.arange(90) == 0, 1, 0), np.zeros_like(TEST)),  # one image of a domain
+        (np.int32(np.arange(90) == 0), np.zeros_like(TEST)),  # one image of a domain
     ],
 )
 def test_there_is_nothing_to_read(train, test):
