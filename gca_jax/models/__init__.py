@@ -4,6 +4,7 @@ from gca_jax.models.encoders import ENCODERS
 from gca_jax.models.heads import Predictor, Projector
 from gca_jax.models.network import Network, create
 from gca_jax.models.resnet import ResNet, ResNet18, ResNet50
+from gca_jax.models.vit import ViT
 
 __all__ = [
     "ENCODERS",
@@ -13,5 +14,6 @@ __all__ = [
     "ResNet",
     "ResNet18",
     "ResNet50",
+    "ViT",
     "create",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from flax import linen as nn
 
-from gca_jax.models import resnet
+from gca_jax.models import resnet, vit
 
 Settings = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Encoder(Protocol):
         """The settings of a small network of that kind."""
 
 
-ENCODERS: dict[str, Encoder] = {"resnet": resnet}
+ENCODERS: dict[str, Encoder] = {"resnet": resnet, "vit": vit}
 
 
 def create(name: str, settings: Settings) -> nn.Module:

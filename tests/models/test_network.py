@@ -103,7 +103,7 @@ class Listed(nn.Module):
     [
         (Plain, "encoder must be a name or an instance of a Flax module, got a type"),
         (Listed([1]), "attributes of the encoder Listed must be hashable, such as tuples"),
-        ("lstm", "unknown encoder 'lstm'; one of: resnet"),
+        ("lstm", "unknown encoder 'lstm'; one of: resnet, vit"),
     ],
 )
 def test_what_is_no_encoder_is_refused(encoder, message):
