@@ -133,7 +133,8 @@ def prepare(config: ConfigDict, check_evaluation: Check | None = None) -> Run:
     _build("config.augment", jax.eval_shape, policy.views, key, batch[0])
     decay = _target_decay(settings, total)
     create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
-    abstract = jax.eval_shape(create, state.abstract_variables(network, images.shape[1:]))
+    variables = _build("config.model", state.abstract_variables, network, images.shape[1:])
+    abstract = jax.eval_shape(create, variables)
     train_step = step.make_train_step(
         network, policy, loss, optimizer, jax.random.split(key)[0], decay, aligned.keywords
     )
