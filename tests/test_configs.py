@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import losses
+from gca_jax import config, losses
 from gca_jax.data import sources
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation.probes import check_settings
@@ -143,8 +143,42 @@ def test_a_docstring_has_commands_time_and_numbers(name):
         assert all(f" {method} " in text for method in losses.METHODS)
 
 
-def test_configs_are_found_from_any_folder(tmp_path):
-    arguments = ["--config=" + str(ROOT / "configs/cifar10.py:smoke,byol"), "--mode=report"]
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_file_is_short(name):
+    text = (ROOT / "configs" / f"{name}.py").read_text()
+    code = text.rsplit('"""', 1)[1].splitlines()
+    assert len([line for line in code if line.strip()]) < 40
+
+
+def test_corrupted_images_are_all_that_cifar10_corrupted_has_of_its_own():
+    for words in ("gca_uot", "byol,smoke"):
+        ours, clean = get("cifar10_corrupted", words), get("cifar10", words)
+        assert ours.data.to_dict() == {
+            **clean.data.to_dict(),
+            **dict(name="cifar10_corrupted", corruption="snow", severity=5),
+        }
+        ours.data = clean.data = None
+        assert ours == clean
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": {"epoch": 5}}, "train has no epoch; it has: batch_size, epochs"),
+        ({"loss": {"epsilonn": 0.1}}, "no method takes epsilonn"),
+        ({"resnet": {"depth": 5}}, "resnet has no depth; it has: stage_sizes"),
+    ],
+)
+def test_a_change_of_a_key_that_there_is_not_is_refused(change, message):
+    augment = dict(policy="digits", mean=(0.3,), std=(0.4,))
+    with pytest.raises(TypeError, match=message):
+        config.make("ince", data=dict(name="digits"), side=8, augment=augment, **change)
+
+
+def test_a_config_file_works_from_any_folder(tmp_path):
+    copy = tmp_path / "mine.py"
+    copy.write_text((ROOT / "configs/cifar10_corrupted.py").read_text())
+    arguments = [f"--config={copy}:smoke,byol", "--mode=report"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *arguments, f"--workdir={tmp_path / 'run'}"],
         cwd=tmp_path,

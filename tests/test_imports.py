@@ -21,7 +21,8 @@ ALLOWED = {
     "data": set(),
     "workdir": set(),
     "alignment": {"ot"},
-    "config": {"losses", "data"},
+    "config": {"losses", "data", "models"},
+    "flags": set(),
     "training": {"workdir", "alignment", "ot", "metrics", "methods", "losses", "models", "data"},
     "evaluation": {
         "workdir",
@@ -59,8 +60,8 @@ ONLY_IN = {
     "matplotlib": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
-    "ml_collections": {"workdir", "training", "config", "configs", "main"},
-    "absl": {"training", "config", "configs", "main"},
+    "ml_collections": {"workdir", "training", "config", "flags", "configs", "main"},
+    "absl": {"training", "flags", "configs", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
