@@ -1,14 +1,14 @@
 """What the files in `configs/` share: the settings that they change, and the words that they take.
 
-A config is asked for as `--config=configs/cifar10.py:gca_uot,smoke`; the words after the colon, in
-any order and each of them optional, are a method and `smoke`, which shrinks a run until every part
-of it is over in a minute. Any key may be set beside it, as in `--config.loss.epsilon=0.1`. A config
-file may lie in any folder; it needs this module alone.
+A config is asked for as `--config=configs/cifar10.py:gca_uot,vit,smoke`. The words after the colon,
+in any order and each of them optional, are a method, an encoder and `smoke`, which shrinks a run
+until every part of it is over in a minute. Any key may be set beside it, as in
+`--config.loss.epsilon=0.1`. A config file may lie in any folder; it needs this module alone.
 """
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
@@ -105,11 +105,11 @@ def make(
     Args:
         words: after the colon of --config.
         data: the whole group, what the data set's reader takes.
-        side: pixels of the images' side, for which the encoder is chosen.
+        side: pixels of the images' side, which the encoder's settings suit.
         augment: arguments of `policies.settings`.
-        method: where `words` name none.
+        method: where `words` name none; the encoder is then a ResNet.
         target: what the plan is aligned with, see `alignment.make`.
-        resnet: the encoder's settings, where they are not those of `resnet.settings(side)`.
+        resnet: settings of a ResNet, where they are not those of `resnet.settings(side)`.
         heads: widths of the projector.
         optimizer: the whole group.
         train: length of the run and size of its batches.
@@ -119,17 +119,20 @@ def make(
         smoke: changes of the data in a smoke run.
 
     Raises:
-        ValueError: a word that is not known.
+        ValueError: a word that is not known, or two of a kind.
         TypeError: a change of a setting that there is not.
     """
-    method, small = read(words, method)
-    encoder = _changed("resnet", ENCODERS["resnet"].settings(side), resnet)
+    method, name, small = read(words, method)
+    encoder = ENCODERS[name]
+    settings = encoder.settings(side)
+    if name == "resnet":
+        settings = _changed("resnet", settings, resnet)
     config = ConfigDict(dict(method=method, seed=0))
     config.target = _group(_changed("target", TARGET, target))
     config.evaluation = _changed("evaluation", EVALUATION, evaluation)
     config.data = _group(data)
     config.augment = _group(policies.settings(**augment))
-    config.model = {**encoder, **_changed("heads", HEADS, heads)}
+    config.model = {"encoder": name, **settings, **_changed("heads", HEADS, heads)}
     config.optimizer = dict(optimizer)
     config.train = _changed("train", TRAIN, train)
     config.loss = _loss(method, {**LOSS, **loss})
@@ -137,7 +140,7 @@ def make(
         config.model.predictor_hidden = config.model.projector_hidden
         config.train.target_decay = target_decay
     if small:
-        config.model.update(ENCODERS["resnet"].smoke(encoder))
+        config.model.update(encoder.smoke(settings))
         config.data.update({"limit": 400, **smoke})
         _shrink(config)
     return config
@@ -153,26 +156,38 @@ def _shrink(config: ConfigDict) -> None:
     )
 
 
-def read(words: str, default: str = "gca_uot") -> tuple[str, bool]:
-    """The method and whether a smoke run is asked for.
+class Words(NamedTuple):
+    """What is asked for after the colon of --config."""
+
+    method: str
+    encoder: str
+    smoke: bool
+
+
+def read(words: str, method: str = "gca_uot", encoder: str = "resnet") -> Words:
+    """The method, the encoder, and whether a smoke run is asked for.
 
     Args:
         words: separated by commas.
-        default: the method where none is named.
+        method: where none is named.
+        encoder: where none is named.
 
     Raises:
-        ValueError: a word that is neither, or two methods.
+        ValueError: a word that is none of these, or two of a kind.
     """
     named = [word for word in words.split(",") if word and word != SMOKE]
+    methods = [word for word in named if word in losses.METHODS]
+    encoders = [word for word in named if word in ENCODERS]
     for word in named:
-        if word not in losses.METHODS:
+        if word not in methods + encoders:
             raise ValueError(
-                f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; "
-                f"and {SMOKE!r} may be added: FILE:METHOD,{SMOKE}"
+                f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; an encoder "
+                f"({', '.join(ENCODERS)}) and {SMOKE!r} may be added: FILE:METHOD,ENCODER,{SMOKE}"
             )
-    if len(named) > 1:
-        raise ValueError(f"one method at a time, got {', '.join(named)}")
-    return (named or [default])[0], SMOKE in words.split(",")
+    for kind, found in (("method", methods), ("encoder", encoders)):
+        if len(found) > 1:
+            raise ValueError(f"one {kind} at a time, got {', '.join(found)}")
+    return Words([*methods, method][0], [*encoders, encoder][0], SMOKE in words.split(","))
 
 
 def _changed(group: str, shared: Settings, changes: Settings) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_every_method_has_all_its_settings_and_no_others(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("method", ["gca_uot", "byol"])
+@pytest.mark.parametrize("method", ["gca_uot", "byol", "ince,vit"])
 def test_a_config_has_the_keys_that_digits_has(name, method):
     """Of which another test checks that each one changes the run; the data's are of each set."""
 
@@ -83,15 +83,29 @@ def test_words_may_stand_in_any_order_and_be_left_out():
     assert get("pacs") == get("pacs", "gca_ince")
     assert get("svhn", "smoke,byol") == get("svhn", "byol,smoke") != get("svhn", "byol")
     assert get("svhn", "smoke") == get("svhn", "gca_uot,smoke")
+    assert get("svhn", "resnet") == get("svhn")
+    assert get("svhn", "vit,smoke") == get("svhn", "smoke,gca_uot,vit") != get("svhn", "smoke")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_word_of_an_encoder_changes_it_and_nothing_else(name):
+    ours, plain = get(name, "vit"), get(name)
+    assert ours.model.encoder == "vit"
+    assert set(ours.model) - set(plain.model) == {"depth", "heads", "patch", "positions"}
+    heads = "projector_hidden", "projector_dim"
+    assert [ours.model[key] for key in heads] == [plain.model[key] for key in heads]
+    ours.model = plain.model = None
+    assert ours == plain
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("moco", "unknown method 'moco'; one of: ince, gca_ince, .*, iot_uni; and 'smoke' may be"),
+        ("moco", "unknown method 'moco'; one of: ince, .*; an encoder .*resnet, vit.* and 'smoke'"),
         ("gca_uot,smok", "unknown method 'smok'; one of"),
         ("ince,byol", "one method at a time, got ince, byol"),
+        ("vit,resnet", "one encoder at a time, got vit, resnet"),
     ],
 )
 def test_a_wrong_word_is_one_line(name, words, message):
@@ -200,8 +214,8 @@ TFDS = {
     "stl10": ("stl10", {"train": 60, "test": 40, "unlabelled": 48}),
     "fashion_mnist": ("fashion_mnist", {"train": 120, "test": 40}),
 }
-METHODS = dict(  # one for each set; digits has runs of its own in other tests
-    cifar10="gca_uot", cifar10_corrupted="gca_ince", cifar100="byol", svhn="gca_rince",
+WORDS = dict(  # one method for each set; digits has runs of its own in other tests
+    cifar10="gca_uot,vit", cifar10_corrupted="gca_ince", cifar100="byol", svhn="gca_rince",
     stl10="ince", fashion_mnist="rince", imagenet100="simclr", pacs="gca_ince", folder="simclr",
 )  # fmt: skip
 
@@ -243,7 +257,7 @@ def tfds_labels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", WORDS)
 def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path, monkeypatch):
     # On one device, and run as compiled in a hurry: most of the time is compilation.
     one = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
@@ -253,7 +267,7 @@ def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path, monkeypatc
 
 
 def check_smoke_run(name, tmp_path):
-    config = get(name, f"smoke,{METHODS[name]}")
+    config = get(name, f"smoke,{WORDS[name]}")
     config.data.update(write_images(name, tmp_path))
     config.train.update(batch_size=48)
     workdir = tmp_path / "run"

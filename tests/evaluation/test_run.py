@@ -21,6 +21,7 @@ CONFIG = {
     "data": {"name": "digits"},
     "augment": {"policy": "digits", "mean": [0.3054], "std": [0.3760]},
     "model": {
+        "encoder": "resnet",
         "stage_sizes": (1,),
         "block": "basic",
         "width": 8,

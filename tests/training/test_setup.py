@@ -27,6 +27,7 @@ from gca_jax.training import loop, setup
         ({"train.epochs": 0}, "config.train: epochs must be at least 1, got 0"),
         ({"augment.policy": "imagenet"}, "config.augment: unknown policy 'imagenet'"),
         ({"model.block": "dense"}, "config.model: unknown block 'dense'"),
+        ({"model.encoder": "vit"}, "config.model: encoder vit takes .*--config=FILE:METHOD,vit"),
         ({"data.name": "mnist"}, "config.data: unknown data set 'mnist'"),
         ({"optimizer.name": "lars"}, "config.optimizer: unknown optimizer 'lars'"),
         ({"loss.epsilon": 0.0}, "config.loss: epsilon"),
@@ -40,6 +41,13 @@ def test_mistakes_are_named_with_their_group(tiny, tmp_path, overrides, message)
         loop.pretrain(tiny(**overrides), tmp_path / "run")
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_patch_that_does_not_fit_the_images_is_a_mistake_of_the_model(tiny):
+    with pytest.raises(
+        ValueError, match=r"config\.model: patch must divide .* 8 x 8 pixels; got 3"
+    ):
+        setup.prepare(tiny("ince,vit", **{"model.patch": 3}))
 
 
 def test_policy_for_other_images_is_a_mistake_of_the_augmentation(digits):
@@ -89,6 +97,10 @@ WORDS = {
     "loss.gradient": "implicit",
     "model.block": "bottleneck",
     "model.stem": "imagenet",
+    "model.width": 8,
+    "model.heads": 4,
+    "model.patch": 2,
+    "model.positions": "learned",
     "optimizer.name": "adam",
     "optimizer.warmup_epochs": 0.5,
     "train.batch_size": 240,
@@ -99,8 +111,8 @@ WORDS = {
     "target.name": "classes",
 }
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
-# Wrong alone, and the target's weights without domains: see the tests above and test_target.py.
-COMBINED = {"method", "augment.policy", "target.alpha", "target.beta"}
+# Wrong alone, as other tests here and test_target.py show.
+COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target.beta"}
 
 
 def flatten(config, prefix=""):
@@ -171,6 +183,12 @@ def check_every_key(config, *groups):
 def test_every_key_of_the_digits_config_changes_the_run(tiny):
     groups = ("seed", "augment", "target", "model", "optimizer", "train", "loss")
     check_every_key(tiny("gca_uot"), *groups)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_keys_of_another_encoder_change_the_run(tiny):
+    check_every_key(tiny("ince,vit"), "model")
 
 
 @pytest.mark.slow
