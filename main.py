@@ -5,7 +5,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gca_jax.config import missing_file, wrong_key
+from gca_jax.flags import missing_file, wrong_key
 from gca_jax.programs import PROGRAMS, Command
 
 FILE = "configs/digits.py"

@@ -1,60 +1,213 @@
-"""What the files in `configs/` share: how they are asked for, and what none of them changes.
+"""What the files in `configs/` share: the settings that they change, and the words that they take.
 
-A config is asked for as `--config=configs/cifar10.py:gca_uot,smoke`; the words after the colon are
-a method and `smoke`, in any order, and both may be left out.
+A config is asked for as `--config=configs/cifar10.py:gca_uot,vit,smoke`. The words after the colon,
+in any order and each of them optional, are a method, an encoder and `smoke`, which shrinks a run
+until every part of it is over in a minute. Any key may be set beside it, as in
+`--config.loss.epsilon=0.1`. A config file may lie in any folder; it needs this module alone.
 """
 
-import pathlib
-import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from absl import flags
-from ml_collections import ConfigDict, config_dict, config_flags
+from ml_collections import ConfigDict, config_dict
 
 from gca_jax import losses
+from gca_jax.data.views import policies
+from gca_jax.models import ENCODERS
 
 SMOKE = "smoke"
 # What a loss takes and a config cannot hold.
 NO_SETTINGS = ("target", "mu", "nu", "cost_fn", "axis_name", "epsilon_min", "keep_plan")
 
+Settings = Mapping[str, Any]
+"""Keys and values; a value that is a type (`int`) declares an optional setting, None until set."""
 
-def read(words: str, default: str = "gca_uot") -> tuple[str, bool]:
-    """The method and whether a smoke run is asked for.
+# Groups of settings, for the files in `configs/` to name.
+TFDS: Settings = dict(
+    data_dir=str,  # TFDS's folder; None: $TFDS_DATA_DIR or ~/tensorflow_datasets
+    limit=int,  # at most so many images of each split; None: all
+    skip_unreadable=False,  # count broken records instead of refusing them
+)
+PICTURES: Settings = dict(
+    root=str,  # the folder of pictures
+    size=224,  # pixels of a side that the network sees
+    held_out=str,  # the domain that is kept for the test; None: none is
+    domains=bool,  # whether the first level of folders is domains; None: seen from the depth
+    labelled=bool,  # whether folders are classes; None: seen from the depth
+    labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
+    **TFDS,  # data_dir is where the prepared copy goes
+)
+SGD: Settings = dict(  # the authors' for CIFAR
+    name="sgd",  # with Nesterov momentum 0.9
+    learning_rate=0.12,
+    final_learning_rate=2e-4,  # cosine
+    warmup_epochs=0.0,
+    weight_decay=1e-6,
+)
+ADAM: Settings = dict(  # the authors' for SVHN and ImageNet-100
+    name="adam",
+    learning_rate=3e-4,
+    final_learning_rate=3e-4,  # constant
+    warmup_epochs=0.0,
+    weight_decay=0.0,
+)
+ADAMW: Settings = dict(  # our own, for sets that the paper does not have
+    name="adamw",
+    learning_rate=1e-3,
+    final_learning_rate=0.0,  # cosine
+    warmup_epochs=10.0,
+    weight_decay=1e-4,
+)
+RESNET50: Settings = dict(stage_sizes=(3, 4, 6, 3), block="bottleneck")
+UNCHANGED: Settings = {}
+# What a config has where its file says nothing else; loss, heads and batch are the authors'.
+TARGET: Settings = dict(name="identity", alpha=float, beta=float)
+HEADS: Settings = dict(projector_hidden=2048, projector_dim=128)
+TRAIN: Settings = dict(batch_size=512, epochs=200, checkpoint_every_epochs=10, log_every_steps=20)
+LOSS: Settings = dict(  # of all methods; each takes what it has
+    layout="joint",  # in it ince is simclr and gca_ince is iot
+    epsilon=0.5,
+    iterations=10,
+    q=0.98,
+    lam=0.01,
+    penalty_a=0.2,
+    penalty_b=0.2,
+    w_kl=1.0,
+    w_rince=0.02,
+)
+EVALUATION: Settings = dict(
+    labels_per_class=10,
+    draws=10,
+    validation_fraction=0.1,
+    strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
+    neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
+)
+
+
+def make(
+    words: str,
+    *,
+    data: Settings,
+    side: int,
+    augment: Settings,
+    method: str = "gca_uot",
+    target: Settings = UNCHANGED,
+    resnet: Settings = UNCHANGED,
+    heads: Settings = UNCHANGED,
+    optimizer: Settings = ADAMW,
+    train: Settings = UNCHANGED,
+    loss: Settings = UNCHANGED,
+    evaluation: Settings = UNCHANGED,
+    target_decay: float = 0.996,
+    smoke: Settings = UNCHANGED,
+) -> ConfigDict:
+    """Make the config of a data set; each group is what all share, with the changes given here.
+
+    Args:
+        words: after the colon of --config.
+        data: the whole group, what the data set's reader takes.
+        side: pixels of the images' side, which the encoder's settings suit.
+        augment: arguments of `policies.settings`.
+        method: where `words` name none; the encoder is then a ResNet.
+        target: what the plan is aligned with, see `alignment.make`.
+        resnet: settings of a ResNet, where they are not those of `resnet.settings(side)`.
+        heads: widths of the projector.
+        optimizer: the whole group.
+        train: length of the run and size of its batches.
+        loss: settings of any method; the chosen one takes what it has.
+        evaluation: settings of the probes.
+        target_decay: of BYOL's target network.
+        smoke: changes of the data in a smoke run.
+
+    Raises:
+        ValueError: a word that is not known, or two of a kind.
+        TypeError: a change of a setting that there is not.
+    """
+    method, name, small = read(words, method)
+    encoder = ENCODERS[name]
+    settings = encoder.settings(side)
+    if name == "resnet":
+        settings = _changed("resnet", settings, resnet)
+    config = ConfigDict(dict(method=method, seed=0))
+    config.target = _group(_changed("target", TARGET, target))
+    config.evaluation = _changed("evaluation", EVALUATION, evaluation)
+    config.data = _group(data)
+    config.augment = _group(policies.settings(**augment))
+    config.model = {"encoder": name, **settings, **_changed("heads", HEADS, heads)}
+    config.optimizer = dict(optimizer)
+    config.train = _changed("train", TRAIN, train)
+    config.loss = _loss(method, {**LOSS, **loss})
+    if method == "byol":
+        config.model.predictor_hidden = config.model.projector_hidden
+        config.train.target_decay = target_decay
+    if small:
+        config.model.update(encoder.smoke(settings))
+        config.data.update({"limit": 400, **smoke})
+        _shrink(config)
+    return config
+
+
+def _shrink(config: ConfigDict) -> None:
+    """Let every part of a run be over in a minute."""
+    config.model.update(projector_hidden=32, projector_dim=16)
+    config.optimizer.warmup_epochs = 0.0
+    config.train.update(batch_size=96, epochs=1, checkpoint_every_epochs=1, log_every_steps=1)
+    config.evaluation.update(
+        labels_per_class=5, draws=2, validation_fraction=0.5, strengths=(1.0,), neighbours=(1,)
+    )
+
+
+class Words(NamedTuple):
+    """What is asked for after the colon of --config."""
+
+    method: str
+    encoder: str
+    smoke: bool
+
+
+def read(words: str, method: str = "gca_uot", encoder: str = "resnet") -> Words:
+    """The method, the encoder, and whether a smoke run is asked for.
 
     Args:
         words: separated by commas.
-        default: the method where none is named.
+        method: where none is named.
+        encoder: where none is named.
 
     Raises:
-        ValueError: a word that is neither, or two methods.
+        ValueError: a word that is none of these, or two of a kind.
     """
     named = [word for word in words.split(",") if word and word != SMOKE]
+    methods = [word for word in named if word in losses.METHODS]
+    encoders = [word for word in named if word in ENCODERS]
     for word in named:
-        if word not in losses.METHODS:
+        if word not in methods + encoders:
             raise ValueError(
-                f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; "
-                f"and {SMOKE!r} may be added: FILE:METHOD,{SMOKE}"
+                f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; an encoder "
+                f"({', '.join(ENCODERS)}) and {SMOKE!r} may be added: FILE:METHOD,ENCODER,{SMOKE}"
             )
-    if len(named) > 1:
-        raise ValueError(f"one method at a time, got {', '.join(named)}")
-    return (named or [default])[0], SMOKE in words.split(",")
+    for kind, found in (("method", methods), ("encoder", encoders)):
+        if len(found) > 1:
+            raise ValueError(f"one {kind} at a time, got {', '.join(found)}")
+    return Words([*methods, method][0], [*encoders, encoder][0], SMOKE in words.split(","))
 
 
-def group(**settings: Any) -> dict[str, Any]:
-    """A group of settings; a type stands for a setting that is not given but may be."""
+def _changed(group: str, shared: Settings, changes: Settings) -> dict[str, Any]:
+    """What all share, with changes of settings that are there."""
+    if unknown := changes.keys() - shared.keys():
+        raise TypeError(f"{group} has no {', '.join(sorted(unknown))}; it has: {', '.join(shared)}")
+    return {**shared, **changes}
+
+
+def _group(settings: Settings) -> dict[str, Any]:
+    """A group of a config, its optional settings declared."""
     return {
         key: config_dict.placeholder(value) if isinstance(value, type) else value
         for key, value in settings.items()
     }
 
 
-def loss(method: str, **settings: Any) -> dict[str, Any]:
-    """The `loss` group: all that the method's loss takes, with its own defaults.
-
-    Args:
-        method: a key of `losses.METHODS`.
-        **settings: of any method; those that this one takes replace its defaults.
+def _loss(method: str, settings: Settings) -> dict[str, Any]:
+    """The `loss` group: all that the method's loss takes, its defaults changed.
 
     Raises:
         TypeError: a setting that no method takes.
@@ -64,103 +217,9 @@ def loss(method: str, **settings: Any) -> dict[str, Any]:
         raise TypeError(f"no method takes {', '.join(sorted(unknown))}")
     defaults = _defaults(method)
     values = defaults | {key: value for key, value in settings.items() if key in defaults}
-    return group(**{key: object if value is None else value for key, value in values.items()})
+    return _group({key: object if value is None else value for key, value in values.items()})
 
 
 def _defaults(method: str) -> dict[str, Any]:
     known = losses.keywords(method)
     return {key: value for key, value in known.items() if key not in NO_SETTINGS}
-
-
-def missing_file(words: str) -> str | None:
-    """What is wrong where there is no such config file as "FILE:WORDS" names."""
-    path = pathlib.Path(words.split(":")[0])
-    if path.exists():
-        return None
-    there = ", ".join(sorted(file.name for file in path.parent.glob("*.py")))
-    return f"there is no config file {path}; {path.parent} has: {there or 'none'}"
-
-
-def wrong_key(arguments: Sequence[str], default: str) -> str | None:
-    """What is wrong with the first setting on the command line whose key the config lacks.
-
-    Args:
-        arguments: of the command line; those that set a key begin with --config. or --noconfig.
-        default: what --config is where it is not among them.
-
-    Returns:
-        None where every key is there, or the config cannot be read.
-    """
-    setting = re.compile(r"--?(?:no)?config\.([^=]+)")
-    plain = [argument for argument in arguments if not setting.match(argument)]
-    values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file("config", default, flag_values=values, sys_argv=plain)
-    try:
-        values(plain, known_only=True)
-        known = config.value
-    except (flags.Error, OSError, ValueError):
-        return None
-    found = (setting.match(argument) for argument in arguments)
-    faults = (_fault(known, match[1].split(".")) for match in found if match)
-    return next((fault for fault in faults if fault), None)
-
-
-def _fault(config: Any, path: Sequence[str]) -> str | None:
-    """The first part of a key's path that is not there, and what is."""
-    for depth, key in enumerate(path):
-        where = ".".join(["config", *path[:depth]])
-        if not isinstance(config, ConfigDict):
-            return f"{where} has no key {key!r}; it is one value"
-        if key not in config:
-            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        config = config[key]
-    return None
-
-
-def start(method: str) -> ConfigDict:
-    """A config with the groups that most data sets share, to be filled up."""
-    config = ConfigDict(dict(method=method, seed=0))
-    # What the plan is aligned with: identity, blocks (of alpha and beta) or classes.
-    config.target = group(name="identity", alpha=float, beta=float)
-    config.evaluation = dict(
-        labels_per_class=10,
-        draws=10,
-        validation_fraction=0.1,
-        strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
-        neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
-    )
-    return config
-
-
-def finish(
-    config: ConfigDict,
-    smoke: bool,
-    *,
-    target_decay: float = 0.996,
-    limit: int = 400,
-    size: int | None = None,
-) -> ConfigDict:
-    """Give BYOL what it alone has, and shrink a smoke run.
-
-    Args:
-        config: with all its groups.
-        smoke: whether to shrink it until every part of a run is over in a minute.
-        target_decay: of BYOL's target network.
-        limit: images of each split in a smoke run; each class needs a few.
-        size: pixels of a side in a smoke run, where the data set lets it be chosen.
-    """
-    if config.method == "byol":
-        config.model.predictor_hidden = config.model.projector_hidden
-        config.train.target_decay = target_decay
-    if smoke:
-        config.data.limit = limit
-        if size is not None:
-            config.data.size = size
-        config.model.stage_sizes = tuple(1 for _ in config.model.stage_sizes)
-        config.model.update(width=4, projector_hidden=32, projector_dim=16)
-        config.optimizer.warmup_epochs = 0.0
-        config.train.update(batch_size=96, epochs=1, checkpoint_every_epochs=1, log_every_steps=1)
-        config.evaluation.update(
-            labels_per_class=5, draws=2, validation_fraction=0.5, strengths=(1.0,), neighbours=(1,)
-        )
-    return config

@@ -134,7 +134,7 @@ def build(
         _check_target(aligned, loss)
     with blame("config.model"):
         replaced = {} if encoder is None else {"encoder": encoder}
-        network = models.create(**config.model, **replaced)
+        network = models.create(**{**config.model, **replaced})
     if dataset is None:
         with blame("config.data"):
             dataset = sources.load(**config.data)

@@ -35,12 +35,16 @@ def digits():
 def tiny(digits):
     """A factory of digits configs of two epochs with three steps each."""
 
-    def make(method="gca_uot", /, **overrides):
-        config = digits.get_config(method)
+    encoders = {
+        "resnet": {"model.stage_sizes": (1,), "model.width": 4},
+        "vit": {"model.width": 16, "model.depth": 1, "model.heads": 2, "model.patch": 4},
+    }
+
+    def make(words="gca_uot", /, **overrides):
+        config = digits.get_config(words)
         config.update_from_flattened_dict(
             {
-                "model.stage_sizes": (1,),
-                "model.width": 4,
+                **encoders[config.model.encoder],
                 "model.projector_hidden": 8,
                 "model.projector_dim": 8,
                 "train.batch_size": 472,

@@ -24,7 +24,9 @@ POLICY = augment.Augment(pair, mean=(0.5,), std=(0.5,))
 
 
 def build(method, aligned):
-    network = models.create((1,), "basic", 4, "cifar", 8, 8)
+    network = models.create(
+        stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=8, projector_dim=8
+    )
     optimizer = optax.sgd(0.1)
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     train_step = step.make_train_step(

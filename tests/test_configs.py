@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import losses
+from gca_jax import config, losses
 from gca_jax.data import sources
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation.run import check, evaluate
@@ -58,7 +58,7 @@ def test_every_method_has_all_its_settings_and_no_others(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("method", ["gca_uot", "byol"])
+@pytest.mark.parametrize("method", ["gca_uot", "byol", "ince,vit"])
 def test_a_config_has_the_keys_that_digits_has(name, method):
     """Of which another test checks that each one changes the run; the data's are of each set."""
 
@@ -83,15 +83,29 @@ def test_words_may_stand_in_any_order_and_be_left_out():
     assert get("pacs") == get("pacs", "gca_ince")
     assert get("svhn", "smoke,byol") == get("svhn", "byol,smoke") != get("svhn", "byol")
     assert get("svhn", "smoke") == get("svhn", "gca_uot,smoke")
+    assert get("svhn", "resnet") == get("svhn")
+    assert get("svhn", "vit,smoke") == get("svhn", "smoke,gca_uot,vit") != get("svhn", "smoke")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_word_of_an_encoder_changes_it_and_nothing_else(name):
+    ours, plain = get(name, "vit"), get(name)
+    assert ours.model.encoder == "vit"
+    assert set(ours.model) - set(plain.model) == {"depth", "heads", "patch", "positions"}
+    heads = "projector_hidden", "projector_dim"
+    assert [ours.model[key] for key in heads] == [plain.model[key] for key in heads]
+    ours.model = plain.model = None
+    assert ours == plain
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("moco", "unknown method 'moco'; one of: ince, gca_ince, .*, iot_uni; and 'smoke' may be"),
+        ("moco", "unknown method 'moco'; one of: ince, .*; an encoder .*resnet, vit.* and 'smoke'"),
         ("gca_uot,smok", "unknown method 'smok'; one of"),
         ("ince,byol", "one method at a time, got ince, byol"),
+        ("vit,resnet", "one encoder at a time, got vit, resnet"),
     ],
 )
 def test_a_wrong_word_is_one_line(name, words, message):
@@ -143,8 +157,42 @@ def test_a_docstring_has_commands_time_and_numbers(name):
         assert all(f" {method} " in text for method in losses.METHODS)
 
 
-def test_configs_are_found_from_any_folder(tmp_path):
-    arguments = ["--config=" + str(ROOT / "configs/cifar10.py:smoke,byol"), "--mode=report"]
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_file_is_short(name):
+    text = (ROOT / "configs" / f"{name}.py").read_text()
+    code = text.rsplit('"""', 1)[1].splitlines()
+    assert len([line for line in code if line.strip()]) < 40
+
+
+def test_corrupted_images_are_all_that_cifar10_corrupted_has_of_its_own():
+    for words in ("gca_uot", "byol,smoke"):
+        ours, clean = get("cifar10_corrupted", words), get("cifar10", words)
+        assert ours.data.to_dict() == {
+            **clean.data.to_dict(),
+            **dict(name="cifar10_corrupted", corruption="snow", severity=5),
+        }
+        ours.data = clean.data = None
+        assert ours == clean
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": {"epoch": 5}}, "train has no epoch; it has: batch_size, epochs"),
+        ({"loss": {"epsilonn": 0.1}}, "no method takes epsilonn"),
+        ({"resnet": {"depth": 5}}, "resnet has no depth; it has: stage_sizes"),
+    ],
+)
+def test_a_change_of_a_key_that_there_is_not_is_refused(change, message):
+    augment = dict(policy="digits", mean=(0.3,), std=(0.4,))
+    with pytest.raises(TypeError, match=message):
+        config.make("ince", data=dict(name="digits"), side=8, augment=augment, **change)
+
+
+def test_a_config_file_works_from_any_folder(tmp_path):
+    copy = tmp_path / "mine.py"
+    copy.write_text((ROOT / "configs/cifar10_corrupted.py").read_text())
+    arguments = [f"--config={copy}:smoke,byol", "--mode=report"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *arguments, f"--workdir={tmp_path / 'run'}"],
         cwd=tmp_path,
@@ -166,8 +214,8 @@ TFDS = {
     "stl10": ("stl10", {"train": 60, "test": 40, "unlabelled": 48}),
     "fashion_mnist": ("fashion_mnist", {"train": 120, "test": 40}),
 }
-METHODS = dict(  # one for each set; digits has runs of its own in other tests
-    cifar10="gca_uot", cifar10_corrupted="gca_ince", cifar100="byol", svhn="gca_rince",
+WORDS = dict(  # one method for each set; digits has runs of its own in other tests
+    cifar10="gca_uot,vit", cifar10_corrupted="gca_ince", cifar100="byol", svhn="gca_rince",
     stl10="ince", fashion_mnist="rince", imagenet100="simclr", pacs="gca_ince", folder="simclr",
 )  # fmt: skip
 
@@ -209,7 +257,7 @@ def tfds_labels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", WORDS)
 def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path, monkeypatch):
     # On one device, and run as compiled in a hurry: most of the time is compilation.
     one = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
@@ -219,7 +267,7 @@ def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path, monkeypatc
 
 
 def check_smoke_run(name, tmp_path):
-    config = get(name, f"smoke,{METHODS[name]}")
+    config = get(name, f"smoke,{WORDS[name]}")
     config.data.update(write_images(name, tmp_path))
     config.train.update(batch_size=48)
     workdir = tmp_path / "run"

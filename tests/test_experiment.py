@@ -29,6 +29,7 @@ from tests import toy
         ({"train.epochs": 0}, "config.train: epochs must be at least 1, got 0"),
         ({"augment.policy": "imagenet"}, "config.augment: unknown policy 'imagenet'"),
         ({"model.block": "dense"}, "config.model: unknown block 'dense'"),
+        ({"model.encoder": "vit"}, "config.model: encoder vit takes .*--config=FILE:METHOD,vit"),
         ({"data.name": "mnist"}, "config.data: unknown data set 'mnist'"),
         ({"optimizer.name": "lars"}, "config.optimizer: unknown optimizer 'lars'"),
         ({"loss.epsilon": 0.0}, "config.loss: epsilon"),

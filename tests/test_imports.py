@@ -21,7 +21,8 @@ ALLOWED = {
     "data": set(),
     "workdir": set(),
     "alignment": {"ot"},
-    "config": {"losses", "data"},
+    "config": {"losses", "data", "models"},
+    "flags": set(),
     "experiment": BEFORE_EXPERIMENT,
     "training": BEFORE_EXPERIMENT | {"experiment"},
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "training"},
@@ -45,11 +46,12 @@ ONLY_IN = {
         "experiment",
         "training",
         "config",
+        "flags",
         "configs",
         "programs",
         "main",
     },
-    "absl": {"training", "config", "configs", "main"},
+    "absl": {"training", "flags", "configs", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)

@@ -1,7 +1,19 @@
 """Encoders and heads; the only place that knows Flax."""
 
+from gca_jax.models.encoders import ENCODERS
 from gca_jax.models.heads import Predictor, Projector
 from gca_jax.models.network import Network, create
 from gca_jax.models.resnet import ResNet, ResNet18, ResNet50
+from gca_jax.models.vit import ViT
 
-__all__ = ["Network", "Predictor", "Projector", "ResNet", "ResNet18", "ResNet50", "create"]
+__all__ = [
+    "ENCODERS",
+    "Network",
+    "Predictor",
+    "Projector",
+    "ResNet",
+    "ResNet18",
+    "ResNet50",
+    "ViT",
+    "create",
+]

@@ -1,43 +1,52 @@
 """Encoder, projector and, for BYOL, predictor in one module."""
 
-from collections.abc import Sequence
+import inspect
+from typing import Any
 
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gca_jax.models import encoders
 from gca_jax.models.heads import Predictor, Projector
-from gca_jax.models.resnet import BLOCKS, STEMS, ResNet
 
 
 class Network(nn.Module):
     """An encoder with a projector; `predictor_hidden` adds a predictor on top of it.
 
     `apply(variables, x)` gives embeddings, `method="encode"` features and `method="predict"`
-    predictions from embeddings. Make one with `create`, which checks the names.
+    predictions from embeddings. Make one with `create`, which checks the settings.
+
+    Attributes:
+        encoder: any Flax module whose `__call__(x, train)` or `__call__(x)` gives features [b, f].
+        projector_hidden: width of the projector's hidden layer.
+        projector_dim: size d of the embeddings.
+        predictor_hidden: width of the predictor's hidden layer; None for no predictor.
     """
 
-    stage_sizes: Sequence[int]
-    block: str
-    width: int
-    stem: str
+    encoder: nn.Module
     projector_hidden: int
     projector_dim: int
     predictor_hidden: int | None = None
 
     def setup(self):
-        """Name the parts."""
-        self.encoder = ResNet(self.stage_sizes, self.block, self.width, self.stem)
+        """Name the heads."""
         self.projector = Projector(self.projector_hidden, self.projector_dim)
         if self.predictor_hidden is not None:
             self.predictor = Predictor(self.predictor_hidden, self.projector_dim)
 
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b d"]:
         """Embeddings [b, d] of images; `train` lets batch norm use and update batch statistics."""
-        return self.projector(self.encoder(x, train))
+        return self.projector(self.encode(x, train))
 
     def encode(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
         """Features [b, f] of images: what evaluation sees."""
-        return self.encoder(x, train)
+        h = self.encoder(x, train=train) if _takes_train(self.encoder) else self.encoder(x)
+        if h.ndim != 2:
+            raise ValueError(
+                f"the encoder {type(self.encoder).__name__} must give features [b, f]; "
+                f"of images {list(x.shape)} it gives {list(h.shape)}"
+            )
+        return h
 
     def predict(self, z: Float[Array, "b d"], train: bool = False) -> Float[Array, "b d"]:
         """Predictions [b, d] from embeddings."""
@@ -49,40 +58,58 @@ class Network(nn.Module):
         return z if self.predictor_hidden is None else self.predict(z)
 
 
+def _takes_train(encoder: nn.Module) -> bool:
+    """Whether an encoder wants to be told if it trains."""
+    return "train" in inspect.signature(type(encoder).__call__).parameters
+
+
+def _usable(encoder: object) -> nn.Module:
+    """A module from outside, unless it cannot be an argument of a compiled function."""
+    if not isinstance(encoder, nn.Module):
+        kind = type(encoder).__name__
+        raise ValueError(f"encoder must be a name or an instance of a Flax module, got a {kind}")
+    try:
+        hash(encoder)
+    except TypeError as error:
+        raise ValueError(
+            f"the attributes of the encoder {type(encoder).__name__} must be hashable, "
+            "such as tuples in place of lists"
+        ) from error
+    return encoder
+
+
 def create(
-    stage_sizes: Sequence[int],
-    block: str,
-    width: int,
-    stem: str,
+    encoder: str | nn.Module = "resnet",
+    *,
     projector_hidden: int,
     projector_dim: int,
     predictor_hidden: int | None = None,
+    **settings: Any,
 ) -> Network:
     """Make a `Network` from the `model` group of a config.
 
     Args:
-        stage_sizes: blocks in each stage of the encoder.
-        block: "basic" or "bottleneck".
-        width: channels of the first stage.
-        stem: "cifar" (3x3, no pooling) or "imagenet" (7x7 and max-pool).
+        encoder: a key of `ENCODERS`, or a Flax module of your own: `__call__(x, train)` or
+            `__call__(x)`, images [b, h, w, c] to features [b, f], no random layers, its attributes
+            hashable (tuples, not lists).
         projector_hidden: width of the projector's hidden layer.
         projector_dim: size d of the embeddings.
         predictor_hidden: width of the predictor's hidden layer; None for no predictor.
+        **settings: the named encoder's, all of them. A module stands in the place of the name and
+            these settings, so they are not used beside it.
 
     Raises:
-        ValueError: a name that is not known, or a size below one.
+        ValueError: an unknown name, a setting too many or missing, a bad value, or a module that
+            cannot be used.
     """
-    for key, value, known in (("block", block, BLOCKS), ("stem", stem, STEMS)):
-        if value not in known:
-            raise ValueError(f"unknown {key} {value!r}; one of: {', '.join(known)}")
-    sizes = {"width": width, "projector_hidden": projector_hidden, "projector_dim": projector_dim}
-    if predictor_hidden is not None:
-        sizes["predictor_hidden"] = predictor_hidden
-    for key, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{key} must be at least 1, got {size}")
-    if not stage_sizes or min(stage_sizes) < 1:
-        raise ValueError(f"stage_sizes needs at least one block a stage, got {tuple(stage_sizes)}")
-    return Network(
-        tuple(stage_sizes), block, width, stem, projector_hidden, projector_dim, predictor_hidden
+    sizes = dict(
+        projector_hidden=projector_hidden,
+        projector_dim=projector_dim,
+        predictor_hidden=predictor_hidden,
     )
+    for key, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{key} must be at least 1, got {size}")
+    if isinstance(encoder, str):
+        encoder = encoders.create(encoder, settings)
+    return Network(_usable(encoder), projector_hidden, projector_dim, predictor_hidden)

@@ -8,6 +8,7 @@ and the comparison with a random encoder would flatter every method.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -125,3 +126,30 @@ class ResNet(nn.Module):
 
 ResNet18 = partial(ResNet, stage_sizes=(2, 2, 2, 2), block="basic", width=64)
 ResNet50 = partial(ResNet, stage_sizes=(3, 4, 6, 3), block="bottleneck", width=64)
+
+
+def create(*, stage_sizes: Sequence[int], block: str, width: int, stem: str) -> ResNet:
+    """Make an encoder from its settings, `ResNet`'s attributes.
+
+    Raises:
+        ValueError: a name that is not known, or a size below one.
+    """
+    for key, value, known in (("block", block, BLOCKS), ("stem", stem, STEMS)):
+        if value not in known:
+            raise ValueError(f"unknown {key} {value!r}; one of: {', '.join(known)}")
+    if width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
+    if not stage_sizes or min(stage_sizes) < 1:
+        raise ValueError(f"stage_sizes needs at least one block a stage, got {tuple(stage_sizes)}")
+    return ResNet(tuple(stage_sizes), block, width, stem)
+
+
+def settings(side: int) -> dict[str, Any]:
+    """ResNet-18, with the stem for images of `side` x `side` pixels."""
+    stem = "cifar" if side <= 32 else "imagenet"
+    return dict(stage_sizes=(2, 2, 2, 2), block="basic", width=64, stem=stem)
+
+
+def smoke(settings: dict[str, Any]) -> dict[str, Any]:
+    """One narrow block a stage."""
+    return {**settings, "stage_sizes": tuple(1 for _ in settings["stage_sizes"]), "width": 4}

@@ -20,7 +20,8 @@ def command(config: Mapping[str, Any]) -> str:
     Returns:
         One line to paste into a shell; only the workdir is left to choose.
     """
-    name, method = config["data"]["name"], config["method"]
+    name, method, encoder = config["data"]["name"], config["method"], config["model"]["encoder"]
+    chosen = method if encoder == "resnet" else f"{method},{encoder}"
     candidates = [
         [
             f"--config=configs/{name}.py:{words} --workdir=DIR",
@@ -29,7 +30,7 @@ def command(config: Mapping[str, Any]) -> str:
                 for k, v in _differing(_from_file(name, words), config)
             ),
         ]
-        for words in (method, f"{method},{SMOKE}")
+        for words in (chosen, f"{chosen},{SMOKE}")
     ]
     return " ".join(["python main.py", *min(candidates, key=len)])
 

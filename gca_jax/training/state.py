@@ -20,7 +20,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: how many updates have been made.
         params: the network's weights.
-        batch_stats: its running means and variances.
+        batch_stats: its running means and variances, {} where it has none.
         opt_state: the optimizer's.
         target: BYOL's target network, `{"params", "batch_stats"}`; None for every other method.
     """
@@ -41,7 +41,10 @@ def init_variables(network: Network, key: PRNGKeyArray, image_shape: tuple[int, 
         image_shape: (h, w, c) of one image.
 
     Returns:
-        `{"params", "batch_stats"}`.
+        `{"params", "batch_stats"}`; the latter is {} where the network has no batch norm.
+
+    Raises:
+        ValueError: the network does not take such images, or has variables of another kind.
     """
     return _init(network, key, tuple(image_shape))
 
@@ -54,6 +57,12 @@ def _init(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> 
 
 def _draw(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> Variables:
     variables: Any = network.init(key, jnp.zeros((1, *image_shape)), method="touch")
+    variables = {"params": {}, "batch_stats": {}, **variables}
+    if others := variables.keys() - {"params", "batch_stats"}:
+        raise ValueError(
+            f"the network has variables of another kind, {', '.join(sorted(others))}; "
+            "a training step carries params and batch_stats alone"
+        )
     return variables
 
 

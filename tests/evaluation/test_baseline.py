@@ -32,7 +32,15 @@ def batch_norms(network, variables, images):
 
 @pytest.fixture(scope="module")
 def network():
-    return models.create((1, 1), "basic", 4, "cifar", 8, 4, predictor_hidden=8)
+    return models.create(
+        stage_sizes=(1, 1),
+        block="basic",
+        width=4,
+        stem="cifar",
+        projector_hidden=8,
+        projector_dim=4,
+        predictor_hidden=8,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ def prepare(images):
 
 @pytest.fixture(scope="module")
 def encoder():
-    network = models.create((1,), "basic", 8, "cifar", 16, 4)
+    network = models.create(
+        stage_sizes=(1,), block="basic", width=8, stem="cifar", projector_hidden=16, projector_dim=4
+    )
     return network, state.init_variables(network, jax.random.key(0), (8, 8, 1))
 
 

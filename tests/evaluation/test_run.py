@@ -22,6 +22,7 @@ CONFIG = {
     "data": {"name": "digits"},
     "augment": {"policy": "digits", "mean": [0.3054], "std": [0.3760]},
     "model": {
+        "encoder": "resnet",
         "stage_sizes": (1,),
         "block": "basic",
         "width": 8,
@@ -173,7 +174,15 @@ def test_evaluation_is_checked_before_training(tiny):
 
 
 def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
-    network = models.create((1,), "basic", 4, "cifar", 8, 6, predictor_hidden=8)
+    network = models.create(
+        stage_sizes=(1,),
+        block="basic",
+        width=4,
+        stem="cifar",
+        projector_hidden=8,
+        projector_dim=6,
+        predictor_hidden=8,
+    )
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")

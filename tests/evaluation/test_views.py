@@ -28,7 +28,9 @@ def fake_embed(key, images):
 
 @pytest.fixture(scope="module")
 def embed():
-    network = models.create((1,), "basic", 4, "cifar", 16, 6)
+    network = models.create(
+        stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=16, projector_dim=6
+    )
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     return partial(views.embed, network, make_views, variables)
 

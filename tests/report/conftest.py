@@ -9,6 +9,7 @@ CONFIG = {
     "method": "gca_uot",
     "seed": 7,
     "data": {"name": "digits"},
+    "model": {"encoder": "resnet"},
     "loss": {"epsilon": 0.2, "layout": "joint"},
     "evaluation": {"labels_per_class": 4, "draws": 2, "validation_fraction": 0.25},
 }

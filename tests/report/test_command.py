@@ -39,17 +39,19 @@ def test_the_command_gives_the_config_of_the_run(changes, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-def test_a_smoke_run_is_named_so(monkeypatch):
+@pytest.mark.parametrize("words", ["byol,smoke", "byol,vit", "byol,vit,smoke"])
+def test_a_smoke_run_and_an_encoder_are_named_so(words, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
-    words = ["--config=configs/svhn.py:byol,smoke", "--config.seed=4"]
-    assert command(config_of(words)) == (
-        "python main.py --config=configs/svhn.py:byol,smoke --workdir=DIR --config.seed=4"
+    used = config_of([f"--config=configs/svhn.py:{words}", "--config.model.projector_dim=4"])
+    assert command(used) == (
+        f"python main.py --config=configs/svhn.py:{words} --workdir=DIR "
+        "--config.model.projector_dim=4"
     )
 
 
 def test_without_the_config_file_the_seed_is_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONFIGS", tmp_path)
-    used = {"method": "ince", "seed": 5, "data": {"name": "digits"}, "loss": {"epsilon": 1.0}}
+    used = dict(method="ince", seed=5, data={"name": "digits"}, model={"encoder": "resnet"})
     assert command(used) == (
         "python main.py --config=configs/digits.py:ince --workdir=DIR --config.seed=5"
     )

@@ -44,6 +44,10 @@ WORDS = {
     "loss.gradient": "implicit",
     "model.block": "bottleneck",
     "model.stem": "imagenet",
+    "model.width": 8,
+    "model.heads": 4,
+    "model.patch": 2,
+    "model.positions": "learned",
     "optimizer.name": "adam",
     "optimizer.warmup_epochs": 0.5,
     "train.batch_size": 240,
@@ -54,8 +58,8 @@ WORDS = {
     "target.name": "classes",
 }
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
-# Wrong alone, and the target's weights without domains: see the tests above and test_target.py.
-COMBINED = {"method", "augment.policy", "target.alpha", "target.beta"}
+# Wrong alone, as other tests here and test_target.py show.
+COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target.beta"}
 
 
 def flatten(config, prefix=""):
@@ -127,6 +131,12 @@ def check_every_key(config, *groups, dataset=None):
 def test_every_key_of_the_digits_config_changes_the_run(tiny):
     groups = ("seed", "augment", "target", "model", "optimizer", "train", "loss")
     check_every_key(tiny("gca_uot"), *groups)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_keys_of_another_encoder_change_the_run(tiny):
+    check_every_key(tiny("ince,vit"), "model")
 
 
 @pytest.mark.slow
