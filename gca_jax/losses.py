@@ -539,7 +539,10 @@ def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, A
         return True
     options: Any = {key: known[key] for key in parts.KERNEL_DEFAULTS}
     form = partial(
-        parts.form_kernel, epsilon=known["epsilon"], layout=known["layout"], options=options
+        parts.form_kernel,
+        epsilon=known["epsilon"],
+        layout=known.get("layout", "cross"),
+        options=options,
     )
     kernel: ot.Kernel = jax.eval_shape(form, a, b)
     return kernel.domain == "log"

@@ -154,7 +154,8 @@ def test_a_docstring_has_commands_time_and_numbers(name):
     assert "estimate" in text
     assert "Expected numbers" in text
     if name in PAPER:
-        assert all(f" {method} " in text for method in losses.METHODS)
+        published = losses.METHODS.keys() - {"clip"}
+        assert all(f" {method} " in text for method in published)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax.sharding import AxisType
 
-from gca_jax import losses, models
+from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation.run import evaluate
 from gca_jax.experiment import build
@@ -171,10 +172,18 @@ def test_a_data_set_of_the_caller_s_replaces_that_of_the_config(tiny, tmp_path):
         loop.pretrain(build(tiny(**{"train.epochs": 1})), tmp_path)
 
 
-def test_an_encoder_is_handed_to_the_network(tiny, monkeypatch):
-    seen, encoder = {}, models.ResNet18()
-    network = models.create(**tiny().model)
-    monkeypatch.setattr(models, "create", lambda **settings: seen.update(settings) or network)
-    experiment = build(tiny(), encoder=encoder)
-    assert seen["encoder"] is encoder
-    assert experiment.given == {"encoder": "ResNet"}
+class Means(nn.Module):
+    """Any encoder at all: the mean of each channel and its square."""
+
+    @nn.compact
+    def __call__(self, x):
+        mean = x.mean((1, 2))
+        return nn.Dense(4)(jnp.concatenate([mean, mean**2], axis=1))
+
+
+@pytest.mark.slow
+def test_an_encoder_of_the_caller_s_is_trained_and_judged(tiny, tmp_path):
+    experiment = build(tiny(**{"train.epochs": 1}), encoder=Means())
+    assert experiment.given == {"encoder": "Means"}
+    assert loop.pretrain(experiment, tmp_path)["finished"]
+    assert 0 <= evaluate(experiment, tmp_path)["accuracy"]["linear"] <= 1
