@@ -538,12 +538,8 @@ def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, A
     if name == "byol" or known.get("until") is not None:
         return True
     options: Any = {key: known[key] for key in parts.KERNEL_DEFAULTS}
-    form = partial(
-        parts.form_kernel,
-        epsilon=known["epsilon"],
-        layout=known.get("layout", "cross"),
-        options=options,
-    )
+    layout = known.get("layout", "cross")
+    form = partial(parts.form_kernel, epsilon=known["epsilon"], layout=layout, options=options)
     kernel: ot.Kernel = jax.eval_shape(form, a, b)
     return kernel.domain == "log"
 
