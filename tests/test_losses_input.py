@@ -12,7 +12,7 @@ from tests import reference, toy
 from tests.toy import quick_compilation  # noqa: F401
 
 KERNEL_METHODS = [name for name in losses.METHODS if name != "byol"]
-LAYOUTS = [name for name in KERNEL_METHODS if name != "clip"]  # which has one
+LAYOUTS = [name for name in KERNEL_METHODS if "layout" in losses.keywords(name)]
 SINKHORN = ["gca_ince", "gca_rince", "gca_uot", "iot", "iot_uni"]
 RINCE_FAMILY = ["rince", "gca_rince", "gca_uot"]
 INF, NAN = float("inf"), float("nan")
