@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/digits
 
-.PHONY: demo test lint
+.PHONY: demo test test-fast lint
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2
+
+# While working: without the tests that take more than a few seconds each.
+test-fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

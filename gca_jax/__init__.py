@@ -1,1 +1,28 @@
-"""Contrastive learning as distribution alignment, in JAX."""
+"""Contrastive learning as distribution alignment, in JAX.
+
+    import gca_jax
+
+    value, aux = gca_jax.losses.gca_uot(z_a, z_b, epsilon=0.5)
+
+`losses`, `metrics`, `ot` and `theorems` are imported when they are first named.
+"""
+
+import importlib
+import types
+from typing import TYPE_CHECKING
+
+__all__ = ["__version__", "losses", "metrics", "ot", "theorems"]
+
+__version__ = "0.2.0"
+
+if TYPE_CHECKING:
+    from gca_jax import losses, metrics, ot, theorems
+else:  # hidden from type checkers, which would accept any name
+
+    def __getattr__(name: str) -> types.ModuleType:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"{__name__}.{name}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

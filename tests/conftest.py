@@ -11,11 +11,25 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
+import jaxtyping
 import pytest
+
+from tests import annotations
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jaxtyping.install_import_hook(
+    ["gca_jax.metrics", "gca_jax.theorems"], f"{annotations.__name__}.check"
+)
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations are not checked: for tests of what is said about a wrong argument."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def load_config(name):

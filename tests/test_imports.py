@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import installed
+
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "gca_jax"
 
@@ -55,6 +57,11 @@ ONLY_IN = {
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
+# parts that work with the core requirements alone: the public ones and what they import
+PUBLIC = {"__init__", "losses", "metrics", "ot", "theorems"}
+CORE = PUBLIC.union(*(ALLOWED[part] for part in PUBLIC - {"__init__"}))
+# required by libraries that do not say so
+UNDECLARED = {"array-record", "importlib-resources"}
 
 
 def modules():
@@ -137,3 +144,18 @@ def test_configs_are_data():
         if part == "configs":
             named = {name.split(".")[0] for name in imported(path)} - STANDARD_LIBRARY
             assert named <= {"ml_collections", "configs", "gca_jax"}, path
+
+
+def requirements_of(files):
+    """What a user has to install for these files, by the names of the distributions."""
+    own = {"gca_jax", "configs"} | STANDARD_LIBRARY
+    named = {name.split(".")[0] for path in files for name in imported(path)} - own
+    return set().union(*(installed.providers()[name] for name in named))
+
+
+def test_what_is_imported_is_required():
+    """The core's parts import the core requirements, the others those of `train` and `prepare`."""
+    core = requirements_of(p for part, p in modules() if part in CORE)
+    rest = requirements_of(p for part, p in modules() if part not in CORE)
+    assert core == installed.declared().keys()
+    assert core | rest | UNDECLARED == installed.declared("train", "prepare").keys()
