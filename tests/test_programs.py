@@ -58,7 +58,7 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda: done.append("join"))
     monkeypatch.setattr(jax, "devices", lambda: done.append("devices"))
     monkeypatch.setattr(experiment, "build", build)
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         PROGRAMS["pretrain"](command(tiny(), tmp_path, distributed=True))
     assert done == ["join", "build"]
 

@@ -55,17 +55,17 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     """
     workdir = Path(workdir)
     training_summary(workdir)
-    clean, data = experiment.dataset, experiment.config.data
-    if clean.name not in ("cifar10", NAME):
+    dataset, data = experiment.dataset, experiment.config.data
+    if dataset.name not in ("cifar10", NAME):
         raise ValueError(
-            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {clean.name}"
+            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {dataset.name}"
         )
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
     opened = _open_all(data.data_dir)  # before the first is judged
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
-    if clean.name == NAME:  # its own test images are corrupted
-        clean = sources.load("cifar10", **options)
+    # The test images of CIFAR-10-C are corrupted.
+    clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
     encode = features.encoder(experiment.network, variables, experiment.policy.plain)
     extract = partial(_extract, encode)
     settings = Settings(experiment.seed, **experiment.config.evaluation)
@@ -74,12 +74,9 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
         images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())
         accuracy[corruption].append(probe.accuracy(extract(images, labels)))
-    result = {
-        "step": step,
-        "clean": probe.accuracy(extract(clean.test_images, clean.test_labels)),
-        "accuracy": accuracy,
-        "mean": means(accuracy),
-    }
+    clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
+    mean = means(accuracy)
+    result = {"step": step, "clean": clean_accuracy, "accuracy": accuracy, "mean": mean}
     write_json(workdir / "corruptions.json", result)
     return result
 

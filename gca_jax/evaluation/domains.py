@@ -23,7 +23,8 @@ def evaluate(subject: Subject) -> Result | None:
         partial(linear.score, key="linear_domain_strength"),
         name="linear_domain",
         title="linear, domain",
-        procedure="the linear probe on all labels, domains in place of classes.",
+        procedure="L2-regularised logistic regression as with all labels, domains in place of "
+        "classes.",
     )
 
 

@@ -52,12 +52,12 @@ def _accuracies(report: Mapping[str, Any]) -> str:
         return ""
     rows = [[words, *(_cell(probe, name) for probe in probes)] for name, words in ENCODERS.items()]
     table = _table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
-    drawn = [probe["over"] for probe in probes if probe["over"]]
-    spread = f"± is the standard deviation over {drawn[0]}, not over training seeds. " * bool(drawn)
+    drawn = any(probe["over"] for probe in probes)
+    spread = "± is the standard deviation over draws of labels, not over training seeds. "
     shares = [probe["accuracy"]["trained"] for probe in probes]
     error = max(100 * math.sqrt(share * (1 - share) / images) for share in shares)
     words = _wrap(
-        f"{spread}This is one run. One of the {images} test images is {100 / images:.2f} points; "
+        f"{spread if drawn else ''}This is one run. One of the {images} test images is {100 / images:.2f} points; "
         "the standard error of the trained encoder's accuracies from so many images is at most "
         f"{error:.1f} points."
     )
@@ -158,7 +158,10 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _wrap(words: str, indent: str = "") -> str:
-    return textwrap.fill(words, WIDTH, subsequent_indent=indent, break_on_hyphens=False) + "\n"
+    """Fill lines; a number stays beside its %."""
+    held = words.replace(" %", "\N{NO-BREAK SPACE}%")
+    lines = textwrap.fill(held, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return lines.replace("\N{NO-BREAK SPACE}%", " %") + "\n"
 
 
 def _percent(share: float) -> str:
