@@ -52,16 +52,16 @@ def _accuracies(report: Mapping[str, Any]) -> str:
         return ""
     rows = [[words, *(_cell(probe, name) for probe in probes)] for name, words in ENCODERS.items()]
     table = _table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
-    drawn = any(probe["over"] for probe in probes)
-    spread = "± is the standard deviation over draws of labels, not over training seeds. "
     shares = [probe["accuracy"]["trained"] for probe in probes]
     error = max(100 * math.sqrt(share * (1 - share) / images) for share in shares)
-    words = _wrap(
-        f"{spread if drawn else ''}This is one run. One of the {images} test images is {100 / images:.2f} points; "
-        "the standard error of the trained encoder's accuracies from so many images is at most "
+    drawn = any(probe["over"] for probe in probes)
+    spread = "± is the standard deviation over draws of labels, not over training seeds. "
+    words = (
+        f"This is one run. One of the {images} test images is {100 / images:.2f} points; the "
+        "standard error of the trained encoder's accuracies from so many images is at most "
         f"{error:.1f} points."
     )
-    return f"## Accuracy\n\n{table}\n{words}"
+    return f"## Accuracy\n\n{table}\n{_wrap(spread * drawn + words)}"
 
 
 def _cell(probe: Mapping[str, Any], encoder: str) -> str:
