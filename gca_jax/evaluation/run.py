@@ -33,10 +33,8 @@ def check(experiment: Experiment) -> None:
         raise ValueError(f"evaluation needs at least 2 test images, {data.name} has one")
     if not data.labelled:
         named = "dataset" not in experiment.given and "labelled_root" in config.data
-        remedy = "; --config.data.labelled_root=DIR names a folder of images that have some"
-        print(
-            f"note: the images have no labels, so no probe will be fitted{remedy if named else ''}"
-        )
+        remedy = "; --config.data.labelled_root=DIR names a folder of images that have some" * named
+        print(f"note: the images have no labels, so no probe of classes will be fitted{remedy}")
 
 
 def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:

@@ -8,24 +8,6 @@ from gca_jax.report import figures
 from gca_jax.report.reading import read
 
 
-@pytest.mark.parametrize("layout", ["cross", "joint"])
-def test_within_class_counts_mass_between_different_images_of_one_class(layout):
-    labels = np.array([0, 0, 1, 1, 1])
-    views = {"cross": 1, "joint": 2}[layout]
-    plan = np.random.default_rng(0).uniform(size=(5 * views, 5 * views))
-    mass = same = pairs = same_pairs = 0.0
-    for i in range(5 * views):
-        for j in range(5 * views):
-            if i % 5 != j % 5:
-                mass, pairs = mass + plan[i, j], pairs + 1
-                if labels[i % 5] == labels[j % 5]:
-                    same, same_pairs = same + plan[i, j], same_pairs + 1
-    share, uniform = figures.within_class(plan, labels)
-    assert share == pytest.approx(same / mass)
-    assert uniform == pytest.approx(same_pairs / pairs)
-    assert figures.within_class(np.eye(5), labels)[0] is None
-
-
 def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir):
     run = read(workdir)
     axes = figures.plane(run).axes
