@@ -1,3 +1,5 @@
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -68,3 +70,27 @@ def test_within_class_counts_mass_between_different_images_of_one_class(layout):
     assert share == pytest.approx(same / mass)
     assert uniform == pytest.approx(same_pairs / pairs)
     assert plan.within_class(np.eye(5), labels)[0] is None
+
+
+def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeypatch):
+    matrix = np.kron(np.eye(2), np.ones((2, 2))) + 1  # 2/(2 + 1 + 1) of the mass off the diagonal
+    arrays = {"plan": matrix, "plan_labels": np.array([0, 0, 1, 1])}
+    monkeypatch.setattr(plan, "mean_plan", lambda *positional, **keywords: arrays)
+    subject = types.SimpleNamespace(
+        kinds=types.SimpleNamespace(word="class", numbers=None),
+        no_plan="",
+        embed=None,
+        dataset=types.SimpleNamespace(test_images=None),
+        groups=None,
+        per_kind=2,
+        experiment=types.SimpleNamespace(method="byol", network=None, seed=0),
+    )
+    found = plan.evaluate(subject)
+    assert found.numbers["plan_within_class"]["share"] == pytest.approx(0.5)
+    assert "50 % of its mass stays within a class; a uniform plan would keep\n33 %" in found.caption
+    assert "online network stands in for the target" in found.caption
+    subject.experiment.method = "ince"
+    assert "online network" not in plan.evaluate(subject).caption
+    subject.no_plan = "the loss was given in Python"
+    left_out = plan.evaluate(subject)
+    assert (left_out.left_out, left_out.arrays) == ("the loss was given in Python", {})

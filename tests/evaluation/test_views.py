@@ -1,3 +1,4 @@
+import types
 from functools import partial
 
 import jax
@@ -48,3 +49,12 @@ def test_representation_equals_its_definitions():
         rank.append(np.exp(-(p * np.log(p)).sum()))
     assert out["uniformity"] == pytest.approx(np.mean(uniformity), rel=1e-5)
     assert out["effective_rank"] == pytest.approx(np.mean(rank), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["byol", "ince"])
+def test_the_caption_has_the_numbers_and_what_is_special_of_byol(method):
+    z = jax.random.normal(jax.random.key(0), (2, 6, 3))
+    experiment = types.SimpleNamespace(method=method)
+    found = views.evaluate(types.SimpleNamespace(views=(np.arange(6), *z), experiment=experiment))
+    assert f"effective rank {found.numbers['effective_rank']:.1f}" in found.caption
+    assert ("BYOL's are predictions" in found.caption) == (method == "byol")

@@ -17,12 +17,36 @@ def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir
     assert axes[1].get_ylabel() == "class"
 
 
+def test_without_labels_every_image_is_a_point(workdir):
+    run = read(workdir)
+    points = {"plane": run.arrays["plane"]}
+    axes = figures.plane(dataclasses.replace(run, arrays=points)).axes
+    assert [len(drawn.get_offsets()) for drawn in axes[0].collections] == [36]
+    assert len(axes) == 1
+
+
+def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_framed(workdir):
+    run = read(workdir)
+    panels = figures.nearest(run).axes
+    images, labels = run.arrays["nearest_images"], run.arrays["nearest_labels"]
+    assert [panel.get_title() for panel in panels[:3]] == [
+        "query, class 0",
+        "0.99, class 0",
+        "0.90, class 1",
+    ]
+    for panel, image, framed in zip(
+        panels, images.reshape(8, 8, 8), (labels != labels[:, :1]).ravel(), strict=True
+    ):
+        np.testing.assert_array_equal(panel.images[0].get_array()[..., 0], image / 255)
+        assert panel.spines["top"].get_visible() == framed
+
+
 @pytest.mark.parametrize("name", list(figures.FIGURES))
 def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, name):
     figure = figures.FIGURES[name](read(workdir))
     figure.draw_without_rendering()
     for axes in figure.axes:
-        assert axes.get_ylabel()
+        assert axes.get_ylabel() or axes.get_title()
         ticks = [t for t in axes.get_xticklabels() if t.get_text() and t.get_visible()]
         boxes = sorted((t.get_window_extent() for t in ticks), key=lambda box: box.x0)
         assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
