@@ -142,4 +142,5 @@ def _judge(experiment: "Experiment", folder: str) -> None:
     from gca_jax.evaluation.run import evaluate
 
     print("evaluating ...", flush=True)
-    evaluate(experiment, folder)
+    for words in evaluate(experiment, folder)["left_out"]:
+        print(f"left out: {words}")

@@ -63,15 +63,17 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
     assert done == ["join", "build"]
 
 
-def test_all_programs_of_a_run_take_one_experiment(tiny, tmp_path, monkeypatch):
+def test_all_programs_of_a_run_take_one_experiment(tiny, tmp_path, monkeypatch, capsys):
     made, seen, build = [], [], experiment.build
     monkeypatch.setattr(experiment, "build", lambda config: made.append(build(config)) or made[-1])
     monkeypatch.setattr(loop, "pretrain", lambda *arguments: seen.append(arguments))
-    monkeypatch.setattr(run, "evaluate", lambda *arguments: seen.append(arguments))
+    found = {"left_out": ["k-NN: no labels"]}
+    monkeypatch.setattr(run, "evaluate", lambda *arguments: seen.append(arguments) or found)
     monkeypatch.setattr(report, "write", lambda folder: {"accuracy": {}})
     PROGRAMS["all"](command(tiny(), tmp_path))
     assert len(made) == 1
     assert seen == [(made[0], str(tmp_path))] * 2
+    assert "left out: k-NN: no labels\n" in capsys.readouterr().out
 
 
 def test_evaluation_s_mistakes_are_said_before_training(tiny, tmp_path, monkeypatch):

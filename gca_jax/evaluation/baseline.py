@@ -10,21 +10,22 @@ from jaxtyping import Array, Float, UInt8
 
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation.features import Prepare, Variables
+from gca_jax.models import Network
 from gca_jax.training import state
 
 CALIBRATION_IMAGES = 2048
 CALIBRATION_PIXELS = CALIBRATION_IMAGES * 64**2  # they go through the network in one batch
 
 
-def untrained(network: Any, seed: int, images: Images, prepare: Prepare) -> Variables:
-    """Variables of the encoder as the run began, without the two handicaps of a fresh network.
+def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> Variables:
+    """Draw the encoder's variables as the run began, without a fresh network's two handicaps.
 
     Residual branches that start at scale zero would make a fresh ResNet a subsampler of pixels,
     and running statistics that have seen no image would leave its activations unnormalised. So
     every normalisation scale is one and the statistics are those of the training images.
 
     Args:
-        network: The Linen module that was trained.
+        network: The network that was trained.
         seed: The run's seed: the initial weights are those that the run started from.
         images: Training images, `[n, h, w, c]`; at most 2048 of them, evenly spaced, are used,
             fewer where they have more than 64 x 64 pixels.
@@ -42,7 +43,7 @@ def untrained(network: Any, seed: int, images: Images, prepare: Prepare) -> Vari
 
 
 def unit_scales(params: Any) -> Any:
-    """Sets every normalisation scale (a parameter named `scale`) to one, the rest untouched."""
+    """Set every normalisation scale (a parameter named `scale`) to one, the rest untouched."""
 
     def unit(path: tuple[Any, ...], leaf: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.ones_like(leaf) if path[-1].key == "scale" else leaf
@@ -52,9 +53,9 @@ def unit_scales(params: Any) -> Any:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def calibrate(
-    network: Any, prepare: Prepare, variables: Variables, images: UInt8[Array, "n h w c"]
+    network: Network, prepare: Prepare, variables: Variables, images: UInt8[Array, "n h w c"]
 ) -> Variables:
-    """Replaces the encoder's running batch statistics by the statistics of `images`, exactly.
+    """Replace the encoder's running batch statistics by the statistics of `images`, exactly.
 
     In training mode each layer normalises with the statistics b of the batch and moves its
     running ones by s ← m·s + (1 − m)·b. That is affine in s, so two steps, from s = 0 and from
@@ -62,7 +63,7 @@ def calibrate(
     pass through the network.)
 
     Args:
-        network: Linen module with a method `encode`.
+        network: Encoder and heads.
         prepare: Normalises a batch of images without augmenting it; hashable.
         variables: `params` and `batch_stats`; the values of the latter do not matter.
         images: One batch, `[n, h, w, c]`, 0 to 255.

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from tqdm import tqdm
 
 from gca_jax.data import sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import features
-from gca_jax.evaluation.probes import fit_linear_probe
+from gca_jax.evaluation.linear import fit_probe
+from gca_jax.evaluation.probes import Labelled
+from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Labels
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_json
@@ -33,14 +35,14 @@ SUBSETS = {
 
 
 def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
-    """Test accuracy on CIFAR-10-C of the linear probe that `evaluate` fits to all clean labels.
+    """Measure on CIFAR-10-C the linear probe that `evaluate` fits to all clean labels.
 
     Encoder, probe and the strength that was chosen are the same for every corruption; none is
     chosen on corrupted images.
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
-        workdir: Of a run on CIFAR-10 that has been trained.
+        workdir: Folder of a run on CIFAR-10 that has been trained.
 
     Returns:
         What is written to `corruptions.json`: `step`, the `clean` accuracy, `accuracy` (corruption
@@ -53,43 +55,34 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     """
     workdir = Path(workdir)
     training_summary(workdir)
-    clean, data = experiment.dataset, experiment.config.data
-    if clean.name not in ("cifar10", NAME):
+    dataset, data = experiment.dataset, experiment.config.data
+    if dataset.name not in ("cifar10", NAME):
         raise ValueError(
-            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {clean.name}"
+            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {dataset.name}"
         )
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
     opened = _open_all(data.data_dir)  # before the first is judged
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
-    if clean.name == NAME:  # its own test images are corrupted
-        clean = sources.load("cifar10", **options)
+    # The test images of CIFAR-10-C are corrupted.
+    clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
     encode = features.encoder(experiment.network, variables, experiment.policy.plain)
     extract = partial(_extract, encode)
-    settings = experiment.config.evaluation
-    probe = fit_linear_probe(
-        extract(clean.train_images),
-        clean.train_labels,
-        seed=experiment.seed,
-        validation_fraction=settings.validation_fraction,
-        strengths=settings.strengths,
-    )
+    settings = Settings(experiment.seed, **experiment.config.evaluation)
+    probe = fit_probe(extract(clean.train_images, clean.train_labels), settings)
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
         images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())
-        accuracy[corruption].append(probe.accuracy(extract(images), labels))
-    result = {
-        "step": step,
-        "clean": probe.accuracy(extract(clean.test_images), clean.test_labels),
-        "accuracy": accuracy,
-        "mean": means(accuracy),
-    }
+        accuracy[corruption].append(probe.accuracy(extract(images, labels)))
+    clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
+    mean = means(accuracy)
+    result = {"step": step, "clean": clean_accuracy, "accuracy": accuracy, "mean": mean}
     write_json(workdir / "corruptions.json", result)
     return result
 
 
 def _open_all(data_dir: str | None) -> dict[tuple[str, int], Any]:
-    """The TFDS builder of each corruption at each severity."""
+    """Open the TFDS builder of each corruption at each severity."""
     return {
         (corruption, severity): tfds_sets.open_corrupted(NAME, ROW, corruption, severity, data_dir)
         for corruption in tfds_sets.corruptions()
@@ -97,13 +90,13 @@ def _open_all(data_dir: str | None) -> dict[tuple[str, int], Any]:
     }
 
 
-def _extract(encode: features.Encode, images: Images) -> Float[np.ndarray, "n f"]:
+def _extract(encode: features.Encode, images: Images, labels: Labels) -> Labelled:
     size = features.batch_size(images)
-    return features.extract({NAME: encode}, images, batch_size=size)[NAME]
+    return Labelled(features.extract({NAME: encode}, images, batch_size=size)[NAME], labels)
 
 
 def means(accuracy: dict[str, list[float]]) -> dict[str, float]:
-    """The mean over each of `SUBSETS`."""
+    """Average over each of `SUBSETS`."""
     return {
         name: float(np.mean([a for corruption, a in accuracy.items() if chosen(corruption)]))
         for name, chosen in SUBSETS.items()

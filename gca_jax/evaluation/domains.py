@@ -1,18 +1,35 @@
-"""Whether an image's domain can be read off its features, as the paper's Fig. 1B asks."""
+"""The linear probe of domains: whether an image's domain can be read off its features (Fig. 1B)."""
+
+from functools import partial
 
 import numpy as np
-from jaxtyping import Int
 
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import splits
+from gca_jax.evaluation import linear, splits
+from gca_jax.evaluation.probes import probe
+from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.subject import Subject
 
-NAME = "linear_domain"
+
+def evaluate(subject: Subject) -> Result | None:
+    """Read the domains off the features, where there are any to be read."""
+    known = labels(subject.dataset, subject.settings.validation_fraction)
+    if known is None:
+        return None
+    return probe(
+        subject,
+        known,
+        partial(linear.score, key="linear_domain_strength"),
+        name="linear_domain",
+        title="linear, domain",
+        procedure="L2-regularised logistic regression as with all labels, domains in place of "
+        "classes.",
+    )
 
 
-def labels(
-    dataset: Dataset, validation_fraction: float
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]] | None:
-    """The domains of training and test images, for a linear probe to learn instead of classes.
+def labels(dataset: Dataset, validation_fraction: float) -> tuple[Labels, Labels] | None:
+    """Give the domains of training and test images, for a probe to learn instead of classes.
 
     Returns:
         None where there is nothing to learn: images have no domains, those of the test images were
@@ -21,6 +38,6 @@ def labels(
     train, test = dataset.train_domains, dataset.test_domains
     if train is None or test is None or len(np.unique(train)) < 2:
         return None
-    if len(np.setdiff1d(test, train)) or not splits.can_hold_out(train, validation_fraction):
+    if len(splits.unseen(train, test)) or not splits.can_hold_out(train, validation_fraction):
         return None
     return train, test

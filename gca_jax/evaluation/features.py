@@ -1,18 +1,26 @@
-"""From images to features: frozen encoders in batches, and raw pixels."""
+"""What a frozen network makes of images: features, embeddings of two views; and raw pixels."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from gca_jax.data.dataset import Images
+from gca_jax.models import Network
 
 Variables: TypeAlias = Mapping[str, Any]
+"""`{"params": ..., "batch_stats": ...}`, as `Network.apply` takes them."""
+Features: TypeAlias = Float[np.ndarray, "n f"]
+Batch: TypeAlias = UInt8[np.ndarray, "b h w c"]
 Prepare: TypeAlias = Callable[[UInt8[Array, "b h w c"]], Float[Array, "b h w c"]]
-Encode: TypeAlias = Callable[[UInt8[np.ndarray, "b h w c"]], Any]
+Encode: TypeAlias = Callable[[Batch], Float[Array | np.ndarray, "b f"]]
+Pair: TypeAlias = tuple[Float[Array, "b d"], Float[Array, "b d"]]
+MakeViews: TypeAlias = Callable[[PRNGKeyArray, UInt8[Array, "b h w c"]], tuple[Array, Array]]
+Embed: TypeAlias = Callable[[PRNGKeyArray, Batch], Pair]
 
 IMAGES_AT_ONCE = 512
 PIXELS_AT_ONCE = IMAGES_AT_ONCE * 64**2
@@ -20,13 +28,13 @@ LARGEST_SIDE = 32  # of an image whose pixels are features
 
 
 def batch_size(images: Images) -> int:
-    """How many images go through a network at once: 512, fewer where they are large."""
+    """Choose how many images go through a network at once: 512, fewer where they are large."""
     _, height, width, _ = images.shape
     return max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
 
 
-def batches(images: Images, size: int) -> Iterator[UInt8[np.ndarray, "b h w c"]]:
-    """All images in order, in batches of one size; the last is filled up with black images."""
+def batches(images: Images, size: int) -> Iterator[Batch]:
+    """Give all images in order, in batches of one size; black images fill up the last one."""
     for start in range(0, len(images), size):
         part = images[start : start + size]
         yield np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
@@ -34,8 +42,8 @@ def batches(images: Images, size: int) -> Iterator[UInt8[np.ndarray, "b h w c"]]
 
 def extract(
     encoders: Mapping[str, Encode], images: Images, *, batch_size: int
-) -> dict[str, Float[np.ndarray, "n f"]]:
-    """Features of all images by several encoders; each image is read and decoded once.
+) -> dict[str, Features]:
+    """Extract the features of all images by several encoders, reading each image once.
 
     Args:
         encoders: Name to a function of a batch, such as `encoder` makes, or `pixels`.
@@ -59,13 +67,13 @@ def extract(
     return {name: np.concatenate(part)[: len(images)] for name, part in parts.items()}
 
 
-def encoder(network: Any, variables: Variables, prepare: Prepare) -> Encode:
-    """A frozen encoder, the projector left out, in inference mode.
+def encoder(network: Network, variables: Variables, prepare: Prepare) -> Encode:
+    """Freeze an encoder: the network without its projector, in inference mode.
 
     Batch statistics are read, never written.
 
     Args:
-        network: Linen module with a method `encode`.
+        network: Encoder and heads.
         variables: Its `params` and `batch_stats`.
         prepare: Normalises a batch of images without augmenting it (`Augment.plain`); hashable.
     """
@@ -74,16 +82,51 @@ def encoder(network: Any, variables: Variables, prepare: Prepare) -> Encode:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _encode(
-    network: Any, prepare: Prepare, variables: Variables, images: UInt8[Array, "b h w c"]
+    network: Network, prepare: Prepare, variables: Variables, images: UInt8[Array, "b h w c"]
 ) -> Float[Array, "b f"]:
-    return network.apply(variables, prepare(images), train=False, method="encode")
+    return network.bind(variables).encode(prepare(images), train=False)
 
 
-def pixels(images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b f"]:
-    """The images themselves as features, in [0, 1]; large ones are shrunk to 32 x 32 pixels."""
+def pixels(images: Batch) -> Float[np.ndarray, "b f"]:
+    """Take the images themselves as features, in [0, 1]; large ones are shrunk to 32 x 32."""
     b, h, w, c = images.shape
     unit = np.asarray(images, np.float32) / 255
     if max(h, w) <= LARGEST_SIDE:
         return unit.reshape(b, -1)
     small = jax.image.resize(unit, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
     return np.asarray(small).reshape(b, -1)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def embed(
+    network: Network,
+    make_views: MakeViews,
+    variables: Variables,
+    key: PRNGKeyArray,
+    images: UInt8[Array, "b h w c"],
+) -> Pair:
+    """Embed two augmented views of the images, in inference mode.
+
+    Args:
+        network: Encoder and heads.
+        make_views: Makes two views of a batch (`Augment.views`); hashable.
+        variables: The network's `params` and `batch_stats`.
+        key: Random key of the augmentation.
+        images: `[b, h, w, c]`, 0 to 255.
+
+    Returns:
+        `(z_a, z_b)`, each `[b, d]`, not normalised.
+    """
+    both = jnp.concatenate(make_views(key, images))  # one pass: half the time to compile
+    z_a, z_b = jnp.split(network.bind(variables)(both, train=False), 2)
+    return z_a, z_b
+
+
+def embed_all(embed: Embed, images: Images, key: PRNGKeyArray, batch_size: int) -> Pair:
+    """Embed two views of every image, `[n, d]` each, in batches of one compiled size."""
+    pairs = [
+        embed(jax.random.fold_in(key, batch_size * index), batch)
+        for index, batch in enumerate(batches(images, batch_size))
+    ]
+    z_a, z_b = (jnp.concatenate(side)[: len(images)] for side in zip(*pairs, strict=True))
+    return z_a, z_b

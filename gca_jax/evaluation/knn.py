@@ -8,17 +8,38 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gca_jax.evaluation import splits
+from gca_jax.evaluation.probes import Labelled, probe
+from gca_jax.evaluation.result import Result, Score
+from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.subject import Subject
+
+PROCEDURE = """cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy
+on a held-out part of the training split, then the whole of it votes."""
 TEMPERATURE = 0.07
 QUERIES_AT_ONCE = 1024
 
 
+def evaluate(subject: Subject) -> Result:
+    """Classify each test image by the training images whose features are most like its own."""
+    return probe(subject, subject.classes, score, name="knn", title="k-NN", procedure=PROCEDURE)
+
+
+def score(train: Labelled, test: Labelled, settings: Settings) -> Score:
+    """Score the vote of k neighbours, k chosen on a held-out part of the training images."""
+    held_out = splits.hold_out(train.labels, settings.validation_fraction, settings.seed)
+    k = choose_neighbours(*train, *held_out, settings.neighbours)
+    nearest = predict(*train, test.features, [k])[0]
+    return Score(float(np.mean(nearest == test.labels)), {"knn_neighbours": k})
+
+
 def predict(
     bank: Float[np.ndarray, "n f"],
-    bank_labels: Int[np.ndarray, " n"],
+    bank_labels: Int[np.ndarray, "n"],
     queries: Float[np.ndarray, "m f"],
     neighbours: Sequence[int],
 ) -> Int[np.ndarray, "k m"]:
-    """Labels by weighted vote of the k most similar images, for several k at once.
+    """Classify by weighted vote of the k most similar images, for several k at once.
 
     A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
     al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
@@ -50,7 +71,7 @@ def predict(
 @partial(jax.jit, static_argnums=(2, 3))
 def _vote(
     bank: Float[Array, "n f"],
-    bank_labels: Int[Array, " n"],
+    bank_labels: Int[Array, "n"],
     neighbours: tuple[int, ...],
     classes: int,
     queries: Float[Array, "m f"],
@@ -71,15 +92,15 @@ def _unit(x: Float[Array, "n f"]) -> Float[Array, "n f"]:
 
 def choose_neighbours(
     features: Float[np.ndarray, "n f"],
-    labels: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, "n"],
     fit: np.ndarray,
     held_out: np.ndarray,
     neighbours: Sequence[int],
 ) -> int:
-    """The k that classifies most of `held_out` rightly, the images of `fit` voting.
+    """Choose the k that classifies most of `held_out` rightly, the images of `fit` voting.
 
     Args:
-        features: Of training images only, `[n, f]`.
+        features: Features of training images only, `[n, f]`.
         labels: Their labels, `[n]`.
         fit: Indices of the images that vote.
         held_out: Indices of the images that are classified.

@@ -1,29 +1,45 @@
 """Features in two dimensions, for a picture."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.subject import Subject
+
+CAPTION = """t-SNE of the encoder's test features. Neighbourhoods mean something; distances between
+groups and the axes do not."""
 PERPLEXITY = 30
 MOST_POINTS = 2_000
 MOST_DIMENSIONS = 50
 
 
-def choose_points(count: int) -> np.ndarray:
-    """Indices of at most 2,000 of `count` images, evenly spaced: what a picture can show."""
+def evaluate(subject: Subject) -> Result:
+    """Map the trained encoder's features of test images to the plane."""
+    features, kinds = subject.test_features["trained"], subject.kinds
+    points = choose_points(len(features))
+    arrays = {"plane": two_dimensions(features[points], subject.experiment.seed)}
+    if kinds is not None:
+        arrays["plane_labels"] = kinds.numbers[points]
+    title = "test features in two dimensions"
+    return Result("plane", title, arrays=arrays, picture="plane", caption=CAPTION)
+
+
+def choose_points(count: int) -> Int[np.ndarray, "p"]:
+    """Choose at most 2,000 of `count` images, evenly spaced: what a picture can show."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(int))
 
 
 def two_dimensions(features: Float[np.ndarray, "n f"], seed: int) -> Float[np.ndarray, "n 2"]:
-    """Maps features to the plane by t-SNE (van der Maaten & Hinton 2008), started from PCA.
+    """Map features to the plane by t-SNE (van der Maaten & Hinton 2008), started from PCA.
 
     Distances between far clusters and the axes mean nothing; neighbourhoods do.
 
     Args:
         features: `[n, f]`; fewer than six are mapped by PCA alone.
-        seed: Of the optimisation.
+        seed: Seed of the optimisation.
 
     Returns:
         Coordinates, `[n, 2]`, float32.

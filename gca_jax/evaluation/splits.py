@@ -9,17 +9,27 @@ import numpy as np
 from jaxtyping import Int
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-Labels: TypeAlias = Int[np.ndarray, " n"]
-Fold: TypeAlias = tuple[np.ndarray, np.ndarray]
+Labels: TypeAlias = Int[np.ndarray, "n"]
+Fold: TypeAlias = tuple[Int[np.ndarray, "fit"], Int[np.ndarray, "held_out"]]
+
+
+def check_fraction(fraction: float) -> None:
+    """Refuse a share that leaves one of two parts empty.
+
+    Raises:
+        ValueError: It is outside (0, 1).
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_fraction must lie in (0, 1), got {fraction}")
 
 
 def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
-    """Splits the indices of `labels` in two, each class in the same proportion.
+    """Split the indices of `labels` in two, each class in the same proportion.
 
     Args:
         labels: Class labels, `[n]`.
         fraction: Share of the second part, in (0, 1).
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Returns:
         Sorted indices `(fit, held_out)`, disjoint, together all of `range(n)`.
@@ -27,8 +37,7 @@ def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
     Raises:
         ValueError: `fraction` is outside (0, 1), or a class is too small to be in both parts.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_fraction must lie in (0, 1), got {fraction}")
+    check_fraction(fraction)
     if not can_hold_out(labels, fraction):
         raise ValueError(
             f"the smallest class has {_smallest(labels)} training images, too few to hold out "
@@ -41,24 +50,29 @@ def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
 
 
 def can_hold_out(labels: Labels, fraction: float) -> bool:
-    """Whether each class has images enough to be in both parts of `hold_out`."""
+    """Tell whether each class has images enough to be in both parts of `hold_out`."""
     return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
 
 
+def unseen(train: Int[np.ndarray, "n"], test: Int[np.ndarray, "m"]) -> Int[np.ndarray, "u"]:
+    """List the test labels that no training image has."""
+    return np.setdiff1d(test, train)
+
+
 def _smallest(labels: Labels) -> int:
-    """Images of the smallest class that has any."""
+    """Count the images of the smallest class that has any."""
     counts = np.bincount(labels)
     return int(counts[counts > 0].min())
 
 
 def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
-    """Cross-validation folds that each hold out about `fraction` of every class.
+    """Make cross-validation folds that each hold out about `fraction` of every class.
 
     Args:
         labels: Class labels, `[n]`.
         fraction: Share held out by one fold; there are `round(1 / fraction)` folds, at least two,
             at most as many as the smallest class has images.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Returns:
         Pairs of indices `(fit, held_out)`; every index is held out exactly once.
@@ -68,8 +82,8 @@ def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
     return list(splitter.split(np.zeros((len(labels), 1)), labels))
 
 
-def draw(labels: Labels, per_class: int, seed: int, index: int) -> np.ndarray:
-    """Draws `per_class` images of every class, without replacement, sorted by class.
+def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarray, "drawn"]:
+    """Draw `per_class` images of every class, without replacement, sorted by class.
 
     Args:
         labels: Class labels, `[n]`.
@@ -93,3 +107,9 @@ def draw(labels: Labels, per_class: int, seed: int, index: int) -> np.ndarray:
             )
         chosen.append(rng.choice(members, per_class, replace=False))
     return np.concatenate(chosen)
+
+
+def most_per_class(labels: Labels, batch_size: int) -> int:
+    """Count how many images of each class fit a batch, the smallest class permitting."""
+    classes = len(np.unique(labels))
+    return max(1, min(batch_size // classes, _smallest(labels)))

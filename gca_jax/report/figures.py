@@ -1,11 +1,10 @@
-"""The four pictures of a report.
+"""The pictures of a report.
 
 Colours tell things apart for colour-blind readers too: Okabe and Ito's palette, viridis, and the
 number of its class as the mark of an image.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +14,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gca_jax.report.reading import Run
+from gca_jax.evaluation.plan import within_class
+from gca_jax.report.reading import Finished
 
 # Okabe and Ito's eight colours without yellow, which is too light on white, and three darker ones.
 COLOURS = (
@@ -27,8 +27,8 @@ MOST_TICKS = 20
 MOST_POINTS = 1_000
 
 
-def training(run: Run) -> Figure:
-    """Loss and learning rate over training."""
+def training(run: Finished) -> Figure:
+    """Draw loss and learning rate over training."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     epochs = column(run, "epoch")
@@ -43,8 +43,8 @@ def training(run: Run) -> Figure:
     return figure
 
 
-def plan(run: Run) -> Figure:
-    """The mean transport plan beside its target (the paper's Figure A4)."""
+def plan(run: Finished) -> Figure:
+    """Draw the mean transport plan beside its target (the paper's Figure A4)."""
     labels, matrix, target = (run.arrays[name] for name in ("plan_labels", "plan", "target"))
     figure = Figure(figsize=(11, 5.5), layout="compressed")
     shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
@@ -57,38 +57,16 @@ def plan(run: Run) -> Figure:
         image = axes.imshow(
             density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest"
         )
-        axes.set_title(f"{title}\n{_within_class(values, labels)}")
-        _class_ticks(axes, labels, joint=len(values) == 2 * len(labels))
+        axes.set_title(f"{title}\n{_within_class(values, labels, _kind(run))}")
+        _class_ticks(axes, labels, _kind(run), joint=len(values) == 2 * len(labels))
     bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
     bar.set_label("mass, in multiples of the uniform plan's\n(grey: none)")
-    figure.suptitle(f"{_name(run)}: test images sorted by class")
+    figure.suptitle(f"{_name(run)}: test images sorted by {_kind(run)}")
     return figure
 
 
-def within_class(
-    matrix: Float[np.ndarray, "n n"], labels: np.ndarray
-) -> tuple[float | None, float]:
-    """Share of the mass off the positive pairs that joins images of one class.
-
-    Args:
-        matrix: A plan in either layout, `[b, b]` or `[2b, 2b]`.
-        labels: Class of each image of the batch, `[b]`.
-
-    Returns:
-        The share, None where only positive pairs have mass; and what it is for a uniform plan.
-    """
-    views = len(matrix) // len(labels)
-    image = np.tile(np.arange(len(labels)), views)
-    others = image[:, None] != image[None]
-    same = np.tile(labels, views)
-    same = (same[:, None] == same[None]) & others
-    mass = matrix[others].sum()
-    share = float(matrix[same].sum() / mass) if mass > 0 else None
-    return share, float(same.sum() / others.sum())
-
-
-def alignment_uniformity(run: Run) -> Figure:
-    """Alignment against uniformity over training, coloured by epoch."""
+def alignment_uniformity(run: Finished) -> Figure:
+    """Draw alignment against uniformity over training, coloured by epoch."""
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
     every = -(-len(run.metrics) // MOST_POINTS)
@@ -115,40 +93,69 @@ def alignment_uniformity(run: Run) -> Figure:
     return figure
 
 
-def plane(run: Run) -> Figure:
-    """Test features in two dimensions, each image drawn as the number of its class."""
+def plane(run: Finished) -> Figure:
+    """Draw test features in two dimensions, each image as the number of its class, if it has one.
+
+    Where there are too many classes for the palette, their numbers are a scale of colour.
+    """
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
-    points, labels = run.arrays["plane"], run.arrays["plane_labels"]
-    classes = np.unique(labels)
-    if len(classes) <= len(COLOURS):
+    points, labels = run.arrays["plane"], run.arrays.get("plane_labels")
+    classes = np.unique([] if labels is None else labels)
+    if labels is None:
+        axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], s=8)
+    elif len(classes) <= len(COLOURS):
         for index, label in enumerate(classes):
             x, y = points[labels == label].T
             axes.scatter(x, y, marker=f"${label}$", s=42, color=COLOURS[index], linewidth=0.2)
     else:
         shown = axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="viridis", s=8)
-        figure.colorbar(shown, ax=axes, label="class")
+        figure.colorbar(shown, ax=axes, label=_kind(run))
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_title(f"{_name(run)}: encoder features of {len(points)} test images")
     return figure
 
 
-# File names in the order in which the report shows them.
-FIGURES: dict[str, Callable[[Run], Figure]] = {
+def nearest(run: Finished) -> Figure:
+    """Draw a few test images, each beside those whose features are nearest to its own."""
+    images, labels = run.arrays["nearest_images"], run.arrays.get("nearest_labels")
+    similarities = run.evaluation["nearest_neighbours"]["similarities"]
+    rows, columns = images.shape[:2]
+    figure = Figure(figsize=(1.3 * columns, 1.5 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for (row, column), axes in np.ndenumerate(panels):
+        show_image(axes, images[row, column] / 255)
+        words = [f"{similarities[row][column - 1]:.2f}" if column else "query"]
+        if labels is not None:
+            words.append(f"class {labels[row, column]}")
+            if labels[row, column] != labels[row, 0]:
+                axes.spines[:].set(visible=True, color=COLOURS[3], linewidth=2.5)
+        axes.set_title(", ".join(words), fontsize=8)
+    figure.suptitle(f"{_name(run)}: nearest test images")
+    return figure
+
+
+FIGURES: dict[str, Callable[[Finished], Figure]] = {
     "training": training,
     "plan": plan,
     "alignment_uniformity": alignment_uniformity,
+    "nearest": nearest,
     "plane": plane,
 }
+"""Pictures by their names, which results of an evaluation name too."""
 
 
-def drawn(run: Run) -> dict[str, Callable[[Run], Figure]]:
-    """The pictures for which the run has the numbers."""
-    return {name: draw for name, draw in FIGURES.items() if name != "plan" or "plan" in run.arrays}
+def show_image(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:
+    """Show the pixels of an image in [0, 1] as they are; other channels than RGB become grey."""
+    grey = image.mean(-1, keepdims=True)
+    pixels = image if image.shape[-1] == 3 else np.broadcast_to(grey, (*image.shape[:2], 3))
+    axes.imshow(pixels, vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
-def column(run: Run, name: str) -> np.ndarray:
-    """One quantity of the training log, NaN where a row lacks it or it was not finite.
+def column(run: Finished, name: str) -> np.ndarray:
+    """Read one quantity of the training log, NaN where a row lacks it or it was not finite.
 
     Raises:
         ValueError: No row has it.
@@ -159,19 +166,24 @@ def column(run: Run, name: str) -> np.ndarray:
     return np.asarray(values, float)
 
 
-def _name(run: Run) -> str:
+def _name(run: Finished) -> str:
     return f"{run.evaluation['method']} on {run.evaluation['dataset']['name']}"
 
 
-def _within_class(matrix: np.ndarray, labels: np.ndarray) -> str:
+def _kind(run: Finished) -> str:
+    """Name what images are told apart by, as `Subject.kinds` has it."""
+    return "class" if run.evaluation["dataset"]["classes"] else "domain"
+
+
+def _within_class(matrix: np.ndarray, labels: np.ndarray, kind: str) -> str:
     share, uniform = within_class(matrix, labels)
     if share is None:
         return "all mass on the positive pairs"
-    return f"off the positives {share:.0%} within class (uniform: {uniform:.0%})"
+    return f"off the positives {share:.0%} within {kind} (uniform: {uniform:.0%})"
 
 
-def _class_ticks(axes: Axes, labels: np.ndarray, joint: bool) -> None:
-    """Labels blocks of one class, and the two views where both are on each side."""
+def _class_ticks(axes: Axes, labels: np.ndarray, kind: str, joint: bool) -> None:
+    """Label blocks of one class, and the two views where both are on each side."""
     views = 2 if joint else 1
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
     bounds = np.append(starts, len(labels))
@@ -189,11 +201,11 @@ def _class_ticks(axes: Axes, labels: np.ndarray, joint: bool) -> None:
         if joint
         else ("second view", "first view")
     )
-    axes.set_xlabel(f"class; {sides[0]}")
-    axes.set_ylabel(f"class; {sides[1]}")
+    axes.set_xlabel(f"{kind}; {sides[0]}")
+    axes.set_ylabel(f"{kind}; {sides[1]}")
 
 
-def _plain(axes: Any) -> None:
+def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.yaxis.set_major_locator(MaxNLocator(6))

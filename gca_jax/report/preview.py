@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from gca_jax.data.batches import Batches
 from gca_jax.data.views.augment import Augment
 from gca_jax.experiment import Experiment
+from gca_jax.report.figures import show_image
 
 SHOWN = 10
 ROWS = ("image", "view a", "view b")
@@ -36,7 +37,7 @@ def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -
 
 
 def examples(batches: Batches, policy: Augment, seed: int) -> list[Float[np.ndarray, "n h w c"]]:
-    """Images from all over the set and their views, with values in [0, 1]."""
+    """Give images from all over the set and their views, with values in [0, 1]."""
     count = len(batches.images)
     rows = np.linspace(0, count - 1, min(SHOWN, count)).astype(int)
     pair = jax.jit(policy.views)(jax.random.key(seed), batches.sample(rows, seed))
@@ -46,19 +47,11 @@ def examples(batches: Batches, policy: Augment, seed: int) -> list[Float[np.ndar
 
 
 def sheet(rows: list[Float[np.ndarray, "n h w c"]]) -> Figure:
-    """One row of pictures for each list of images, named as in `ROWS`."""
+    """Draw one row of pictures for each list of images, named as in `ROWS`."""
     figure = Figure(figsize=(8.2, 3.0), layout="compressed")
     panels = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for line, images, name in zip(panels, rows, ROWS, strict=True):
         line[0].set_ylabel(name)
         for axes, image in zip(line, images, strict=True):
-            # Pixels are shown as they are; a single channel becomes a grey picture.
-            axes.imshow(
-                np.broadcast_to(image, (*image.shape[:2], 3)),
-                vmin=0,
-                vmax=1,
-                interpolation="nearest",
-            )
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
+            show_image(axes, image)
     return figure

@@ -11,15 +11,15 @@ from gca_jax.workdir import read_json, training_summary
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Finished:
     """The files of a finished, evaluated run.
 
     Attributes:
         config: `config.json`, everything the run used.
         training: `training.json`: steps, seconds, images per second, device.
         metrics: `metrics.jsonl`, one row for each logged step.
-        evaluation: `evaluation.json`: accuracies, baselines, representation metrics.
-        arrays: `evaluation.npz`: the mean plan, its target, the test features in the plane.
+        evaluation: `evaluation.json`: numbers, and the results with their words for the report.
+        arrays: `evaluation.npz`: what the pictures show.
         corruptions: `corruptions.json`, where the run was judged on CIFAR-10-C too.
     """
 
@@ -31,11 +31,11 @@ class Run:
     corruptions: dict[str, Any] | None
 
 
-def read(workdir: Path) -> Run:
-    """Reads a run.
+def read(workdir: Path) -> Finished:
+    """Read the files of a run.
 
     Args:
-        workdir: Of a run that has been trained and evaluated.
+        workdir: Folder of a run that has been trained and evaluated.
 
     Raises:
         FileNotFoundError: There is no run, or it has not been evaluated.
@@ -58,11 +58,16 @@ def read(workdir: Path) -> Run:
             f"the evaluation in {workdir} is of step {evaluation['step']}, the run ended at step "
             f"{training['steps']}: evaluate again with --mode=evaluate"
         )
+    if "results" not in evaluation:
+        raise ValueError(
+            f"the evaluation in {workdir} is of an earlier version of this package: "
+            "evaluate again with --mode=evaluate"
+        )
     with np.load(workdir / "evaluation.npz") as stored:
         arrays = dict(stored)
     config = read_json(workdir / "config.json")
     rows = _rows(workdir / "metrics.jsonl")
-    return Run(
+    return Finished(
         config, training, rows, evaluation, arrays, _corruptions(workdir, evaluation["step"])
     )
 

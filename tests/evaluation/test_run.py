@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from gca_jax import losses, models
 from gca_jax.data import sources
-from gca_jax.evaluation import features, run
+from gca_jax.evaluation import features, plan, run
 from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training import checkpoint, state
@@ -153,7 +153,7 @@ def test_the_report_takes_the_numbers_of_the_run(workdir, evaluated):
     assert report["accuracy"] == evaluated[0]["accuracy"]
     assert report["train_seconds"] > 0
     assert report["config"]["loss"]["epsilon"] == 0.2
-    assert len(list((workdir / "figures").glob("*.png"))) == 4
+    assert len(list((workdir / "figures").glob("*.png"))) == 5
 
 
 def test_a_workdir_without_a_run_is_refused(experiment, tmp_path):
@@ -186,10 +186,10 @@ def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")
-    out = run._loss_inputs("byol", network, variables, z_a, z_b)
+    out = plan.loss_inputs("byol", network, variables, z_a, z_b)
     np.testing.assert_array_equal(out[0], prediction)
     np.testing.assert_array_equal(out[1], z_b)
-    plan, target = losses.transport("byol", *out)
-    assert plan.matrix.shape == target.matrix.shape == (5, 5)
-    out = run._loss_inputs("ince", network, variables, z_a, z_b)
+    found, target = losses.transport("byol", *out)
+    assert found.matrix.shape == target.matrix.shape == (5, 5)
+    out = plan.loss_inputs("ince", network, variables, z_a, z_b)
     np.testing.assert_array_equal(out[0], z_a)

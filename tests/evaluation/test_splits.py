@@ -54,3 +54,10 @@ def test_folds_hold_out_every_image_once_and_every_class_alike():
 
 def test_folds_are_fewer_where_a_class_has_few_images():
     assert len(splits.folds(np.repeat(np.arange(3), 2), 0.2, seed=0)) == 2
+
+
+def test_the_most_per_class_fill_the_batch_or_the_smallest_class():
+    labels = np.repeat(np.arange(5), 9)
+    assert splits.most_per_class(labels, 20) == 4
+    assert splits.most_per_class(labels, 1000) == 9
+    assert splits.most_per_class(labels, 2) == 1

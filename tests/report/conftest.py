@@ -23,12 +23,43 @@ TRAINING = {
 }
 
 
-def probed(linear, few, knn):
-    return {"linear": linear, "linear_4_per_class": few, "knn": knn}
+def probe(name, title, accuracy, sd=None, over=""):
+    """A probe's result, as evaluation.json has it; accuracies are in the order of ENCODERS."""
+    encoders = ("trained", "random_encoder", "pixels")
+    return {
+        **{"name": name, "title": title, "over": over, "picture": "", "caption": ""},
+        "procedure": f"how {name} was obtained. " + "A word and a word. " * 12,
+        "accuracy": dict(zip(encoders, accuracy, strict=True)),
+        "sd": dict.fromkeys(encoders, sd),
+    }
+
+
+def shown(name, title, picture, caption):
+    """A result with a picture or a caption, likewise."""
+    words = {"name": name, "title": title, "over": "", "picture": picture, "caption": caption}
+    return {**words, "procedure": "", "accuracy": {}, "sd": {}}
+
+
+PROBES = [
+    probe("linear_4_per_class", "few", (0.8, 0.4, 0.6), sd=0.0141, over="2 draws of 12 labels"),
+    probe("linear", "linear, all labels", (0.9, 0.5, 0.7)),
+    probe("knn", "k-NN", (0.85, 0.45, 0.65)),
+]
+SHOWN = [
+    shown("plan", "the plan", "plan", "Of the plan."),
+    shown("gradient_cosine", "the cosine", "", "Gradients have cosine 0.9321."),
+    shown("views", "alignment", "alignment_uniformity", "Alignment and uniformity."),
+    shown("nearest", "neighbours", "nearest", "Of the neighbours."),
+    shown("plane", "the plane", "plane", "Of the plane."),
+]
 
 
 def evaluation():
     encoders = ("trained", "pixels", "random_encoder")
+    accuracy = {
+        encoder: {result["name"]: result["accuracy"][encoder] for result in PROBES}
+        for encoder in encoders
+    }
     settings = {
         "linear_strength": 10.0,
         "linear_4_per_class_strengths": [1.0, 0.1],
@@ -42,18 +73,26 @@ def evaluation():
             "name": "digits",
             "train_images": 90,
             "test_images": 36,
+            "pretrain_images": 90,
             "image_shape": [8, 8, 1],
             "classes": 3,
         },
-        "accuracy": probed(0.9, 0.8, 0.85),
-        "baselines": {"pixels": probed(0.7, 0.6, 0.65), "random_encoder": probed(0.5, 0.4, 0.45)},
+        "accuracy": accuracy.pop("trained"),
+        "baselines": accuracy,
         "draws": {name: {"accuracy": [0.79, 0.81], "sd": 0.0141} for name in encoders},
         "settings": {name: settings for name in encoders},
         "alignment": 0.25,
         "uniformity": -2.5,
         "effective_rank": 8.5,
         "gradient_cosine_to_ince": 0.9321,
+        "plan_within_class": {"share": 0.5, "share_of_uniform_plan": 0.25},
+        "nearest_neighbours": {
+            "queries": [0, 20],
+            "neighbours": [[3, 1, 2], [23, 26, 1]],
+            "similarities": [[0.99, 0.9, 0.8], [0.7, 0.6, -0.1]],
+        },
         "left_out": [],
+        "results": PROBES + SHOWN,
         "versions": {"python": "3.12.0", "jax": "0.10.2"},
     }
 
@@ -71,6 +110,8 @@ def arrays(layout="joint"):
         "plan_labels": labels,
         "plane": rng.normal(size=(36, 2)),
         "plane_labels": np.arange(36) % 3,
+        "nearest_images": rng.integers(0, 256, (2, 4, 8, 8, 1), dtype=np.uint8),
+        "nearest_labels": np.array([[0, 0, 1, 2], [2, 2, 2, 1]]),
     }
 
 

@@ -8,24 +8,6 @@ from gca_jax.report import figures
 from gca_jax.report.reading import read
 
 
-@pytest.mark.parametrize("layout", ["cross", "joint"])
-def test_within_class_counts_mass_between_different_images_of_one_class(layout):
-    labels = np.array([0, 0, 1, 1, 1])
-    views = {"cross": 1, "joint": 2}[layout]
-    plan = np.random.default_rng(0).uniform(size=(5 * views, 5 * views))
-    mass = same = pairs = same_pairs = 0.0
-    for i in range(5 * views):
-        for j in range(5 * views):
-            if i % 5 != j % 5:
-                mass, pairs = mass + plan[i, j], pairs + 1
-                if labels[i % 5] == labels[j % 5]:
-                    same, same_pairs = same + plan[i, j], same_pairs + 1
-    share, uniform = figures.within_class(plan, labels)
-    assert share == pytest.approx(same / mass)
-    assert uniform == pytest.approx(same_pairs / pairs)
-    assert figures.within_class(np.eye(5), labels)[0] is None
-
-
 def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir):
     run = read(workdir)
     axes = figures.plane(run).axes
@@ -35,12 +17,36 @@ def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir
     assert axes[1].get_ylabel() == "class"
 
 
+def test_without_labels_every_image_is_a_point(workdir):
+    run = read(workdir)
+    points = {"plane": run.arrays["plane"]}
+    axes = figures.plane(dataclasses.replace(run, arrays=points)).axes
+    assert [len(drawn.get_offsets()) for drawn in axes[0].collections] == [36]
+    assert len(axes) == 1
+
+
+def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_framed(workdir):
+    run = read(workdir)
+    panels = figures.nearest(run).axes
+    images, labels = run.arrays["nearest_images"], run.arrays["nearest_labels"]
+    assert [panel.get_title() for panel in panels[:3]] == [
+        "query, class 0",
+        "0.99, class 0",
+        "0.90, class 1",
+    ]
+    for panel, image, framed in zip(
+        panels, images.reshape(8, 8, 8), (labels != labels[:, :1]).ravel(), strict=True
+    ):
+        np.testing.assert_array_equal(panel.images[0].get_array()[..., 0], image / 255)
+        assert panel.spines["top"].get_visible() == framed
+
+
 @pytest.mark.parametrize("name", list(figures.FIGURES))
 def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, name):
     figure = figures.FIGURES[name](read(workdir))
     figure.draw_without_rendering()
     for axes in figure.axes:
-        assert axes.get_ylabel()
+        assert axes.get_ylabel() or axes.get_title()
         ticks = [t for t in axes.get_xticklabels() if t.get_text() and t.get_visible()]
         boxes = sorted((t.get_window_extent() for t in ticks), key=lambda box: box.x0)
         assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))

@@ -1,12 +1,15 @@
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gca_jax.report.command import command
-from gca_jax.report.run import write
-from tests.report.conftest import CONFIG
+from gca_jax.report.markdown import render
+from gca_jax.report.reading import read
+from gca_jax.report.run import summary, write
+from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, probe
 
 
 def change(path, **values):
@@ -16,11 +19,11 @@ def change(path, **values):
 def test_report_json_has_every_promised_number(workdir):
     write(workdir)
     report = json.loads((workdir / "report.json").read_text())
-    few = {"linear": 0.9, "linear_4_per_class": 0.8, "knn": 0.85}
-    assert report["accuracy"] == few
-    assert set(report["baselines"]) == {"pixels", "random_encoder"}
-    for baseline in report["baselines"].values():
-        assert set(baseline) == set(few)
+    assert report["accuracy"] == {"linear": 0.9, "linear_4_per_class": 0.8, "knn": 0.85}
+    assert report["baselines"] == {
+        "pixels": {"linear": 0.7, "linear_4_per_class": 0.6, "knn": 0.65},
+        "random_encoder": {"linear": 0.5, "linear_4_per_class": 0.4, "knn": 0.45},
+    }
     expected = {
         "method": "gca_uot",
         "seed": 7,
@@ -34,61 +37,93 @@ def test_report_json_has_every_promised_number(workdir):
         "device": "cpu",
         "steps": 20,
         "parameters": 12345,
+        "plan_within_class": {"share": 0.5, "share_of_uniform_plan": 0.25},
+        "corruptions": None,
+        "left_out": [],
     }
     assert {name: report[name] for name in expected} == expected
     assert report["config"]["loss"]["epsilon"] == 0.2
     assert report["draws"]["trained"]["sd"] == 0.0141
     assert report["settings"]["pixels"]["knn_neighbours"] == 5
+    assert report["split"]["test_images"] == 36
+    assert report["nearest_neighbours"]["queries"] == [0, 20]
     assert report["versions"]["jax"] == "0.10.2"
 
 
+def page_of(workdir):
+    """The page's words, one space between them."""
+    return " ".join(render(summary(read(workdir))).split())
+
+
 def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(workdir):
-    write(workdir)
-    page = (workdir / "report.md").read_text(encoding="utf-8")
+    page = page_of(workdir)
     for words in (
         "# gca_uot on digits, seed 7",
-        "**80.0 %** of the test images",
+        "**80.0 %** of the test images are classified rightly (few, mean over 2 draws of 12",
+        "raw pixels reach 60.0 %, the untrained encoder 40.0 %",
+        "| test accuracy, % | few | linear, all labels | k-NN | | --- | --- | --- | --- |",
         "| trained encoder | 80.0 ± 1.4 | 90.0 | 85.0 |",
         "| untrained encoder | 40.0 ± 1.4 | 50.0 | 45.0 |",
         "| raw pixels | 60.0 ± 1.4 | 70.0 | 65.0 |",
-        "2 draws of 12 labels",
-        f"    {command(CONFIG)}\n",
+        "at most 6.7 points",  # 100 sqrt(0.8 (1 - 0.8) / 36)
+        command(CONFIG),
         "90 training and 36 test images",
-        "25 % of the\n  training split",
+        "- **k-NN**: how knn was obtained. A word",
+        "Gradients have cosine 0.9321.",
         '"epsilon": 0.2',
         "jax 0.10.2",
     ):
         assert words in page
     assert "{" not in page.split("## Config")[0]
+    assert "Left out" not in page
+    assert "Pretraining saw" not in page
 
 
-def test_report_md_has_a_column_for_domains_where_they_were_read(workdir):
-    path = workdir / "evaluation.json"
-    evaluation = json.loads(path.read_text())
-    rows = (evaluation["accuracy"], *evaluation["baselines"].values())
-    for row, share in zip(rows, (0.95, 0.75, 0.55), strict=True):
-        row["linear_domain"] = share
-    for settings in evaluation["settings"].values():
-        settings["linear_domain_strength"] = 100.0
-    change(path, **evaluation)
-    write(workdir)
-    page = (workdir / "report.md").read_text(encoding="utf-8")
-    assert "| k-NN | linear, domain |\n| --- | --- | --- | --- | --- |\n" in page
+def test_lines_are_short_and_a_number_stays_beside_its_per_cent(workdir):
+    page = render(summary(read(workdir))).split("## Config")[0]
+    lines = [line for line in page.splitlines() if not line.startswith((" " * 4, "|", "!"))]
+    assert max(map(len, lines)) <= 100
+    assert not any(line.startswith("%") for line in lines)
+
+
+def test_a_probe_that_the_report_has_never_heard_of_is_a_column_and_a_line(workdir):
+    probes = [*PROBES, probe("shape", "class mean", (0.95, 0.75, 0.55))]
+    change(workdir / "evaluation.json", results=probes + SHOWN)
+    page = page_of(workdir)
+    assert "| k-NN | class mean |" in page
     assert "| trained encoder | 80.0 ± 1.4 | 90.0 | 85.0 | 95.0 |" in page
-    assert "**Linear, domain**" in page
-    assert "Chosen: 100 (trained encoder)" in page
+    assert "**class mean**: how shape was obtained" in page
+
+
+def test_a_run_without_labels_says_what_was_left_out(workdir):
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    evaluation["dataset"] |= {"classes": 0, "pretrain_images": 500}
+    evaluation |= {"accuracy": {}, "baselines": {"pixels": {}, "random_encoder": {}}, "draws": {}}
+    left_out = ["k-NN and the mean transport plan: the images have no labels"]
+    evaluation |= {"left_out": left_out, "results": SHOWN[1:]}
+    change(workdir / "evaluation.json", **evaluation)
+    kept = {k: v for k, v in arrays().items() if k in ("plane", "nearest_images")}
+    np.savez(workdir / "evaluation.npz", **kept)
+    page = page_of(workdir)
+    assert "No probe was fitted. On views of test images: alignment 0.250, uniformity -2.5" in page
+    assert "## Accuracy" not in page
+    assert "**raw pixels**" not in page
+    assert f"## Left out - {left_out[0]}." in page
+    assert "Pretraining saw 500 images in place of the training images." in page
+    pictures = re.findall(r"\(figures/(\w+)\.png\)", page)
+    assert pictures == ["training", "alignment_uniformity", "nearest", "plane"]
 
 
 def test_every_picture_of_the_page_exists_and_shows_something(workdir):
     write(workdir)
     page = (workdir / "report.md").read_text(encoding="utf-8")
     pictures = sorted((workdir / "figures").glob("*.png"))
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     for picture in pictures:
         assert f"(figures/{picture.name})" in page
         with Image.open(picture) as image:
             pixels = np.asarray(image.convert("RGB"))
-        assert min(pixels.shape[:2]) > 600
+        assert min(pixels.shape[:2]) > 500
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 
 
@@ -98,16 +133,6 @@ def test_the_same_files_give_the_same_report(workdir):
     first = [(workdir / name).read_bytes() for name in names]
     write(workdir)
     assert first == [(workdir / name).read_bytes() for name in names]
-
-
-def test_byol_without_a_cosine_is_reported_too(workdir):
-    change(workdir / "evaluation.json", method="byol", gradient_cosine_to_ince=None)
-    report = write(workdir)
-    assert report["gradient_cosine_to_ince"] is None
-    page = (workdir / "report.md").read_text(encoding="utf-8")
-    assert "have cosine" not in page
-    assert "online network stands in for the target" in page
-    assert "BYOL's are predictions" in page
 
 
 def test_a_workdir_without_a_run_is_one_clear_line(tmp_path):
@@ -126,6 +151,15 @@ def test_an_unfinished_run_is_refused_and_nothing_is_written(workdir):
 def test_a_run_that_was_not_evaluated_is_refused(workdir):
     (workdir / "evaluation.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"not been evaluated.*--mode=evaluate"):
+        write(workdir)
+
+
+def test_an_evaluation_of_an_earlier_version_is_refused(workdir):
+    path = workdir / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    del evaluation["results"]
+    path.write_text(json.dumps(evaluation))
+    with pytest.raises(ValueError, match=r"of an earlier version.*--mode=evaluate"):
         write(workdir)
 
 

@@ -83,11 +83,6 @@ POLICIES: dict[str, tuple[Strengths, Strengths]] = {
         _STRONG_CROP := {**_STANDARD, "strong_crop_side": 96 / 224},  # of the image's side
         _STRONG_CROP,
     ),
-    # What the evaluation of large_erase does to its images.
-    "large_erase_evaluation": (
-        _ERASED := dict(erase_probability=1.0, erase_area=(0.1, 0.33)),
-        _ERASED,
-    ),
 }
 
 STRENGTHS: dict[str, type] = {

@@ -1,0 +1,61 @@
+"""Nearest neighbours: a few test images, and the other test images whose features are nearest."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.subject import Subject
+
+QUERIES, NEIGHBOURS = 6, 5
+CAPTION = """Test images (left) and the {} other test images that are nearest to each by the cosine
+similarity of the encoder's features, which stands above them. The queries are evenly spaced over
+the test split, not chosen.{}"""
+LABELLED = " Neighbours of another class than the query's have a frame."
+
+
+def evaluate(subject: Subject) -> Result:
+    """Find the neighbours of a few test images by the trained encoder's features."""
+    data, features = subject.dataset, subject.test_features["trained"]
+    count = min(NEIGHBOURS, len(features) - 1)
+    queries = np.unique(np.linspace(0, len(features) - 1, QUERIES).astype(int))
+    found, similarities = nearest(features, queries, count)
+    shown = np.concatenate([queries[:, None], found], axis=1)
+    images = data.test_images[shown.ravel()]
+    arrays = {"nearest_images": images.reshape(*shown.shape, *images.shape[1:])}
+    if data.labelled:
+        arrays["nearest_labels"] = data.test_labels[shown]
+    numbers = {
+        "queries": queries.tolist(),
+        "neighbours": found.tolist(),
+        "similarities": similarities.tolist(),
+    }
+    return Result(
+        "nearest",
+        "nearest neighbours",
+        numbers={"nearest_neighbours": numbers},
+        arrays=arrays,
+        picture="nearest",
+        caption=CAPTION.format(count, LABELLED if data.labelled else ""),
+    )
+
+
+def nearest(
+    features: Float[np.ndarray, "n f"], queries: Int[np.ndarray, "q"], count: int
+) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
+    """Find the rows of `features` that are nearest to some of them by cosine similarity.
+
+    Args:
+        features: `[n, f]`.
+        queries: Rows of the queries, `[q]`.
+        count: How many neighbours of each, k, at most n - 1; a query is not its own.
+
+    Returns:
+        The neighbours' rows, `[q, k]`, the nearest first, and their similarities in [-1, 1].
+    """
+    x = features.astype(np.float64)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    unit = x / np.maximum(norms, np.finfo(x.dtype).tiny)
+    cosine = unit[queries] @ unit.T
+    cosine[np.arange(len(queries)), queries] = -np.inf
+    found = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
+    return found, np.take_along_axis(cosine, found, axis=1)

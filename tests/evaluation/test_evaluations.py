@@ -1,0 +1,174 @@
+"""Every evaluation of the table, on images with labels, with domains alone and with neither."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from gca_jax.data.dataset import Dataset
+from gca_jax.evaluation import EVALUATIONS, run
+from gca_jax.evaluation.result import ENCODERS
+from gca_jax.evaluation.subject import Subject
+from gca_jax.experiment import build
+from gca_jax.report.figures import FIGURES
+from gca_jax.training.state import init_variables
+from tests import toy
+
+TRAIN, TEST = 159, 39  # a third of each: the same batches for images of every kind
+SETTINGS = {
+    "evaluation.labels_per_class": 3,
+    "evaluation.draws": 2,
+    "evaluation.validation_fraction": 0.5,
+    "evaluation.strengths": (1.0,),
+    "evaluation.neighbours": (1,),
+    "train.batch_size": 32,
+}
+PROBES = {"linear_3_per_class", "linear", "knn"}
+OTHERS = {"views", "gradient_cosine", "nearest", "plane", "plan"}
+
+
+def images(labelled, domains=False):
+    """Digits of three classes, thirteen of each to test, which may be called domains."""
+    raw = load_digits(n_class=3)
+    rows = np.concatenate([np.flatnonzero(raw.target == k)[:66] for k in range(3)])
+    rows = rows.reshape(3, 66).T.ravel()  # 0, 1, 2, 0, 1, 2, ...
+    pixels = (raw.images[rows, :, :, None] * 15).astype(np.uint8)
+    kinds = raw.target[rows].astype(np.int32)
+    train, test = kinds[:TRAIN], kinds[TRAIN:]
+    return Dataset(
+        "digits of three classes",
+        pixels[:TRAIN],
+        train if labelled else None,
+        pixels[TRAIN:],
+        test if labelled else None,
+        3 if labelled else 0,
+        train_domains=train if domains else None,
+        test_domains=test if domains else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def subject(tiny):
+    """A factory of subjects: an untrained network, and images of one kind."""
+
+    def make(dataset, **overrides):
+        experiment = build(tiny("gca_ince", **SETTINGS, **overrides), dataset=dataset)
+        shape = dataset.train_images.shape[1:]
+        return Subject(experiment, init_variables(experiment.network, experiment.key, shape))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def results(subject):
+    """Results by their names, of labelled images, of images with domains alone, and of neither."""
+    with toy.quick():
+        return {
+            kind: {result.name: result for result in run.judge(subject(dataset))}
+            for kind, dataset in (
+                ("labels", images(True)),
+                ("domains", images(False, domains=True)),
+                ("nothing", images(False)),
+            )
+        }
+
+
+@pytest.mark.slow
+def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
+    for found in results.values():
+        assert len(found) in (len(EVALUATIONS), len(EVALUATIONS) - 1)  # no result of domains
+        keys = [key for result in found.values() for key in (*result.numbers, *result.arrays)]
+        assert len(set(keys)) == len(keys)
+        for result in found.values():
+            assert result.title
+            json.dumps(result.as_json(), allow_nan=False)
+            json.dumps(result.numbers, allow_nan=False)
+            measured = result.scores or result.caption
+            assert bool(measured) != bool(result.left_out)
+            assert not result.picture or result.picture in FIGURES
+            assert bool(result.scores) == bool(result.procedure)
+            if result.scores:
+                assert set(result.scores) == set(ENCODERS)
+                assert all(0 <= score.accuracy <= 1 for score in result.scores.values())
+
+
+@pytest.mark.slow
+def test_with_labels_nothing_is_left_out(results):
+    found = results["labels"]
+    assert set(found) == PROBES | OTHERS
+    assert run.left_out(found.values()) == []
+    numbers = run.numbers(list(found.values()))
+    assert set(numbers["accuracy"]) == PROBES
+    assert set(numbers["baselines"]) == {"pixels", "random_encoder"}
+    assert set(numbers["draws"]) == set(numbers["settings"]) == set(ENCODERS)
+    assert numbers["settings"]["pixels"] == {
+        "linear_strength": 1.0,
+        "linear_3_per_class_strengths": [1.0, 1.0],
+        "knn_neighbours": 1,
+    }
+    assert numbers["baselines"]["pixels"]["linear"] > 0.9
+    assert numbers["baselines"]["random_encoder"] != numbers["accuracy"]
+    assert len(np.unique(found["plan"].arrays["plan_labels"])) == 3
+
+
+@pytest.mark.slow
+def test_without_labels_what_is_left_is_measured_and_the_rest_said(results):
+    found = results["nothing"]
+    numbers = run.numbers(list(found.values()))
+    assert numbers["accuracy"] == numbers["draws"] == {}
+    assert numbers["plan_within_class"] is None
+    assert run.left_out(found.values()) == [
+        "linear, 3 labels a class; linear, all labels; k-NN and the mean transport plan: "
+        "the images have no labels"
+    ]
+    for key in ("alignment", "uniformity", "effective_rank", "gradient_cosine_to_ince"):
+        assert np.isfinite(numbers[key])
+    arrays = found["nearest"].arrays | found["plane"].arrays
+    assert arrays["nearest_images"].shape == (6, 6, 8, 8, 1)
+    assert arrays["plane"].shape == (TEST, 2)
+    assert not {"nearest_labels", "plane_labels"} & set(arrays)
+
+
+@pytest.mark.slow
+def test_domains_stand_in_for_classes_where_images_have_no_labels(results):
+    found = results["domains"]
+    assert found["plan"].arrays["plan_labels"].tolist() == [0] * 13 + [1] * 13 + [2] * 13
+    assert "sorted by domain" in found["plan"].caption
+    assert set(run.numbers(list(found.values()))["accuracy"]) == {"linear_domain"}
+    assert [words.split(":")[-1] for words in run.left_out(found.values())] == [
+        " the images have no labels"
+    ]
+
+
+@pytest.mark.slow
+def test_neighbours_are_test_images_as_they_are(results):
+    data, found = images(True), results["labels"]["nearest"]
+    table = found.numbers["nearest_neighbours"]
+    rows = np.concatenate([np.array(table["queries"])[:, None], table["neighbours"]], axis=1)
+    np.testing.assert_array_equal(found.arrays["nearest_images"], data.test_images[rows])
+    np.testing.assert_array_equal(found.arrays["nearest_labels"], data.test_labels[rows])
+
+
+def test_a_target_of_domains_that_test_images_lack_has_no_plan(subject):
+    data = dataclasses.replace(images(True), pretrain_domains=np.arange(TRAIN, dtype=np.int32) % 2)
+    lacking = subject(data, **{"target.name": "blocks", "target.alpha": 0.1})
+    for name in ("plan", "gradient_cosine"):
+        reason = EVALUATIONS[name](lacking).left_out
+        assert reason == "the target needs domains, and the test images have none"
+
+
+def test_a_note_before_training_says_that_probes_will_be_left_out(subject, capsys):
+    run.check(subject(images(False)).experiment)
+    note = "note: the images have no labels, so no probe of classes will be fitted\n"
+    assert capsys.readouterr().out == note
+    run.check(subject(images(True)).experiment)
+    assert capsys.readouterr().out == ""
+
+
+def test_one_test_image_is_refused_before_training(subject):
+    data = images(False)
+    one = dataclasses.replace(data, test_images=data.test_images[:1])
+    with pytest.raises(ValueError, match="at least 2 test images"):
+        run.check(subject(one).experiment)

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from gca_jax.evaluation.settings import Settings
+
+GOOD = {"seed": 1, "labels_per_class": 5, "draws": 2, "validation_fraction": 0.2}
+LABELS = np.arange(600, dtype=np.int32) % 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels_per_class": 1}, "labels_per_class must be at least 2"),
+        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"validation_fraction": 1.5}, "validation_fraction must lie in"),
+        ({"labels_per_class": 100}, "cannot draw 100 images of class"),
+        ({"neighbours": (1, 481)}, r"neighbours must lie in \[1, 480\]"),
+        ({"neighbours": (0, 3)}, "neighbours must be integers >= 1"),
+        ({"neighbours": ()}, "neighbours must be integers >= 1"),
+        ({"strengths": (0.0, 1.0)}, "strengths must be positive"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**(GOOD | change)).check(LABELS, LABELS)
+
+
+def test_classes_without_a_training_image_are_refused():
+    Settings(**GOOD).check(LABELS, LABELS[:3])
+    with pytest.raises(ValueError, match=r"without a training image: \[9\]"):
+        Settings(**GOOD).check(LABELS[LABELS < 9], LABELS)
+
+
+def test_the_config_s_keys_are_the_settings(digits):
+    assert Settings(0, **digits.get_config().evaluation).draws == 10
