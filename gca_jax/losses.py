@@ -451,7 +451,9 @@ METHODS: dict[str, Loss] = {
 }
 
 
-def transport(name: str, z_a: Views, z_b: OtherViews, **settings: Any) -> tuple[ot.Plan, AnyTarget]:
+def transport(
+    name: str, z_a: Views, z_b: OtherViews, **settings: object
+) -> tuple[ot.Plan, AnyTarget]:
     """The plan that a method's loss compares, and the target it compares it with.
 
     Args:
@@ -509,7 +511,7 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
     check.one_of("method", name, METHODS)
     devices = mesh.shape[axis_name]
 
-    def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: Any) -> Out:
+    def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: object) -> Out:
         a, b = jnp.asarray(z_a), jnp.asarray(z_b)
         if _is_left_to_compiler(name, a, b, settings):
             return METHODS[name](a, b, **settings)
@@ -532,7 +534,7 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
     return loss
 
 
-def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, Any]) -> bool:
+def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, object]) -> bool:
     """Whether a loss does not run in the scaling domain, the one that is split by hand."""
     known = keywords(name) | dict(settings)
     if name == "byol" or known.get("until") is not None:
@@ -559,7 +561,7 @@ def _pose(
     return kernel, resolve(target, kernel)
 
 
-def _check_options(name: str, options: Mapping[str, Any]) -> None:
+def _check_options(name: str, options: Mapping[str, object]) -> None:
     unknown = sorted(options.keys() - keywords(name).keys())
     if unknown:
         known = ", ".join(keywords(name))

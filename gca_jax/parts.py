@@ -38,7 +38,7 @@ class KernelOptions(TypedDict, total=False):
 
     similarity_floor: float | None
     self_pairs: ot.SelfPairs
-    cost_fn: Any
+    cost_fn: ot.CostFn | None
     domain: ot.Domain | None
     block_size: int | None
     axis_name: str | None
@@ -191,7 +191,7 @@ def report(
             RuntimeWarning,
             stacklevel=3,
         )
-    aux = embedding_metrics(plan) | _plan_metrics(plan, target)
+    aux: dict[str, Any] = embedding_metrics(plan) | _plan_metrics(plan, target)
     aux["overflow"] = ~jnp.isfinite(value)
     if not kl:
         del aux["ince_cosine"]  # compares gradients of KL
@@ -202,7 +202,7 @@ def report(
     return value, aux
 
 
-def embedding_metrics(plan: ot.Plan) -> dict[str, Any]:
+def embedding_metrics(plan: ot.Plan) -> dict[str, Array]:
     """Alignment and uniformity of the unit embeddings."""
     kernel = jax.lax.stop_gradient(plan.kernel)
     a, b = kernel.views
@@ -216,10 +216,10 @@ def embedding_metrics(plan: ot.Plan) -> dict[str, Any]:
     }
 
 
-def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Any]:
+def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
     """Diagnosis of the plan, and how its sweeps were run."""
     plan, target = jax.lax.stop_gradient((plan, target))
-    aux: dict[str, Any] = dict(diagnose(plan, target))
+    aux = diagnose(plan, target)
     aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)
     aux["scaling_domain"] = jnp.asarray(plan.kernel.domain == "scaling")
     if plan.sweeps is not None:

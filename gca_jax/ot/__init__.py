@@ -1,7 +1,7 @@
 """The mathematics: kernel → projection → plan, and its divergence from a target plan."""
 
 from gca_jax.ot import divergence, target
-from gca_jax.ot.cost import SquaredEuclidean, normalize
+from gca_jax.ot.cost import CostFn, SquaredEuclidean, normalize
 from gca_jax.ot.kernel import (
     Domain,
     Kernel,
@@ -15,6 +15,7 @@ from gca_jax.ot.projection import project, trajectory, unprojected
 from gca_jax.ot.target import Target
 
 __all__ = [
+    "CostFn",
     "Domain",
     "Kernel",
     "Layout",

@@ -4,7 +4,6 @@ A value that JAX is tracing (`jit`, `grad`, `vmap`) is not known when the guard 
 """
 
 from collections.abc import Collection
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 
-def is_concrete(x: Any) -> bool:
+def is_concrete(x: object) -> bool:
     """Whether the value of `x` is known now, that is, not traced."""
     return not isinstance(x, jax.core.Tracer)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from gca_jax.ot import check
 from gca_jax.ot.kernel import Kernel
@@ -34,8 +34,8 @@ def solve(
     kernel: Kernel,
     mu: Array,
     nu: Array,
-    tau_a: Any,
-    tau_b: Any,
+    tau_a: ArrayLike,
+    tau_b: ArrayLike,
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Array, Array, Array]:
@@ -54,6 +54,7 @@ def solve(
             raise ValueError(
                 f"until= takes one penalty for all samples, got {name} {jnp.shape(tau)}"
             )
+    tau_a, tau_b = float(np.asarray(tau_a)), float(np.asarray(tau_b))
     with jax.numpy_rank_promotion("allow"):
         geometry = Geometry(cost_matrix=-kernel.log_matrix.T, epsilon=1.0)
         a, b = (jnp.where(x > 0, x, _little(x)) for x in (nu, mu))

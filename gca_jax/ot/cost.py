@@ -1,10 +1,21 @@
 """Costs of a kernel and the unit vectors that they compare."""
 
 import dataclasses
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+
+class CostFn(Protocol):
+    """A cost of two points, as OTT-JAX's cost functions are."""
+
+    def __call__(self, x: Float[Array, " d"], y: Float[Array, " d"]) -> Float[Array, ""]:
+        """Cost of one pair."""
+
+    def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+        """Costs of all pairs."""
 
 
 @jax.tree_util.register_dataclass

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
-from gca_jax.ot.cost import normalize
+from gca_jax.ot.cost import CostFn, normalize
 from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes
 from gca_jax.ot.numerics import log
 
 Layout = Literal["cross", "joint"]
 SelfPairs = Literal["exclude", "max_cost"]
-RowFunction = Callable[[Array, Array], tuple[Any, Any]]
+Summed = TypeVar("Summed")
+Kept = TypeVar("Kept")
 
 _STATIC = {"static": True}
 
@@ -36,7 +37,7 @@ class Kernel:
     points_a: Float[Array, "n d"] | None = None
     points_b: Float[Array, "m d"] | None = None
     cost: Float[Array, "n m"] | None = None
-    cost_fn: Any = None
+    cost_fn: CostFn | None = None
     layout: Layout = dataclasses.field(default="cross", metadata=_STATIC)
     self_pairs: SelfPairs = dataclasses.field(default="exclude", metadata=_STATIC)
     similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
@@ -70,7 +71,7 @@ class Kernel:
         how = self.block_size, self.axis_name
         return Points(self.points_a, columns, self.epsilon, joint, *how)
 
-    def over_rows(self, fn: RowFunction) -> tuple[Any, Any]:
+    def over_rows(self, fn: Callable[[Array, Array], tuple[Summed, Kept]]) -> tuple[Summed, Kept]:
         """Goes over the rows in the blocks in which K is formed, on all devices that share them.
 
         Args:
@@ -84,7 +85,7 @@ class Kernel:
             return fn(self.log_matrix, rows)
         return make_passes(self.generator).over_rows(lambda k, rows: fn(log(k), rows), rows)
 
-    def sum_over_rows(self, fn: Callable[[Array, Array], Any]) -> Any:
+    def sum_over_rows(self, fn: Callable[[Array, Array], Summed]) -> Summed:
         """Sums fn(log K of some rows [k, m], their indices [k]) over the blocks of rows."""
         return self.over_rows(lambda log_k, rows: (fn(log_k, rows), ()))[0]
 
@@ -124,11 +125,11 @@ class Kernel:
         """C (n, m), without regard to excluded pairs."""
         if self.cost is not None:
             return self.cost
+        assert self.points_a is not None
+        assert self.points_b is not None
         if self.cost_fn is not None:
             with jax.numpy_rank_promotion("allow"):
                 return self.cost_fn.all_pairs(self.points_a, self.points_b)
-        assert self.points_a is not None
-        assert self.points_b is not None
         exact = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse to divide by ε
         cosine = jnp.matmul(self.points_a, self.points_b.T, precision=exact)
         if self.similarity_floor is not None:
@@ -213,7 +214,7 @@ def cosine_kernel(
 
 
 def cost_kernel(
-    cost: Any,
+    cost: Float[ArrayLike, "n m"] | CostFn,
     z_a: Float[ArrayLike, "n d"] | None = None,
     z_b: Float[ArrayLike, "m d"] | None = None,
     *,

@@ -1,7 +1,6 @@
 """Targets with one weight a positive pair, one inside a group and one across groups."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +92,7 @@ class Target:
             check.pairs("a target", self.rows, self.columns)
         return dataclasses.replace(self, layout=layout)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype)
 
 

@@ -9,7 +9,7 @@ Results are replicated too or, for cotangents, partial sums (`engine.sharding`).
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,11 @@ from gca_jax.ot.engine.sharding import on_first_device, varying
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 MAX_FUSED_TERMS = 4  # so few rank-one terms fuse with K elementwise; more go through a matmul
 CHUNK = 256  # columns of a K kept whole that are weighted at a time where the terms do not fuse
-Rowwise = Callable[[Array, Any], tuple[Array, Any]]
+Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
+Summed = TypeVar("Summed")
+Kept = TypeVar("Kept")
+Piece = Callable[[Array, Rows], tuple[Summed, Kept]]
+Rowwise = Callable[[Array, Rows], tuple[Array, Kept]]
 """Row callback: (K_block @ r, per-row inputs) → (left vector of these rows, residuals to save)."""
 
 
@@ -65,16 +69,12 @@ class Passes(NamedTuple):
             return k
         return jnp.where(indices[:, None] == jnp.arange(k.shape[1])[None, :], 0.0, k)
 
-    def over_rows(
-        self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any
-    ) -> tuple[Any, Any]:
+    def over_rows(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
         """Sums the first results of piece(K_block, rows_block) and stacks the second ones."""
         total, kept = self.over_own_rows(piece, jax.tree.map(self.own, rows))
         return jax.tree.map(self.all_devices, total), jax.tree.map(self.gather, kept)
 
-    def over_own_rows(
-        self, piece: Callable[[Array, Any], tuple[Any, Any]], rows: Any
-    ) -> tuple[Any, Any]:
+    def over_own_rows(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
         """Does as `over_rows`, for the rows of this device alone."""
         if self.whole is not None:
             return piece(self.whole, rows)
@@ -84,7 +84,7 @@ class Passes(NamedTuple):
         head = x.shape[0] - steps * size  # the odd block comes first, the others are scanned
         data = (self.own(jnp.arange(self.points.x.shape[0])), x, rows)
 
-        def block(total: Any, data: Any) -> tuple[Any, Any]:
+        def block(total: Summed | None, data: tuple[Array, Array, Rows]) -> tuple[Summed, Kept]:
             indices, x, rows = data
             more, kept = piece(self.form(indices, x), rows)
             return (more if total is None else jax.tree.map(jnp.add, total, more)), kept
@@ -98,10 +98,10 @@ class Passes(NamedTuple):
         join = lambda a, b: jnp.concatenate([a, b.reshape(-1, *b.shape[2:])])  # noqa: E731
         return total, jax.tree.map(join, kept, more)
 
-    def sweep(self, right: Array, rowwise: Rowwise, rows: Any) -> tuple[Array, Any]:
+    def sweep(self, right: Array, rowwise: Rowwise[Rows, Kept], rows: Rows) -> tuple[Array, Kept]:
         """Returns (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
 
-        def piece(k: Array, rows: Any) -> tuple[Array, Any]:
+        def piece(k: Array, rows: Rows) -> tuple[Array, Kept]:
             left, kept = rowwise(jnp.matmul(k, right, precision=HIGHEST), rows)
             return jnp.matmul(left, k, precision=HIGHEST), kept
 
@@ -157,7 +157,7 @@ def contract(
         # With the cotangent's transpose added, one product gives all of x's.
         left, right = jnp.concatenate([left, right]), jnp.concatenate([right, left])
 
-    def piece(k: Array, rows: Any) -> tuple[Array, Array]:
+    def piece(k: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
         left, x = rows
         if passes.whole is not None and left.shape[1] > MAX_FUSED_TERMS:
             return _by_columns(k, left, right, x, columns, symmetric)

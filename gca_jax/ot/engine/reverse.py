@@ -1,6 +1,6 @@
 """The reverse pass of the sweeps: their derivative from the vectors that the forward pass saved."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -138,7 +138,9 @@ def _sweep_back(saved: Saved, factors: _Factors, tolerance: Array, back: _Back) 
     slot = jnp.minimum(back.t, ran) - 1
     r = -problem.tau_b * back.of_v * jnp.exp(-saved.log_b[slot])
 
-    def rowwise(product: Array, rows: Any) -> tuple[Array, tuple[Array, Array]]:
+    def rowwise(
+        product: Array, rows: tuple[Array, Array, Array, Array]
+    ) -> tuple[Array, tuple[Array, Array]]:
         of_u, u, log_a, tau_a = rows
         of_u = of_u + u * product
         p = -tau_a * of_u * jnp.exp(-log_a)
