@@ -361,7 +361,7 @@ def byol(
     unit = ot.normalize(a), ot.normalize(b)
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
     target, plan = resolve(target, kernel), ot.unprojected(kernel)
-    aux = parts.embedding_metrics(plan)
+    aux: dict[str, Any] = {**parts.embedding_metrics(plan)}
     if keep_plan:
         aux |= {"plan": plan, "target": target}
     return divergence.cross_entropy(target, plan), aux
