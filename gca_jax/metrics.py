@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import ot
 from gca_jax.ot.engine.passes import Points, make_passes
 
 
-def alignment(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> Float[Array, ""]:
+def alignment(z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
     """mean_i ‖z'_i - z''_i‖² of the normalised embeddings, in [0, 4]; lower is closer.
 
     Wang & Isola 2020 (with exponent 2).
@@ -19,7 +19,7 @@ def alignment(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> Float[Array
 
 
 def uniformity(
-    z: Float[Array, "n d"], *, block_size: int | None = None, axis_name: str | None = None
+    z: Float[ArrayLike, "n d"], *, block_size: int | None = None, axis_name: str | None = None
 ) -> Float[Array, ""]:
     """log mean_{i≠j} exp(-2‖z_i - z_j‖²) of the normalised embeddings, in [-8, 0].
 
@@ -38,7 +38,7 @@ def uniformity(
     return jnp.log(similarities.times(jnp.ones_like(z[:, 0])).sum() / (n * (n - 1)))
 
 
-def effective_rank(z: Float[Array, "n d"]) -> Float[Array, ""]:
+def effective_rank(z: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
     """exp(entropy of the normalised singular values), in [1, min(n, d)].
 
     Of the normalised embeddings. Roy & Vetterli 2007.
@@ -51,8 +51,8 @@ def effective_rank(z: Float[Array, "n d"]) -> Float[Array, ""]:
 def gradient_cosine(
     loss_a: Callable[[Array, Array], Array],
     loss_b: Callable[[Array, Array], Array],
-    z_a: Float[Array, "n d"],
-    z_b: Float[Array, "n d"],
+    z_a: Float[ArrayLike, "n d"],
+    z_b: Float[ArrayLike, "n d"],
 ) -> Float[Array, ""]:
     """Cosine between two losses' gradients with respect to both views' embeddings.
 
@@ -75,5 +75,6 @@ def cosine(x: Array, y: Array) -> Float[Array, ""]:
     return jnp.where(norms > 0, jnp.sum(x * y) / jnp.where(norms > 0, norms, 1.0), 0.0)
 
 
-def _unit(z: Array) -> Array:
+def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
+    z = jnp.asarray(z)
     return ot.normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32)))

@@ -11,11 +11,28 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
+import jaxtyping
 import pytest
 
+from tests import annotations
+
 ROOT = pathlib.Path(__file__).parents[1]
+# The parts whose annotations hold; once all do, "gca_jax".
+CHECKED = ["alignment", "metrics", "theorems", "workdir"]
+CHECKED += [f"evaluation.{part}" for part in ("knn", "linear", "plane", "probes", "splits")]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jaxtyping.install_import_hook(
+    [f"gca_jax.{part}" for part in CHECKED], f"{annotations.__name__}.check"
+)
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations are not checked: for tests of what is said about a wrong argument."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def load_config(name):

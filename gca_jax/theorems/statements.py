@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from gca_jax import losses, ot
 from gca_jax.ot.target import AnyTarget, resolve
 
-Views = Float[Array, "n d"]
+Views = Float[Array | np.ndarray, "n d"]
 
 # Theorem 6 fails on these two pairs, the second of cosine 0.8 (found by search): after ten sweeps
 # GCA-RINCE lies 0.06 above RINCE.
@@ -158,7 +158,7 @@ def theorem_3(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5) -> Check:
     rince, _ = losses.rince(z_a, z_b, epsilon=epsilon, q=1.0, lam=1 / batch)
     critic = jnp.exp(_scores(z_a, z_b, epsilon))
     gap = jnp.diagonal(critic).mean() - critic.mean()
-    x, y = ot.normalize(z_a), ot.normalize(z_b)
+    x, y = _unit(z_a), _unit(z_b)
     to_x = jnp.linalg.norm(x[:, None] - x[None], axis=-1)[:, :, None]
     to_y = jnp.linalg.norm(y[:, None] - y[None], axis=-1)[:, None, :]
     distance = (to_x + to_y).reshape(batch, batch**2)  # of pair (i, i) to pair (j, k)
@@ -182,14 +182,12 @@ def theorem_4(z_a: Views, z_b: Views) -> Check:
     """
 
     def aligned(z_a: Views, z_b: Views) -> Array:
-        kernel = ot.cost_kernel(
-            ot.SquaredEuclidean(), ot.normalize(z_a), ot.normalize(z_b), epsilon=1.0
-        )
+        kernel = ot.cost_kernel(ot.SquaredEuclidean(), _unit(z_a), _unit(z_b), epsilon=1.0)
         identity = ot.target.identity(z_a.shape[0])
         return z_a.shape[0] * ot.divergence.cross_entropy(identity, ot.unprojected(kernel))
 
     def equation_14(z_a: Views, z_b: Views) -> Array:
-        return jnp.sum((ot.normalize(z_a) - ot.normalize(z_b)) ** 2)
+        return jnp.sum((_unit(z_a) - _unit(z_b)) ** 2)
 
     return _same_function("KL(I‖S) = Σ‖q(z') - z''‖²", equation_14, aligned, z_a, z_b)
 
@@ -278,13 +276,17 @@ def theorem_7(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5, iterations: i
 
 def _scores(z_a: Views, z_b: Views, epsilon: ArrayLike) -> Float[Array, "n n"]:
     """s = cos/ε of equation 1."""
-    return jnp.matmul(ot.normalize(z_a), ot.normalize(z_b).T, precision="highest") / epsilon
+    return jnp.matmul(_unit(z_a), _unit(z_b).T, precision="highest") / epsilon
 
 
-def _wasserstein_1(distance: np.ndarray) -> np.ndarray:
+def _unit(z: Views) -> Float[Array, "n d"]:
+    return ot.normalize(jnp.asarray(z))
+
+
+def _wasserstein_1(distance: Float[ArrayLike, "b c"]) -> np.ndarray:
     """W₁ of B atoms of mass 1/B to B² atoms of mass 1/B²: distance (B, B²)."""
-    batch = distance.shape[0]
-    spread = np.repeat(distance, batch, axis=0)
+    distance = np.asarray(distance)  # JAX gives a callback its own arrays
+    spread = np.repeat(distance, len(distance), axis=0)
     return np.asarray(spread[linear_sum_assignment(spread)].mean(), distance.dtype)
 
 

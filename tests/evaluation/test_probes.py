@@ -82,6 +82,7 @@ def test_settings_out_of_range_are_refused_by_name_even_before_training(digits, 
         probes.check_settings(digits[1], digits[1], **settings)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_features_that_do_not_fit_together_are_refused(digits):
     x, y, test_x, test_y = digits
     with pytest.raises(ValueError, match=r"train_labels \[n\], got \(600, 64\), \(599,\)"):
