@@ -1,13 +1,14 @@
 """Costs of a kernel and the unit vectors that they compare."""
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+@runtime_checkable
 class CostFn(Protocol):
     """A cost of two points, as OTT-JAX's cost functions are."""
 
