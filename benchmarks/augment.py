@@ -27,12 +27,12 @@ from gca_jax.training import state, step
 BATCH = 512
 GOALS = {"standard": 100_000, "everything": 50_000}
 STANDARD = policies.POLICIES["cifar"][0]
-EVERYTHING = {
-    **policies.POLICIES["strong"][0],
-    **STANDARD,
-    **dict(solarise_probability=0.2, solarise_threshold=0.5),
-    **dict(erase_probability=0.5, erase_area=(0.02, 0.33)),
-}
+EVERYTHING = policies.replace(
+    [*policies.POLICIES["byol"][1], policies.POLICIES["digits"][0][-1]],
+    saturation=0.4,
+    blur_probability=0.5,
+    erase_area=(0.02, 0.33),
+)
 NORMALISATION = dict(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 KEYS = list(jax.random.split(jax.random.key(0), 64))  # each another order of the jitter
 
