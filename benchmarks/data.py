@@ -87,8 +87,8 @@ def streaming(count, repeats):
     def processes(workers):
         """What the project does not use: batches made by worker processes."""
         flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
-        made = grain.MapDataset.source(stream.Places(order, 0))
-        made = made.map(stream.Crops(images, order, CROP)).batch(order.share)
+        made = grain.MapDataset.range(2**62).map(partial(stream.cut, images, order, CROP))
+        made = made.batch(order.share)
         options = grain.MultiprocessingOptions(num_workers=workers)
         yield from made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options)
 
@@ -122,7 +122,7 @@ def lock(encoded, images):
 
     Decoding and resizing release it; they are timed by themselves and taken off the whole.
     """
-    work = stream.Crops(images, Order(len(images), 64, seed=0), CROP)
+    order = Order(len(images), 64, seed=0)
     count, cuts = min(64, len(encoded)), []
     for i in range(count):
         top, left, rows, columns = stream.crop_box(np.random.default_rng(i), *SIDES, *CROP)
@@ -139,7 +139,7 @@ def lock(encoded, images):
 
     def whole():
         for place in range(count):
-            work.map((0, place))
+            stream.cut(images, order, CROP, place)
 
     times = measure.seconds({"whole": whole, "decode": decode, "resize": resize}, 5, settle=False)
     return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count

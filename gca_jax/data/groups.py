@@ -11,10 +11,7 @@ TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test i
 def number(
     *values: np.ndarray | Sequence[str] | None,
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
-    """Number the integers or names of several parts together, in sorted order.
-
-    Args:
-        *values: [n] of each part; None where a part has none.
+    """Number the integers or names [n] of several parts together, in sorted order.
 
     Returns:
         The numbered values as text, and the numbers of each part; None where there are none.
@@ -35,13 +32,10 @@ def hold_out(
 
     Args:
         count: number of images.
-        *known: numbers that tell the groups apart, such as domains and labels; None: not known.
+        *known: numbers that tell the groups apart, such as domains and labels.
 
     Returns:
         Sorted rows of the training and of the test images.
-
-    Raises:
-        ValueError: no group is large enough for a test image.
     """
     groups = np.zeros(count, np.int64)
     for numbers in known:

@@ -24,11 +24,7 @@ def fits(count: int, shape: tuple[int, ...]) -> bool:
 
 
 def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced.
-
-    Raises:
-        ValueError: a limit below one.
-    """
+    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced."""
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 or None, got {limit}")
     if limit is None or limit >= count:
@@ -36,36 +32,11 @@ def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
     return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))
 
 
-def open_prepared(builder: Any, remedy: str) -> Any:
-    """Check that a TFDS builder's set is there, whole and readable with random access.
-
-    Args:
-        builder: a TFDS builder, such as `tfds.builder(name, data_dir=...)` gives.
-        remedy: command that prepares it, for the message.
-
-    Returns:
-        The builder.
-
-    Raises:
-        ValueError: the set is missing, half-prepared or in another format; the message has the
-            folder and `remedy`.
-    """
-    problem = fault_of(builder)
-    if problem is not None:
-        raise ValueError(
-            f"data set {builder.name} cannot be read: {problem}. Prepare it once:\n    {remedy}\n"
-            "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
-            "with --config.data.data_dir=DIR."
-        )
-    return builder
-
-
 def fault_of(builder: Any) -> str | None:
     """Why a set on disk cannot be read, or None."""
     where = pathlib.Path(builder.data_path)
     if not where.exists():
-        left = sorted(where.parent.glob(f"incomplete.*_{where.name}"))
-        if left:
+        if left := sorted(where.parent.glob(f"incomplete.*_{where.name}")):
             return f"it is half-prepared, its preparation was cut off in {left[-1]}"
         return f"it is not in {where}"
     if not (where / "dataset_info.json").exists():
@@ -98,26 +69,15 @@ def rows(
             yield from zip(chunk, records.__getitems__(chunk), strict=True)  # type: ignore[attr-defined]
         except Exception:  # ArrayRecord's and protobuf's errors have no class in common
             for position in chunk:
-                yield position, _one(records, position)
-
-
-def _one(records: Records, position: int) -> dict[str, Any] | Exception:
-    try:
-        return records[position]
-    except Exception as error:
-        return error
+                try:
+                    yield position, records[position]
+                except Exception as error:
+                    yield position, error
 
 
 @dataclasses.dataclass
 class Faults:
-    """Unreadable images of a set: the first is an error, or all are left out and counted.
-
-    Attributes:
-        name: the set and its split.
-        skip: leave them out.
-        remedy: advice for the message.
-        count: number of them so far.
-    """
+    """Unreadable images of a set (and split): the first is an error, or `skip` counts them all."""
 
     name: str
     skip: bool
@@ -125,11 +85,7 @@ class Faults:
     count: int = 0
 
     def add(self, place: str, error: Exception) -> None:
-        """Count an unreadable image.
-
-        Raises:
-            ValueError: unreadable images are not left out; the message names the file.
-        """
+        """Count an unreadable image, or raise a ValueError that names its file."""
         self.count += 1
         if not self.skip:
             raise ValueError(
@@ -137,11 +93,7 @@ class Faults:
             ) from error
 
     def report(self, total: int) -> None:
-        """Print the count.
-
-        Raises:
-            ValueError: no image is left.
-        """
+        """Print the count; a ValueError if no image is left."""
         if self.count == total:
             raise ValueError(f"{self.name}: none of its {total} images can be read. {self.remedy}")
         if self.count:
@@ -168,10 +120,7 @@ def read(
         resize: bring images of another shape to this one, which is square.
 
     Returns:
-        uint8 [k, h, w, c] and labels [k] of the good images; None for labels that they do not have.
-
-    Raises:
-        ValueError: from `faults`.
+        Images and labels of the good ones; None for labels that they do not have.
     """
     images = np.empty((len(positions), *shape), np.uint8)
     labels = np.zeros(len(positions), np.int32)
@@ -212,11 +161,7 @@ def _fitting(
 
 
 def label_in(label: int, classes: int) -> int:
-    """The label.
-
-    Raises:
-        ValueError: it is not in 0..classes - 1.
-    """
+    """The label; a ValueError if it is not in 0..classes - 1."""
     if not 0 <= label < classes:
         raise ValueError(f"has label {label}, outside 0..{classes - 1}")
     return label

@@ -13,11 +13,7 @@ from jaxtyping import Int
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """How many whole batches an epoch has.
-
-    Raises:
-        ValueError: the batch is larger than the training set.
-    """
+    """How many whole batches an epoch has; a ValueError if a batch is larger than the set."""
     if not 1 <= batch_size <= size:
         raise ValueError(
             f"batch_size must be from 1 to {size}, the number of training images; got {batch_size}"
