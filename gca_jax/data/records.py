@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,22 +126,21 @@ def read(
     images = np.empty((len(positions), *shape), np.uint8)
     labels = np.zeros(len(positions), np.int32)
 
-    def look(item: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, Any]:
-        position, row = item
-        if isinstance(row, Exception):
-            return position, 0, row
-        try:
-            label = 0 if classes is None else label_in(int(row["label"]), classes)
-            return position, label, _fitting(row["image"], shape, resize)
-        except (OSError, ValueError) as error:
-            return position, 0, error
+    def fit(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+        if image.shape != shape and resize:
+            image = pictures.centre(image, shape[0], shorter=shape[0])
+        if image.shape != shape:
+            size, right = (" x ".join(map(str, s[:2])) for s in (image.shape, shape))
+            raise ValueError(f"is of {size} pixels, the other images are of {right}")
+        return image
 
     # Threads cost more than the decoding of a small picture.
     each = pictures.in_threads if shape[0] > THREADS_ABOVE else map
+    look = partial(decode, channels=shape[2], classes=classes, keep=fit)
     good = 0
-    for position, label, image in each(look, rows(records, positions)):
-        if isinstance(image, Exception):
-            faults.add(place(records, position), image)
+    for position, label, image, error in each(look, rows(records, positions)):
+        if error is not None:
+            faults.add(place(records, position), error)
         else:
             images[good], labels[good] = image, label
             good += 1
@@ -148,23 +148,23 @@ def read(
     return images[:good], None if classes is None else labels[:good]
 
 
-def _fitting(
-    encoded: bytes, shape: tuple[int, int, int], resize: bool
-) -> UInt8[np.ndarray, "h w c"]:
-    image = pictures.pixels(encoded, shape[2])
-    if image.shape != shape and resize:
-        image = pictures.centre(image, shape[0], shorter=shape[0])
-    if image.shape != shape:
-        size, right = (" x ".join(map(str, s[:2])) for s in (image.shape, shape))
-        raise ValueError(f"is of {size} pixels, the other images are of {right}")
-    return image
-
-
-def label_in(label: int, classes: int) -> int:
-    """The label; a ValueError if it is not in 0..classes - 1."""
-    if not 0 <= label < classes:
-        raise ValueError(f"has label {label}, outside 0..{classes - 1}")
-    return label
+def decode(
+    row: tuple[int, dict[str, Any] | Exception],
+    channels: int,
+    classes: int | None,
+    keep: Callable[[UInt8[np.ndarray, "h w c"]], Any],
+) -> tuple[int, int, Any, Exception | None]:
+    """Position of a row, its label, what to keep of its image, and the error if it has one."""
+    position, record = row
+    if isinstance(record, Exception):
+        return position, 0, None, record
+    try:
+        label = 0 if classes is None else int(record["label"])
+        if classes is not None and not 0 <= label < classes:
+            raise ValueError(f"has label {label}, outside 0..{classes - 1}")
+        return position, label, keep(pictures.pixels(record["image"], channels)), None
+    except (OSError, ValueError) as error:
+        return position, 0, None, error
 
 
 def place(records: Any, position: int) -> str:

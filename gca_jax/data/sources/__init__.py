@@ -108,11 +108,7 @@ def load(name: str, **options) -> Dataset:
 
 
 def find(name: str) -> Source:
-    """The row of a data set.
-
-    Raises:
-        ValueError: there is none of this name.
-    """
+    """The row of a data set; a ValueError if there is none of this name."""
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; one of: {', '.join(SOURCES)}")
     return SOURCES[name]
