@@ -11,10 +11,9 @@ TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test i
 def number(
     *values: np.ndarray | Sequence[str] | None,
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
-    """Number the integers or names [n] of several parts together, in sorted order.
+    """Number the integers or names of several parts together, in sorted order.
 
-    Returns:
-        The numbered values as text, and the numbers of each part; None where there are none.
+    Gives the numbered values as text, and the numbers of each part; None where there are none.
     """
     given = [np.asarray(part) for part in values if part is not None]
     if not given:
@@ -28,14 +27,9 @@ def number(
 def hold_out(
     count: int, *known: Int32[np.ndarray, "count"] | None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Draw `TEST_SHARE` of each group of images at random; the same images every time.
+    """Draw `TEST_SHARE` of each group of images to test, at random but always the same.
 
-    Args:
-        count: number of images.
-        *known: numbers that tell the groups apart, such as domains and labels.
-
-    Returns:
-        Sorted rows of the training and of the test images.
+    Groups are told apart by the numbers that are known, such as domains and labels.
     """
     groups = np.zeros(count, np.int64)
     for numbers in known:

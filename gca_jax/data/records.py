@@ -110,18 +110,10 @@ def read(
     classes: int | None = None,
     resize: bool = False,
 ) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"] | None]:
-    """Read images of one size and their labels into memory.
+    """Read images of one size, and their labels in 0..classes - 1 if they have any, into memory.
 
-    Args:
-        records: data source.
-        positions: [n] records to read, in this order.
-        shape: (h, w, c) of every image.
-        faults: counts or refuses unreadable records, images of another shape and wrong labels.
-        classes: labels must be in 0..classes - 1; None: images have no labels.
-        resize: bring images of another shape to this one, which is square.
-
-    Returns:
-        Images and labels of the good ones; None for labels that they do not have.
+    `faults` counts or refuses unreadable records, wrong labels and images of another shape, unless
+    `resize` brings these to the one asked for.
     """
     images = np.empty((len(positions), *shape), np.uint8)
     labels = np.zeros(len(positions), np.int32)

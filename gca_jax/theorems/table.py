@@ -18,25 +18,15 @@ SHAPES = ((2, 2), (6, 16), (16, 4))
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of the table.
-
-    Attributes:
-      name: The theorem, and the case if it has several.
-      statement: What was checked.
-      tried: Number of batches.
-      held: On how many of them it held.
-      residual: The worst residual, relative to the size of what is compared.
-      tolerance: The largest residual that counts as holding.
-      claim: "always", or what is known where it is not.
-    """
+    """One line of the table: on how many of the batches that were tried a theorem held."""
 
     name: str
     statement: str
     tried: int
     held: int
-    residual: float
-    tolerance: float
-    claim: str
+    residual: float  # the worst, relative to the size of what is compared
+    tolerance: float  # the largest residual that counts as holding
+    claim: str  # "always", or what is known where it is not
 
 
 def table(batches: int = 300, seed: int = 0) -> list[Line]:

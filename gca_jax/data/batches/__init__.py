@@ -20,15 +20,10 @@ __all__ = ["Batch", "Batches", "Order"]
 
 
 class Batch(NamedTuple):
-    """This process's part of a batch.
+    """This process's part of a batch."""
 
-    Attributes:
-        images: [b, h, w, c], or two random crops of each [b, 2, h, w, c].
-        groups: label or domain of each [b], where the target plan needs them.
-    """
-
-    images: UInt8[np.ndarray, "..."]
-    groups: Int32[np.ndarray, "b"] | None
+    images: UInt8[np.ndarray, "b ..."]  # [b, h, w, c], or two random crops of each [b, 2, h, w, c]
+    groups: Int32[np.ndarray, "b"] | None  # labels or domains, where the target plan needs them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -34,15 +34,7 @@ def batches(
 ) -> Iterator[tuple[Int[np.ndarray, "b"], UInt8[np.ndarray, "b ..."]]]:
     """Batch `start`, `start + 1`, ... without end, two of them ahead of the caller.
 
-    Args:
-        images: the training set.
-        order: which of them a batch has.
-        start: first batch to give.
-        crop: (scale, ratio) of the random crops, as in `crop_box`; None for the centres alone.
-        threads: number of threads that decode; None: one for each core.
-
-    Yields:
-        Which images these are [b], and two crops of each [b, 2, size, size, 3], or its centre.
+    Each is the rows of its images [b], and two crops of each or, without `crop`, its centre.
     """
     threads = threads or os.cpu_count() or 1
     ahead = max(BATCHES_AHEAD * order.share, threads)

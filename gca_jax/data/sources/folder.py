@@ -134,11 +134,9 @@ def _copy(found: tree.Tree, data_dir: str | None, skip: bool) -> _Copy:
 
 
 def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
-    """Decode every picture once.
+    """Decode every picture once: the rows of the good ones, and what to keep beside the records.
 
-    Returns:
-        The rows of the good ones, and {"unreadable": {row: why}, "first": its (path, h, w),
-        "other": that of the first of another size, or None}.
+    This is why rows are "unreadable", and (path, h, w) of the "first" and of one of "other" size.
     """
     faults = records.Faults(str(found.root), skip, REMEDY)
     unreadable, good = {}, []

@@ -81,10 +81,11 @@ def _find(
 def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
     """Read every record, decode those of the hundred classes."""
     ids = class_list()
-    new = np.array([ids.index(name) if name in ids else -1 for name in names], np.int32)
+    new = {label: ids.index(name) for label, name in enumerate(names) if name in ids}
+    others = set(range(CLASSES)) - new.keys()
     everything = records.rows(source, np.arange(len(source)))
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
-    wanted = ((p, r) for p, r in bar if not _is_other(r, new))
+    wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or r["label"] not in others)
     look = partial(records.decode, channels=3, classes=CLASSES, keep=lambda image: None)
     seen = [(p, label, error) for p, label, _, error in pictures.in_threads(look, wanted)]
     broken = [(p, str(error)) for p, _, error in seen if error is not None]
@@ -94,13 +95,6 @@ def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
         "broken": np.array([p for p, _ in broken], np.int64),
         "errors": np.array([error for _, error in broken], np.str_),
     }
-
-
-def _is_other(row: dict[str, Any] | Exception, new: Int32[np.ndarray, "1000"]) -> bool:
-    """Whether a record is sound and of none of the hundred classes."""
-    if isinstance(row, Exception):
-        return False
-    return 0 <= row["label"] < len(new) and bool(new[row["label"]] < 0)
 
 
 def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import pathlib
 import shutil
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -53,9 +54,12 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
     if not todo:
         print(f"{name} is prepared in {make[wanted[-1]]().data_path}")
         return
-    _announce(list(todo.values()), archives)
+    different = {builder.name: builder for builder in todo.values()}.values()
+    root = pathlib.Path(next(iter(different)).data_dir_root)
+    print(f"preparing {len(todo)} set{'s' * (len(todo) > 1)} in {root}:")
+    _announce(root, different, archives)
     _hide_gpus()
-    for builder in {builder.name: builder for builder in todo.values()}.values():
+    for builder in different:
         _place(builder, archives)
     for b in todo:
         _download_and_prepare(builders.start_anew(make[b]), archives)
@@ -71,13 +75,11 @@ def _is_needed(builder: Any) -> bool:
     return fault is not None
 
 
-def _announce(todo: list[Any], archives: str | None) -> None:
+def _announce(root: pathlib.Path, todo: Iterable[Any], archives: str | None) -> None:
     """Say what will be downloaded, how large it is and where it goes; a ValueError without room."""
-    root = pathlib.Path(todo[0].data_dir_root)
-    print(f"preparing {len(todo)} set{'s' * (len(todo) > 1)} in {root}:")
     needed = 0
-    for name in dict.fromkeys(builder.name for builder in todo):
-        builder = next(b for b in todo if b.name == name)
+    for builder in todo:
+        name = builder.name
         if name == "imagenet2012":
             folder = _by_hand(builder, archives)
             size = sum((folder / file).stat().st_size for file in MANUAL)

@@ -32,25 +32,15 @@ Names = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """Pictures with the names of their folders, None where the tree has none of a kind.
-
-    Attributes:
-        root: the folder.
-        files: [n] paths below it, sorted.
-        bytes: [n] sizes of the files.
-        splits: [n] names.
-        domains: [n] names.
-        classes: [n] names.
-        fingerprint: changes with the name, size or time of any file.
-    """
+    """Pictures [n] with the names of their folders, None where the tree has none of a kind."""
 
     root: pathlib.Path
-    files: Names
+    files: Names  # paths below root, sorted
     bytes: tuple[int, ...]
     splits: Names | None
     domains: Names | None
     classes: Names | None
-    fingerprint: str
+    fingerprint: str  # changes with the name, size or time of any file
 
     def __str__(self) -> str:
         shown = [f"{self.root}: {len(self.files)} pictures"]
@@ -70,15 +60,11 @@ def scan(
     domains: bool | None = None,
     option: str = "root",
 ) -> Tree:
-    """Read the tree; hidden files and folders are left out.
+    """Read the tree below the folder that config.data's `option` names.
 
-    Args:
-        root: the folder.
-        labelled: whether folders are classes; None: they are, unless pictures lie in root itself or
-            in folders of splits below it.
-        domains: whether the first level (the second, below splits) names domains; None: found from
-            the depth and the names in a labelled tree, and False in an unlabelled one.
-        option: key of `config.data` that names the folder, for messages.
+    Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
+    `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
+    says so; if it is None, the depth and the names of a labelled tree say so.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():

@@ -18,8 +18,7 @@ def random_blur(
 ) -> Image:
     """torchvision's GaussianBlur, its deviation uniform, applied with a probability."""
     draws = jax.random.uniform(key, (2,))
-    height, _, width = image.shape
-    size = kernel_size(min(height, width), blur_size)
+    size = kernel_size(min(image.shape[0], image.shape[2]), blur_size)
     low, high = blur_sigma
     weights = gaussian(size, low + (high - low) * draws[0])
     untouched = jnp.arange(size) == size // 2
@@ -28,7 +27,7 @@ def random_blur(
 
 def kernel_size(side: int, size: int) -> int:
     """Rows of the kernel: `size`, or for 0 a tenth of the image's side, made odd as SimCLR does."""
-    size = size or int(0.1 * side) + (int(0.1 * side) + 1) % 2
+    size = size or int(0.1 * side) // 2 * 2 + 1
     if size % 2 == 0 or size // 2 >= side:
         raise ValueError(f"blur_size must be odd and at most {2 * side - 1}; got {size}")
     return size
