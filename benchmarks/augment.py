@@ -5,11 +5,9 @@ python -m benchmarks.augment --torch_python=PYTHON        # with a Python that h
 python -m benchmarks.augment --quick                      # few repeats, no training step
 """
 
-import argparse
 import importlib.util
 import itertools
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -25,14 +23,14 @@ from gca_jax.data.views import augment, policies
 from gca_jax.training import state, step
 
 BATCH = 512
-GOALS = {"standard": 100_000, "everything": 50_000}
+COMPARED = ("standard", "everything")
 STANDARD = policies.POLICIES["cifar"][0]
-EVERYTHING = {
-    **policies.POLICIES["strong"][0],
-    **STANDARD,
-    **dict(solarise_probability=0.2, solarise_threshold=0.5),
-    **dict(erase_probability=0.5, erase_area=(0.02, 0.33)),
-}
+EVERYTHING = policies.replace(
+    [*policies.POLICIES["byol"][1], policies.POLICIES["digits"][0][-1]],
+    saturation=0.4,
+    blur_probability=0.5,
+    erase_area=(0.02, 0.33),
+)
 NORMALISATION = dict(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 KEYS = list(jax.random.split(jax.random.key(0), 64))  # each another order of the jitter
 
@@ -85,29 +83,25 @@ def share_of_step(batch_size, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measure.arguments("augment", __doc__, quick="few repeats, no training step")
     parser.add_argument("--torch_python", default=sys.executable, help="has torchvision")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", default="benchmarks/results/augment.json")
     arguments = parser.parse_args()
     named = list(policies.POLICIES)
     policies.POLICIES |= {"standard": (STANDARD,) * 2, "everything": (EVERYTHING,) * 2}
     repeats = 5 if arguments.quick else 60
-    result = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "batch": BATCH}
-    result["load_before"] = os.getloadavg()[0]
-    result["views_per_second"] = speed(GOALS, repeats)
+    result = {**measure.machine(), "batch": BATCH, "views_per_second": speed(COMPARED, repeats)}
     others = arguments.torch_python != sys.executable or importlib.util.find_spec("torchvision")
     if others and (theirs := peer(arguments.torch_python, 2048 if arguments.quick else 10_240)):
-        again = speed(GOALS, repeats)  # before and after, as the machine's speed may drift
-        ours = {k: (again[k] + result["views_per_second"][k]) / 2 for k in GOALS}
+        again = speed(COMPARED, repeats)  # before and after, as the machine's speed may drift
+        ours = {k: (again[k] + result["views_per_second"][k]) / 2 for k in COMPARED}
         result["torchvision_views_per_second"] = theirs
-        result["times_torchvision"] = {name: ours[name] / theirs[name] for name in GOALS}
+        result["times_torchvision"] = {name: ours[name] / theirs[name] for name in COMPARED}
     colour = [name for name in named if name not in ("digits", "fashion_mnist")]
     result["policies_views_per_second"] = speed(colour, max(5, repeats // 4))
     if not arguments.quick:
         result["resnet18_step"] = share_of_step(batch_size=64, repeats=5)
     print(json.dumps(result, indent=2))
-    pathlib.Path(arguments.out).write_text(json.dumps(result, indent=2) + "\n")
+    measure.write(result, "augment", arguments.out)
 
 
 if __name__ == "__main__":

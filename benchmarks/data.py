@@ -2,33 +2,31 @@
 
 python -m benchmarks.data                    # about five minutes
 python -m benchmarks.data --quick            # few images and repeats, no training step
-python -m benchmarks.data --augment          # the augmentation too: benchmarks.augment
 
 Everything is made here: random arrays of CIFAR's size, JPEG files of ImageNet's mean size. What
 is compared takes turns, so that a slow moment of the machine hits all alike.
 """
 
-import argparse
-import functools
 import io
 import itertools
 import json
 import os
-import pathlib
 import statistics
 import tempfile
 import time
+from functools import partial
 
 import grain
-import jax
 import numpy as np
 import PIL.Image
+import tensorflow_datasets as tfds
 from absl import flags
 
-from benchmarks import measure
+from benchmarks import augment, measure
 from gca_jax.data import records
 from gca_jax.data.batches import Batches, Order, stream
 from gca_jax.data.dataset import Streamed
+from tests.data import prepared
 
 BATCH = 512
 SIDES, SIZE = (375, 500), 224
@@ -37,10 +35,8 @@ CROP = ((0.08, 1.0), (3 / 4, 4 / 3))
 
 def in_memory(repeats):
     """Images of 32 x 32 pixels a second, whole epochs, the permutations included."""
-    images = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
-    batches = Batches(images)
-    order = Order(len(images), BATCH, seed=0)
-    steps = len(images) // BATCH
+    batches, order = Batches(augment.images(50_000)), Order(50_000, BATCH, seed=0)
+    steps = order.size // BATCH
     starts = itertools.count(0, steps)
 
     def epoch():
@@ -55,8 +51,6 @@ def share_of_step(images_per_second, repeats):
 
     The step is timed on 64 images and scaled: it is proportional to them but for the loss.
     """
-    from benchmarks import augment
-
     step = augment.share_of_step(batch_size=64, repeats=repeats)["step"] * BATCH / 64
     loading = BATCH / images_per_second
     return {"step_seconds": step, "loader_seconds": loading, "share": loading / step}
@@ -93,32 +87,27 @@ def streaming(count, repeats):
     def processes(workers):
         """What the project does not use: batches made by worker processes."""
         flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
-        made = grain.MapDataset.source(stream.Places(order, 0))
-        made = made.map(stream.Crops(images, order, CROP)).batch(order.share)
+        made = grain.MapDataset.range(2**62).map(partial(stream.cut, images, order, CROP))
+        made = made.batch(order.share)
         options = grain.MultiprocessingOptions(num_workers=workers)
-        batches = iter(made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options))
-        yield from batches
+        yield from made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options)
 
-    def steadily(make):
-        def run():  # from the second batch on, when as many are begun as are finished
-            batches = make()
-            next(batches)
-            start = time.perf_counter()
-            for _ in itertools.islice(batches, steps):
-                pass
-            elapsed = time.perf_counter() - start
-            batches.close()
-            return elapsed
-
-        return run
+    def steadily(make, *arguments):
+        """Seconds from the second batch on, when as many are begun as are finished."""
+        batches = make(*arguments)
+        next(batches)
+        start = time.perf_counter()
+        for _ in itertools.islice(batches, steps):
+            pass
+        elapsed = time.perf_counter() - start
+        batches.close()
+        return elapsed
 
     cores = os.cpu_count()
-    counts = sorted({1, 2, cores, 2 * cores})
     functions = {"plain loop of Pillow": plain}
-    for n in counts:
-        threads = functools.partial(stream.batches, images, order, 0, CROP, n)
-        functions[f"{n} threads"] = steadily(threads)
-    functions[f"{cores} processes"] = steadily(functools.partial(processes, cores))
+    for n in sorted({1, 2, cores, 2 * cores}):
+        functions[f"{n} threads"] = partial(steadily, stream.batches, images, order, 0, CROP, n)
+    functions[f"{cores} processes"] = partial(steadily, processes, cores)
     times = measure.seconds(functions, repeats, patience=600, settle=False)
     speed = {name: steps * 64 / t for name, t in times.items()}
     return {
@@ -133,7 +122,7 @@ def lock(encoded, images):
 
     Decoding and resizing release it; they are timed by themselves and taken off the whole.
     """
-    work = stream.Crops(images, Order(len(images), 64, seed=0), CROP)
+    order = Order(len(images), 64, seed=0)
     count, cuts = min(64, len(encoded)), []
     for i in range(count):
         top, left, rows, columns = stream.crop_box(np.random.default_rng(i), *SIDES, *CROP)
@@ -150,7 +139,7 @@ def lock(encoded, images):
 
     def whole():
         for place in range(count):
-            work.map((0, place))
+            stream.cut(images, order, CROP, place)
 
     times = measure.seconds({"whole": whole, "decode": decode, "resize": resize}, 5, settle=False)
     return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count
@@ -158,11 +147,7 @@ def lock(encoded, images):
 
 def reading(count, repeats):
     """Records of a prepared data set to one array in memory, images a second."""
-    from tests.data import prepared
-
     with tempfile.TemporaryDirectory() as folder:
-        import tensorflow_datasets as tfds
-
         prepared.write_tfds("cifar10", folder, {"train": count, "test": 10})
         builder = tfds.builder("cifar10", data_dir=folder)
         encoded = records.source(builder, "train")
@@ -175,32 +160,26 @@ def reading(count, repeats):
         def one_by_one():
             np.stack([row["image"] for row in decoded])
 
-        times = measure.seconds({"ours": ours, "one by one": one_by_one}, repeats, settle=False)
+        functions = {"ours": ours, "one by one": one_by_one}
+        times = measure.seconds(functions, max(2, repeats // 3), settle=False)
     return {name: count / t for name, t in times.items()}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--augment", action="store_true", help="run benchmarks.augment too")
-    parser.add_argument("--out", default="benchmarks/results/data.json")
-    arguments = parser.parse_args()
+    quick = "few images and repeats, no training step"
+    arguments = measure.arguments("data", __doc__, quick=quick).parse_args()
     repeats = 2 if arguments.quick else 9
-    result = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
-    result["load_before"] = os.getloadavg()[0]
-    result["in_memory_images_per_second"] = speed = in_memory(repeats)
-    result["jpeg_two_crops"] = streaming(128 if arguments.quick else 1024, repeats)
-    result["tfds_to_memory_images_per_second"] = reading(
-        1000 if arguments.quick else 10_000, max(2, repeats // 3)
-    )
+    result = {
+        **measure.machine(),
+        "in_memory_images_per_second": in_memory(repeats),
+        "jpeg_two_crops": streaming(128 if arguments.quick else 1024, repeats),
+        "tfds_to_memory_images_per_second": reading(1000 if arguments.quick else 10_000, repeats),
+    }
     if not arguments.quick:
+        speed = result["in_memory_images_per_second"]
         result["resnet18_step"] = share_of_step(speed, repeats=5)
     print(json.dumps(result, indent=2))
-    pathlib.Path(arguments.out).write_text(json.dumps(result, indent=2) + "\n")
-    if arguments.augment:
-        from benchmarks import augment
-
-        augment.main()
+    measure.write(result, "data", arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,39 @@
 """Time and memory of jitted functions: alternating runs in one process, medians."""
 
+import argparse
 import collections
 import functools
+import json
+import os
+import pathlib
 import re
 import time
 
 import jax
 import numpy as np
+
+
+def arguments(name, doc, **switches):
+    """The command line of a benchmark: its switches, each with its help, and --out=JSON."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=doc)
+    for switch, text in switches.items():
+        parser.add_argument(f"--{switch}", action="store_true", help=text)
+    parser.add_argument("--out", help="default benchmarks/results/NAME.json")
+    return parser
+
+
+def machine():
+    """What the numbers of a benchmark depend on."""
+    device = jax.devices()[0].device_kind
+    return {"device": device, "cores": os.cpu_count(), "load_before": os.getloadavg()[0]}
+
+
+def write(result, name, out=None):
+    """Write the results as JSON."""
+    path = pathlib.Path(out or f"benchmarks/results/{name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written: {path}")
 
 
 def views(n, d=128, classes=0, seed=0):
@@ -44,16 +71,11 @@ def collectives(step):
 
 
 def seconds(functions, repeats=9, patience=60.0, settle=True):
-    """Median seconds of each function, or of what it says itself; they take turns.
+    """Median seconds of each function by name, or of what it returns; they take turns.
 
-    So a slow moment hits them all. Each is run once before the first turn.
-
-    Args:
-        functions: by name, each without arguments; one that times itself returns its seconds.
-        repeats: turns.
-        patience: seconds after which no turn begins.
-        settle: run each once more, unmeasured, before it is timed: after a function that needs
-            gigabytes the memory of the next one has to be mapped anew, which is no cost of its own.
+    So a slow moment hits them all. Each is run once before the first turn, and none begins after
+    `patience` seconds. With `settle` each is run once more, unmeasured, before it is timed: after a
+    function that needs gigabytes the memory of the next one has to be mapped anew.
     """
     times = {name: [] for name in functions}
     for function in functions.values():
@@ -72,6 +94,8 @@ def seconds(functions, repeats=9, patience=60.0, settle=True):
     return {name: float(np.median(t)) for name, t in times.items()}
 
 
-def steps_seconds(steps, z_a, z_b, **options):
-    """`seconds` of compiled losses of two views."""
-    return seconds({name: functools.partial(s, z_a, z_b) for name, s in steps.items()}, **options)
+def losses(functions, z_a, z_b, **options):
+    """Seconds of value and gradient of losses of two views, and bytes of their temporaries."""
+    steps = {name: compiled(function, z_a, z_b) for name, function in functions.items()}
+    bound = {name: functools.partial(step, z_a, z_b) for name, step in steps.items()}
+    return seconds(bound, **options), {name: temporaries(step) for name, step in steps.items()}

@@ -9,10 +9,10 @@ import optax
 
 from gca_jax import losses, ot
 
-EPSILON = 0.5
+EPSILON, ITERATIONS = 0.5, 10
 
 
-def _log_kernel(z_a, z_b, epsilon):
+def _log_kernel(z_a, z_b, epsilon=EPSILON):
     z = ot.normalize(jnp.concatenate([z_a, z_b]))
     s = jnp.matmul(z, z.T, precision="highest") / epsilon
     return jnp.where(jnp.eye(len(z), dtype=bool), -jnp.inf, s)
@@ -29,15 +29,15 @@ def plain_ntxent(z_a, z_b, epsilon=EPSILON):
     return jnp.mean(jax.nn.logsumexp(log_k, axis=1) - _positives(log_k))
 
 
-def optax_ntxent(z_a, z_b, epsilon=EPSILON):
+def optax_ntxent(z_a, z_b):
     """`optax.losses.ntxent`."""
     labels = jnp.tile(jnp.arange(len(z_a)), 2)
-    return optax.losses.ntxent(jnp.concatenate([z_a, z_b]), labels, temperature=epsilon)
+    return optax.losses.ntxent(jnp.concatenate([z_a, z_b]), labels, temperature=EPSILON)
 
 
-def plain_scan(z_a, z_b, epsilon=EPSILON, iterations=10):
+def plain_scan(z_a, z_b):
     """GCA-INCE as a log-domain scan with automatic differentiation."""
-    log_k = _log_kernel(z_a, z_b, epsilon)
+    log_k = _log_kernel(z_a, z_b)
     log_n = jnp.log(len(log_k))
 
     def sweep(carry, _):
@@ -45,44 +45,30 @@ def plain_scan(z_a, z_b, epsilon=EPSILON, iterations=10):
         return (log_u, -log_n - jax.nn.logsumexp(log_k + log_u[:, None], axis=0)), None
 
     zeros = jnp.zeros(len(log_k))
-    (log_u, log_v), _ = jax.lax.scan(sweep, (zeros, zeros), None, length=iterations)
+    (log_u, log_v), _ = jax.lax.scan(sweep, (zeros, zeros), None, length=ITERATIONS)
     return -jnp.mean(log_u + log_v + _positives(log_k)) - log_n
 
 
-def ott_unrolled(z_a, z_b, epsilon=EPSILON, iterations=10):
-    """GCA-INCE by OTT-JAX's Sinkhorn with T iterations, differentiated through its loop."""
-    return _ott(z_a, z_b, epsilon, iterations, implicit_diff=None)
-
-
-def ott_implicit(z_a, z_b, epsilon=EPSILON, iterations=10):
-    """GCA-INCE by OTT-JAX's Sinkhorn with T iterations and implicit differentiation."""
-    from ott.solvers.linear.implicit_differentiation import ImplicitDiff
-
-    return _ott(z_a, z_b, epsilon, iterations, implicit_diff=ImplicitDiff())
-
-
-def _ott(z_a, z_b, epsilon, iterations, implicit_diff):
+def ott(z_a, z_b, implicit):
+    """GCA-INCE by OTT-JAX's Sinkhorn, differentiated through its loop or implicitly."""
     from ott.geometry.geometry import Geometry
     from ott.problems.linear.linear_problem import LinearProblem
+    from ott.solvers.linear.implicit_differentiation import ImplicitDiff
     from ott.solvers.linear.sinkhorn import Sinkhorn
 
-    log_k = _log_kernel(z_a, z_b, epsilon)
+    log_k = _log_kernel(z_a, z_b)
     solver = Sinkhorn(
         threshold=-1.0,
-        inner_iterations=iterations,
-        min_iterations=iterations,
-        max_iterations=iterations,
-        implicit_diff=implicit_diff,
+        inner_iterations=ITERATIONS,
+        min_iterations=ITERATIONS,
+        max_iterations=ITERATIONS,
+        implicit_diff=ImplicitDiff() if implicit else None,
     )
     out = solver(LinearProblem(Geometry(cost_matrix=-log_k.T, epsilon=1.0)))
     return -jnp.mean(out.f + out.g + _positives(log_k)) - jnp.log(len(log_k))
 
 
 def ours(method, epsilon=EPSILON, **hyper):
-    """A method of this project in the joint layout."""
+    """A method of this project."""
     loss = losses.METHODS[method]
-
-    def value(z_a, z_b):
-        return loss(z_a, z_b, epsilon=epsilon, layout="joint", **hyper)[0]
-
-    return value
+    return lambda z_a, z_b: loss(z_a, z_b, epsilon=epsilon, layout="joint", **hyper)[0]

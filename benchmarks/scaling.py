@@ -10,11 +10,16 @@ The first two draw docs/images/scaling.png. All is value and gradient, joint lay
 import argparse
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from matplotlib.figure import Figure
+
 from benchmarks import measure, peers
+from gca_jax import losses
 
 SIZES = tuple(2**k for k in range(9, 17))
 BLOCK = 2**22  # entries of K at a time in the blockwise curve
@@ -34,24 +39,18 @@ def curves(sizes):
     """Seconds and bytes of temporaries at each size."""
     lines = []
     for n in sizes:
-        z_a, z_b = measure.views(n)
-        steps = {
-            name: measure.compiled(function(n), z_a, z_b)
-            for name, (function, largest) in CURVES.items()
-            if n <= largest
-        }
-        seconds = measure.steps_seconds(steps, z_a, z_b, repeats=5, patience=20.0)
-        for name, step in steps.items():
-            memory = measure.temporaries(step)
-            lines.append({"n": n, "what": name, "seconds": seconds[name], "temporaries": memory})
-            print(f"n = {n:>6}  {name:<24}{seconds[name]:>10.4f} s{memory / 1e6:>12.1f} MB")
+        functions = {name: make(n) for name, (make, largest) in CURVES.items() if n <= largest}
+        options = dict(repeats=5, patience=20.0)
+        seconds, temporaries = measure.losses(functions, *measure.views(n), **options)
+        for name in functions:
+            time, memory = seconds[name], temporaries[name]
+            lines.append({"n": n, "what": name, "seconds": time, "temporaries": memory})
+            print(f"n = {n:>6}  {name:<24}{time:>10.4f} s{memory / 1e6:>12.1f} MB")
     return lines
 
 
 def plot(lines, path):
     """Both against n."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axes, key, label, scale in zip(
         figure.subplots(1, 2),
@@ -69,16 +68,11 @@ def plot(lines, path):
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend()
     figure.savefig(path, dpi=110)
+    print(f"drawn: {path}")
 
 
 def partition(n, mode):
     """One program over all devices of this process, compiled: bytes on each and collectives."""
-    import jax
-    import jax.numpy as jnp
-    from jax.sharding import AxisType, NamedSharding, PartitionSpec
-
-    from gca_jax import losses
-
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     rows = NamedSharding(mesh, PartitionSpec("data"))
     loss = losses.sharded("gca_ince", mesh) if mode != "jit" else losses.gca_ince
@@ -98,19 +92,17 @@ def partition(n, mode):
     }
 
 
-def partitions(n=PARTITIONED):
+def partitions():
     """Every number of devices in a process of its own."""
     lines = []
     for devices in DEVICES:
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
         for mode in ("whole", "blocks", "jit"):
-            flags = f"--xla_force_host_platform_device_count={devices}"
-            command = [sys.executable, "-m", "benchmarks.scaling", "--child", str(n), mode]
-            environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-            out = subprocess.run(
-                command, env=environment, check=True, capture_output=True, text=True
-            ).stdout
-            lines.append(json.loads(out.splitlines()[-1]))
-            line = lines[-1]
+            command = [sys.executable, "-m", "benchmarks.scaling", "--child", mode]
+            out = subprocess.run(command, env=environment, check=True, capture_output=True).stdout
+            line = json.loads(out.splitlines()[-1])
+            lines.append(line)
             print(f"{devices} devices, {mode}: {line['temporaries'] / 1e6:.1f} MB on each")
             for what, count in line["collectives"].items():
                 print(f"    {count} x {what}")
@@ -119,27 +111,20 @@ def partitions(n=PARTITIONED):
 
 def main():
     """Measures, prints, draws and writes the JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="n up to 4,096")
-    parser.add_argument("--partition", action="store_true", help="compile over many devices")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--out", help="JSON; default benchmarks/results/scaling.json or partition")
+    parser = measure.arguments(
+        "scaling", __doc__, quick="n up to 4,096", partition="compile over many devices"
+    )
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--plot", default="docs/images/scaling.png")
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(partition(int(arguments.child[0]), arguments.child[1])))
-        return
-    name = "partition" if arguments.partition else "scaling"
-    if arguments.partition:
-        result = partitions()
+        print(json.dumps(partition(PARTITIONED, arguments.child)))
+    elif arguments.partition:
+        measure.write(partitions(), "partition", arguments.out)
     else:
-        result = curves([n for n in SIZES if n <= 4096 or not arguments.quick])
-        plot(result, arguments.plot)
-        print(f"drawn: {arguments.plot}")
-    path = pathlib.Path(arguments.out or f"benchmarks/results/{name}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written: {path}")
+        lines = curves([n for n in SIZES if n <= 4096 or not arguments.quick])
+        plot(lines, arguments.plot)
+        measure.write(lines, "scaling", arguments.out)
 
 
 if __name__ == "__main__":

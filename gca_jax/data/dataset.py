@@ -10,8 +10,7 @@ from gca_jax.data import pictures, records
 
 RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
 
-# None where images have none; to the type checker Any, so that code for labelled data sets needs no
-# assertions.
+# None where images have none; Any, so that code for labelled data sets needs no assertions.
 Numbers = Int32[np.ndarray, "n"] | Any
 
 
@@ -34,9 +33,8 @@ class Images(Protocol):
 class Streamed:
     """Images of any size that stay on disk; picklable, so that workers can decode them.
 
-    As an array (`images[rows]`) they come at one size, the centre of each as it is evaluated:
-    the shorter side resized to size * 256 / 224, then cropped. `decode` gives one as it is stored,
-    for random crops.
+    `images[rows]` gives the centre of each as it is evaluated: the shorter side resized to
+    size * 256 / 224, then cropped to size x size.
 
     Attributes:
         records: a data source of TFDS whose records have the encoded image under "image".
@@ -57,11 +55,7 @@ class Streamed:
         return len(self.positions)
 
     def decode(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The whole of image i, in RGB.
-
-        Raises:
-            ValueError: its record cannot be read; the message names the file.
-        """
+        """The whole of image i, in RGB; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
             return pictures.pixels(self.records[position]["image"], channels=3)
@@ -83,13 +77,7 @@ class Streamed:
 
 
 class Part(NamedTuple):
-    """Images of a data set with their labels and domains.
-
-    Attributes:
-        images: [n, h, w, c] in 0..255.
-        labels: [n]; None where images have none.
-        domains: [n]; None where images have none.
-    """
+    """Images of a data set with their labels and domains, None where they have none."""
 
     images: Images
     labels: Numbers = None
@@ -161,17 +149,14 @@ class Dataset:
         domain_names: tuple[str, ...] | None = None,
     ) -> "Dataset":
         """Join parts whose labels and domains are numbers of these names."""
-        return cls(
-            name,
-            *train[:2],
-            *test[:2],
-            0 if class_names is None else len(class_names),
-            class_names,
-            train.domains,
-            test.domains,
-            domain_names,
-            *(train if pretrain is None else pretrain),
-        )
+        parts = {"train": train, "test": test, "pretrain": pretrain or train}
+        values: dict[str, Any] = {
+            f"{part}_{kind}": value
+            for part, kinds in parts.items()
+            for kind, value in kinds._asdict().items()
+        }
+        values |= {"class_names": class_names, "domain_names": domain_names}
+        return cls(name, num_classes=len(class_names or ()), **values)
 
     @property
     def labelled(self) -> bool:

@@ -13,11 +13,7 @@ def number(
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
     """Number the integers or names of several parts together, in sorted order.
 
-    Args:
-        *values: [n] of each part; None where a part has none.
-
-    Returns:
-        The numbered values as text, and the numbers of each part; None where there are none.
+    Gives the numbered values as text, and the numbers of each part; None where there are none.
     """
     given = [np.asarray(part) for part in values if part is not None]
     if not given:
@@ -31,17 +27,9 @@ def number(
 def hold_out(
     count: int, *known: Int32[np.ndarray, "count"] | None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Draw `TEST_SHARE` of each group of images at random; the same images every time.
+    """Draw `TEST_SHARE` of each group of images to test, at random but always the same.
 
-    Args:
-        count: number of images.
-        *known: numbers that tell the groups apart, such as domains and labels; None: not known.
-
-    Returns:
-        Sorted rows of the training and of the test images.
-
-    Raises:
-        ValueError: no group is large enough for a test image.
+    Groups are told apart by the numbers that are known, such as domains and labels.
     """
     groups = np.zeros(count, np.int64)
     for numbers in known:

@@ -18,11 +18,7 @@ B = TypeVar("B")
 
 
 def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decode PNG or JPEG bytes.
-
-    Raises:
-        OSError: these are no whole picture.
-    """
+    """Decode PNG or JPEG bytes; an OSError says why they are no whole picture."""
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as picture:
             mode = MODES[channels]
@@ -38,10 +34,9 @@ def centre(
     image: UInt8[np.ndarray, "h w c"], size: int, shorter: int
 ) -> UInt8[np.ndarray, "size size c"]:
     """Resize the shorter side to `shorter` pixels, then cut the centre of `size` x `size` out."""
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
     scale = shorter / min(height, width)
     rows, columns = max(round(height * scale), size), max(round(width * scale), size)
-    channels = image.shape[2]
     picture = PIL.Image.fromarray(image if channels == 3 else image[..., 0])
     picture = picture.resize((columns, rows), PIL.Image.Resampling.BILINEAR)
     top, left = (rows - size) // 2, (columns - size) // 2

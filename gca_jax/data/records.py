@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,7 @@ def fits(count: int, shape: tuple[int, ...]) -> bool:
 
 
 def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced.
-
-    Raises:
-        ValueError: a limit below one.
-    """
+    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced."""
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 or None, got {limit}")
     if limit is None or limit >= count:
@@ -36,36 +33,11 @@ def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
     return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))
 
 
-def open_prepared(builder: Any, remedy: str) -> Any:
-    """Check that a TFDS builder's set is there, whole and readable with random access.
-
-    Args:
-        builder: a TFDS builder, such as `tfds.builder(name, data_dir=...)` gives.
-        remedy: command that prepares it, for the message.
-
-    Returns:
-        The builder.
-
-    Raises:
-        ValueError: the set is missing, half-prepared or in another format; the message has the
-            folder and `remedy`.
-    """
-    problem = fault_of(builder)
-    if problem is not None:
-        raise ValueError(
-            f"data set {builder.name} cannot be read: {problem}. Prepare it once:\n    {remedy}\n"
-            "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
-            "with --config.data.data_dir=DIR."
-        )
-    return builder
-
-
 def fault_of(builder: Any) -> str | None:
     """Why a set on disk cannot be read, or None."""
     where = pathlib.Path(builder.data_path)
     if not where.exists():
-        left = sorted(where.parent.glob(f"incomplete.*_{where.name}"))
-        if left:
+        if left := sorted(where.parent.glob(f"incomplete.*_{where.name}")):
             return f"it is half-prepared, its preparation was cut off in {left[-1]}"
         return f"it is not in {where}"
     if not (where / "dataset_info.json").exists():
@@ -98,26 +70,15 @@ def rows(
             yield from zip(chunk, records.__getitems__(chunk), strict=True)  # type: ignore[attr-defined]
         except Exception:  # ArrayRecord's and protobuf's errors have no class in common
             for position in chunk:
-                yield position, _one(records, position)
-
-
-def _one(records: Records, position: int) -> dict[str, Any] | Exception:
-    try:
-        return records[position]
-    except Exception as error:
-        return error
+                try:
+                    yield position, records[position]
+                except Exception as error:
+                    yield position, error
 
 
 @dataclasses.dataclass
 class Faults:
-    """Unreadable images of a set: the first is an error, or all are left out and counted.
-
-    Attributes:
-        name: the set and its split.
-        skip: leave them out.
-        remedy: advice for the message.
-        count: number of them so far.
-    """
+    """Unreadable images of a set (and split): the first is an error, or `skip` counts them all."""
 
     name: str
     skip: bool
@@ -125,11 +86,7 @@ class Faults:
     count: int = 0
 
     def add(self, place: str, error: Exception) -> None:
-        """Count an unreadable image.
-
-        Raises:
-            ValueError: unreadable images are not left out; the message names the file.
-        """
+        """Count an unreadable image, or raise a ValueError that names its file."""
         self.count += 1
         if not self.skip:
             raise ValueError(
@@ -137,11 +94,7 @@ class Faults:
             ) from error
 
     def report(self, total: int) -> None:
-        """Print the count.
-
-        Raises:
-            ValueError: no image is left.
-        """
+        """Print the count; a ValueError if no image is left."""
         if self.count == total:
             raise ValueError(f"{self.name}: none of its {total} images can be read. {self.remedy}")
         if self.count:
@@ -157,41 +110,29 @@ def read(
     classes: int | None = None,
     resize: bool = False,
 ) -> tuple[UInt8[np.ndarray, "k h w c"], Int32[np.ndarray, "k"] | None]:
-    """Read images of one size and their labels into memory.
+    """Read images of one size, and their labels in 0..classes - 1 if they have any, into memory.
 
-    Args:
-        records: data source.
-        positions: [n] records to read, in this order.
-        shape: (h, w, c) of every image.
-        faults: counts or refuses unreadable records, images of another shape and wrong labels.
-        classes: labels must be in 0..classes - 1; None: images have no labels.
-        resize: bring images of another shape to this one, which is square.
-
-    Returns:
-        uint8 [k, h, w, c] and labels [k] of the good images; None for labels that they do not have.
-
-    Raises:
-        ValueError: from `faults`.
+    `faults` counts or refuses unreadable records, wrong labels and images of another shape, unless
+    `resize` brings these to the one asked for.
     """
     images = np.empty((len(positions), *shape), np.uint8)
     labels = np.zeros(len(positions), np.int32)
 
-    def look(item: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, Any]:
-        position, row = item
-        if isinstance(row, Exception):
-            return position, 0, row
-        try:
-            label = 0 if classes is None else label_in(int(row["label"]), classes)
-            return position, label, _fitting(row["image"], shape, resize)
-        except (OSError, ValueError) as error:
-            return position, 0, error
+    def fit(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+        if image.shape != shape and resize:
+            image = pictures.centre(image, shape[0], shorter=shape[0])
+        if image.shape != shape:
+            size, right = (" x ".join(map(str, s[:2])) for s in (image.shape, shape))
+            raise ValueError(f"is of {size} pixels, the other images are of {right}")
+        return image
 
     # Threads cost more than the decoding of a small picture.
     each = pictures.in_threads if shape[0] > THREADS_ABOVE else map
+    look = partial(decode, channels=shape[2], classes=classes, keep=fit)
     good = 0
-    for position, label, image in each(look, rows(records, positions)):
-        if isinstance(image, Exception):
-            faults.add(place(records, position), image)
+    for position, label, image, error in each(look, rows(records, positions)):
+        if error is not None:
+            faults.add(place(records, position), error)
         else:
             images[good], labels[good] = image, label
             good += 1
@@ -199,27 +140,23 @@ def read(
     return images[:good], None if classes is None else labels[:good]
 
 
-def _fitting(
-    encoded: bytes, shape: tuple[int, int, int], resize: bool
-) -> UInt8[np.ndarray, "h w c"]:
-    image = pictures.pixels(encoded, shape[2])
-    if image.shape != shape and resize:
-        image = pictures.centre(image, shape[0], shorter=shape[0])
-    if image.shape != shape:
-        size, right = (" x ".join(map(str, s[:2])) for s in (image.shape, shape))
-        raise ValueError(f"is of {size} pixels, the other images are of {right}")
-    return image
-
-
-def label_in(label: int, classes: int) -> int:
-    """The label.
-
-    Raises:
-        ValueError: it is not in 0..classes - 1.
-    """
-    if not 0 <= label < classes:
-        raise ValueError(f"has label {label}, outside 0..{classes - 1}")
-    return label
+def decode(
+    row: tuple[int, dict[str, Any] | Exception],
+    channels: int,
+    classes: int | None,
+    keep: Callable[[UInt8[np.ndarray, "h w c"]], Any],
+) -> tuple[int, int, Any, Exception | None]:
+    """Position of a row, its label, what to keep of its image, and the error if it has one."""
+    position, record = row
+    if isinstance(record, Exception):
+        return position, 0, None, record
+    try:
+        label = 0 if classes is None else int(record["label"])
+        if classes is not None and not 0 <= label < classes:
+            raise ValueError(f"has label {label}, outside 0..{classes - 1}")
+        return position, label, keep(pictures.pixels(record["image"], channels)), None
+    except (OSError, ValueError) as error:
+        return position, 0, None, error
 
 
 def place(records: Any, position: int) -> str:

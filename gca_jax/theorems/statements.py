@@ -1,4 +1,7 @@
-"""The theorems of the paper as functions of two batches, each with the domain on which it holds."""
+"""The theorems of the paper as functions of two batches, each with the domain on which it holds.
+
+Arguments that they share are described once, where they come first.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -75,9 +78,6 @@ def theorem_2(
     """RINCE = -(1/q)(diag(P)/u)^q + (1/q)(λI/u)^q of the row projection P. Always holds.
 
     Args:
-      z_a: Embeddings of the first view (B, d).
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
       q: In (0, 1].
       lam: λ > 0.
     """
@@ -111,13 +111,6 @@ def limit_rince_to_ince(
     With x the logarithms that the power q is taken of, |RINCE - INCE - log λ| <= q max x² e^{q|x|},
     and each entry of the gradient with respect to the scores is off by at most 2(e^{q|x|} - 1): the
     residual is the larger of the two differences, each relative to its bound.
-
-    Args:
-      z_a: Embeddings of the first view (B, d).
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
-      lam: λ > 0.
-      q: The small q at which the bound is tested.
     """
     identity = ot.target.identity(z_a.shape[0])
 
@@ -150,9 +143,7 @@ def theorem_3(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5) -> Check:
     ‖x - x'‖ + ‖y - y'‖ of the pairs; Lip is the critic's constant on their support.
 
     Args:
-      z_a: Embeddings of the first view (B, d); B² × B² distances are formed: toy batches.
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
+      z_a: Embeddings of a toy batch: distances (B², B²) are formed.
     """
     batch = z_a.shape[0]
     rince, _ = losses.rince(z_a, z_b, epsilon=epsilon, q=1.0, lam=1 / batch)
@@ -205,9 +196,6 @@ def theorem_5(
     Always holds, for any target with marginals μ, ν; they are taken from the target.
 
     Args:
-      z_a: Embeddings of the first view (B, d).
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
       iterations: T; 2T half-steps are followed.
       target: P_tgt; None is I/B.
     """
@@ -239,13 +227,6 @@ def theorem_6(
 
     It held on every perfectly aligned batch (z' = z'') tried, and it holds in the limit q → 0,
     where it is Theorem 5.
-
-    Args:
-      z_a: Embeddings of the first view (B, d).
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
-      lam: λ > 0.
-      iterations: T of GCA-RINCE.
     """
     one_step, _ = losses.rince(z_a, z_b, epsilon=epsilon, q=1.0, lam=lam)
     many_steps, _ = losses.gca_rince(
@@ -260,12 +241,6 @@ def theorem_7(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5, iterations: i
     """The dual objective ⟨f,μ⟩ + ⟨g,ν⟩ - ε ΣP never decreases along the half-steps. Always holds.
 
     This is the precise form of "higher uniformity": the entropy of the plan is no substitute.
-
-    Args:
-      z_a: Embeddings of the first view (B, d).
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
-      iterations: T; 2T half-steps are followed.
     """
     kernel = ot.cosine_kernel(z_a, z_b, epsilon=epsilon)
     plans = ot.trajectory(kernel, half_steps=2 * iterations)

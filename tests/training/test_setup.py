@@ -78,7 +78,8 @@ def another(key, value):
 def own_value(config, key, value):
     """What a key is worth: of a strength that is left to the policy, the policy's own value."""
     if key.startswith("augment.") and value is None:
-        return policies.views(config.augment.policy)[0].get(key.removeprefix("augment."), value)
+        own = policies.strengths(policies.views(config.augment.policy)[0])
+        return own.get(key.removeprefix("augment."), value)
     return value
 
 

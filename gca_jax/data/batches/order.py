@@ -13,11 +13,7 @@ from jaxtyping import Int
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """How many whole batches an epoch has.
-
-    Raises:
-        ValueError: the batch is larger than the training set.
-    """
+    """How many whole batches an epoch has; a ValueError if a batch is larger than the set."""
     if not 1 <= batch_size <= size:
         raise ValueError(
             f"batch_size must be from 1 to {size}, the number of training images; got {batch_size}"
@@ -36,23 +32,12 @@ def permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, "size"]:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """This process's part of every batch.
+    """This process's part of every batch; a ValueError if the processes cannot share a batch."""
 
-    Attributes:
-        size: images in the training set.
-        batch_size: images in a batch over all processes together.
-        seed: the run's, at least 0.
-        process_index: which contiguous part of each batch.
-        process_count: how many parts there are.
-
-    Raises:
-        ValueError: a batch larger than the training set, or one that the processes cannot share.
-    """
-
-    size: int
-    batch_size: int
+    size: int  # of the training set
+    batch_size: int  # over all processes together
     seed: int
-    process_index: int = 0
+    process_index: int = 0  # which contiguous part of each batch
     process_count: int = 1
 
     def __post_init__(self):

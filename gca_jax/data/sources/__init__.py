@@ -6,83 +6,56 @@ as they are needed. The rule is `gca_jax.data.records.fits`.
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.sources import arrays, digits, folder, imagenet100, tfds_sets
-from gca_jax.data.sources.row import Source
+from gca_jax.data.sources.row import Reader, Shape, Source
+
+
+def _tfds(
+    builder: str, shape: Shape, classes: int, read: Reader = tfds_sets.load, **images: int
+) -> Source:
+    """The row of a set of TFDS."""
+    return Source(read, shape, classes, images, {part: part for part in images}, builder)
+
 
 SOURCES = {
-    "digits": Source(
-        digits.load,
-        "Alpaydin & Kaynak 1998, UCI; in scikit-learn's wheel",
-        shape=(8, 8, 1),
-        classes=10,
-        images={"train": 1437, "test": 360},
-        builder="digits",
-    ),
-    "cifar10": Source(
-        tfds_sets.load,
-        "Krizhevsky 2009; www.cs.toronto.edu/~kriz",
-        shape=(32, 32, 3),
-        classes=10,
-        images={"train": 50_000, "test": 10_000},
-        builder="cifar10",
-    ),
-    "cifar100": Source(
-        tfds_sets.load,
-        "Krizhevsky 2009; www.cs.toronto.edu/~kriz",
-        shape=(32, 32, 3),
-        classes=100,
-        images={"train": 50_000, "test": 10_000},
-        builder="cifar100",
-    ),
-    "svhn": Source(
-        tfds_sets.load,
-        "Netzer et al. 2011; ufldl.stanford.edu/housenumbers",
-        shape=(32, 32, 3),
-        classes=10,
-        images={"train": 73_257, "test": 26_032},
-        builder="svhn_cropped",
-    ),
+    # Alpaydin & Kaynak 1998, UCI; in scikit-learn's wheel.
+    "digits": _tfds("digits", (8, 8, 1), 10, digits.load, train=1437, test=360),
+    # Krizhevsky 2009; www.cs.toronto.edu/~kriz
+    "cifar10": _tfds("cifar10", (32, 32, 3), 10, train=50_000, test=10_000),
+    "cifar100": _tfds("cifar100", (32, 32, 3), 100, train=50_000, test=10_000),
+    # Netzer et al. 2011; ufldl.stanford.edu/housenumbers
+    "svhn": _tfds("svhn_cropped", (32, 32, 3), 10, train=73_257, test=26_032),
+    # Coates, Ng & Lee 2011; ai.stanford.edu/~acoates/stl10
     "stl10": Source(
         tfds_sets.load,
-        "Coates, Ng & Lee 2011; ai.stanford.edu/~acoates/stl10",
         shape=(96, 96, 3),
         classes=10,
         images={"train": 5_000, "test": 8_000, "pretrain": 100_000},
         splits={"train": "train", "test": "test", "pretrain": "unlabelled"},
         builder="stl10",
     ),
-    "fashion_mnist": Source(
-        tfds_sets.load,
-        "Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747; Zalando's bucket",
-        shape=(28, 28, 1),
-        classes=10,
-        images={"train": 60_000, "test": 10_000},
-        builder="fashion_mnist",
-    ),
+    # Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747; Zalando's bucket
+    "fashion_mnist": _tfds("fashion_mnist", (28, 28, 1), 10, train=60_000, test=10_000),
+    # Russakovsky et al. 2015, classes of Tian et al. 2020; by hand from image-net.org
     "imagenet100": Source(
         imagenet100.load,
-        "Russakovsky et al. 2015, classes of Tian et al. 2020; by hand from image-net.org",
         classes=100,
         images={"train": 126_689, "test": 5_000},
         splits={"train": "train", "test": "validation"},
         builder="imagenet2012",
     ),
-    "cifar10_corrupted": Source(
-        tfds_sets.load_corrupted,
-        "Hendrycks & Dietterich 2019; zenodo.org/record/2535967; trained on CIFAR-10",
-        shape=(32, 32, 3),
-        classes=10,
-        images={"train": 50_000, "test": 10_000},
-        builder="cifar10_corrupted",
+    # Hendrycks & Dietterich 2019; zenodo.org/record/2535967; trained on CIFAR-10
+    "cifar10_corrupted": _tfds(
+        "cifar10_corrupted", (32, 32, 3), 10, tfds_sets.load_corrupted, train=50_000, test=10_000
     ),
     "pacs": Source(
         folder.load,
-        "Li et al. 2017, four domains; by hand from domaingeneralization.github.io",
         shape=(227, 227, 3),
         classes=7,
         images={"all": 9_991},
+        origin="Li et al. 2017, four domains; by hand from domaingeneralization.github.io",
     ),
-    "folder": Source(folder.load, "a folder of the user's"),
-    "arrays": Source(arrays.load, "arrays of the user's"),
+    "folder": Source(folder.load, origin="a folder of the user's"),
+    "arrays": Source(arrays.load),
 }
 
 
@@ -108,11 +81,7 @@ def load(name: str, **options) -> Dataset:
 
 
 def find(name: str) -> Source:
-    """The row of a data set.
-
-    Raises:
-        ValueError: there is none of this name.
-    """
+    """The row of a data set; a ValueError if there is none of this name."""
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; one of: {', '.join(SOURCES)}")
     return SOURCES[name]

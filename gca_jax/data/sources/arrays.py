@@ -10,15 +10,8 @@ from gca_jax.data import memory
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.sources.row import Source
 
-KEYS = [  # arguments of `memory.arrays`
-    "images",
-    "labels",
-    "domains",
-    "test_images",
-    "test_labels",
-    "test_domains",
-    "pretrain_images",
-]
+KINDS = ("images", "labels", "domains")
+KEYS = [*KINDS, *(f"test_{kind}" for kind in KINDS), "pretrain_images"]  # of `memory.arrays`
 HOLDS = (
     "an archive of numpy.savez with images [n, h, w, c] or [n, h, w], uint8 or floats in [0, 1], "
     f"and perhaps {', '.join(KEYS[1:])}"
@@ -26,18 +19,7 @@ HOLDS = (
 
 
 def load(name: str, row: Source, *, file: str | None = None, limit: int | None = None) -> Dataset:
-    """Read an archive whose keys are arguments of `memory.arrays`.
-
-    Args:
-        name: "arrays".
-        row: its row in the table.
-        file: the archive; `train_images` means `images`, and `train_labels`, `train_domains`
-            likewise.
-        limit: at most so many images of each part.
-
-    Raises:
-        ValueError: the file cannot be read or holds something else; the message names it.
-    """
+    """Read an archive whose keys are arguments of `memory.arrays`, perhaps after "train_"."""
     if file is None:
         raise ValueError(f"name your file with --config.data.file=X.npz: {HOLDS}")
     path = pathlib.Path(file).expanduser()
@@ -52,11 +34,7 @@ def load(name: str, row: Source, *, file: str | None = None, limit: int | None =
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Read an archive's arrays, by their names as arguments.
-
-    Raises:
-        ValueError: it cannot be read or has wrong keys; a predicate for the sentence "FILE ...".
-    """
+    """Arrays of an archive by their names as arguments; errors are predicates of "FILE ..."."""
     if not path.exists():
         raise ValueError("does not exist")
     if not zipfile.is_zipfile(path):

@@ -63,17 +63,14 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 def prepare(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
     """Write a set unless it is there, whole; two processes may do so at the same time.
 
-    Args:
-        make: gives its builder; called again when the set has been written.
-
-    Raises:
-        ValueError: its folder cannot be written.
+    `make` gives its builder, and does so again when the set has been written.
     """
     builder = start_anew(make)
     if records.fault_of(builder) is None:
         return builder
+    tfds.disable_progress_bar()
     try:
-        with quiet():
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's own messages
             builder.download_and_prepare(file_format="array_record")
     except OSError as error:
         # Perhaps another process was faster, and ours was thrown away.
@@ -82,6 +79,8 @@ def prepare(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBu
                 f"{builder.data_path} cannot be written ({error}); name another folder with "
                 "--config.data.data_dir=DIR"
             ) from error
+    finally:
+        tfds.enable_progress_bar()
     return make()
 
 
@@ -96,29 +95,12 @@ def start_anew(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.Datase
     return builder
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep TFDS's own messages and bars back."""
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        tfds.enable_progress_bar()
-
-
 @dataclasses.dataclass(eq=False)
 class FolderConfig(tfds.core.BuilderConfig):
-    """Content of a `Folder`.
-
-    Attributes:
-        tree: the pictures.
-        rows: which of them to write, in this order; None: all.
-        about: facts to keep beside the records, as JSON values.
-    """
+    """The pictures of a `Folder`, which of them to write, and facts to keep as JSON values."""
 
     tree: Tree | None = dataclasses.field(default=None, repr=False)
-    rows: Sequence[int] | None = dataclasses.field(default=None, repr=False)
+    rows: Sequence[int] = dataclasses.field(default=(), repr=False)
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -144,16 +126,12 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        tree, rows = self.builder_config.tree, self.builder_config.rows
-        parts: list[list[int]] = [[]]
-        size = 0
-        for row in range(len(tree.files)) if rows is None else rows:
-            size += tree.bytes[row]
-            if parts[-1] and size > self.PART_BYTES:
-                parts.append([])
-                size = tree.bytes[row]
-            parts[-1].append(row)
-        return {f"part{k:05d}": self._generate_examples(part) for k, part in enumerate(parts)}
+        rows = np.array(self.builder_config.rows)
+        part = np.cumsum(np.array(self.builder_config.tree.bytes)[rows]) // self.PART_BYTES
+        return {
+            f"part{k:05d}": self._generate_examples(rows[part == k].tolist())
+            for k in np.unique(part)
+        }
 
     def _generate_examples(self, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         tree = self.builder_config.tree

@@ -34,25 +34,9 @@ def load(
     """Read a folder, as RGB; how its folders are understood is in `gca_jax.data.sources.tree`.
 
     At first use, and whenever a file in it has changed, the pictures are checked and copied into
-    records in `data_dir`.
-
-    Args:
-        name: "folder" or "pacs".
-        row: its row in the table.
-        root: the folder.
-        labelled_root: a labelled folder whose training and test pictures serve the probes; root is
-            then read without labels and pretrained on: all of it, or its folder train if it has
-            splits, but never a test picture of `labelled_root`.
-        size: pixels of a side to bring all pictures to; None: they have one size.
-        held_out: a domain that is the test set and not trained on.
-        domains: whether the tree has domains; None: found from its depth.
-        labelled: whether folders of root are classes; None: found from its depth.
-        data_dir: TFDS's folder, where the records go.
-        limit: at most so many images of each part.
-        skip_unreadable: count pictures that cannot be read.
-
-    Raises:
-        ValueError: something about the folder is wrong; the message names the file.
+    records in `data_dir`. Where the pictures of `labelled_root` serve the probes, root is read
+    without labels and pretrained on: all of it, or its folder train if it has splits, but never a
+    test picture of `labelled_root`.
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
@@ -114,17 +98,11 @@ def _check(name: str, row: Source, found: tree.Tree) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Copy:
-    """The readable pictures of a tree as records, in the tree's order.
-
-    Attributes:
-        tree: the pictures.
-        builder: TFDS's, of the records.
-        readable: [r] rows of the tree that have a record, sorted.
-    """
+    """The readable pictures of a tree as records of a TFDS builder, in the tree's order."""
 
     tree: tree.Tree
     builder: Any
-    readable: Int[np.ndarray, "r"]
+    readable: Int[np.ndarray, "r"]  # rows of the tree that have a record, sorted
 
     def sizes(self) -> list[tuple[str, tuple[int, int]]]:
         """(path, (h, w)) of the first picture, and of the first of another size if there is one."""
@@ -156,17 +134,13 @@ def _copy(found: tree.Tree, data_dir: str | None, skip: bool) -> _Copy:
 
 
 def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
-    """Decode every picture once.
+    """Decode every picture once: the rows of the good ones, and what to keep beside the records.
 
-    Returns:
-        The rows of the good ones, and {"unreadable": {row: why}, "first": its (path, h, w),
-        "other": that of the first of another size, or None}.
-
-    Raises:
-        ValueError: one cannot be read and they are not skipped, or none can be.
+    This is why rows are "unreadable", and (path, h, w) of the "first" and of one of "other" size.
     """
     faults = records.Faults(str(found.root), skip, REMEDY)
-    unreadable, good, first, other = {}, [], None, None
+    unreadable, good = {}, []
+    sizes: dict[tuple[int, ...], str] = {}  # with the first picture of each
 
     def look(name: str) -> tuple[int, ...] | Exception:
         try:
@@ -180,22 +154,17 @@ def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, A
         if isinstance(result, Exception):
             faults.add(str(found.root / found.files[i]), result)
             unreadable[str(i)] = str(result)
-            continue
-        good.append(i)
-        first = first or (found.files[i], *result)
-        if result != first[1:] and other is None:
-            other = (found.files[i], *result)
+        else:
+            good.append(i)
+            sizes.setdefault(result, found.files[i])
     if not good:
         faults.report(len(found.files))
+    first, other, *_ = [*((name, *size) for size, name in sizes.items()), None]
     return good, {"unreadable": unreadable, "first": first, "other": other}
 
 
 def _shape(copies: list[_Copy], size: int | None) -> tuple[int, int, int]:
-    """(h, w, 3) to bring all pictures to.
-
-    Raises:
-        ValueError: they have several sizes and none is asked for.
-    """
+    """(h, w, 3) to bring all pictures to; a ValueError if they have several sizes and no `size`."""
     if size is not None:
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import zipfile
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -42,8 +43,8 @@ def load(
 ) -> Dataset:
     """Read ImageNet-100, with ImageNet's validation set as its test set.
 
-    The first use reads the prepared ImageNet once through to find the hundred classes and to
-    decode each of their pictures; the index that it makes is kept beside the records.
+    The first use reads the prepared ImageNet once through and decodes each picture of the hundred
+    classes; the index that it makes is kept beside the records.
     """
     whole = dataclasses.replace(row, classes=CLASSES, images={})  # ours are counted when found
     builder = tfds_sets.open_set(name, whole, row.builder, data_dir)
@@ -68,7 +69,8 @@ def _find(
     path = pathlib.Path(builder.data_path) / f"imagenet100-{split}-{digest}.npz"
     found = _stored(path, len(source))
     if found is None:
-        found = _search(source, _new_labels(builder), f"{faults.name}: finding its classes")
+        names = builder.info.features["label"].names
+        found = _search(source, names, f"{faults.name}: finding its classes")
         _store(path, found | {"total": np.array(len(source))})
     for position, error in zip(found["broken"], found["errors"], strict=True):
         faults.add(records.place(source, int(position)), OSError(str(error)))
@@ -76,52 +78,23 @@ def _find(
     return found["positions"], found["labels"]
 
 
-def _new_labels(builder: Any) -> Int32[np.ndarray, "1000"]:
-    """From ImageNet's labels to ours, -1 where a class is not among the hundred."""
-    ids = class_list()
-    names = builder.info.features["label"].names
-    return np.array([ids.index(name) if name in ids else -1 for name in names], np.int32)
-
-
-def _search(source: Any, new: Int32[np.ndarray, "1000"], title: str) -> dict[str, np.ndarray]:
+def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
     """Read every record, decode those of the hundred classes."""
-    positions, labels, broken, errors = [], [], [], []
+    ids = class_list()
+    new = {label: ids.index(name) for label, name in enumerate(names) if name in ids}
+    others = set(range(CLASSES)) - new.keys()
     everything = records.rows(source, np.arange(len(source)))
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
-    wanted = ((p, r) for p, r in bar if not _is_other(r, new))
-    for position, label, fault in pictures.in_threads(_look, wanted):
-        if fault is None:
-            positions.append(position)
-            labels.append(new[label])
-        else:
-            broken.append(position)
-            errors.append(fault)
+    wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or r["label"] not in others)
+    look = partial(records.decode, channels=3, classes=CLASSES, keep=lambda image: None)
+    seen = [(p, label, error) for p, label, _, error in pictures.in_threads(look, wanted)]
+    broken = [(p, str(error)) for p, _, error in seen if error is not None]
     return {
-        "positions": np.array(positions, np.int64),
-        "labels": np.array(labels, np.int32),
-        "broken": np.array(broken, np.int64),
-        "errors": np.array(errors, np.str_),
+        "positions": np.array([p for p, _, error in seen if error is None], np.int64),
+        "labels": np.array([new[label] for _, label, error in seen if error is None], np.int32),
+        "broken": np.array([p for p, _ in broken], np.int64),
+        "errors": np.array([error for _, error in broken], np.str_),
     }
-
-
-def _is_other(row: dict[str, Any] | Exception, new: Int32[np.ndarray, "1000"]) -> bool:
-    """Whether a record is sound and of none of the hundred classes."""
-    if isinstance(row, Exception):
-        return False
-    return 0 <= row["label"] < len(new) and bool(new[row["label"]] < 0)
-
-
-def _look(record: tuple[int, dict[str, Any] | Exception]) -> tuple[int, int, str | None]:
-    """(position, label, why the picture cannot be used or None)."""
-    position, row = record
-    if isinstance(row, Exception):
-        return position, -1, str(row)
-    try:
-        label = records.label_in(int(row["label"]), CLASSES)
-        pictures.pixels(row["image"], channels=3)
-    except (OSError, ValueError) as error:
-        return position, -1, str(error)
-    return position, label, None
 
 
 def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:

@@ -1,14 +1,15 @@
-"""The program that prepares a data set, once.
-
-TFDS downloads and unpacks, which needs TensorFlow; nothing that reads the set afterwards does.
-"""
+"""The program that prepares a data set, once: TFDS unpacks, which alone needs TensorFlow."""
 
 import hashlib
 import importlib.util
 import pathlib
 import shutil
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import resource
 
 from gca_jax.data import records, sources
 from gca_jax.data.dataset import Dataset, Streamed
@@ -44,8 +45,6 @@ def prepare(config: Any, archives: str | None = None) -> None:
 
 def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | None) -> None:
     """Prepare one set of TFDS, or all of CIFAR-10-C with CIFAR-10."""
-    import tensorflow_datasets as tfds
-
     wanted = [row.builder]
     if name == "cifar10_corrupted":
         kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in tfds_sets.SEVERITIES]
@@ -55,20 +54,19 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
     if not todo:
         print(f"{name} is prepared in {make[wanted[-1]]().data_path}")
         return
-    _announce(list(todo.values()), archives)
+    different = {builder.name: builder for builder in todo.values()}.values()
+    root = pathlib.Path(next(iter(different)).data_dir_root)
+    print(f"preparing {len(todo)} set{'s' * (len(todo) > 1)} in {root}:")
+    _announce(root, different, archives)
     _hide_gpus()
-    for builder in {builder.name: builder for builder in todo.values()}.values():
+    for builder in different:
         _place(builder, archives)
     for b in todo:
         _download_and_prepare(builders.start_anew(make[b]), archives)
 
 
 def _is_needed(builder: Any) -> bool:
-    """Whether a set must still be prepared.
-
-    Raises:
-        ValueError: it is there in a format that only TensorFlow reads, and is left alone.
-    """
+    """Whether a set must still be prepared; one that only TensorFlow can read is left alone."""
     fault = records.fault_of(builder)
     if fault is not None and "not array_record" in fault:
         raise ValueError(f"{fault}; name another folder with --config.data.data_dir=DIR")
@@ -77,17 +75,11 @@ def _is_needed(builder: Any) -> bool:
     return fault is not None
 
 
-def _announce(todo: list[Any], archives: str | None) -> None:
-    """Say what will be downloaded, how large it is and where it goes.
-
-    Raises:
-        ValueError: there is no room for it, or what must be fetched by hand is not there.
-    """
-    root = pathlib.Path(todo[0].data_dir_root)
-    print(f"preparing {len(todo)} set{'s' * (len(todo) > 1)} in {root}:")
+def _announce(root: pathlib.Path, todo: Iterable[Any], archives: str | None) -> None:
+    """Say what will be downloaded, how large it is and where it goes; a ValueError without room."""
     needed = 0
-    for name in dict.fromkeys(builder.name for builder in todo):
-        builder = next(b for b in todo if b.name == name)
+    for builder in todo:
+        name = builder.name
         if name == "imagenet2012":
             folder = _by_hand(builder, archives)
             size = sum((folder / file).stat().st_size for file in MANUAL)
@@ -102,7 +94,7 @@ def _announce(todo: list[Any], archives: str | None) -> None:
     if archives is None:
         print("what is downloaded already, or elsewhere, is taken from a folder: --archives=DIR")
     print(f"archives are unpacked in {root / 'downloads'}, which can be deleted afterwards")
-    free = shutil.disk_usage(_existing(root)).free
+    free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.exists())).free
     if free < needed:
         raise ValueError(
             f"{root} has {free / 1e9:,.1f} GB free and needs about {needed / 1e9:,.1f} GB; "
@@ -110,16 +102,8 @@ def _announce(todo: list[Any], archives: str | None) -> None:
         )
 
 
-def _existing(path: pathlib.Path) -> pathlib.Path:
-    return path if path.exists() else _existing(path.parent)
-
-
 def _by_hand(builder: Any, archives: str | None) -> pathlib.Path:
-    """The folder of the archives that only a person can fetch.
-
-    Raises:
-        ValueError: they are not all there.
-    """
+    """The folder of the archives that only a person can fetch."""
     folder = pathlib.Path(archives or pathlib.Path(builder.data_dir_root) / "downloads" / "manual")
     for file in MANUAL:
         if not (folder / file).exists():
@@ -131,11 +115,7 @@ def _by_hand(builder: Any, archives: str | None) -> pathlib.Path:
 
 
 def _archive(url: str, archives: str) -> pathlib.Path:
-    """The archive of a URL in the folder, by its own file name.
-
-    Raises:
-        ValueError: it is not there.
-    """
+    """The archive of a URL in the folder, by its own file name."""
     path = pathlib.Path(archives).expanduser() / url.rsplit("/", 1)[-1]
     if not path.exists():
         raise ValueError(f"there is no {path} (from {url}); put it there, or leave --archives out")
@@ -143,11 +123,7 @@ def _archive(url: str, archives: str) -> pathlib.Path:
 
 
 def _hide_gpus() -> None:
-    """Keep TensorFlow from taking a GPU's memory.
-
-    Raises:
-        ValueError: there is no TensorFlow.
-    """
+    """Keep TensorFlow from taking a GPU's memory; a ValueError if there is no TensorFlow."""
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(
             "preparing needs TensorFlow, once, to unpack what is downloaded (reading does not):\n"
@@ -159,13 +135,7 @@ def _hide_gpus() -> None:
 
 
 def _download_and_prepare(builder: Any, archives: str | None) -> None:
-    """Let TFDS do it.
-
-    Raises:
-        ValueError: it could not; with TFDS's reason.
-    """
-    import tensorflow_datasets as tfds
-
+    """Let TFDS do it; if it cannot, a ValueError has its reason."""
     config = tfds.download.DownloadConfig()
     if builder.name == "imagenet2012":
         config.manual_dir = _by_hand(builder, archives)
@@ -188,8 +158,6 @@ def _place(builder: Any, archives: str | None) -> None:
     TFDS does not verify them again, so they are compared here. Other bytes are no error: a mirror
     may have compressed the same file anew.
     """
-    from tensorflow_datasets.core.download import resource
-
     if archives is None or builder.name == "imagenet2012":
         return
     folder = pathlib.Path(builder.data_dir_root) / "downloads" / builder.name

@@ -5,30 +5,23 @@ from collections.abc import Callable
 
 from gca_jax.data.dataset import Dataset
 
+Reader = Callable[..., Dataset]
+"""(name, row, **options of `config.data`) -> the data set."""
+Shape = tuple[int | None, int | None, int]
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The facts of a data set, its reader and its origin.
+    """The facts of a data set, and its reader."""
 
-    Attributes:
-        read: (name, row, **options of `config.data`) -> the data set.
-        origin: who made it, and where it comes from.
-        shape: (height, width, channels) of the images; None where they differ.
-        classes: number of classes; None where it is the user's to choose.
-        images: published number of images to "train", to "test" and perhaps to "pretrain" with.
-        splits: TFDS's names of these parts.
-        builder: TFDS's name of the data set; None where TFDS does not have it.
-    """
-
-    read: Callable[..., Dataset]
-    origin: str
-    shape: tuple[int | None, int | None, int] = (None, None, 3)
-    classes: int | None = None
+    read: Reader
+    shape: Shape = (None, None, 3)  # (height, width, channels); None where images differ
+    classes: int | None = None  # None where it is the user's to choose
+    # Published number of images to "train", to "test" and perhaps to "pretrain" with.
     images: dict[str, int] = dataclasses.field(default_factory=dict)
-    splits: dict[str, str] = dataclasses.field(
-        default_factory=lambda: {"train": "train", "test": "test"}
-    )
-    builder: str | None = None
+    splits: dict[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names of these parts
+    builder: str | None = None  # TFDS's name of the data set, if TFDS has it
+    origin: str = ""  # where a folder that is fetched by hand comes from
 
 
 def command(name: str, data_dir: str | None) -> str:

@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
 from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Numbers, Part
 from gca_jax.data.sources.row import Source, command, note_size
 
-SEVERITIES = (1, 2, 3, 4, 5)
-"""Severities of each corruption in CIFAR-10-C."""
+SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
 
 
 def load(
@@ -38,20 +38,7 @@ def load_corrupted(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read CIFAR-10's training set, and its test set under one corruption at one severity.
-
-    Args:
-        name: "cifar10_corrupted".
-        row: its row in the table.
-        corruption: a name of `corruptions()`.
-        severity: 1 to 5.
-        data_dir: TFDS's folder.
-        limit: at most so many images of each split.
-        skip_unreadable: count images that cannot be read.
-
-    Raises:
-        ValueError: an unknown corruption or severity, and as `load`.
-    """
+    """Read CIFAR-10's training set, and its test set under one corruption at one severity."""
     corrupted = open_corrupted(name, row, corruption, severity, data_dir)
     clean = open_set("cifar10", row, "cifar10", data_dir, ("train",))
     options = (data_dir, limit, skip_unreadable)
@@ -63,11 +50,7 @@ def load_corrupted(
 def open_corrupted(
     name: str, row: Source, corruption: str | None, severity: int | None, data_dir: str | None
 ) -> Any:
-    """Open one corruption at one severity, as `open_set` does.
-
-    Raises:
-        ValueError: an unknown corruption or severity, and as `open_set`.
-    """
+    """Open one corruption at one severity, 1 to 5, as `open_set` does."""
     if corruption not in corruptions():
         raise ValueError(f"unknown corruption {corruption!r}; one of: {', '.join(corruptions())}")
     if severity not in SEVERITIES:
@@ -77,8 +60,6 @@ def open_corrupted(
 
 def corruptions() -> tuple[str, ...]:
     """Names of CIFAR-10-C's corruptions, 15 and 4 more, in alphabetical order."""
-    import tensorflow_datasets as tfds
-
     configs = tfds.builder_cls("cifar10_corrupted").BUILDER_CONFIGS
     return tuple(sorted({config.corruption for config in configs}))
 
@@ -90,25 +71,18 @@ def open_set(
     data_dir: str | None,
     parts: tuple[str, ...] | None = None,
 ) -> Any:
-    """Open a prepared set and compare it with its row.
+    """Open a prepared set of TFDS; a ValueError if it is not whole, or not what its row says.
 
-    Args:
-        name: name of the set, for messages.
-        row: its row in the table.
-        builder_name: TFDS's name, with a configuration where it has several.
-        data_dir: TFDS's folder.
-        parts: keys of `row.splits` that must be there; None: all.
-
-    Returns:
-        The TFDS builder.
-
-    Raises:
-        ValueError: it is missing, half-prepared, or not what the row says.
+    `parts` are the keys of `row.splits` that must be there; None: all.
     """
-    import tensorflow_datasets as tfds
-
     builder = tfds.builder(builder_name, data_dir=data_dir)
-    records.open_prepared(builder, command(name, data_dir))
+    prepare = command(name, data_dir)
+    if fault := records.fault_of(builder):
+        raise ValueError(
+            f"data set {builder.name} cannot be read: {fault}. Prepare it once:\n    {prepare}\n"
+            "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
+            "with --config.data.data_dir=DIR."
+        )
     found = builder.info.features["image"].shape
     classes = builder.info.features["label"].num_classes
     if found != row.shape or classes != row.classes:
@@ -120,7 +94,7 @@ def open_set(
         if row.splits[part] not in builder.info.splits:
             raise ValueError(
                 f"{builder.data_path} has no split {row.splits[part]!r}. Delete it and prepare it "
-                f"whole: {command(name, data_dir)}"
+                f"whole: {prepare}"
             )
         note_size(name, part, builder.info.splits[row.splits[part]].num_examples, row)
     return builder

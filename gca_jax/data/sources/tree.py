@@ -32,25 +32,15 @@ Names = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """Pictures with what the names of their folders say.
-
-    Attributes:
-        root: the folder.
-        files: [n] paths below it, sorted.
-        bytes: [n] sizes of the files.
-        splits: [n] names; None where the tree has no splits.
-        domains: [n] names; None where the tree has no domains.
-        classes: [n] names; None where the tree is unlabelled.
-        fingerprint: changes with the name, size or time of any file.
-    """
+    """Pictures [n] with the names of their folders, None where the tree has none of a kind."""
 
     root: pathlib.Path
-    files: Names
+    files: Names  # paths below root, sorted
     bytes: tuple[int, ...]
     splits: Names | None
     domains: Names | None
     classes: Names | None
-    fingerprint: str
+    fingerprint: str  # changes with the name, size or time of any file
 
     def __str__(self) -> str:
         shown = [f"{self.root}: {len(self.files)} pictures"]
@@ -70,18 +60,11 @@ def scan(
     domains: bool | None = None,
     option: str = "root",
 ) -> Tree:
-    """Read the tree; hidden files and folders are left out.
+    """Read the tree below the folder that config.data's `option` names.
 
-    Args:
-        root: the folder.
-        labelled: whether folders are classes; None: they are, unless pictures lie in root itself or
-            in folders of splits below it.
-        domains: whether the first level (the second, below splits) names domains; None: found from
-            the depth and the names in a labelled tree, and False in an unlabelled one.
-        option: key of `config.data` that names the folder, for messages.
-
-    Raises:
-        ValueError: no folder, no pictures in it, or a tree of another shape.
+    Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
+    `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
+    says so; if it is None, the depth and the names of a labelled tree say so.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
@@ -186,13 +169,8 @@ def split(
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
     """Rows of the files that train and of those that test.
 
-    Args:
-        tree: from `scan`.
-        held_out: name of a domain that is left out of training and is the test set. Without it the
-            tree's own splits count; of a tree without any, `groups.hold_out` draws the test images.
-
-    Raises:
-        ValueError: there is no such domain, or a split is missing.
+    They follow the tree's splits, or the domain that is left out of training and is the test set;
+    of a tree without any, `groups.hold_out` draws the test images.
     """
     rows = np.arange(len(tree.files))
     if tree.splits is not None:

@@ -1,8 +1,4 @@
-"""Two views of every image, on the device and inside the jitted step.
-
-A policy's name and the strengths that replace its own become two lists of distortions of one image,
-one for each view, which run over the batch with `jax.vmap`.
-"""
+"""Two views of every image, on the device and inside the jitted step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,49 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from gca_jax.data.views import blur, color, geometry, policies
+from gca_jax.data.views import color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
 Plane = Float[Array, "h c w"]
 Images = UInt8[Array, "b h w c"] | UInt8[Array, "b 2 h w c"]
 Distort = Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
-Range = tuple[float, float]
-
-
-def _raise_value(key: PRNGKeyArray, image: Array, *, shift: float) -> Array:
-    """The only distortion that draws nothing."""
-    del key
-    return color.raise_value(image, shift)
-
-
-# Distortions in the order in which they are applied: a function (key, image, **keywords) -> image
-# and, for each of its keywords, the strength that sets it.
-OPERATIONS: dict[Callable[..., Array], dict[str, str]] = {
-    geometry.random_affine: dict(rotation="rotation", shift="shift", scale="scale", shear="shear"),
-    geometry.random_resized_crop: dict(
-        scale="crop_scale", ratio="crop_ratio", flip="flip_probability"
-    ),
-    geometry.random_second_crop: dict(
-        probability="recrop_probability", scale="recrop_scale", ratio="crop_ratio"
-    ),
-    geometry.random_flip: dict(probability="flip_probability"),
-    color.random_intensity: dict(gain="gain", gamma="gamma"),
-    color.random_jitter: dict(
-        probability="jitter_probability",
-        brightness="brightness",
-        contrast="contrast",
-        saturation="saturation",
-        hue="hue",
-        order="jitter_order",  # drawn for each batch
-    ),
-    color.random_grey: dict(probability="grey_probability"),
-    blur.random_blur: dict(probability="blur_probability", size="blur_size", sigma="blur_sigma"),
-    color.random_solarise: dict(probability="solarise_probability", threshold="solarise_threshold"),
-    _raise_value: dict(shift="value_shift"),
-    geometry.random_crop: dict(side="strong_crop_side"),
-    geometry.random_erasing: dict(probability="erase_probability", area="erase_area"),
-}
-NEED_COLOUR = (color.random_jitter, color.random_grey, _raise_value)
+NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,15 +34,10 @@ class Augment:
     distort: Distort
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop: tuple[Range, Range] | None = None
+    crop: tuple[geometry.Range, geometry.Range] | None = None
 
     def views(self, key: PRNGKeyArray, images: Images) -> tuple[Batch, Batch]:
-        """Two independent views of each image, float32 and normalised.
-
-        Args:
-            key: random key.
-            images: [b, h, w, c], or [b, 2, h, w, c]: two random crops of each, already made.
-        """
+        """Two independent views of each image, or of two crops of it; float32 and normalised."""
         a, b = self.distort(key, _unit(images))
         return self._normalise(a), self._normalise(b)
 
@@ -113,11 +68,12 @@ def make(
     Raises:
         ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
     """
-    a, b = policies.with_changes(policy, strengths)
+    views = policies.with_changes(policy, strengths)
     if len(mean) != len(std) or min(std) <= 0:
         raise ValueError(f"mean and std need a value for each channel, std > 0; got {mean}, {std}")
-    crop = (a["crop_scale"], a["crop_ratio"]) if "crop_scale" in a else None
-    return Augment(partial(_views, policy, a, b), tuple(mean), tuple(std), crop)
+    known = policies.strengths(views[0])
+    crop = (known["crop_scale"], known["crop_ratio"]) if "crop_scale" in known else None
+    return Augment(partial(_views, policy, views), tuple(mean), tuple(std), crop)
 
 
 def _unit(images: Images) -> Float[Array, "..."]:
@@ -126,8 +82,7 @@ def _unit(images: Images) -> Float[Array, "..."]:
 
 def _views(
     policy: str,
-    a: policies.Strengths,
-    b: policies.Strengths,
+    views: tuple[policies.Distortions, policies.Distortions],
     key: PRNGKeyArray,
     images: Float[Array, "..."],
 ) -> tuple[Batch, Batch]:
@@ -138,7 +93,7 @@ def _views(
     """
     cropped = images.ndim == 5
     channels = images.shape[-1]
-    if channels != 3 and any(operation in NEED_COLOUR for operation in _operations(a, cropped)):
+    if channels != 3 and any(one.func in NEED_COLOUR for one in views[0]):
         raise ValueError(
             f"policy {policy} needs RGB images, got {channels} channel(s); for these there are "
             "--config.augment.policy=digits and fashion_mnist"
@@ -148,10 +103,10 @@ def _views(
     # One order for both views: under `vmap` an order of each image would compute every branch.
     order = jax.random.permutation(jax.random.fold_in(key, 2), 4)
     one, other = (
-        jax.vmap(_distortion(strengths, cropped, order))(
+        jax.vmap(_chain(distortions, cropped, order))(
             keys[:, view], planes[:, view] if cropped else planes
         )
-        for view, strengths in enumerate((a, b))
+        for view, distortions in enumerate(views)
     )
     return one.swapaxes(2, 3), other.swapaxes(2, 3)
 
@@ -164,28 +119,22 @@ def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
     return jax.lax.optimization_barrier(rows).reshape(planes.shape)
 
 
-def _operations(strengths: policies.Strengths, cropped: bool) -> list[Callable[..., Array]]:
-    """Distortions that the strengths ask for, in order; none that the crops made before replace."""
-    there = {*strengths, "jitter_order"}
-    asked = [o for o, keywords in OPERATIONS.items() if there.issuperset(keywords.values())]
-    crop = geometry.random_resized_crop
-    # The resized crop mirrors as well.
-    done = geometry.random_flip if crop in asked and not cropped else crop
-    return [operation for operation in asked if operation is not done]
-
-
-def _distortion(
-    strengths: policies.Strengths, cropped: bool, order: Int[Array, "4"]
+def _chain(
+    distortions: policies.Distortions, cropped: bool, order: Int[Array, "4"]
 ) -> Callable[[PRNGKeyArray, Plane], Plane]:
     """One view of one image, as a function of a key and the image."""
-    values = {**strengths, "jitter_order": order}
-    operations = [
-        partial(operation, **{k: values[name] for k, name in OPERATIONS[operation].items()})
-        for operation in _operations(strengths, cropped)
-    ]
+    operations = {one.func: one for one in distortions}
+    if cropped:
+        operations.pop(geometry.random_resized_crop, None)
+    elif crop := operations.get(geometry.random_resized_crop):  # it mirrors as well
+        flip = operations.pop(geometry.random_flip)
+        operations[geometry.random_resized_crop] = partial(crop, **flip.keywords)
+    if jitter := operations.get(color.random_jitter):
+        operations[color.random_jitter] = partial(jitter, order=order)
 
     def one(key, image):
-        for step, operation in zip(jax.random.split(key, len(operations)), operations, strict=True):
+        steps = jax.random.split(key, len(operations))
+        for step, operation in zip(steps, operations.values(), strict=True):
             image = operation(step, image)
         return image
 

@@ -9,32 +9,25 @@ Image = Float[Array, "h c w"]
 
 
 def random_blur(
-    key: PRNGKeyArray, image: Image, *, probability: float, size: int, sigma: tuple[float, float]
+    key: PRNGKeyArray,
+    image: Image,
+    *,
+    blur_probability: float,
+    blur_size: int,
+    blur_sigma: tuple[float, float],
 ) -> Image:
-    """torchvision's GaussianBlur, applied with a probability.
-
-    Args:
-        key: random key.
-        image: [h, c, w].
-        probability: how often an image is blurred.
-        size: rows and columns of the kernel, odd; 0: a tenth of the image's side, made odd.
-        sigma: range of the deviation in pixels, uniform.
-    """
+    """torchvision's GaussianBlur, its deviation uniform, applied with a probability."""
     draws = jax.random.uniform(key, (2,))
-    height, _, width = image.shape
-    size = kernel_size(min(height, width), size)
-    weights = gaussian(size, sigma[0] + (sigma[1] - sigma[0]) * draws[0])
+    size = kernel_size(min(image.shape[0], image.shape[2]), blur_size)
+    low, high = blur_sigma
+    weights = gaussian(size, low + (high - low) * draws[0])
     untouched = jnp.arange(size) == size // 2
-    return convolve(image, jnp.where(draws[1] < probability, weights, untouched))
+    return convolve(image, jnp.where(draws[1] < blur_probability, weights, untouched))
 
 
 def kernel_size(side: int, size: int) -> int:
-    """Rows of the kernel: `size`, or for 0 a tenth of the image's side, made odd as SimCLR does.
-
-    Raises:
-        ValueError: an even kernel, or one that reflection cannot fill.
-    """
-    size = size or int(0.1 * side) + (int(0.1 * side) + 1) % 2
+    """Rows of the kernel: `size`, or for 0 a tenth of the image's side, made odd as SimCLR does."""
+    size = size or int(0.1 * side) // 2 * 2 + 1
     if size % 2 == 0 or size // 2 >= side:
         raise ValueError(f"blur_size must be odd and at most {2 * side - 1}; got {size}")
     return size

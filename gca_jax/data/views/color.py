@@ -55,10 +55,11 @@ def adjust_hue(image: RGB, shift: Array) -> RGB:
     return to_rgb(hue + 6 * shift, chroma, value)
 
 
-def raise_value(image: RGB, shift: Array | float) -> RGB:
-    """Add to HSV's value, clipped to [0, 1]; hue and saturation stay."""
+def raise_value(key: PRNGKeyArray, image: RGB, *, value_shift: float) -> RGB:
+    """Add to HSV's value, clipped to [0, 1]; hue and saturation stay, and nothing is drawn."""
+    del key
     hue, chroma, value = hue_chroma_value(image)
-    raised = jnp.clip(value + shift, 0, 1)
+    raised = jnp.clip(value + value_shift, 0, 1)
     # A black image has no saturation: what is added to it is grey.
     return to_rgb(hue, chroma * (raised / jnp.where(value == 0, 1, value)), raised)
 
@@ -87,7 +88,7 @@ def random_jitter(
     key: PRNGKeyArray,
     image: RGB,
     *,
-    probability: float,
+    jitter_probability: float,
     brightness: float,
     contrast: float,
     saturation: float,
@@ -96,19 +97,12 @@ def random_jitter(
 ) -> RGB:
     """torchvision's ColorJitter, applied with a probability.
 
-    Args:
-        key: random key.
-        image: RGB in [0, 1].
-        probability: how often an image is changed.
-        brightness: factor is uniform in [max(0, 1 - brightness), 1 + brightness].
-        contrast: as brightness.
-        saturation: as brightness.
-        hue: shift is uniform in +-hue of a full circle.
-        order: in which order brightness, contrast, saturation and hue (0 to 3) are changed. Drawn
-            once a batch: under `vmap` an order of each image's own would compute every branch.
+    Factors are uniform in [max(0, 1 - strength), 1 + strength], the hue's shift in +-hue of a full
+    circle. `order` says when brightness, contrast, saturation and hue (0 to 3) are changed; it is
+    drawn once a batch: under `vmap` an order of each image's own would compute every branch.
     """
     draws = jax.random.uniform(key, (5,))
-    chosen = draws[4] < probability
+    chosen = draws[4] < jitter_probability
 
     def factor(draw, strength):
         low = max(0.0, 1 - strength)
@@ -125,17 +119,17 @@ def random_jitter(
     return image
 
 
-def random_grey(key: PRNGKeyArray, image: RGB, *, probability: float) -> RGB:
+def random_grey(key: PRNGKeyArray, image: RGB, *, grey_probability: float) -> RGB:
     """Replace all three channels by the luma."""
-    return jnp.where(jax.random.uniform(key) < probability, grey(image)[:, None, :], image)
+    return jnp.where(jax.random.uniform(key) < grey_probability, grey(image)[:, None, :], image)
 
 
 def random_solarise(
-    key: PRNGKeyArray, image: Image, *, probability: float, threshold: float
+    key: PRNGKeyArray, image: Image, *, solarise_probability: float, solarise_threshold: float
 ) -> Image:
-    """torchvision's RandomSolarize: values at or above the threshold are inverted."""
-    chosen = jax.random.uniform(key) < probability
-    return jnp.where(chosen & (image >= threshold), 1 - image, image)
+    """torchvision's RandomSolarize: invert values at or above the threshold."""
+    chosen = jax.random.uniform(key) < solarise_probability
+    return jnp.where(chosen & (image >= solarise_threshold), 1 - image, image)
 
 
 def random_intensity(key: PRNGKeyArray, image: Image, *, gain: float, gamma: float) -> Image:

@@ -1,10 +1,7 @@
 """Geometry of one image [h, c, w]: affine map, crops, flip, erasing.
 
 Each row holds its colour planes one after the other, so that a resized crop runs over contiguous
-memory.
-
-Functions draw from one key and take their strength as arguments; at strength zero each returns the
-image as it is. Batches are made with `jax.vmap`.
+memory. At strength zero every function returns the image as it is.
 """
 
 import math
@@ -14,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Image = Float[Array, "h c w"]
+Range = tuple[float, float]
 Box = tuple[Array, Array, Array, Array]
 """Top, left, rows and columns of a rectangle of whole pixels, as floats."""
 
@@ -23,13 +21,8 @@ def random_affine(
 ) -> Image:
     """Rotate, shift, scale and shear about the centre; bilinear, zero outside.
 
-    Args:
-        key: random key.
-        image: [h, c, w].
-        rotation: angle is uniform in +-rotation degrees.
-        shift: each axis moves by a uniform number of pixels in +-shift.
-        scale: the factor is e^u, u uniform in +-scale; above one enlarges.
-        shear: horizontal shear is uniform in +-shear.
+    All are uniform: the angle in +-rotation degrees, pixels along each axis in +-shift, the
+    logarithm of the factor in +-scale (above zero enlarges), the horizontal shear in +-shear.
     """
     draws = jax.random.uniform(key, (5,), minval=-1.0, maxval=1.0)
     angle = draws[0] * rotation * (math.pi / 180)
@@ -59,31 +52,28 @@ def random_resized_crop(
     key: PRNGKeyArray,
     image: Image,
     *,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-    flip: float = 0.0,
+    crop_scale: Range,
+    crop_ratio: Range,
+    flip_probability: float = 0.0,
 ) -> Image:
     """torchvision's RandomResizedCrop to the image's own size (bilinear; crops only ever grow).
 
-    Args:
-        key: random key.
-        image: [h, c, w].
-        scale: range of the crop's area as a part of the image's, uniform.
-        ratio: range of its width over its height, log-uniform.
-        flip: probability of mirroring left and right; it costs nothing here.
+    Its area, as a part of the image's, is uniform in crop_scale, its width over its height
+    log-uniform in crop_ratio. Mirroring left and right costs nothing here.
     """
     height, _, width = image.shape
     k_box, k_flip = jax.random.split(key)
+    low, high = crop_ratio
     crop, fits = random_rectangle(
-        k_box, (height, width), scale, (1 / ratio[1], 1 / ratio[0]), largest=(height, width)
+        k_box, (height, width), crop_scale, (1 / high, 1 / low), largest=(height, width)
     )
     # torchvision's fallback, the largest central crop of a legal ratio: all of a square image.
-    aspect = jnp.clip(width / height, ratio[0], ratio[1])
+    aspect = jnp.clip(width / height, low, high)
     rows = jnp.minimum(height, jnp.round(width / aspect))
     columns = jnp.minimum(width, jnp.round(height * aspect))
     centre = jnp.floor((height - rows) / 2), jnp.floor((width - columns) / 2), rows, columns
     box = jax.tree.map(lambda drawn, other: jnp.where(fits, drawn, other), crop, centre)
-    return resize(image, box, jax.random.uniform(k_flip) < flip)
+    return resize(image, box, jax.random.uniform(k_flip) < flip_probability)
 
 
 def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> Image:
@@ -120,91 +110,61 @@ def random_second_crop(
     key: PRNGKeyArray,
     image: Image,
     *,
-    probability: float,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
+    recrop_probability: float,
+    recrop_scale: Range,
+    crop_ratio: Range,
 ) -> Image:
-    """A random resized crop, applied with a probability.
-
-    Args:
-        key: random key.
-        image: [h, c, w].
-        probability: how often an image is cropped.
-        scale: as `random_resized_crop`.
-        ratio: likewise.
-    """
+    """Apply a random resized crop with a probability."""
     k_coin, k_crop = jax.random.split(key)
-    cropped = random_resized_crop(k_crop, image, scale=scale, ratio=ratio)
-    return jnp.where(jax.random.uniform(k_coin) < probability, cropped, image)
+    cropped = random_resized_crop(k_crop, image, crop_scale=recrop_scale, crop_ratio=crop_ratio)
+    return jnp.where(jax.random.uniform(k_coin) < recrop_probability, cropped, image)
 
 
-def random_crop(key: PRNGKeyArray, image: Image, *, side: float) -> Image:
-    """torchvision's RandomCrop to a part of the side (rounded down), resized back.
-
-    Args:
-        key: random key.
-        image: [h, c, w].
-        side: part of each side that is left, in (0, 1].
-    """
+def random_crop(key: PRNGKeyArray, image: Image, *, strong_crop_side: float) -> Image:
+    """torchvision's RandomCrop to a part of each side (rounded down), resized back."""
     height, _, width = image.shape
-    rows, columns = (max(1, int(n * side)) for n in (height, width))
+    rows, columns = (max(1, int(n * strong_crop_side)) for n in (height, width))
     draws = jax.random.uniform(key, (2,))
     top = jnp.floor(draws[0] * (height - rows + 1))
     left = jnp.floor(draws[1] * (width - columns + 1))
     return resize(image, (top, left, jnp.float32(rows), jnp.float32(columns)))
 
 
-def random_flip(key: PRNGKeyArray, image: Image, *, probability: float) -> Image:
+def random_flip(key: PRNGKeyArray, image: Image, *, flip_probability: float) -> Image:
     """Mirror left and right."""
-    return jnp.where(jax.random.uniform(key) < probability, image[:, :, ::-1], image)
+    return jnp.where(jax.random.uniform(key) < flip_probability, image[:, :, ::-1], image)
 
 
 def random_erasing(
     key: PRNGKeyArray,
     image: Image,
     *,
-    probability: float,
-    area: tuple[float, float],
-    ratio: tuple[float, float] = (0.3, 3.3),
+    erase_probability: float,
+    erase_area: Range,
 ) -> Image:
-    """torchvision's RandomErasing with value zero: one rectangle is blackened.
-
-    Args:
-        key: random key.
-        image: [h, c, w].
-        probability: how often a rectangle is erased.
-        area: range of the rectangle's area as a part of the image's, uniform.
-        ratio: range of its height over its width, log-uniform.
-    """
+    """torchvision's RandomErasing with value zero: blacken one rectangle."""
     height, _, width = image.shape
     k_coin, k_box = jax.random.split(key)
     (top, left, rows, columns), fits = random_rectangle(
-        k_box, (height, width), area, ratio, largest=(height - 1, width - 1)
+        k_box, (height, width), erase_area, ratio=(0.3, 3.3), largest=(height - 1, width - 1)
     )
     y, x = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     inside = ((y >= top) & (y < top + rows)) & ((x >= left) & (x < left + columns))
-    erase = jax.random.bernoulli(k_coin, probability) & fits
+    erase = jax.random.bernoulli(k_coin, erase_probability) & fits
     return jnp.where((inside & erase)[:, None, :], 0.0, image)
 
 
 def random_rectangle(
     key: PRNGKeyArray,
     size: tuple[int, int],
-    area: tuple[float, float],
-    ratio: tuple[float, float],
+    area: Range,
+    ratio: Range,
     largest: tuple[int, int],
 ) -> tuple[Box, Bool[Array, ""]]:
-    """torchvision's rectangle of whole pixels: the first of ten tries that fits into the image.
+    """torchvision's rectangle of whole pixels, and whether any of its ten tries fits.
 
-    Args:
-        key: random key.
-        size: height and width of the image.
-        area: range of the rectangle's area as a part of the image's, uniform.
-        ratio: range of its height over its width, log-uniform.
-        largest: rows and columns it may have.
-
-    Returns:
-        The rectangle, uniformly placed, and whether any of the ten fits.
+    The area, as a part of the image's, is uniform, the height over the width log-uniform; the
+    first try of at most `largest` rows and columns is taken and placed uniformly.
     """
     height, width = size
     draws = jax.random.uniform(key, (22,))  # one call: each costs a third of a second to compile

@@ -1,101 +1,134 @@
 """Policies of augmentation: by name, what happens to each of the two views and how strongly.
 
-A policy is a pair of tables, one for each view, from the name of a strength to its value. Which
-names there are says which distortions are applied; `augment.OPERATIONS` has their order.
+A policy is a pair of lists, one for each view, of distortions in the order in which they are
+applied: functions (key, image [h, c, w]) -> image whose keywords are their strengths. A config sets
+strengths by these names.
 """
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-Strengths = Mapping[str, Any]
+from jaxtyping import Array
 
-_HANDWRITING: Strengths = dict(
-    rotation=20.0,  # degrees, either way
-    shift=1.5,  # pixels, either way
-    scale=0.25,  # of e^+-scale
-    shear=0.2,  # either way
-    gain=0.4,  # of 1 +- gain
-    gamma=0.4,  # of an exponent e^+-gamma
-    erase_probability=0.5,
-    erase_area=(0.03, 0.15),  # as a part of the image's
-)
-_STANDARD: Strengths = dict(
+from gca_jax.data.views import blur, color, geometry
+
+Distortions = list[partial[Array]]
+
+
+def strengths(distortions: Distortions) -> dict[str, Any]:
+    """The strengths of all distortions, by name."""
+    return {name: value for one in distortions for name, value in one.keywords.items()}
+
+
+def replace(distortions: Distortions, **changes: Any) -> Distortions:
+    """The distortions with some strengths replaced."""
+    return [
+        partial(
+            one.func, **{name: changes.get(name, value) for name, value in one.keywords.items()}
+        )
+        for one in distortions
+    ]
+
+
+_CROP = partial(
+    geometry.random_resized_crop,
     crop_scale=(0.08, 1.0),  # area, as a part of the image's
     crop_ratio=(3 / 4, 4 / 3),  # width over height
-    flip_probability=0.5,
+)
+_FLIP = partial(geometry.random_flip, flip_probability=0.5)
+_JITTER = partial(
+    color.random_jitter,
     jitter_probability=0.8,
     brightness=0.4,  # of factors within 1 +- brightness
     contrast=0.4,
     saturation=0.4,
     hue=0.1,  # of shifts within +-hue of a circle
-    grey_probability=0.2,
 )
-_BLUR: Strengths = dict(
+_GREY = partial(color.random_grey, grey_probability=0.2)
+_BLUR = partial(
+    blur.random_blur,
     blur_probability=0.5,
     blur_size=0,  # rows and columns of the kernel, odd; 0: a tenth of the image's side, made odd
     blur_sigma=(0.1, 2.0),  # pixels
 )
-_STRONG: Strengths = {
-    **_STANDARD,
-    **_BLUR,
-    **dict(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2),
-}
-_BYOL: Strengths = {**_STANDARD, **_BLUR, "saturation": 0.2}
-_CLOTHES: Strengths = dict(
-    crop_scale=(0.2, 1.0),
-    crop_ratio=(3 / 4, 4 / 3),
-    flip_probability=0.5,
-    gain=0.4,
-    gamma=0.4,
-    erase_probability=0.25,
-    erase_area=(0.02, 0.2),
+_INTENSITY = partial(
+    color.random_intensity,
+    gain=0.4,  # of factors within 1 +- gain
+    gamma=0.4,  # of exponents e^+-gamma
 )
-
-POLICIES: dict[str, tuple[Strengths, Strengths]] = {
+_ERASING = partial(
+    geometry.random_erasing,
+    erase_probability=0.5,
+    erase_area=(0.03, 0.15),  # as a part of the image's
+)
+_STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
+_BYOL = [
+    *replace(_STANDARD, saturation=0.2),
+    _BLUR,
+    partial(color.random_solarise, solarise_probability=0.0, solarise_threshold=0.5),
+]
+_ALIKE: dict[str, Distortions] = {
     # Our own, for scikit-learn's digits; no flips, a mirrored 2 is no 2.
-    "digits": (_HANDWRITING, _HANDWRITING),
+    "digits": [
+        partial(
+            geometry.random_affine,
+            rotation=20.0,  # degrees, either way
+            shift=1.5,  # pixels, either way
+            scale=0.25,  # of e^+-scale
+            shear=0.2,  # either way
+        ),
+        _INTENSITY,
+        _ERASING,
+    ],
     # Our own, for Fashion-MNIST: grey images of any size.
-    "fashion_mnist": (_CLOTHES, _CLOTHES),
+    "fashion_mnist": replace(
+        [_CROP, _FLIP, _INTENSITY, _ERASING],
+        crop_scale=(0.2, 1.0),
+        erase_probability=0.25,
+        erase_area=(0.02, 0.2),
+    ),
     # The paper's for CIFAR.
-    "cifar": (_STANDARD, _STANDARD),
+    "cifar": _STANDARD,
     # The paper's for SVHN and ImageNet-100.
-    "strong": (_STRONG, _STRONG),
+    "strong": replace([*_STANDARD, _BLUR], brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2),
+    # The paper's three extreme ones, on top of its standard.
+    "large_erase": [
+        _CROP,
+        partial(
+            geometry.random_second_crop,
+            recrop_probability=0.8,
+            recrop_scale=(0.2, 0.2),
+            crop_ratio=(3 / 4, 4 / 3),
+        ),
+        *_STANDARD[1:],
+        *replace([_BLUR], blur_probability=1.0, blur_size=3),
+    ],
+    "brightness": [*_STANDARD, partial(color.raise_value, value_shift=0.3)],  # of HSV's value
+    "strong_crop": [
+        *_STANDARD,
+        partial(geometry.random_crop, strong_crop_side=96 / 224),  # of the image's side
+    ],
+}
+
+POLICIES: dict[str, tuple[Distortions, Distortions]] = {
+    **{name: (both, both) for name, both in _ALIKE.items()},
     # BYOL's (arXiv 2006.07733, table 6): the views differ in blur and solarisation.
     "byol": (
-        {**_BYOL, **dict(blur_probability=1.0, solarise_probability=0.0, solarise_threshold=0.5)},
-        {**_BYOL, **dict(blur_probability=0.1, solarise_probability=0.2, solarise_threshold=0.5)},
-    ),
-    # The paper's three extreme ones, on top of its standard.
-    "large_erase": (
-        _LARGE_ERASE := {
-            **_STANDARD,
-            **dict(recrop_probability=0.8, recrop_scale=(0.2, 0.2)),
-            **dict(blur_probability=1.0, blur_size=3, blur_sigma=(0.1, 2.0)),
-        },
-        _LARGE_ERASE,
-    ),
-    "brightness": (
-        _BRIGHTNESS := {**_STANDARD, "value_shift": 0.3},  # of HSV's value, clipped
-        _BRIGHTNESS,
-    ),
-    "strong_crop": (
-        _STRONG_CROP := {**_STANDARD, "strong_crop_side": 96 / 224},  # of the image's side
-        _STRONG_CROP,
+        replace(_BYOL, blur_probability=1.0),
+        replace(_BYOL, blur_probability=0.1, solarise_probability=0.2),
     ),
 }
 
 STRENGTHS: dict[str, type] = {
-    name: type(value)
-    for views in POLICIES.values()
-    for strengths in views
-    for name, value in strengths.items()
+    name: type(value) for views in POLICIES.values() for name, value in strengths(views[0]).items()
 }
 """Every strength that some policy has, with the type of its values."""
 
 
-def views(policy: str) -> tuple[Strengths, Strengths]:
-    """The strengths of both views.
+def views(policy: str) -> tuple[Distortions, Distortions]:
+    """The distortions of both views.
 
     Raises:
         ValueError: an unknown policy.
@@ -105,12 +138,8 @@ def views(policy: str) -> tuple[Strengths, Strengths]:
     return POLICIES[policy]
 
 
-def with_changes(policy: str, changes: Strengths) -> tuple[Strengths, Strengths]:
-    """The strengths of both views, some of them replaced in both.
-
-    Args:
-        policy: a key of `POLICIES`.
-        changes: strengths that the policy has; None leaves the policy's own.
+def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, Distortions]:
+    """The distortions of both views, some strengths replaced in both; None leaves a strength.
 
     Raises:
         ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
@@ -122,10 +151,10 @@ def with_changes(policy: str, changes: Strengths) -> tuple[Strengths, Strengths]
         if value is not None
     }
     for name, value in changes.items():
-        if name not in a:
-            raise ValueError(f"policy {policy} has no {name}; it has: {', '.join(a)}")
+        if name not in strengths(a):
+            raise ValueError(f"policy {policy} has no {name}; it has: {', '.join(strengths(a))}")
         _check(name, value)
-    return {**a, **changes}, {**b, **changes}
+    return replace(a, **changes), replace(b, **changes)
 
 
 def _check(name: str, value: Any) -> None:
@@ -147,14 +176,8 @@ def settings(
 ) -> dict[str, str | tuple[float, ...] | type]:
     """The `augment` group of a config: what `augment.make` takes, with every strength there is.
 
-    Args:
-        policy: a key of `POLICIES`.
-        mean: mean of the training images in [0, 1], for each channel or one for all.
-        std: their standard deviation, likewise.
-
-    Returns:
-        policy, mean, std, and for each strength the type of its values: a placeholder of that type
-        leaves the strength to the policy, and so another policy's name is enough to have all of it.
+    The value of a strength is its type, a placeholder that leaves it to the policy: so another
+    policy's name is enough to have all of that policy.
     """
     views(policy)
     return {"policy": policy, "mean": mean, "std": std, **STRENGTHS}

@@ -61,7 +61,9 @@ def test_blur_follows_its_law():
     line[2] = 1.0
     keys = jax.random.split(jax.random.key(0), 4000)
     random_blur = jax.vmap(
-        lambda k: blur.random_blur(k, planes(line), probability=0.5, size=3, sigma=(0.3, 2.0))
+        lambda k: blur.random_blur(
+            k, planes(line), blur_probability=0.5, blur_size=3, blur_sigma=(0.3, 2.0)
+        )
     )
     out = np.asarray(planes(jax.jit(random_blur)(keys)), np.float64)
     kept = out[:, 2, 2, 0]

@@ -69,7 +69,7 @@ def test_hue_is_colorsys(shift):
 @pytest.mark.parametrize("shift", [0.0, 0.3, -0.2])
 def test_value_is_colorsys(shift):
     expected = reference_hsv(lambda h, s, v: (h, s, min(max(v + shift, 0.0), 1.0)))
-    out = planes(color.raise_value(planes(IMAGE), shift))
+    out = planes(color.raise_value(jax.random.key(0), planes(IMAGE), value_shift=shift))
     np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
@@ -78,7 +78,9 @@ NO_JITTER = dict.fromkeys(JITTER, 0.0)
 ORDER = jnp.arange(4)
 
 
-@pytest.mark.parametrize("off", [{**NO_JITTER, "probability": 1.0}, {**JITTER, "probability": 0.0}])
+@pytest.mark.parametrize(
+    "off", [{**NO_JITTER, "jitter_probability": 1.0}, {**JITTER, "jitter_probability": 0.0}]
+)
 def test_jitter_of_zero_strength_changes_nothing(off):
     same = color.random_jitter(jax.random.key(0), planes(IMAGE), order=ORDER, **off)
     np.testing.assert_allclose(planes(same), IMAGE, atol=2e-6)
@@ -86,7 +88,7 @@ def test_jitter_of_zero_strength_changes_nothing(off):
 
 def test_jitter_is_applied_in_the_order_asked_for():
     def jitter(order, **changes):
-        strengths = {**JITTER, "probability": 1.0, **changes}
+        strengths = {**JITTER, "jitter_probability": 1.0, **changes}
         key = jax.random.key(3)
         return np.asarray(
             color.random_jitter(key, planes(IMAGE), order=jnp.array(order), **strengths)
@@ -139,7 +141,7 @@ PAIR = np.array([[0.35, 0.45, 0.55], [0.4, 0.5, 0.45]])
 )
 def test_jitter_follows_its_law(name, strength, low, high):
     image = planes(np.float32(PAIR)[None])
-    only = {**NO_JITTER, name: strength, "probability": 0.8}
+    only = {**NO_JITTER, name: strength, "jitter_probability": 0.8}
     out = draws(lambda k: color.random_jitter(k, image, order=ORDER, **only))
     untouched = np.abs(out - np.asarray(image)).max((1, 2, 3)) < 1e-6
     assert abs(untouched.mean() - 0.2) < 0.026  # four standard deviations
@@ -148,7 +150,7 @@ def test_jitter_follows_its_law(name, strength, low, high):
 
 def test_grey_keeps_luma_and_its_probability():
     image = planes(IMAGE[:1, :1])
-    out = draws(lambda k: color.random_grey(k, image, probability=0.2))
+    out = draws(lambda k: color.random_grey(k, image, grey_probability=0.2))
     grey = np.ptp(out, axis=2).ravel() < 1e-6
     assert abs(grey.mean() - 0.2) < 0.026
     luma = reference_grey(IMAGE[:1, :1]).item()
@@ -158,7 +160,10 @@ def test_grey_keeps_luma_and_its_probability():
 
 def test_solarise_inverts_what_is_bright_with_its_probability():
     image = planes(IMAGE)
-    out = draws(lambda k: color.random_solarise(k, image, probability=0.3, threshold=0.5), 2000)
+    out = draws(
+        lambda k: color.random_solarise(k, image, solarise_probability=0.3, solarise_threshold=0.5),
+        2000,
+    )
     solar = np.asarray(planes(np.where(IMAGE >= 0.5, 1.0 - IMAGE, IMAGE)))
     chosen = np.isclose(out, solar, atol=1e-6).all((1, 2, 3))
     np.testing.assert_array_equal(out[~chosen], np.broadcast_to(image, out[~chosen].shape))

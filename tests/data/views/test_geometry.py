@@ -172,7 +172,9 @@ def test_rectangles_are_drawn_as_torchvision_draws_them(size, area, ratio, large
 
 def test_crop_of_the_whole_image_is_the_image():
     image = jnp.asarray(RNG.random((12, 3, 12)), jnp.float32)
-    out = geometry.random_resized_crop(jax.random.key(0), image, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    out = geometry.random_resized_crop(
+        jax.random.key(0), image, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)
+    )
     np.testing.assert_allclose(out, image, atol=1e-6)
 
 
@@ -180,7 +182,7 @@ def test_crop_falls_back_to_the_centre_when_nothing_fits():
     # All the area of a 4 x 12 image at ratio 1 asks for 7 rows: the central 4 x 4 is left.
     image = RNG.random((4, 12, 1)).astype(np.float32)
     out = geometry.random_resized_crop(
-        jax.random.key(0), planes(image), scale=(1.0, 1.0), ratio=(1.0, 1.0)
+        jax.random.key(0), planes(image), crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)
     )
     np.testing.assert_allclose(planes(out), reference_resize(image[:, 4:8], 4, 12), atol=1e-5)
 
@@ -196,7 +198,9 @@ def test_crops_have_the_area_and_ratio_of_their_law():
     y, x = np.meshgrid(np.arange(64.0), np.arange(64.0), indexing="ij")
     image = planes(np.float32(np.stack([y, x], axis=-1)))
     out = many(
-        lambda k: geometry.random_resized_crop(k, image, scale=(0.1, 0.5), ratio=(0.8, 1.25))
+        lambda k: geometry.random_resized_crop(
+            k, image, crop_scale=(0.1, 0.5), crop_ratio=(0.8, 1.25)
+        )
     )
     rows = (out[:, 40, 32, 0] - out[:, 24, 32, 0]) * 4
     columns = (out[:, 32, 40, 1] - out[:, 32, 24, 1]) * 4
@@ -214,7 +218,7 @@ def test_second_crop_has_its_probability():
     image = planes(RNG.random((8, 8, 3)).astype(np.float32))
     out = many(
         lambda k: geometry.random_second_crop(
-            k, image, probability=0.8, scale=(0.2, 0.2), ratio=(0.75, 4 / 3)
+            k, image, recrop_probability=0.8, recrop_scale=(0.2, 0.2), crop_ratio=(0.75, 4 / 3)
         )
     )
     kept = np.isclose(out, planes(image)).all((1, 2, 3))
@@ -231,7 +235,7 @@ def test_strong_crop_shows_each_window_equally_often():
             for x in range(6)
         ]
     )
-    out = many(lambda k: geometry.random_crop(k, planes(image), side=96 / 224), 3600)
+    out = many(lambda k: geometry.random_crop(k, planes(image), strong_crop_side=96 / 224), 3600)
     distance = np.abs(out.reshape(3600, 1, -1) - windows).max(-1)
     assert distance.min(1).max() < 2e-6
     assert stats.chisquare(np.bincount(distance.argmin(1), minlength=36)).pvalue > 1e-3
@@ -240,8 +244,13 @@ def test_strong_crop_shows_each_window_equally_often():
 @pytest.mark.parametrize(
     "flip",
     [
-        partial(geometry.random_flip, probability=0.4),
-        partial(geometry.random_resized_crop, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.4),
+        partial(geometry.random_flip, flip_probability=0.4),
+        partial(
+            geometry.random_resized_crop,
+            crop_scale=(1.0, 1.0),
+            crop_ratio=(1.0, 1.0),
+            flip_probability=0.4,
+        ),
     ],
 )
 def test_flip(flip):
@@ -257,7 +266,9 @@ def test_flip_does_not_depend_on_the_crop():
     # The ramp's direction tells the flip, its slope the crop's width.
     image = planes(np.float32(np.tile(np.arange(32.0), (32, 1))[:, :, None]))
     out = many(
-        lambda k: geometry.random_resized_crop(k, image, scale=(0.2, 1), ratio=(1, 1), flip=0.5)
+        lambda k: geometry.random_resized_crop(
+            k, image, crop_scale=(0.2, 1), crop_ratio=(1, 1), flip_probability=0.5
+        )
     )
     slope = out[:, 16, 20, 0] - out[:, 16, 12, 0]
     assert stats.ks_2samp(slope[slope > 0], -slope[slope < 0]).pvalue > 1e-3
@@ -269,7 +280,8 @@ def test_flip_does_not_depend_on_the_crop():
 def test_erasing_blackens_one_rectangle(side, probability, area):
     image = jnp.ones((side, 1, side))
     out = many(
-        lambda k: geometry.random_erasing(k, image, probability=probability, area=area), 4000
+        lambda k: geometry.random_erasing(k, image, erase_probability=probability, erase_area=area),
+        4000,
     )
     black = out[..., 0] == 0
     some = black.any((1, 2))
