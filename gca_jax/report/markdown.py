@@ -121,12 +121,9 @@ def _left_out(report: Json) -> str:
 
 
 def _procedure(report: Json) -> str:
-    split = report["split"]
-    other = ""
-    if split["pretrain_images"] != split["train_images"]:
-        other = (
-            f" Pretraining saw {split['pretrain_images']} images in place of the training images."
-        )
+    split, other = report["split"], ""
+    if (seen := split["pretrain_images"]) != split["train_images"]:
+        other = f" Pretraining saw {seen} images in place of the training images."
     lines = {
         "split": f"{split['train_images']} training and {split['test_images']} test images of "
         f"{split['name']}, fixed.{other} Training sees no test image, and no setting below was "
