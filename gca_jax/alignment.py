@@ -3,15 +3,13 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Int, Int32
+from jaxtyping import Array, Int32
 
 from gca_jax import ot
 
-Known = Literal["labels", "domains"]
-"""What a target has to know of each image."""
 Groups = Int32[np.ndarray, "n"]
 
 
@@ -24,19 +22,11 @@ class Alignment:
         plan: groups [b] -> target plan, which may be traced. None is the losses' own, the identity.
     """
 
-    known: Known | None = None
-    plan: Callable[[Int[Array, "b"]], ot.target.Target] | None = None
+    known: Literal["labels", "domains"] | None = None
+    plan: Callable[..., ot.target.Target] | None = None
 
     def groups(self, labels: Groups | None, domains: Groups | None) -> Groups | None:
-        """What the target has to know of each image of a set; None: nothing.
-
-        Args:
-            labels: [n] of the set, where it has them.
-            domains: [n] likewise.
-
-        Raises:
-            ValueError: the target needs those that are not there.
-        """
+        """Give the group ids that the target needs, the labels or the domains [n] of a set."""
         if self.known is None:
             return None
         groups = {"labels": labels, "domains": domains}[self.known]
@@ -47,26 +37,18 @@ class Alignment:
             )
         return groups
 
-    def keywords(self, groups: Any) -> dict[str, Any]:
-        """What a loss takes besides its settings, for a batch of these groups [b]."""
+    def keywords(self, groups: Groups | Array | None) -> dict[str, ot.target.Target]:
+        """Give what a loss takes besides its settings, for a batch of these groups [b]."""
         return {} if self.plan is None else {"target": self.plan(groups)}
 
 
 def identity() -> Alignment:
-    """The two views of one image: the paper's self-supervised target."""
+    """Align the two views of one image: the paper's self-supervised target."""
     return Alignment()
 
 
 def blocks(*, alpha: float, beta: float = 0.0) -> Alignment:
-    """Images of one domain too, by α, and of two domains, by β: for domain generalisation.
-
-    Args:
-        alpha: weight of a pair of images of one domain; a positive pair weighs 1.
-        beta: weight of a pair across domains.
-
-    Raises:
-        ValueError: a weight below 0.
-    """
+    """Align images of one domain too, by α, and of two domains, by β; a positive pair weighs 1."""
     for name, weight in (("alpha", alpha), ("beta", beta)):
         if not weight >= 0:
             raise ValueError(f"{name} must be at least 0, got {weight}")
@@ -74,7 +56,7 @@ def blocks(*, alpha: float, beta: float = 0.0) -> Alignment:
 
 
 def classes() -> Alignment:
-    """All images of one class alike: supervised contrast."""
+    """Align all images of one class alike: supervised contrast."""
     return Alignment("labels", ot.target.classes)
 
 

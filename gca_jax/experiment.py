@@ -5,7 +5,6 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +62,7 @@ class Experiment:
         given: name of each part that the caller gave (`encoder`, `dataset`, `loss`).
         method: key of `losses.METHODS`, or the name of the caller's loss.
         loss: (z_a, z_b, **alignment.keywords(groups)) -> (value, scalars for the log).
-        train: settings of training.
+        train: length of the run, sizes, intervals.
         dataset: images and labels.
         batches: what the network is pretrained with.
         policy: makes the two views of a batch.
@@ -84,24 +83,24 @@ class Experiment:
 
     @property
     def seed(self) -> int:
-        """The seed of everything random."""
+        """Give the seed of everything random."""
         return self.config.seed
 
     @property
     def key(self) -> PRNGKeyArray:
-        """The random key that initial weights and views come from."""
+        """Make the random key that initial weights and views come from."""
         return jax.random.key(self.seed)
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What tells this run from others, as JSON values: config and names of given parts."""
+    def record(self) -> dict[str, object]:
+        """Tell this run from others, as JSON values: config and names of given parts."""
         return as_json(self.config) | ({"given": dict(self.given)} if self.given else {})
 
 
 def build(
     config: ConfigDict,
     *,
-    encoder: Any = None,
+    encoder: object = None,
     dataset: Dataset | None = None,
     loss: OwnLoss | None = None,
 ) -> Experiment:
@@ -123,8 +122,8 @@ def build(
     _check_given(config, given)
     with blame("config.method"):
         bound = _method(config) if loss is None else _own(loss)
-    with blame("config.seed"):
-        _check_seed(config.seed)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
     with blame("config.train"):
         train = TrainSettings(**config.train)
     with blame("config.augment"):
@@ -133,8 +132,8 @@ def build(
         aligned = alignment.make(**config.target)
         _check_target(aligned, loss)
     with blame("config.model"):
-        replaced = {} if encoder is None else {"encoder": encoder}
-        network = models.create(**{**config.model, **replaced})
+        own = {} if encoder is None else {"encoder": encoder}
+        network = models.create(**{**config.model, **own})
     if dataset is None:
         with blame("config.data"):
             dataset = sources.load(**config.data)
@@ -145,18 +144,13 @@ def build(
         one = jax.ShapeDtypeStruct((1, *batches.shape), jnp.uint8)
         jax.eval_shape(policy.views, jax.random.key(0), one)
     method = given.get("loss", config.method)
-    return Experiment(
-        config, given, method, bound, train, dataset, batches, policy, aligned, network
-    )
+    parts = bound, train, dataset, batches, policy, aligned, network
+    return Experiment(config, given, method, *parts)
 
 
 @contextlib.contextmanager
 def blame(group: str) -> Iterator[None]:
-    """Turn a mistake into one line that names the group of the config that it is in.
-
-    Raises:
-        ValueError: in place of any TypeError or ValueError.
-    """
+    """Turn a TypeError or ValueError into one line that names the group of the config."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -164,7 +158,7 @@ def blame(group: str) -> Iterator[None]:
 
 
 def _method(config: ConfigDict) -> Loss:
-    """The method's loss with its settings; a target network is there if and only if it is BYOL."""
+    """Bind the method's settings; a target network is there if and only if it is BYOL."""
     if config.method not in losses.METHODS:
         raise ValueError(f"unknown method {config.method!r}; one of: {', '.join(losses.METHODS)}")
     bootstraps = "target_decay" in config.train and "predictor_hidden" in config.model
@@ -176,9 +170,9 @@ def _method(config: ConfigDict) -> Loss:
 
 
 def _own(loss: OwnLoss) -> Loss:
-    """The caller's loss, its result checked and completed by what every run logs."""
+    """Check the result of the caller's loss, and complete it by what every run logs."""
 
-    def bound(z_a: Array, z_b: Array, **keywords: Any) -> tuple[Array, dict[str, Array]]:
+    def bound(z_a: Array, z_b: Array, **keywords: object) -> tuple[Array, dict[str, Array]]:
         out = loss(z_a, z_b, **keywords)
         value, aux = out if isinstance(out, tuple) else (out, {})
         for name, number in {"value": value, **aux}.items():
@@ -189,11 +183,10 @@ def _own(loss: OwnLoss) -> Loss:
                 )
         a, b = jax.lax.stop_gradient((z_a, z_b))
         logged = {
-            "alignment": lambda: metrics.alignment(a, b),
-            "uniformity": lambda: (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
+            "alignment": metrics.alignment(a, b),
+            "uniformity": (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
         }
-        missing = {name: measure() for name, measure in logged.items() if name not in aux}
-        return jnp.asarray(value), {**aux, **missing}
+        return jnp.asarray(value), {**logged, **aux}
 
     return bound
 
@@ -210,15 +203,10 @@ def _check_target(aligned: Alignment, loss: OwnLoss | None) -> None:
     )
 
 
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"must be from 0 to 2^32 - 1, got {seed}")
+def _names(**parts: object) -> dict[str, str]:
+    """Name each part that was given."""
 
-
-def _names(**parts: Any) -> dict[str, str]:
-    """The name of each part that was given."""
-
-    def name(part: Any) -> str:
+    def name(part: object) -> str:
         while isinstance(part, partial):
             part = part.func
         if isinstance(part, Dataset):

@@ -3,14 +3,13 @@
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 
 def missing_file(words: str) -> str | None:
-    """What is wrong where there is no such config file as "FILE:WORDS" names."""
+    """Say what is wrong where there is no such config file as "FILE:WORDS" names."""
     path = pathlib.Path(words.split(":")[0])
     if path.exists():
         return None
@@ -19,14 +18,9 @@ def missing_file(words: str) -> str | None:
 
 
 def wrong_key(arguments: Sequence[str], default: str) -> str | None:
-    """What is wrong with the first setting on the command line whose key the config lacks.
+    """Say what is wrong with the first setting on the command line whose key the config lacks.
 
-    Args:
-        arguments: of the command line; those that set a key begin with --config. or --noconfig.
-        default: what --config is where it is not among them.
-
-    Returns:
-        None where every key is there, or the config cannot be read.
+    That is nothing where the config, `default` unless --config names another, cannot be read.
     """
     setting = re.compile(r"--?(?:no)?config\.([^=]+)")
     plain = [argument for argument in arguments if not setting.match(argument)]
@@ -42,8 +36,8 @@ def wrong_key(arguments: Sequence[str], default: str) -> str | None:
     return next((fault for fault in faults if fault), None)
 
 
-def _fault(config: Any, path: Sequence[str]) -> str | None:
-    """The first part of a key's path that is not there, and what is."""
+def _fault(config: object, path: Sequence[str]) -> str | None:
+    """Name the first part of a key's path that is not there, and what is."""
     for depth, key in enumerate(path):
         where = ".".join(["config", *path[:depth]])
         if not isinstance(config, ConfigDict):

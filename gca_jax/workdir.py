@@ -5,20 +5,31 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict
 
 import numpy as np
 from ml_collections import ConfigDict
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that a reader finds the old file or the new one, never half of one."""
+class Summary(TypedDict):
+    """What training leaves in `training.json`; compilation is part of the seconds only."""
+
+    finished: bool
+    steps: int
+    train_seconds: float
+    images_per_second: float
+    device: str
+    parameters: int
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON so that a reader finds the old file or the new one, never half of one."""
     text = json.dumps(value, indent=2) + "\n"
     _replace(path, lambda file: file.write(text.encode()))
 
 
-def finite(value: Any) -> Any:
-    """The value with infinities (a hard constraint's penalty, say) as strings, for strict JSON."""
+def finite(value: object) -> object:
+    """Turn infinities (a hard constraint's penalty, say) into strings, for strict JSON."""
     if isinstance(value, Mapping):
         return {key: finite(x) for key, x in value.items()}
     if isinstance(value, list | tuple):
@@ -27,11 +38,11 @@ def finite(value: Any) -> Any:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes a compressed `.npz` likewise."""
+    """Write a compressed `.npz` likewise."""
     _replace(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         write(file)
@@ -39,11 +50,7 @@ def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON.
-
-    Raises:
-        ValueError: The file is not JSON; the message names it.
-    """
+    """Read JSON; a ValueError names a file that is not."""
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -52,12 +59,8 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def training_summary(workdir: Path) -> dict[str, Any]:
-    """What training left in `training.json`.
-
-    Raises:
-        FileNotFoundError: No run was started in `workdir`, or it saved nothing yet.
-    """
+def training_summary(workdir: Path) -> Summary:
+    """Read what training left; a FileNotFoundError where it has saved nothing yet."""
     path = workdir / "training.json"
     if not path.exists():
         raise FileNotFoundError(
@@ -66,22 +69,13 @@ def training_summary(workdir: Path) -> dict[str, Any]:
     return read_json(path)
 
 
-def as_json(config: ConfigDict) -> dict[str, Any]:
-    """The config as JSON gives it back: tuples are lists."""
+def as_json(config: ConfigDict) -> dict[str, object]:
+    """Give the config as JSON gives it back: tuples are lists."""
     return json.loads(config.to_json())
 
 
-def refuse_another_run(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Check that a run of this config may write into the folder.
-
-    Args:
-        workdir: the folder; it need not exist.
-        config: the run's, from `as_json`.
-
-    Raises:
-        ValueError: the folder is a file, or holds checkpoints of a run with another config; the
-            message names the first keys that differ.
-    """
+def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
+    """Raise a ValueError where the folder is a file, or holds checkpoints of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
     if not any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")):
@@ -98,15 +92,15 @@ def refuse_another_run(workdir: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def finished(workdir: Path) -> dict[str, Any] | None:
-    """The summary of the run in this folder if it has come to its end."""
+def finished(workdir: Path) -> Summary | None:
+    """Read the summary of the run in this folder if it has come to its end."""
     path = workdir / "training.json"
     summary = json.loads(path.read_text()) if path.exists() else None
     return summary if summary is not None and summary["finished"] else None
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Each key whose value differs, as `group.key: 1 there, 2 here`."""
+def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:
+    """Name each key whose value differs, as `group.key: 1 there, 2 here`."""
     flat_there, flat_here = dict(_flatten(there)), dict(_flatten(here))
     for key in sorted(flat_there.keys() | flat_here.keys()):
         a, b = (
@@ -116,7 +110,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[s
             yield f"{key}: {a} there, {b} here"
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")

@@ -3,8 +3,8 @@
 An encoder's file gives three functions and the Flax module that they are about:
 
 - `create(**settings)` checks the settings, which are the encoder's keys in the `model` group of a
-  config, and makes the module. Called as `module(x)` or `module(x, train)`, the module gives
-  features [b, f] of images [b, h, w, c].
+  config (a bad value raises a ValueError of one line), and makes the module. Called as `module(x)`
+  or `module(x, train)`, the module gives features [b, f] of images [b, h, w, c].
 - `settings(side)` gives all settings, with values that suit images of `side` x `side` pixels.
 - `smoke(settings)` shrinks them until a run is over in seconds.
 """
@@ -15,35 +15,27 @@ from flax import linen as nn
 
 from gca_jax.models import resnet, vit
 
-Settings = dict[str, Any]
+Settings = dict[str, object]
 
 
 class Encoder(Protocol):
     """What an encoder's file gives."""
 
     def create(self, *args: Any, **settings: Any) -> nn.Module:
-        """Make the module; a bad value raises a ValueError of one line."""
+        """Check the settings and make the module."""
 
     def settings(self, side: int) -> Settings:
-        """All settings, for images of a side."""
+        """Suit images of a side."""
 
     def smoke(self, settings: Settings) -> Settings:
-        """The settings of a small network of that kind."""
+        """Shrink a network."""
 
 
 ENCODERS: dict[str, Encoder] = {"resnet": resnet, "vit": vit}
 
 
 def create(name: str, settings: Settings) -> nn.Module:
-    """Make an encoder by name.
-
-    Args:
-        name: a key of `ENCODERS`.
-        settings: all of them, and no others.
-
-    Raises:
-        ValueError: an unknown name, settings of another encoder, or a bad value.
-    """
+    """Make an encoder by name from all its settings, and no others."""
     if name not in ENCODERS:
         raise ValueError(f"unknown encoder {name!r}; one of: {', '.join(ENCODERS)}")
     known = ENCODERS[name].settings(32).keys()

@@ -1,7 +1,6 @@
 """Encoder, projector and, for BYOL, predictor in one module."""
 
 import inspect
-from typing import Any
 
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -14,13 +13,8 @@ class Network(nn.Module):
     """An encoder with a projector; `predictor_hidden` adds a predictor on top of it.
 
     `apply(variables, x)` gives embeddings, `method="encode"` features and `method="predict"`
-    predictions from embeddings. Make one with `create`, which checks the settings.
-
-    Attributes:
-        encoder: any Flax module whose `__call__(x, train)` or `__call__(x)` gives features [b, f].
-        projector_hidden: width of the projector's hidden layer.
-        projector_dim: size d of the embeddings.
-        predictor_hidden: width of the predictor's hidden layer; None for no predictor.
+    predictions from embeddings. Make one with `create`, which checks the settings and describes
+    them.
     """
 
     encoder: nn.Module
@@ -35,12 +29,13 @@ class Network(nn.Module):
             self.predictor = Predictor(self.predictor_hidden, self.projector_dim)
 
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b d"]:
-        """Embeddings [b, d] of images; `train` lets batch norm use and update batch statistics."""
+        """Embed images; `train` lets batch norm use and update batch statistics."""
         return self.projector(self.encode(x, train))
 
     def encode(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
-        """Features [b, f] of images: what evaluation sees."""
-        h = self.encoder(x, train=train) if _takes_train(self.encoder) else self.encoder(x)
+        """Give the features of images: what evaluation sees."""
+        takes_train = "train" in inspect.signature(type(self.encoder).__call__).parameters
+        h = self.encoder(x, train=train) if takes_train else self.encoder(x)
         if h.ndim != 2:
             raise ValueError(
                 f"the encoder {type(self.encoder).__name__} must give features [b, f]; "
@@ -49,7 +44,7 @@ class Network(nn.Module):
         return h
 
     def predict(self, z: Float[Array, "b d"], train: bool = False) -> Float[Array, "b d"]:
-        """Predictions [b, d] from embeddings."""
+        """Predict the other view's embeddings."""
         return self.predictor(z, train)
 
     def touch(self, x: Float[Array, "b h w c"]) -> Array:
@@ -58,13 +53,8 @@ class Network(nn.Module):
         return z if self.predictor_hidden is None else self.predict(z)
 
 
-def _takes_train(encoder: nn.Module) -> bool:
-    """Whether an encoder wants to be told if it trains."""
-    return "train" in inspect.signature(type(encoder).__call__).parameters
-
-
 def _usable(encoder: object) -> nn.Module:
-    """A module from outside, unless it cannot be an argument of a compiled function."""
+    """Refuse what is no module, or one that cannot be an argument of a compiled function."""
     if not isinstance(encoder, nn.Module):
         kind = type(encoder).__name__
         raise ValueError(f"encoder must be a name or an instance of a Flax module, got a {kind}")
@@ -84,7 +74,7 @@ def create(
     projector_hidden: int,
     projector_dim: int,
     predictor_hidden: int | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> Network:
     """Make a `Network` from the `model` group of a config.
 

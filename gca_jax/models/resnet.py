@@ -18,13 +18,12 @@ kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(features: int, kernel: int, stride: int, name: str) -> nn.Conv:
-    """Square convolution without bias, padded by half its kernel on each side."""
-    pad = kernel // 2
+    """Make a square convolution without bias, padded by half its kernel on each side."""
     return nn.Conv(
         features,
         (kernel, kernel),
-        strides=(stride, stride),
-        padding=[(pad, pad), (pad, pad)],
+        strides=stride,
+        padding=kernel // 2,
         use_bias=False,
         kernel_init=kernel_init,
         name=name,
@@ -32,7 +31,7 @@ def conv(features: int, kernel: int, stride: int, name: str) -> nn.Conv:
 
 
 def norm(train: bool, name: str) -> nn.BatchNorm:
-    """Batch norm with PyTorch's momentum; under `jit` its mean runs over the global batch."""
+    """Make batch norm with PyTorch's momentum; under `jit` its mean runs over the global batch."""
     return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name)
 
 
@@ -68,19 +67,19 @@ class BottleneckBlock(nn.Module):
 
 
 def shortcut(x: Array, channels: int, stride: int, train: bool) -> Array:
-    """The input itself, or its 1x1 projection where the block changes its shape."""
+    """Give the input itself, or its 1x1 projection where the block changes its shape."""
     if stride == 1 and x.shape[-1] == channels:
         return x
     return norm(train, "norm_shortcut")(conv(channels, 1, stride, "conv_shortcut")(x))
 
 
 def cifar_stem(x: Array, width: int, train: bool) -> Array:
-    """One 3x3 convolution and no pooling, for images of 32 pixels and less."""
+    """Apply one 3x3 convolution and no pooling, for images of 32 pixels and less."""
     return nn.relu(norm(train, "norm_stem")(conv(width, 3, 1, "conv_stem")(x)))
 
 
 def imagenet_stem(x: Array, width: int, train: bool) -> Array:
-    """A strided 7x7 convolution and a strided 3x3 max-pool: one quarter of the side."""
+    """Apply a strided 7x7 convolution and a strided 3x3 max-pool: one quarter of the side."""
     x = nn.relu(norm(train, "norm_stem")(conv(width, 7, 2, "conv_stem")(x)))
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)])
 
@@ -129,11 +128,7 @@ ResNet50 = partial(ResNet, stage_sizes=(3, 4, 6, 3), block="bottleneck", width=6
 
 
 def create(*, stage_sizes: Sequence[int], block: str, width: int, stem: str) -> ResNet:
-    """Make an encoder from its settings, `ResNet`'s attributes.
-
-    Raises:
-        ValueError: a name that is not known, or a size below one.
-    """
+    """Make an encoder from its settings, `ResNet`'s attributes."""
     for key, value, known in (("block", block, BLOCKS), ("stem", stem, STEMS)):
         if value not in known:
             raise ValueError(f"unknown {key} {value!r}; one of: {', '.join(known)}")
@@ -144,12 +139,12 @@ def create(*, stage_sizes: Sequence[int], block: str, width: int, stem: str) -> 
     return ResNet(tuple(stage_sizes), block, width, stem)
 
 
-def settings(side: int) -> dict[str, Any]:
-    """ResNet-18, with the stem for images of `side` x `side` pixels."""
+def settings(side: int) -> dict[str, object]:
+    """Describe ResNet-18, with the stem for images of `side` x `side` pixels."""
     stem = "cifar" if side <= 32 else "imagenet"
     return dict(stage_sizes=(2, 2, 2, 2), block="basic", width=64, stem=stem)
 
 
-def smoke(settings: dict[str, Any]) -> dict[str, Any]:
-    """One narrow block a stage."""
-    return {**settings, "stage_sizes": tuple(1 for _ in settings["stage_sizes"]), "width": 4}
+def smoke(settings: dict[str, Any]) -> dict[str, object]:
+    """Shrink a network to one narrow block a stage."""
+    return {**settings, "stage_sizes": (1,) * len(settings["stage_sizes"]), "width": 4}

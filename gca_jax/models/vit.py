@@ -8,7 +8,6 @@ own. There is no batch norm and nothing random: training and evaluation are one 
 """
 
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -77,11 +76,7 @@ class ViT(nn.Module):
         return jnp.mean(nn.LayerNorm(name="norm")(x), axis=1)
 
     def learned(self, rows: int, columns: int) -> Float[Array, "1 rows columns w"]:
-        """A weight for each patch and channel.
-
-        Raises:
-            ValueError: the weights are those of images of another size.
-        """
+        """Give a weight for each patch and channel, of images of one size."""
         shape = 1, rows, columns, self.width
         if self.has_variable("params", "positions"):
             known: tuple[int, ...] = self.get_variable("params", "positions").shape
@@ -92,11 +87,7 @@ class ViT(nn.Module):
 
 
 def to_patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b rows columns p"]:
-    """Cut images into patches, the pixels of each in a row.
-
-    Raises:
-        ValueError: the patches do not cover the images.
-    """
+    """Cut images into patches, the pixels of each in a row."""
     b, height, width, channels = x.shape
     if height % patch or width % patch:
         raise ValueError(
@@ -118,15 +109,10 @@ def sincos(rows: int, columns: int, width: int) -> Float[Array, "1 rows columns 
 
 
 def create(*, width: int, depth: int, heads: int, patch: int, positions: str) -> ViT:
-    """Make an encoder from its settings, `ViT`'s attributes.
-
-    Raises:
-        ValueError: a name that is not known, or sizes that do not go together.
-    """
+    """Make an encoder from its settings, `ViT`'s attributes."""
     if positions not in POSITIONS:
         raise ValueError(f"unknown positions {positions!r}; one of: {', '.join(POSITIONS)}")
-    sizes = dict(width=width, depth=depth, heads=heads, patch=patch)
-    for key, size in sizes.items():
+    for key, size in dict(width=width, depth=depth, heads=heads, patch=patch).items():
         if size < 1:
             raise ValueError(f"{key} must be at least 1, got {size}")
     if width % heads:
@@ -136,14 +122,14 @@ def create(*, width: int, depth: int, heads: int, patch: int, positions: str) ->
     return ViT(width, depth, heads, patch, positions)
 
 
-def settings(side: int) -> dict[str, Any]:
-    """ViT-Ti in 49 to 196 patches, and a smaller one for images of a few pixels."""
+def settings(side: int) -> dict[str, object]:
+    """Describe ViT-Ti in 49 to 196 patches, and a smaller one for images of a few pixels."""
     if side < 16:
         return dict(width=64, depth=4, heads=4, patch=2, positions="sincos")
     patch = 4 if side <= 32 else 8 if side <= 96 else 16
     return dict(**SIZES["Ti"], patch=patch, positions="sincos")
 
 
-def smoke(settings: dict[str, Any]) -> dict[str, Any]:
-    """One narrow block."""
+def smoke(settings: dict[str, object]) -> dict[str, object]:
+    """Shrink a network to one narrow block."""
     return {**settings, "width": 16, "depth": 1, "heads": 2}

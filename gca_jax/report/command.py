@@ -2,41 +2,32 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from gca_jax.config import SMOKE
+from gca_jax.report.reading import Json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def command(config: Mapping[str, Any]) -> str:
-    """The command line of a run, with every key that its config file would set otherwise.
+def command(config: Json) -> str:
+    """Give the command line of a run, with every key that its config file would set otherwise.
 
-    Args:
-        config: As in `config.json`.
-
-    Returns:
-        One line to paste into a shell; only the workdir is left to choose.
+    Only the workdir is left to choose. The config is as in `config.json`.
     """
     name, method, encoder = config["data"]["name"], config["method"], config["model"]["encoder"]
     chosen = method if encoder == "resnet" else f"{method},{encoder}"
-    candidates = [
-        [
-            f"--config=configs/{name}.py:{words} --workdir=DIR",
-            *(
-                f"--config.{k}={_literal(v)}"
-                for k, v in _differing(_from_file(name, words), config)
-            ),
-        ]
-        for words in (chosen, f"{chosen},{SMOKE}")
-    ]
+    candidates = []
+    for words in (chosen, f"{chosen},{SMOKE}"):
+        changes = _differing(_from_file(name, words), config)
+        settings = [f"--config.{key}={_literal(value)}" for key, value in changes]
+        candidates.append([f"--config=configs/{name}.py:{words} --workdir=DIR", *settings])
     return " ".join(["python main.py", *min(candidates, key=len)])
 
 
-def _from_file(name: str, words: str) -> dict[str, Any]:
-    """The config that the file gives, as JSON values; only the seed is known without the file."""
+def _from_file(name: str, words: str) -> Json:
+    """Make the config by its file, as JSON values; only the seed is known without the file."""
     path = CONFIGS / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
     if spec is None or spec.loader is None or not path.exists():
@@ -46,16 +37,14 @@ def _from_file(name: str, words: str) -> dict[str, Any]:
     return json.loads(module.get_config(words).to_json())
 
 
-def _differing(
-    given: Mapping[str, Any], used: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
+def _differing(given: Json, used: Json, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key in (key for key in given if key in used):  # in the file's order
-        if isinstance(given[key], Mapping) and isinstance(used[key], Mapping):
+        if isinstance(given[key], dict) and isinstance(used[key], dict):
             yield from _differing(given[key], used[key], f"{prefix}{key}.")
         elif given[key] != used[key]:
             yield prefix + key, used[key]
 
 
-def _literal(value: Any) -> str:
-    """A value as a flag takes it: tuples quoted for the shell."""
+def _literal(value: object) -> str:
+    """Write a value as a flag takes it: tuples quoted for the shell."""
     return f"'{tuple(value)}'" if isinstance(value, list) else str(value)

@@ -3,11 +3,10 @@
 import json
 import math
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 from gca_jax.evaluation.result import ENCODERS
 from gca_jax.report.command import command
+from gca_jax.report.reading import Json
 
 WIDTH = 100
 BASELINES = (
@@ -17,15 +16,14 @@ BASELINES = (
 )
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Json) -> str:
     """Write the page for the content of `report.json`."""
-    tables = (_heading, _accuracies, _corruptions)
-    rest = (_what_was_run, _findings, _left_out, _procedure, _config)
-    pages = (part(report) for part in (*tables, *rest))
+    results = (_heading, _accuracies, _corruptions, _what_was_run, _findings)
+    pages = (part(report) for part in (*results, _left_out, _procedure, _config))
     return "\n".join(page for page in pages if page)
 
 
-def _heading(report: Mapping[str, Any]) -> str:
+def _heading(report: Json) -> str:
     title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
     probes = _probes(report)
     if not probes:
@@ -42,11 +40,11 @@ def _heading(report: Mapping[str, Any]) -> str:
     )
 
 
-def _probes(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _probes(report: Json) -> list[Json]:
     return [result for result in report["results"] if result["accuracy"]]
 
 
-def _accuracies(report: Mapping[str, Any]) -> str:
+def _accuracies(report: Json) -> str:
     probes, images = _probes(report), report["split"]["test_images"]
     if not probes:
         return ""
@@ -64,12 +62,12 @@ def _accuracies(report: Mapping[str, Any]) -> str:
     return f"## Accuracy\n\n{table}\n{_wrap(spread * drawn + words)}"
 
 
-def _cell(probe: Mapping[str, Any], encoder: str) -> str:
+def _cell(probe: Json, encoder: str) -> str:
     sd = probe["sd"][encoder]
     return _percent(probe["accuracy"][encoder]) + ("" if sd is None else f" ± {_percent(sd)}")
 
 
-def _corruptions(report: Mapping[str, Any]) -> str:
+def _corruptions(report: Json) -> str:
     found = report["corruptions"]
     if found is None:
         return ""
@@ -88,7 +86,7 @@ def _corruptions(report: Mapping[str, Any]) -> str:
     return f"## CIFAR-10-C\n\n{table}\n{words}"
 
 
-def _what_was_run(report: Mapping[str, Any]) -> str:
+def _what_was_run(report: Json) -> str:
     words = _wrap(
         f"{report['steps']:,} steps in {report['train_seconds']:.1f} s on {report['device']}, "
         f"{report['images_per_second']:,.0f} images per second, {report['parameters']:,} "
@@ -98,7 +96,7 @@ def _what_was_run(report: Mapping[str, Any]) -> str:
     return f"## What was run\n\n{_repeat(report['config'])}\n\n{words}\n{picture}\n"
 
 
-def _repeat(config: Mapping[str, Any]) -> str:
+def _repeat(config: Json) -> str:
     """Say how to run it again: by a command, or by the call that built it."""
     if "given" not in config:
         return f"    {command(config)}"
@@ -106,7 +104,7 @@ def _repeat(config: Mapping[str, Any]) -> str:
     return f"    experiment = build(config, {parts})  # in Python, with the config below"
 
 
-def _findings(report: Mapping[str, Any]) -> str:
+def _findings(report: Json) -> str:
     """Show the pictures of the results, and what they have to say."""
     parts = []
     for result in report["results"]:
@@ -117,20 +115,15 @@ def _findings(report: Mapping[str, Any]) -> str:
     return "\n".join(["## What views and features show\n", *parts])
 
 
-def _left_out(report: Mapping[str, Any]) -> str:
+def _left_out(report: Json) -> str:
     lines = "\n".join(f"- {words}." for words in report["left_out"])
     return f"## Left out\n\n{lines}\n" if lines else ""
 
 
-def _procedure(report: Mapping[str, Any]) -> str:
-    split = report["split"]
-    other = (
-        ""
-        if split["pretrain_images"] == split["train_images"]
-        else (
-            f" Pretraining saw {split['pretrain_images']} images in place of the training images."
-        )
-    )
+def _procedure(report: Json) -> str:
+    split, other = report["split"], ""
+    if (seen := split["pretrain_images"]) != split["train_images"]:
+        other = f" Pretraining saw {seen} images in place of the training images."
     lines = {
         "split": f"{split['train_images']} training and {split['test_images']} test images of "
         f"{split['name']}, fixed.{other} Training sees no test image, and no setting below was "
@@ -146,7 +139,7 @@ def _procedure(report: Mapping[str, Any]) -> str:
     return f"## How each number was obtained\n\n{''.join(words)}"
 
 
-def _config(report: Mapping[str, Any]) -> str:
+def _config(report: Json) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     config = json.dumps(report["config"], indent=2)
     return f"## Config\n\n```json\n{config}\n```\n\nVersions: {versions}.\n"

@@ -7,41 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from gca_jax.workdir import read_json, training_summary
+from gca_jax.workdir import Summary, read_json, training_summary
+
+Json = dict[str, Any]
+"""What a JSON file holds; its keys are those that its program writes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """The files of a finished, evaluated run.
+    """The files of a finished, evaluated run, by name; `arrays` are those of `evaluation.npz`.
 
-    Attributes:
-        config: `config.json`, everything the run used.
-        training: `training.json`: steps, seconds, images per second, device.
-        metrics: `metrics.jsonl`, one row for each logged step.
-        evaluation: `evaluation.json`: numbers, and the results with their words for the report.
-        arrays: `evaluation.npz`: what the pictures show.
-        corruptions: `corruptions.json`, where the run was judged on CIFAR-10-C too.
+    There are `corruptions` where the run was judged on CIFAR-10-C too.
     """
 
-    config: dict[str, Any]
-    training: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    evaluation: dict[str, Any]
+    config: Json
+    training: Summary
+    metrics: list[Json]
+    evaluation: Json
     arrays: dict[str, np.ndarray]
-    corruptions: dict[str, Any] | None
+    corruptions: Json | None
 
 
 def read(workdir: Path) -> Finished:
-    """Read the files of a run.
-
-    Args:
-        workdir: Folder of a run that has been trained and evaluated.
-
-    Raises:
-        FileNotFoundError: There is no run, or it has not been evaluated.
-        ValueError: Training has not finished, the evaluation is of an earlier step, or a file is
-            damaged.
-    """
+    """Read the files of a run; refuse one that is unfinished or whose files are of two steps."""
     training = training_summary(workdir)
     if not training["finished"]:
         raise ValueError(
@@ -65,14 +53,17 @@ def read(workdir: Path) -> Finished:
         )
     with np.load(workdir / "evaluation.npz") as stored:
         arrays = dict(stored)
-    config = read_json(workdir / "config.json")
-    rows = _rows(workdir / "metrics.jsonl")
     return Finished(
-        config, training, rows, evaluation, arrays, _corruptions(workdir, evaluation["step"])
+        config=read_json(workdir / "config.json"),
+        training=training,
+        metrics=_rows(workdir / "metrics.jsonl"),
+        evaluation=evaluation,
+        arrays=arrays,
+        corruptions=_corruptions(workdir, evaluation["step"]),
     )
 
 
-def _corruptions(workdir: Path, step: int) -> dict[str, Any] | None:
+def _corruptions(workdir: Path, step: int) -> Json | None:
     path = workdir / "corruptions.json"
     if not path.exists():
         return None
@@ -85,7 +76,7 @@ def _corruptions(workdir: Path, step: int) -> dict[str, Any] | None:
     return found
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[Json]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: the run's log belongs to its report")
     try:

@@ -1,16 +1,15 @@
 """The third of a run's three programs: tables and pictures of what it did."""
 
 from pathlib import Path
-from typing import Any
 
 from gca_jax.report import figures, markdown
-from gca_jax.report.reading import Finished, read
+from gca_jax.report.reading import Finished, Json, read
 from gca_jax.workdir import finite, write_json
 
 DOTS_PER_INCH = 150
 
 
-def write(workdir: str | Path) -> dict[str, Any]:
+def write(workdir: str | Path) -> Json:
     """Write `report.json`, `report.md` and `figures/*.png` from the files of a finished run.
 
     Args:
@@ -36,14 +35,13 @@ def write(workdir: str | Path) -> dict[str, Any]:
     return report
 
 
-def summary(run: Finished) -> dict[str, Any]:
+def summary(run: Finished) -> Json:
     """Give the numbers of a run as one dictionary, the content of `report.json`."""
-    training = ("train_seconds", "images_per_second", "device", "steps", "parameters")
     return {
         **{key: value for key, value in run.evaluation.items() if key != "step"},
         "dataset": run.evaluation["dataset"]["name"],
         "split": run.evaluation["dataset"],
         "corruptions": run.corruptions,
-        **{key: run.training[key] for key in training},
+        **{key: value for key, value in run.training.items() if key != "finished"},
         "config": run.config,
     }

@@ -7,11 +7,11 @@ Each holds four items: `variables` (weights and batch statistics, all that evalu
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import jax
 import orbax.checkpoint as ocp
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from gca_jax.training.state import TrainState, Variables
@@ -19,12 +19,9 @@ from gca_jax.training.state import TrainState, Variables
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a run is and how long it took.
+    """How many updates were made and how long they took, over all sessions.
 
-    Attributes:
-        step: updates made; also the position in the data, which is a function of it.
-        seconds: spent in the training loop, over all sessions.
-        compile_seconds: spent before it, compiling.
+    The step is the position in the data too, which is a function of it.
     """
 
     step: int = 0
@@ -49,15 +46,14 @@ def open_manager(workdir: str | pathlib.Path) -> ocp.CheckpointManager:
 
 
 def save(
-    manager: ocp.CheckpointManager, state: TrainState, progress: Progress, config: dict[str, Any]
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    progress: Progress,
+    config: Mapping[str, object],
 ) -> None:
-    """Start to write a checkpoint, unless there is one of this step.
+    """Start to write a checkpoint, unless there is one of this step; `config` is the run's record.
 
-    Args:
-        manager: from `open_manager`.
-        state: may be donated to the next step at once.
-        progress: of that state.
-        config: `Experiment.record` of the run.
+    The state may be donated to the next step at once.
     """
     if manager.latest_step() == progress.step:
         return
@@ -76,13 +72,7 @@ def save(
 def restore(
     manager: ocp.CheckpointManager, abstract: TrainState, sharding: jax.sharding.Sharding
 ) -> tuple[TrainState, Progress]:
-    """Read the latest checkpoint, whatever devices wrote it.
-
-    Args:
-        manager: from `open_manager`; it must hold a checkpoint.
-        abstract: shapes and dtypes of the state.
-        sharding: where its arrays shall lie.
-    """
+    """Read the latest checkpoint into a state of the same shapes, whatever devices wrote it."""
     variables, rest = _split(_place(abstract, sharding))
     found = manager.restore(
         manager.latest_step(),
@@ -108,13 +98,7 @@ def restore_config(workdir: str | pathlib.Path) -> ConfigDict:
 
 
 def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:
-    """Read the network of a run's latest checkpoint onto one device.
-
-    Args:
-        workdir: the run's folder.
-
-    Returns:
-        `{"params", "batch_stats"}`, and the step they are from.
+    """Read the network of a run's latest checkpoint onto one device, and the step it is from.
 
     Raises:
         FileNotFoundError: there is no checkpoint in `workdir`.
@@ -129,7 +113,7 @@ def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:
 
 @contextlib.contextmanager
 def _open_latest(workdir: str | pathlib.Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
-    """The manager of a run's checkpoints, and the latest step that it has."""
+    """Open a run's checkpoints to read, and find their latest step."""
     folder = pathlib.Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise FileNotFoundError(f"no checkpoint in {workdir}: train first, with --mode=pretrain")
@@ -140,14 +124,14 @@ def _open_latest(workdir: str | pathlib.Path) -> Iterator[tuple[ocp.CheckpointMa
         yield manager, step
 
 
-def _split(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What evaluation reads, and the rest; Orbax takes no None, so a missing target is left out."""
+def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
+    """Part what evaluation reads from the rest, without a missing target: Orbax takes no None."""
     fields = {name: value for name, value in state._asdict().items() if value is not None}
     variables = {name: fields.pop(name) for name in ("params", "batch_stats")}
     return variables, fields
 
 
-def _place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+def _place(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
     )

@@ -4,7 +4,6 @@ import math
 import pathlib
 import sys
 import time
-from typing import Any
 
 import jax
 from tqdm import tqdm
@@ -17,7 +16,7 @@ BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining
 
 
 def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
-    """A bar of steps on standard error, of the first process; rare where that is not a terminal."""
+    """Show steps on standard error, of the first process; rarely where that is no terminal."""
     return tqdm(
         desc=name,
         total=total_steps,
@@ -35,14 +34,8 @@ class Log:
     """Takes the metrics of each step and deals with them one step late; a context manager.
 
     To read a number is to wait for the device. So the metrics of a step are looked at only when
-    the next step is under way, and the device never waits for the host.
-
-    Args:
-        training: what is being trained.
-        hint: what to try when the loss is not finite.
-        folder: the run's workdir.
-        start: step that the session starts from.
-        bar: from `progress_bar`.
+    the next step is under way, and the device never waits for the host. The hint says what to try
+    when the loss is not finite; `start` is the step that the session starts from.
     """
 
     def __init__(self, training: Training, hint: str, folder: pathlib.Path, start: int, bar: tqdm):
@@ -55,7 +48,7 @@ class Log:
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._writer is not None:
             self._writer.close()
 
@@ -65,24 +58,18 @@ class Log:
         self._pending = step, metrics
 
     def flush(self) -> None:
-        """Deal with what is pending, waiting for the device where need be.
-
-        Raises:
-            ValueError: loss or gradient is not finite.
-        """
+        """Deal with what is pending, waiting for the device where need be."""
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._check_finite(step, row)
         seconds = time.perf_counter() - self._began
-        rate = (step - self._start) * self._training.settings.batch_size / seconds
+        settings = self._training.settings
+        rate = (step - self._start) * settings.batch_size / seconds
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} images/s", refresh=False)
         self._bar.update(1)
-        if (
-            step % self._training.settings.log_every_steps == 0
-            or step == self._training.total_steps
-        ):
+        if step % settings.log_every_steps == 0 or step == self._training.total_steps:
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
@@ -98,8 +85,7 @@ class Log:
         self._last = step, now
         row["epoch"] = step / self._training.steps_per_epoch
         row["learning_rate"] = float(self._training.learning_rate(step - 1))
-        row["images_per_second"] = (
-            (step - before) * self._training.settings.batch_size / (now - then)
-        )
+        images = (step - before) * self._training.settings.batch_size
+        row["images_per_second"] = images / (now - then)
         if self._writer is not None:
             self._writer.write(step, row)

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -23,14 +22,14 @@ from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.state import TrainState
 from gca_jax.training.step import TrainStep, by_row, replicated
-from gca_jax.workdir import finished, refuse_another_run, write_json
+from gca_jax.workdir import Summary, finished, refuse_another_run, write_json
 
 
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has saved where it was; the message says how to go on."""
 
 
-def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> dict[str, Any]:
+def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
     """Train an encoder, or go on with it where an earlier session stopped.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
@@ -65,15 +64,10 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> dict[str, A
         return Session(training, workdir, manager).train()
 
 
-def trained_before(workdir: str | pathlib.Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The summary of a run that its folder holds trained to its end, which is said; else None.
+def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
+    """Read the summary of a run that is trained to its end, and say so; refuse another run.
 
-    Args:
-        workdir: the run's folder; it need not exist.
-        record: `Experiment.record` of the run; of one without given parts, its config as JSON.
-
-    Raises:
-        ValueError: the folder holds another run.
+    The record is `Experiment.record` of the run; of one without given parts, its config as JSON.
     """
     workdir = pathlib.Path(workdir)
     refuse_another_run(workdir, record)
@@ -85,19 +79,13 @@ def trained_before(workdir: str | pathlib.Path, record: Mapping[str, Any]) -> di
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """One sitting of a run.
-
-    Attributes:
-        training: from `setup.trace`.
-        workdir: the run's folder.
-        manager: of its checkpoints.
-    """
+    """One sitting of a run."""
 
     training: setup.Training
     workdir: pathlib.Path
     manager: ocp.CheckpointManager
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
         began = time.perf_counter()
         state, start = self.load()
@@ -116,7 +104,7 @@ class Session:
         return self.save(state, progress, finished=True)
 
     def load(self) -> tuple[TrainState, Progress]:
-        """The state to start from: the latest checkpoint's, or the initial one."""
+        """Give the state to start from: the latest checkpoint's, or the initial one."""
         if self.manager.latest_step() is None:
             return self.training.initial(), Progress()
         return checkpoint.restore(
@@ -148,25 +136,24 @@ class Session:
         self.manager.wait_until_finished()
         return state, progress
 
-    def save(self, state: TrainState, progress: Progress, finished: bool) -> dict[str, Any]:
+    def save(self, state: TrainState, progress: Progress, finished: bool) -> Summary:
         """Write a checkpoint, unless there is one of this step, and the summary beside it."""
         checkpoint.save(self.manager, state, progress, self.training.experiment.record)
-        summary = {
-            "finished": finished,
-            "steps": progress.step,
-            "train_seconds": progress.compile_seconds + progress.seconds,
-            "images_per_second": progress.step
-            * self.training.settings.batch_size
-            / progress.seconds,
-            "device": describe_devices(),
-            "parameters": self.training.parameters,
-        }
+        images = progress.step * self.training.settings.batch_size
+        summary = Summary(
+            finished=finished,
+            steps=progress.step,
+            train_seconds=progress.compile_seconds + progress.seconds,
+            images_per_second=images / progress.seconds,
+            device=describe_devices(),
+            parameters=self.training.parameters,
+        )
         if jax.process_index() == 0:
             write_json(self.workdir / "training.json", summary)
         return summary
 
     def hint(self) -> str:
-        """What to try when the loss is not finite."""
+        """Say what to try when the loss is not finite."""
         experiment, larger = self.training.experiment, ""
         if "loss" not in experiment.given and "epsilon" in experiment.config.loss:
             larger = f" a --config.loss.epsilon above {experiment.config.loss.epsilon} or"
@@ -176,7 +163,7 @@ class Session:
 
 
 def batches(training: setup.Training, start: int) -> Iterator[tuple[Array, Array | None]]:
-    """Global batches, split over the mesh, of all steps from `start` to the run's end.
+    """Yield global batches, split over the mesh, of all steps from `start` to the run's end.
 
     Each is on its way to the devices before the step of the one before it is dispatched.
     """
@@ -193,7 +180,7 @@ def batches(training: setup.Training, start: int) -> Iterator[tuple[Array, Array
 
 
 def describe_devices() -> str:
-    """Such as `1 x cpu (8 cores)` or `4 x NVIDIA H200`."""
+    """Name the devices, such as `1 x cpu (8 cores)` or `4 x NVIDIA H200`."""
     kind = jax.devices()[0].device_kind
     cores = f" ({os.cpu_count()} cores)" if jax.default_backend() == "cpu" else ""
     return f"{jax.device_count()} x {kind}{cores}"
@@ -211,7 +198,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         yield stop
         return
 
-    def handler(number: int, frame: Any) -> None:
+    def handler(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()

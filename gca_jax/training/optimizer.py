@@ -44,23 +44,11 @@ def make_optimizer(
     weight_decay: float,
     **options: float,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Make an optimizer from the `optimizer` group of a config.
+    """Make an optimizer and its learning rate by step from the `optimizer` group of a config.
 
-    Args:
-        total_steps: length of the run.
-        steps_per_epoch: of the run.
-        name: a key of `OPTIMIZERS`.
-        learning_rate: at the end of the warm-up, the highest.
-        final_learning_rate: at the end of the run; equal to `learning_rate`, it stays constant.
-        warmup_epochs: length of the linear rise from zero (the first step is not zero).
-        weight_decay: of all parameters.
-        **options: what this optimizer takes besides (`momentum` for sgd).
-
-    Returns:
-        The transformation, and the learning rate as a function of the step.
-
-    Raises:
-        ValueError: an unknown name or a number out of its range.
+    The rate rises linearly from zero (the first step is not zero) over `warmup_epochs` and falls to
+    `final_learning_rate`, or stays constant where that is the same. The decay is of all parameters;
+    `options` are what the optimizer takes besides (`momentum` for sgd).
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; one of: {', '.join(OPTIMIZERS)}")
@@ -82,7 +70,7 @@ def make_optimizer(
 
 
 def warmup_cosine(peak: float, final: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Linear up to `peak` after the warm-up, then half a cosine to `final` at `total_steps`."""
+    """Rise linearly to `peak` after the warm-up, then half a cosine to `final` at `total_steps`."""
 
     def schedule(step):
         rise = (step + 1) / max(warmup_steps, 1)

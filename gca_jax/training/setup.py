@@ -19,17 +19,7 @@ from gca_jax.training.optimizer import make_optimizer
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Training:
-    """An experiment, ready to be trained.
-
-    Attributes:
-        experiment: the parts of the run.
-        mesh: all devices.
-        order: which images a batch has.
-        learning_rate: as a function of the step.
-        initial: makes the state before the first step.
-        abstract: its shapes.
-        lowered: the sharded step, traced; `.compile()` it.
-    """
+    """An experiment, ready to be trained; `lowered` is its sharded step, traced."""
 
     experiment: Experiment
     mesh: Mesh
@@ -41,7 +31,7 @@ class Training:
 
     @property
     def settings(self) -> TrainSettings:
-        """The `train` group of the config."""
+        """Give the `train` group of the config."""
         return self.experiment.train
 
     @property
@@ -61,14 +51,7 @@ class Training:
 
 
 def trace(experiment: Experiment) -> Training:
-    """Make optimizer and initial state, and trace the sharded training step.
-
-    Args:
-        experiment: from `experiment.build`.
-
-    Raises:
-        ValueError: with the group of the config that is to blame.
-    """
+    """Make optimizer and initial state, trace the sharded step; a mistake names its group."""
     mesh, key, settings = step.make_mesh(), experiment.key, experiment.train
     network, image = experiment.network, experiment.batches.images.shape[1:]
     with blame("config.train"):
@@ -80,7 +63,8 @@ def trace(experiment: Experiment) -> Training:
     decay = _target_decay(settings, total)
     create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
     with blame("config.model"):
-        abstract = jax.eval_shape(create, state.abstract_variables(network, image))
+        shapes = state.init_variables.eval_shape(network, key, image)
+        abstract = jax.eval_shape(create, shapes)
     train_step = step.make_train_step(
         network,
         experiment.policy,
@@ -102,7 +86,7 @@ def trace(experiment: Experiment) -> Training:
 
 
 def _order(experiment: Experiment, mesh: Mesh) -> Order:
-    """Which images a batch has; it must be one that the devices can share."""
+    """Order the images of batches that the devices can share."""
     size, seed = experiment.train.batch_size, experiment.seed
     if size % mesh.size:
         raise ValueError(
@@ -115,20 +99,20 @@ def _order(experiment: Experiment, mesh: Mesh) -> Order:
 def _abstract_batch(
     size: int, batches: Batches
 ) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
-    """Shapes of a global batch: images, and groups where there are any."""
+    """Describe a global batch: images, and groups where there are any."""
     images = jax.ShapeDtypeStruct((size, *batches.shape), jnp.uint8)
     return images, None if batches.groups is None else jax.ShapeDtypeStruct((size,), jnp.int32)
 
 
 def _loss(experiment: Experiment, mesh: Mesh) -> losses.Loss:
-    """The loss over a mesh: a method's is written for it; the compiler partitions the caller's."""
+    """Spread the loss over a mesh; the compiler partitions a caller's own."""
     if mesh.size == 1 or "loss" in experiment.given:
         return experiment.loss
     return partial(losses.sharded(experiment.method, mesh), **experiment.config.loss)
 
 
 def _target_decay(settings: TrainSettings, total_steps: int) -> optax.Schedule | None:
-    """BYOL's decay rises to one along half a cosine (arXiv 2006.07733, appendix)."""
+    """Let BYOL's decay rise to one along half a cosine (arXiv 2006.07733, appendix)."""
     if settings.target_decay is None:
         return None
     fall = optax.cosine_decay_schedule(1 - settings.target_decay, total_steps)

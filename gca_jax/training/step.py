@@ -6,25 +6,22 @@ tell the views apart. The two views of an image stay neighbours in that batch, s
 holds the image holds both of its views and no pixel moves between devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
 from gca_jax.data.views.augment import Augment
+from gca_jax.losses import Loss
 from gca_jax.models import Network
 from gca_jax.training.state import TrainState, Variables
 
 Metrics = dict[str, Float[Array, ""]]
-Loss = Callable[..., tuple[Array, dict[str, Array]]]
-"""(z_a [b, d], z_b [b, d], perhaps target=) -> (scalar, scalars for the log)."""
-Keywords = Callable[[Any], dict[str, Any]]
-"""Groups [b] of a batch, or None -> what its loss takes besides the embeddings."""
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
 TrainStep = Callable[[TrainState, Array, Array | None], tuple[TrainState, Metrics]]
 
@@ -33,12 +30,12 @@ class Forward(NamedTuple):
     """What the forward pass leaves beside the loss: log scalars and new batch statistics."""
 
     aux: dict[str, Array]
-    batch_stats: Any
-    target_stats: Any = None
+    batch_stats: PyTree
+    target_stats: PyTree = None
 
 
-def embed(network: Network, variables: Variables, views: Pair) -> tuple[Pair, Any]:
-    """Embeddings of both views in one pass with shared batch statistics, and the new statistics."""
+def embed(network: Network, variables: Variables, views: Pair) -> tuple[Pair, PyTree]:
+    """Embed both views in one pass with shared batch statistics; give the new statistics too."""
     a, b = views
     x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
     z, updates = network.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -47,9 +44,9 @@ def embed(network: Network, variables: Variables, views: Pair) -> tuple[Pair, An
 
 
 def contrast(
-    network: Network, loss_fn: Loss, params: Any, state: TrainState, views: Pair
+    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Pair
 ) -> tuple[Array, Forward]:
-    """The loss of the two views' embeddings."""
+    """Compute the loss of the two views' embeddings."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     (z_a, z_b), batch_stats = embed(network, variables, views)
     value, aux = loss_fn(z_a, z_b)
@@ -57,9 +54,9 @@ def contrast(
 
 
 def bootstrap(
-    network: Network, loss_fn: Loss, params: Any, state: TrainState, views: Pair
+    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Pair
 ) -> tuple[Array, Forward]:
-    """BYOL: predictions of one view against the target network's other view, both ways round."""
+    """Compare predictions of one view with BYOL's target of the other, both ways round."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     (z_a, z_b), batch_stats = embed(network, variables, views)
     # The predictor sees both views together too.
@@ -85,20 +82,13 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     key: PRNGKeyArray,
     target_decay: optax.Schedule | None = None,
-    keywords: Keywords = lambda groups: {},
+    keywords: Callable[[Array | None], Mapping[str, object]] = lambda groups: {},
 ) -> TrainStep:
     """Make the pure function (state, images, groups) -> (state, metrics).
 
-    Args:
-        network: from `models.create`; with a predictor where there is a target network.
-        augment: makes the two views.
-        loss_fn: (z_a, z_b, **keywords) -> (value, aux).
-        optimizer: an optax transformation.
-        key: the run's; step k uses `fold_in(key, k)`, so that nothing random has to be saved.
-        target_decay: for BYOL, the decay of the target network's moving average as a function of
-            the step; None for a method without target network.
-        keywords: makes the target of a batch's loss from the groups of its images, labels or
-            domains; without it the loss keeps its own target.
+    Step k uses `fold_in(key, k)`, so that nothing random has to be saved. `target_decay`, of the
+    moving average that is BYOL's target network, makes a network with a predictor bootstrap.
+    `keywords` makes the target of a batch's loss from the groups of its images.
     """
     objective = contrast if target_decay is None else bootstrap
 
@@ -125,21 +115,21 @@ def make_train_step(
 
 
 def make_mesh() -> Mesh:
-    """All devices of all processes along one axis, `data`."""
+    """Lay all devices of all processes along one axis, `data`."""
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """Put the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_row(mesh: Mesh) -> NamedSharding:
-    """The first axis split over the devices."""
+    """Split the first axis over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def shard(train_step: TrainStep, mesh: Mesh) -> Any:
+def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
     """Jit a step over a mesh: a batch split by row, state replicated, its old buffers reused.
 
     The compiler partitions the rest, so batch norm and the loss see the global batch and the

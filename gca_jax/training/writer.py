@@ -8,12 +8,10 @@ from tensorboardX import SummaryWriter
 
 
 class Writer:
-    """Appends rows of scalars to a run's log.
+    """Appends rows of scalars to the log of a run that continues from a step.
 
-    Args:
-        workdir: the run's folder.
-        step: the step that the run continues from. What was logged after it, by a session that did
-            not live to save it, is dropped, so that every step is there once.
+    What was logged after it, by a session that did not live to save it, is dropped, so that every
+    step is there once.
     """
 
     def __init__(self, workdir: pathlib.Path, step: int):
@@ -40,5 +38,5 @@ class Writer:
 
 
 def _is_before(row: str, step: int) -> bool:
-    """Whether a row belongs to what was saved; the last may have been cut off by a kill."""
+    """Ask whether a row belongs to what was saved; the last may have been cut off by a kill."""
     return row.endswith("\n") and json.loads(row)["step"] <= step
