@@ -125,7 +125,7 @@ def gca_ince(
     """
     kernel, target = _pose("gca_ince", z_a, z_b, epsilon, layout, target, options)
     plan = parts.sinkhorn(
-        kernel, target, iterations=iterations, until=until, gradient=gradient,
+        "gca_ince", kernel, target, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals,
     )  # fmt: skip
     return parts.report("gca_ince", divergence.kl(target, plan), plan, target, options, kl=True)
@@ -253,7 +253,7 @@ def gca_uot(
     penalty_a = parts.penalty_of("penalty_a", penalty_a, kernel.shape[0], layout)
     penalty_b = parts.penalty_of("penalty_b", penalty_b, kernel.shape[1], layout)
     plan = parts.sinkhorn(
-        kernel, target, iterations=iterations, until=until, gradient=gradient,
+        "gca_uot", kernel, target, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
         tau_a=parts.tau(penalty_a, kernel), tau_b=parts.tau(penalty_b, kernel), keep_rows=True,
     )  # fmt: skip
@@ -429,7 +429,7 @@ def iot_uni(
     check.between("lam_p", lam_p, 0.0, math.inf)
     kernel, target = _pose("iot_uni", z_a, z_b, epsilon, layout, target, options)
     plan = parts.sinkhorn(
-        kernel, target, iterations=iterations, until=until, gradient=gradient,
+        "iot_uni", kernel, target, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
     )  # fmt: skip
     value = divergence.kl(target, plan)

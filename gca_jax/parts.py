@@ -129,6 +129,7 @@ def penalty_of(name: str, penalty: ArrayLike, size: int, layout: ot.Layout) -> A
 
 
 def sinkhorn(
+    name: str,
     kernel: ot.Kernel,
     target: AnyTarget,
     *,
@@ -145,7 +146,7 @@ def sinkhorn(
 
     `gradients` are those that the loss has; `options` are keywords of `ot.project`.
     """
-    check.one_of("gradient", gradient, gradients)
+    check.one_of(f"gradient of {name}", gradient, gradients)
     if (until is not None) != (gradient == "implicit") and gradient != "envelope":
         raise ValueError(
             f"gradient={gradient!r} and until={until} do not go together: until= converges the "

@@ -134,8 +134,6 @@ def test_the_three_gradients_agree_at_convergence():
 
 
 REFUSED = [
-    ("gca_rince", {"gradient": "envelope"}, ["gca_rince", "envelope"]),
-    ("gca_rince", {"gradient": "implicit", "until": 1e-6}, ["gca_rince", "implicit"]),
     ("gca_uot", {"gradient": "envelope"}, ["gca_uot", "envelope"]),
     ("gca_uot", {"gradient": "envelope", "until": 1e-6}, ["gca_uot", "envelope"]),
     ("iot_uni", {"gradient": "envelope"}, ["iot_uni", "envelope"]),
