@@ -105,7 +105,8 @@ UNSUPPORTED = [
     ("byol", "epsilon"), ("byol", "layout"), ("byol", "iterations"), ("byol", "cost_fn"),
     ("ince", "nu"), ("ince", "iterations"), ("ince", "gradient"), ("ince", "q"),
     ("rince", "gradient"), ("rince", "until"), ("simclr", "lam"), ("iot", "lam_p"),
-    ("gca_ince", "penalty_a"), ("gca_rince", "mass"), ("gca_rince", "until"), ("gca_rince", "gradient"),
+    ("gca_ince", "penalty_a"), ("gca_rince", "mass"), ("gca_rince", "until"),
+    ("gca_rince", "gradient"),
     ("clip", "layout"),
     ("iot_uni", "w_kl"), ("gca_uot", "tau_a"),
 ]  # fmt: skip
