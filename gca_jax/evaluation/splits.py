@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 Labels: TypeAlias = Int[np.ndarray, "n"]
 TestLabels: TypeAlias = Int[np.ndarray, "m"]
-Fold: TypeAlias = tuple[Int[np.ndarray, "fit"], Int[np.ndarray, "held_out"]]
+Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 
 def check_fraction(fraction: float) -> None:
