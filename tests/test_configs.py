@@ -295,7 +295,6 @@ def check_smoke_run(name, tmp_path):
     with np.load(workdir / "evaluation.npz") as arrays:
         target = arrays["target"]  # of PACS alone with images of one domain off the positives
         assert (np.count_nonzero(target) > len(target)) == (name == "pacs")
-    read = {"linear", "linear_5_per_class", "knn"} | (
-        {"linear_domain"} if name == "pacs" else set()
-    )
-    assert set(write(workdir)["accuracy"]) == read
+    read = set(write(workdir)["accuracy"])
+    assert read >= {"linear", "linear_5_per_class", "knn"}
+    assert ("linear_domain" in read) == (name == "pacs")

@@ -8,7 +8,7 @@ from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import linear, splits
 from gca_jax.evaluation.probes import probe
 from gca_jax.evaluation.result import Result
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.splits import Labels, TestLabels
 from gca_jax.evaluation.subject import Subject
 
 
@@ -28,7 +28,7 @@ def evaluate(subject: Subject) -> Result | None:
     )
 
 
-def labels(dataset: Dataset, validation_fraction: float) -> tuple[Labels, Labels] | None:
+def labels(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
     """Give the domains of training and test images, for a probe to learn instead of classes.
 
     Returns:

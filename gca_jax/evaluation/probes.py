@@ -6,7 +6,7 @@ from typing import NamedTuple
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.result import ENCODERS, Result, Score
 from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.splits import Labels, TestLabels
 from gca_jax.evaluation.subject import Subject
 
 NO_LABELS = "the images have no labels"
@@ -30,7 +30,7 @@ Fit = Callable[[Labelled, Labelled, Settings], Score]
 
 def probe(
     subject: Subject,
-    labels: tuple[Labels, Labels] | None,
+    labels: tuple[Labels, TestLabels] | None,
     fit: Fit,
     *,
     name: str,

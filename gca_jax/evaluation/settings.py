@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.splits import Labels, TestLabels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
         if not self.neighbours or min(self.neighbours) < 1:
             raise ValueError(f"neighbours must be integers >= 1, got {list(self.neighbours)}")
 
-    def check(self, train_labels: Labels, test_labels: Labels) -> None:
+    def check(self, train_labels: Labels, test_labels: TestLabels) -> None:
         """Refuse settings with which probes of these labels could not be fitted.
 
         Args:

@@ -10,7 +10,8 @@ from jaxtyping import Int
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 Labels: TypeAlias = Int[np.ndarray, "n"]
-Fold: TypeAlias = tuple[Int[np.ndarray, "fit"], Int[np.ndarray, "held_out"]]
+TestLabels: TypeAlias = Int[np.ndarray, "m"]
+Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 
 def check_fraction(fraction: float) -> None:
@@ -54,7 +55,7 @@ def can_hold_out(labels: Labels, fraction: float) -> bool:
     return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
 
 
-def unseen(train: Int[np.ndarray, "n"], test: Int[np.ndarray, "m"]) -> Int[np.ndarray, "u"]:
+def unseen(train: Labels, test: TestLabels) -> Int[np.ndarray, "u"]:
     """List the test labels that no training image has."""
     return np.setdiff1d(test, train)
 

@@ -13,7 +13,7 @@ from gca_jax.data.dataset import Dataset, Images
 from gca_jax.evaluation import baseline, features, splits
 from gca_jax.evaluation.features import Embed, Features, Variables
 from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.splits import Labels, TestLabels
 from gca_jax.experiment import Experiment
 
 MOST_IMAGES = 10_000  # whose views are measured
@@ -69,7 +69,7 @@ class Subject:
         return Settings(self.experiment.seed, **self.experiment.config.evaluation)
 
     @property
-    def classes(self) -> tuple[Labels, Labels] | None:
+    def classes(self) -> tuple[Labels, TestLabels] | None:
         """Classes of the training images `[n]` and of the test images `[m]`, if they have any."""
         data = self.dataset
         return (data.train_labels, data.test_labels) if data.labelled else None

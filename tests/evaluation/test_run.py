@@ -117,8 +117,7 @@ def test_the_files_hold_what_is_promised(workdir, evaluated):
     assert (result["method"], result["seed"], result["step"]) == ("gca_uot", 3, 5)
     assert set(result["baselines"]) == {"pixels", "random_encoder"}
     for accuracies in (result["accuracy"], *result["baselines"].values()):
-        assert set(accuracies) == {"linear", FEW, "knn"}
-        assert all(0.1 < value < 1 for value in accuracies.values())
+        assert all(0.1 < accuracies[name] < 1 for name in ("linear", FEW, "knn"))
     assert result["baselines"]["pixels"]["linear"] > 0.93
     assert 0 < result["alignment"] < 4
     assert -8 < result["uniformity"] < 0
