@@ -36,8 +36,9 @@ def carry_out(block, tree):
     begin = re.compile(rf"^{table}\b.*=.*\{{(?=.*\}}$|$)", re.M)  # the dict literal's first line
     text, found = begin.subn(lambda match: f"{match[0]}\n{body}", path.read_text(), count=1)
     assert found == 1, head
-    new = re.search(r": (\w+)[.,]", body)[1]  # the module that the line names
-    if (path.parent / f"{new}.py").exists() and f"import {new}" not in text:
+    module = re.search(r": (\w+)[.,]", body)  # that the line names
+    new = module and module[1]
+    if new and (path.parent / f"{new}.py").exists() and f"import {new}" not in text:
         package = ".".join(path.parent.relative_to(tree).parts)
         text = text.replace("\nfrom ", f"\nfrom {package} import {new}\nfrom ", 1)
     path.write_text(text)
