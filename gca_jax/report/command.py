@@ -16,7 +16,8 @@ def command(config: Json) -> str:
 
     Only the workdir is left to choose. The config is as in `config.json`.
     """
-    name, method, encoder = config["data"]["name"], config["method"], config["model"]["encoder"]
+    name, method = config["data"]["name"], config["method"]
+    encoder = config["model"].get("encoder", "resnet")  # runs of 0.1.0 knew no other
     chosen = method if encoder == "resnet" else f"{method},{encoder}"
     candidates = []
     for words in (chosen, f"{chosen},{SMOKE}"):
