@@ -142,7 +142,10 @@ def random_erasing(
     erase_probability: float,
     erase_area: Range,
 ) -> Image:
-    """torchvision's RandomErasing with value zero: blacken one rectangle."""
+    """torchvision's RandomErasing with value zero: blacken one rectangle.
+
+    Its area, as a part of the image's, is uniform in `erase_area`.
+    """
     height, _, width = image.shape
     k_coin, k_box = jax.random.split(key)
     (top, left, rows, columns), fits = random_rectangle(
