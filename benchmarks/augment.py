@@ -35,21 +35,20 @@ NORMALISATION = dict(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
 KEYS = list(jax.random.split(jax.random.key(0), 64))  # each another order of the jitter
 
 
-def images(n, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
-
-
-def compiled(policy, batch):
-    """A function that makes both views of a batch on the device, each time with the next key."""
-    keys = itertools.cycle(KEYS)
-    views = jax.jit(augment.make(policy, **NORMALISATION).views).lower(KEYS[0], batch).compile()
-    return lambda: views(next(keys), batch)
+def images(n):
+    return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
 
 def speed(names, repeats):
-    """Views a second of each policy."""
+    """Views a second of each policy, each time with the next key."""
     batch = jax.numpy.asarray(images(BATCH))
-    times = measure.seconds({name: compiled(name, batch) for name in names}, repeats)
+
+    def both_views(name):
+        keys, made = itertools.cycle(KEYS), augment.make(name, **NORMALISATION)
+        views = jax.jit(made.views).lower(KEYS[0], batch).compile()
+        return lambda: views(next(keys), batch)
+
+    times = measure.seconds({name: both_views(name) for name in names}, repeats)
     return {name: 2 * BATCH / t for name, t in times.items()}
 
 

@@ -46,16 +46,6 @@ def in_memory(repeats):
     return steps * BATCH / measure.seconds({"epoch": epoch}, repeats, settle=False)["epoch"]
 
 
-def share_of_step(images_per_second, repeats):
-    """The part of batches in memory of a training step of ResNet-18 on a batch of 512.
-
-    The step is timed on 64 images and scaled: it is proportional to them but for the loss.
-    """
-    step = augment.share_of_step(batch_size=64, repeats=repeats)["step"] * BATCH / 64
-    loading = BATCH / images_per_second
-    return {"step_seconds": step, "loader_seconds": loading, "share": loading / step}
-
-
 def photographs(count):
     """JPEG bytes of pictures with the detail of photographs: 40 to 80 kB each."""
     rng, made = np.random.default_rng(0), []
@@ -176,8 +166,10 @@ def main():
         "tfds_to_memory_images_per_second": reading(1000 if arguments.quick else 10_000, repeats),
     }
     if not arguments.quick:
-        speed = result["in_memory_images_per_second"]
-        result["resnet18_step"] = share_of_step(speed, repeats=5)
+        # Timed on 64 images and scaled: it is proportional to them but for the loss.
+        step = augment.share_of_step(batch_size=64, repeats=5)["step"] * BATCH / 64
+        load = BATCH / result["in_memory_images_per_second"]
+        result["resnet18_step"] = dict(step_seconds=step, loader_seconds=load, share=load / step)
     print(json.dumps(result, indent=2))
     measure.write(result, "data", arguments.out)
 

@@ -19,14 +19,11 @@ from gca_jax.theorems.statements import (
     theorem_6,
     theorem_7,
 )
-from gca_jax.theorems.table import Line, table
 
 __all__ = [
     "THEOREM_6_COUNTEREXAMPLE",
     "Check",
-    "Line",
     "limit_rince_to_ince",
-    "table",
     "theorem_1",
     "theorem_2",
     "theorem_3",

@@ -68,12 +68,7 @@ def theorem_1(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5) -> Check:
 
 
 def theorem_2(
-    z_a: Views,
-    z_b: Views,
-    *,
-    epsilon: ArrayLike = 0.5,
-    q: ArrayLike = 0.5,
-    lam: ArrayLike = 0.01,
+    z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5, q: ArrayLike = 0.5, lam: ArrayLike = 0.01
 ) -> Check:
     """RINCE = -(1/q)(diag(P)/u)^q + (1/q)(λI/u)^q of the row projection P. Always holds.
 
@@ -99,12 +94,7 @@ def theorem_2(
 
 
 def limit_rince_to_ince(
-    z_a: Views,
-    z_b: Views,
-    *,
-    epsilon: ArrayLike = 0.5,
-    lam: ArrayLike = 0.01,
-    q: ArrayLike = 1e-6,
+    z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5, lam: ArrayLike = 0.01, q: ArrayLike = 1e-6
 ) -> Check:
     """RINCE → INCE + log λ as q → 0, and so its gradient. Always holds.
 
@@ -120,10 +110,8 @@ def limit_rince_to_ince(
         return rince, ot.divergence.kl(identity, plan) + jnp.log(lam)
 
     kernel = ot.cosine_kernel(z_a, z_b, epsilon=epsilon)
-    (rince, ince), (grad_rince, grad_ince) = (
-        both(kernel.cost_matrix),
-        jax.jacrev(both)(kernel.cost_matrix),
-    )
+    rince, ince = both(kernel.cost_matrix)
+    grad_rince, grad_ince = jax.jacrev(both)(kernel.cost_matrix)
     scores = _scores(z_a, z_b, epsilon)
     x = jnp.stack([jnp.diagonal(scores), jnp.log(lam) + jax.nn.logsumexp(scores, axis=1)])
     x = jnp.abs(x).max()
@@ -216,12 +204,7 @@ def theorem_5(
 
 
 def theorem_6(
-    z_a: Views,
-    z_b: Views,
-    *,
-    epsilon: ArrayLike = 0.5,
-    lam: ArrayLike = 0.01,
-    iterations: int = 10,
+    z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5, lam: ArrayLike = 0.01, iterations: int = 10
 ) -> Check:
     """GCA-RINCE_{q=1} <= RINCE_{q=1}. Not always: see `THEOREM_6_COUNTEREXAMPLE`.
 

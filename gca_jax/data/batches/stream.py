@@ -24,7 +24,7 @@ from gca_jax.data.batches.order import Order
 from gca_jax.data.dataset import Streamed
 
 Range = tuple[float, float]
-Crop = tuple[Range, Range]
+Crop = tuple[Range, Range]  # (scale, ratio), as in `crop_box`
 BATCHES_AHEAD = 2
 TRIES = 10
 
@@ -66,26 +66,16 @@ def cut(
 
 
 def two_crops(
-    rng: np.random.Generator,
-    image: UInt8[np.ndarray, "h w 3"],
-    size: int,
-    crop: Crop,
+    rng: np.random.Generator, image: UInt8[np.ndarray, "h w 3"], size: int, crop: Crop
 ) -> UInt8[np.ndarray, "2 size size 3"]:
-    """Two random crops of one image."""
-    return np.stack([random_crop(rng, image, size, *crop) for _ in range(2)])
-
-
-def random_crop(
-    rng: np.random.Generator,
-    image: UInt8[np.ndarray, "h w 3"],
-    size: int,
-    scale: Range,
-    ratio: Range,
-) -> UInt8[np.ndarray, "size size 3"]:
-    """torchvision's RandomResizedCrop of a Pillow image: bilinear, with antialiasing."""
-    top, left, height, width = crop_box(rng, image.shape[0], image.shape[1], scale, ratio)
-    part = PIL.Image.fromarray(image[top : top + height, left : left + width])
-    return np.asarray(part.resize((size, size), PIL.Image.Resampling.BILINEAR))
+    """torchvision's RandomResizedCrop of a Pillow image, twice: bilinear, with antialiasing."""
+    height, width, _ = image.shape
+    crops = []
+    for _ in range(2):
+        top, left, rows, columns = crop_box(rng, height, width, *crop)
+        part = PIL.Image.fromarray(image[top : top + rows, left : left + columns])
+        crops.append(np.asarray(part.resize((size, size), PIL.Image.Resampling.BILINEAR)))
+    return np.stack(crops)
 
 
 def crop_box(

@@ -5,7 +5,7 @@ as they are needed. The rule is `gca_jax.data.records.fits`.
 """
 
 from gca_jax.data.dataset import Dataset
-from gca_jax.data.sources import arrays, digits, folder, imagenet100, tfds_sets
+from gca_jax.data.sources import arrays, folder, imagenet100, tfds_sets
 from gca_jax.data.sources.row import Reader, Shape, Source
 
 
@@ -18,7 +18,7 @@ def _tfds(
 
 SOURCES = {
     # Alpaydin & Kaynak 1998, UCI; in scikit-learn's wheel.
-    "digits": _tfds("digits", (8, 8, 1), 10, digits.load, train=1437, test=360),
+    "digits": _tfds("digits", (8, 8, 1), 10, tfds_sets.load_digits, train=1437, test=360),
     # Krizhevsky 2009; www.cs.toronto.edu/~kriz
     "cifar10": _tfds("cifar10", (32, 32, 3), 10, train=50_000, test=10_000),
     "cifar100": _tfds("cifar100", (32, 32, 3), 100, train=50_000, test=10_000),

@@ -1,5 +1,6 @@
 """Data sets of TFDS whose images have one size, read into memory."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import UInt8
 
 from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Numbers, Part
+from gca_jax.data.sources import builders
 from gca_jax.data.sources.row import Source, command, note_size
 
 SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
@@ -26,6 +28,12 @@ def load(
     options = (data_dir, limit, skip_unreadable)
     parts = (Part(*read_split(name, row, builder, part, *options)) for part in row.splits)
     return Dataset.of(name, *parts, class_names=tuple(builder.info.features["label"].names))
+
+
+def load_digits(name: str, row: Source, *, data_dir: str | None = None, **options) -> Dataset:
+    """Read scikit-learn's digits, which are prepared at first use, in less than a second."""
+    builders.prepare(partial(builders.Digits, data_dir=data_dir))
+    return load(name, row, data_dir=data_dir, **options)
 
 
 def load_corrupted(

@@ -16,7 +16,11 @@ def random_blur(
     blur_size: int,
     blur_sigma: tuple[float, float],
 ) -> Image:
-    """torchvision's GaussianBlur, its deviation uniform, applied with a probability."""
+    """torchvision's GaussianBlur, applied with a probability.
+
+    The kernel has `blur_size` rows and columns, an odd number, or 0: a tenth of the image's side.
+    Its deviation in pixels is uniform in `blur_sigma`.
+    """
     draws = jax.random.uniform(key, (2,))
     size = kernel_size(min(image.shape[0], image.shape[2]), blur_size)
     low, high = blur_sigma

@@ -136,13 +136,12 @@ def random_flip(key: PRNGKeyArray, image: Image, *, flip_probability: float) -> 
 
 
 def random_erasing(
-    key: PRNGKeyArray,
-    image: Image,
-    *,
-    erase_probability: float,
-    erase_area: Range,
+    key: PRNGKeyArray, image: Image, *, erase_probability: float, erase_area: Range
 ) -> Image:
-    """torchvision's RandomErasing with value zero: blacken one rectangle."""
+    """torchvision's RandomErasing with value zero: blacken one rectangle.
+
+    Its area, as a part of the image's, is uniform in `erase_area`.
+    """
     height, _, width = image.shape
     k_coin, k_box = jax.random.split(key)
     (top, left, rows, columns), fits = random_rectangle(
@@ -155,11 +154,7 @@ def random_erasing(
 
 
 def random_rectangle(
-    key: PRNGKeyArray,
-    size: tuple[int, int],
-    area: Range,
-    ratio: Range,
-    largest: tuple[int, int],
+    key: PRNGKeyArray, size: tuple[int, int], area: Range, ratio: Range, largest: tuple[int, int]
 ) -> tuple[Box, Bool[Array, ""]]:
     """torchvision's rectangle of whole pixels, and whether any of its ten tries fits.
 

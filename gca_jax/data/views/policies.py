@@ -1,8 +1,8 @@
 """Policies of augmentation: by name, what happens to each of the two views and how strongly.
 
 A policy is a pair of lists, one for each view, of distortions in the order in which they are
-applied: functions (key, image [h, c, w]) -> image whose keywords are their strengths. A config sets
-strengths by these names.
+applied: functions (key, image [h, c, w]) -> image whose keywords are their strengths, as they
+describe them. A config sets strengths by these names.
 """
 
 import math
@@ -32,37 +32,20 @@ def replace(distortions: Distortions, **changes: Any) -> Distortions:
     ]
 
 
-_CROP = partial(
-    geometry.random_resized_crop,
-    crop_scale=(0.08, 1.0),  # area, as a part of the image's
-    crop_ratio=(3 / 4, 4 / 3),  # width over height
-)
+_CROP = partial(geometry.random_resized_crop, crop_scale=(0.08, 1.0), crop_ratio=(3 / 4, 4 / 3))
 _FLIP = partial(geometry.random_flip, flip_probability=0.5)
 _JITTER = partial(
     color.random_jitter,
     jitter_probability=0.8,
-    brightness=0.4,  # of factors within 1 +- brightness
+    brightness=0.4,
     contrast=0.4,
     saturation=0.4,
-    hue=0.1,  # of shifts within +-hue of a circle
+    hue=0.1,
 )
 _GREY = partial(color.random_grey, grey_probability=0.2)
-_BLUR = partial(
-    blur.random_blur,
-    blur_probability=0.5,
-    blur_size=0,  # rows and columns of the kernel, odd; 0: a tenth of the image's side, made odd
-    blur_sigma=(0.1, 2.0),  # pixels
-)
-_INTENSITY = partial(
-    color.random_intensity,
-    gain=0.4,  # of factors within 1 +- gain
-    gamma=0.4,  # of exponents e^+-gamma
-)
-_ERASING = partial(
-    geometry.random_erasing,
-    erase_probability=0.5,
-    erase_area=(0.03, 0.15),  # as a part of the image's
-)
+_BLUR = partial(blur.random_blur, blur_probability=0.5, blur_size=0, blur_sigma=(0.1, 2.0))
+_INTENSITY = partial(color.random_intensity, gain=0.4, gamma=0.4)
+_ERASING = partial(geometry.random_erasing, erase_probability=0.5, erase_area=(0.03, 0.15))
 _STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
 _BYOL = [
     *replace(_STANDARD, saturation=0.2),
@@ -72,13 +55,7 @@ _BYOL = [
 _ALIKE: dict[str, Distortions] = {
     # Our own, for scikit-learn's digits; no flips, a mirrored 2 is no 2.
     "digits": [
-        partial(
-            geometry.random_affine,
-            rotation=20.0,  # degrees, either way
-            shift=1.5,  # pixels, either way
-            scale=0.25,  # of e^+-scale
-            shear=0.2,  # either way
-        ),
+        partial(geometry.random_affine, rotation=20.0, shift=1.5, scale=0.25, shear=0.2),
         _INTENSITY,
         _ERASING,
     ],
@@ -105,11 +82,8 @@ _ALIKE: dict[str, Distortions] = {
         *_STANDARD[1:],
         *replace([_BLUR], blur_probability=1.0, blur_size=3),
     ],
-    "brightness": [*_STANDARD, partial(color.raise_value, value_shift=0.3)],  # of HSV's value
-    "strong_crop": [
-        *_STANDARD,
-        partial(geometry.random_crop, strong_crop_side=96 / 224),  # of the image's side
-    ],
+    "brightness": [*_STANDARD, partial(color.raise_value, value_shift=0.3)],
+    "strong_crop": [*_STANDARD, partial(geometry.random_crop, strong_crop_side=96 / 224)],
 }
 
 POLICIES: dict[str, tuple[Distortions, Distortions]] = {

@@ -214,11 +214,9 @@ def triangle(length, size):
 def test_a_crop_is_cut_out_and_resized_with_antialiasing(size):
     image = NOISE[3]
     height, width = image.shape[:2]
-    scale = (0.3, 0.3)
-    crop = stream.random_crop(np.random.default_rng(5), image, size, scale, (1, 2))
-    top, left, rows, columns = stream.crop_box(
-        np.random.default_rng(5), height, width, scale, (1, 2)
-    )
+    law = ((0.3, 0.3), (1, 2))
+    crop = stream.two_crops(np.random.default_rng(5), image, size, law)[0]
+    top, left, rows, columns = stream.crop_box(np.random.default_rng(5), height, width, *law)
     part = image[top : top + rows, left : left + columns].astype(np.float64)
     expected = np.einsum(
         "ah,bw,hwc->abc", triangle(rows, size), triangle(columns, size), part, optimize=True
