@@ -72,9 +72,17 @@ def alignment_uniformity(run: Finished) -> Figure:
     axes.plot(x, y, color="#bbbbbb", linewidth=0.6, zorder=1)
     points = axes.scatter(x, y, c=epochs, cmap="viridis", s=14, zorder=2)
     figure.colorbar(points, ax=axes, label="epoch")
-    end = axes.scatter(run.evaluation["uniformity"], run.evaluation["alignment"], marker="*")
-    end.set(sizes=[170], facecolor=COLOURS[3], edgecolor="black", linewidth=0.6, zorder=3)
-    end.set_label("test split, end of training")
+    axes.scatter(
+        run.evaluation["uniformity"],
+        run.evaluation["alignment"],
+        marker="*",
+        s=170,
+        color=COLOURS[3],
+        edgecolor="black",
+        linewidth=0.6,
+        zorder=3,
+        label="test split, end of training",
+    )
     axes.set_xlabel("uniformity  log E exp(−2‖z − z′‖²)   (← more uniform)")
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
     axes.set_title(f"{_name(run)}: training batches")
