@@ -15,11 +15,10 @@ Groups = Int32[np.ndarray, "n"]
 
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """A target plan as a function of the batch; made by `make`.
+    """A target plan as a function of the groups [b] of a batch; made by `make`.
 
-    Attributes:
-        known: what the groups of a batch are; None: each image is aligned with itself alone.
-        plan: groups [b] -> target plan, which may be traced. None is the losses' own, the identity.
+    Groups are what is `known` of images; without, each is aligned with itself alone, and without
+    `plan` losses keep their own target, the identity.
     """
 
     known: Literal["labels", "domains"] | None = None
@@ -60,11 +59,8 @@ def classes() -> Alignment:
     return Alignment("labels", ot.target.classes)
 
 
-TARGETS: dict[str, Callable[..., Alignment]] = {
-    "identity": identity,
-    "blocks": blocks,
-    "classes": classes,
-}
+TARGETS: dict[str, Callable[..., Alignment]]
+TARGETS = {"identity": identity, "blocks": blocks, "classes": classes}
 
 
 def make(name: str, **weights: float | None) -> Alignment:

@@ -7,7 +7,7 @@ until every part of it is over in a minute. Any key may be set beside it, as in
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -103,25 +103,11 @@ def make(
 ) -> ConfigDict:
     """Make the config of a data set; each group is what all share, with the changes given here.
 
-    Args:
-        words: after the colon of --config.
-        data: the whole group, what the data set's reader takes.
-        side: pixels of the images' side, which the encoder's settings suit.
-        augment: arguments of `policies.settings`.
-        method: where `words` name none; the encoder is then a ResNet.
-        target: what the plan is aligned with, see `alignment.make`.
-        resnet: settings of a ResNet, where they are not those of `resnet.settings(side)`.
-        heads: widths of the projector.
-        optimizer: the whole group.
-        train: length of the run and size of its batches.
-        loss: settings of any method; the chosen one takes what it has.
-        evaluation: settings of the probes.
-        target_decay: of BYOL's target network.
-        smoke: changes of the data in a smoke run.
-
-    Raises:
-        ValueError: a word that is not known, or two of a kind.
-        TypeError: a change of a setting that there is not.
+    Only `data` (what its reader takes) and `optimizer` are whole groups, and `augment` holds the
+    arguments of `policies.settings`. The encoder's settings suit images of `side` x `side` pixels;
+    `resnet` changes them where `words`, after the colon of --config, name no other encoder. `loss`
+    changes settings of any method: the chosen one takes what it has. `smoke` changes the data of a
+    smoke run. A ValueError names a word that is not known, a TypeError a setting that is not.
     """
     method, name, small = read(words, method)
     encoder = ENCODERS[name]
@@ -157,25 +143,8 @@ def _shrink(config: ConfigDict) -> None:
     )
 
 
-class Words(NamedTuple):
-    """What is asked for after the colon of --config."""
-
-    method: str
-    encoder: str
-    smoke: bool
-
-
-def read(words: str, method: str = "gca_uot", encoder: str = "resnet") -> Words:
-    """The method, the encoder, and whether a smoke run is asked for.
-
-    Args:
-        words: separated by commas.
-        method: where none is named.
-        encoder: where none is named.
-
-    Raises:
-        ValueError: a word that is none of these, or two of a kind.
-    """
+def read(words: str, method: str) -> tuple[str, str, bool]:
+    """Read the method, the encoder, and whether a smoke run is asked for."""
     named = [word for word in words.split(",") if word and word != SMOKE]
     methods = [word for word in named if word in losses.METHODS]
     encoders = [word for word in named if word in ENCODERS]
@@ -188,30 +157,26 @@ def read(words: str, method: str = "gca_uot", encoder: str = "resnet") -> Words:
     for kind, found in (("method", methods), ("encoder", encoders)):
         if len(found) > 1:
             raise ValueError(f"one {kind} at a time, got {', '.join(found)}")
-    return Words([*methods, method][0], [*encoders, encoder][0], SMOKE in words.split(","))
+    return [*methods, method][0], [*encoders, "resnet"][0], SMOKE in words.split(",")
 
 
-def _changed(group: str, shared: Settings, changes: Settings) -> dict[str, Any]:
-    """What all share, with changes of settings that are there."""
+def _changed(group: str, shared: Settings, changes: Settings) -> dict[str, object]:
+    """Change settings that are there."""
     if unknown := changes.keys() - shared.keys():
         raise TypeError(f"{group} has no {', '.join(sorted(unknown))}; it has: {', '.join(shared)}")
     return {**shared, **changes}
 
 
-def _group(settings: Settings) -> dict[str, Any]:
-    """A group of a config, its optional settings declared."""
+def _group(settings: Settings) -> dict[str, object]:
+    """Make a group of a config, its optional settings declared."""
     return {
         key: config_dict.placeholder(value) if isinstance(value, type) else value
         for key, value in settings.items()
     }
 
 
-def _loss(method: str, settings: Settings) -> dict[str, Any]:
-    """The `loss` group: all that the method's loss takes, its defaults changed.
-
-    Raises:
-        TypeError: a setting that no method takes.
-    """
+def _loss(method: str, settings: Settings) -> dict[str, object]:
+    """Make the `loss` group: all that the method's loss takes, its defaults changed."""
     unknown = settings.keys() - {key for each in losses.METHODS for key in _defaults(each)}
     if unknown:
         raise TypeError(f"no method takes {', '.join(sorted(unknown))}")
@@ -220,6 +185,6 @@ def _loss(method: str, settings: Settings) -> dict[str, Any]:
     return _group({key: object if value is None else value for key, value in values.items()})
 
 
-def _defaults(method: str) -> dict[str, Any]:
+def _defaults(method: str) -> dict[str, object]:
     known = losses.keywords(method)
     return {key: value for key, value in known.items() if key not in NO_SETTINGS}

@@ -28,15 +28,8 @@ OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 class TrainSettings:
     """The `train` group of a config.
 
-    Attributes:
-        batch_size: images in a batch, over all devices and processes.
-        epochs: length of the run.
-        checkpoint_every_epochs: how often a checkpoint is written, besides the last.
-        log_every_steps: how often a row is logged, besides the last.
-        target_decay: BYOL's at the start, from which it rises to one; None: no target network.
-
-    Raises:
-        ValueError: a setting is out of its range.
+    A batch is that of all devices and processes; the last step is saved and logged too. BYOL's
+    `target_decay` rises from this to one; None means no target network.
     """
 
     batch_size: int
@@ -195,12 +188,11 @@ def _check_target(aligned: Alignment, loss: OwnLoss | None) -> None:
     if loss is None or aligned.plan is None:
         return
     parameters = inspect.signature(loss).parameters
-    if "target" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    raise ValueError(
-        "the loss that was given takes no target=, so the target must be the identity: "
-        "--config.target.name=identity"
-    )
+    if "target" not in parameters and all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
+        raise ValueError(
+            "the loss that was given takes no target=, so the target must be the identity: "
+            "--config.target.name=identity"
+        )
 
 
 def _names(**parts: object) -> dict[str, str]:

@@ -18,10 +18,7 @@ def missing_file(words: str) -> str | None:
 
 
 def wrong_key(arguments: Sequence[str], default: str) -> str | None:
-    """Say what is wrong with the first setting on the command line whose key the config lacks.
-
-    That is nothing where the config, `default` unless --config names another, cannot be read.
-    """
+    """Say what is wrong with the first setting whose key the config lacks, if that can be read."""
     setting = re.compile(r"--?(?:no)?config\.([^=]+)")
     plain = [argument for argument in arguments if not setting.match(argument)]
     values = flags.FlagValues()

@@ -12,14 +12,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What was typed.
-
-    Attributes:
-        config: of the run.
-        workdir: its folder, where one is named.
-        distributed: train together with the other processes of a cluster.
-        archives: folder of what is downloaded already, for `prepare`.
-    """
+    """What was typed: the flags of `main.py`."""
 
     config: ConfigDict
     workdir: str | None
@@ -28,7 +21,7 @@ class Command:
 
     @property
     def folder(self) -> str:
-        """The workdir, for programs that need one."""
+        """Give the workdir to programs that need one."""
         if self.workdir is None:
             raise ValueError("--workdir must have a value: the folder of the run")
         return self.workdir
@@ -39,29 +32,22 @@ class Command:
 
 def run(command: Command) -> None:
     """Train an encoder, judge it and report: one experiment, built once."""
-    from gca_jax.evaluation.run import check
-    from gca_jax.experiment import build
-    from gca_jax.training import loop
+    from gca_jax.training.loop import pretrain
 
     trained = _trained(command)
-    experiment = build(command.config)
-    check(experiment)
+    experiment = _built(command)
     if not trained:
-        loop.pretrain(experiment, command.folder)
+        pretrain(experiment, command.folder)
     _judge(experiment, command.folder)
     report(command)
 
 
 def pretrain(command: Command) -> None:
     """Train an encoder."""
-    from gca_jax.evaluation.run import check
-    from gca_jax.experiment import build
-    from gca_jax.training import loop
+    from gca_jax.training.loop import pretrain
 
     if not _trained(command):
-        experiment = build(command.config)
-        check(experiment)
-        loop.pretrain(experiment, command.folder)
+        pretrain(_built(command), command.folder)
 
 
 def evaluate(command: Command) -> None:
@@ -116,7 +102,7 @@ PROGRAMS = {
 
 
 def _trained(command: Command) -> bool:
-    """Whether the run's folder holds it trained to its end; one with another run is refused."""
+    """Ask whether the folder holds the run trained to its end; refuse one with another run."""
     import jax
 
     from gca_jax.training.loop import trained_before
@@ -128,8 +114,18 @@ def _trained(command: Command) -> bool:
     return trained_before(folder, as_json(command.config)) is not None
 
 
+def _built(command: Command) -> "Experiment":
+    """Build an experiment that can be evaluated when it is trained."""
+    from gca_jax.evaluation.run import check
+    from gca_jax.experiment import build
+
+    experiment = build(command.config)
+    check(experiment)
+    return experiment
+
+
 def _restored(folder: str) -> "Experiment":
-    """The experiment of the run in a folder."""
+    """Build the experiment of the run in a folder."""
     from gca_jax.experiment import build
     from gca_jax.training.checkpoint import restore_config
     from gca_jax.workdir import training_summary

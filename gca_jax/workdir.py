@@ -94,8 +94,7 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
 
 def finished(workdir: Path) -> Summary | None:
     """Read the summary of the run in this folder if it has come to its end."""
-    path = workdir / "training.json"
-    summary = json.loads(path.read_text()) if path.exists() else None
+    summary = training_summary(workdir) if (workdir / "training.json").exists() else None
     return summary if summary is not None and summary["finished"] else None
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gca_jax.training.writer import Writer
+from gca_jax.training.log import Writer
 from gca_jax.workdir import differences, finished, refuse_another_run, write_json
 
 

@@ -12,7 +12,7 @@ class Projector(nn.Module):
 
     @nn.compact
     def __call__(self, h: Float[Array, "b f"]) -> Float[Array, "b d"]:
-        """Embeddings [b, d] of features [b, f]."""
+        """Embed features."""
         h = nn.relu(nn.Dense(self.hidden, use_bias=False, name="hidden")(h))
         return nn.Dense(self.dim, use_bias=False, name="out")(h)
 
@@ -25,7 +25,7 @@ class Predictor(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b d"], train: bool) -> Float[Array, "b d"]:
-        """Predictions [b, d] of the other view's embeddings from embeddings [b, d]."""
+        """Predict the other view's embeddings."""
         z = nn.Dense(self.hidden, name="hidden")(z)
         z = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name="norm")(z)
         return nn.Dense(self.dim, name="out")(nn.relu(z))

@@ -44,7 +44,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h2 w2 c2"]:
-        """Feature maps of feature maps; a stride of 2 halves the side."""
+        """Transform feature maps; a stride of 2 halves their side."""
         y = nn.relu(norm(train, "norm1")(conv(self.width, 3, self.stride, "conv1")(x)))
         y = norm(train, "norm2")(conv(self.width, 3, 1, "conv2")(y))
         return nn.relu(y + shortcut(x, y.shape[-1], self.stride, train))
@@ -59,7 +59,7 @@ class BottleneckBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h2 w2 c2"]:
-        """Feature maps of feature maps; a stride of 2 halves the side."""
+        """Transform feature maps; a stride of 2 halves their side."""
         y = nn.relu(norm(train, "norm1")(conv(self.width, 1, 1, "conv1")(x)))
         y = nn.relu(norm(train, "norm2")(conv(self.width, 3, self.stride, "conv2")(y)))
         y = norm(train, "norm3")(conv(self.width * self.expansion, 1, 1, "conv3")(y))
@@ -108,7 +108,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
-        """Features [b, f] (or scores [b, num_classes]) of images [b, h, w, c]."""
+        """Give features, or scores [b, num_classes]."""
         x = STEMS[self.stem](x, self.width, train)
         for stage, blocks in enumerate(self.stage_sizes):
             for index in range(blocks):

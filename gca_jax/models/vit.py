@@ -33,7 +33,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
-        """Tokens [b, n, w] of tokens."""
+        """Transform tokens."""
         width = x.shape[-1]
         y = nn.LayerNorm(name="norm1")(x)
         attention = nn.MultiHeadDotProductAttention(
@@ -65,7 +65,7 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
-        """Features [b, width] of images [b, h, w, c]."""
+        """Give features, one for each channel of a token."""
         x = dense(self.width, name="patches")(to_patches(x, self.patch))
         rows, columns = x.shape[1:3]
         fixed = self.positions == "sincos"

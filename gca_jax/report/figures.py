@@ -49,10 +49,8 @@ def plan(run: Finished) -> Figure:
     figure = Figure(figsize=(11, 5.5), layout="compressed")
     shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
     panels = figure.subplots(1, 2)
-    for axes, title, values in (
-        (panels[0], "mean transport plan", matrix),
-        (panels[1], "target plan", target),
-    ):
+    drawn = (("mean transport plan", matrix), ("target plan", target))
+    for axes, (title, values) in zip(panels, drawn, strict=True):
         density = np.ma.masked_equal(values / values.sum() * values.size, 0)
         image = axes.imshow(
             density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest"
@@ -155,11 +153,7 @@ def show_image(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:
 
 
 def column(run: Finished, name: str) -> np.ndarray:
-    """Read one quantity of the training log, NaN where a row lacks it or it was not finite.
-
-    Raises:
-        ValueError: No row has it.
-    """
+    """Read one quantity of the training log, NaN where a row lacks it or it was not finite."""
     values = [row[name] if name in row and row[name] is not None else np.nan for row in run.metrics]
     if np.isnan(values).all():
         raise ValueError(f"metrics.jsonl has no {name!r}: the run's log does not belong here")
@@ -196,13 +190,8 @@ def _class_ticks(axes: Axes, labels: np.ndarray, kind: str, joint: bool) -> None
     if joint:
         for draw in (axes.axhline, axes.axvline):
             draw(len(labels) - 0.5, color="white", linewidth=1)
-    sides = (
-        ("first view, second view", "first view, second view")
-        if joint
-        else ("second view", "first view")
-    )
-    axes.set_xlabel(f"{kind}; {sides[0]}")
-    axes.set_ylabel(f"{kind}; {sides[1]}")
+    axes.set_xlabel(f"{kind}; {'first view, ' * joint}second view")
+    axes.set_ylabel(f"{kind}; first view{', second view' * joint}")
 
 
 def _plain(axes: Axes) -> None:

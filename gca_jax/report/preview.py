@@ -17,15 +17,7 @@ ROWS = ("image", "view a", "view b")
 
 
 def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -> pathlib.Path:
-    """Draw images that an experiment trains with, each above two views by its policy.
-
-    Args:
-        experiment: from `experiment.build`.
-        workdir: folder for the picture, made if it is not there; None: the current one.
-
-    Returns:
-        Where the picture is: preview_POLICY.png.
-    """
+    """Draw images that a run trains with, each above two views, into `preview_POLICY.png`."""
     name, policy = experiment.config.augment.policy, experiment.policy
     figure = sheet(examples(experiment.batches, policy, experiment.seed))
     figure.suptitle(f"{experiment.dataset.name}, policy {name}")

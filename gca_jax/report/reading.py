@@ -53,14 +53,9 @@ def read(workdir: Path) -> Finished:
         )
     with np.load(workdir / "evaluation.npz") as stored:
         arrays = dict(stored)
-    return Finished(
-        config=read_json(workdir / "config.json"),
-        training=training,
-        metrics=_rows(workdir / "metrics.jsonl"),
-        evaluation=evaluation,
-        arrays=arrays,
-        corruptions=_corruptions(workdir, evaluation["step"]),
-    )
+    config, rows = read_json(workdir / "config.json"), _rows(workdir / "metrics.jsonl")
+    found = _corruptions(workdir, evaluation["step"])
+    return Finished(config, training, rows, evaluation, arrays, found)
 
 
 def _corruptions(workdir: Path, step: int) -> Json | None:

@@ -6,8 +6,6 @@ from gca_jax.report import figures, markdown
 from gca_jax.report.reading import Finished, Json, read
 from gca_jax.workdir import finite, write_json
 
-DOTS_PER_INCH = 150
-
 
 def write(workdir: str | Path) -> Json:
     """Write `report.json`, `report.md` and `figures/*.png` from the files of a finished run.
@@ -29,7 +27,7 @@ def write(workdir: str | Path) -> Json:
     for name in ("training", *(result["picture"] for result in report["results"])):
         if name:
             path = workdir / "figures" / f"{name}.png"
-            figures.FIGURES[name](run).savefig(path, dpi=DOTS_PER_INCH)
+            figures.FIGURES[name](run).savefig(path, dpi=150)
     (workdir / "report.md").write_text(markdown.render(report), encoding="utf-8")
     write_json(workdir / "report.json", finite(report))
     return report

@@ -7,7 +7,7 @@ Each holds four items: `variables` (weights and batch statistics, all that evalu
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
@@ -19,10 +19,7 @@ from gca_jax.training.state import TrainState, Variables
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How many updates were made and how long they took, over all sessions.
-
-    The step is the position in the data too, which is a function of it.
-    """
+    """How many updates were made (the position in the data too), and how long they took."""
 
     step: int = 0
     seconds: float = 0.0
@@ -46,10 +43,7 @@ def open_manager(workdir: str | pathlib.Path) -> ocp.CheckpointManager:
 
 
 def save(
-    manager: ocp.CheckpointManager,
-    state: TrainState,
-    progress: Progress,
-    config: Mapping[str, object],
+    manager: ocp.CheckpointManager, state: TrainState, progress: Progress, config: dict[str, object]
 ) -> None:
     """Start to write a checkpoint, unless there is one of this step; `config` is the run's record.
 

@@ -1,16 +1,17 @@
 """What a run shows and writes while it trains: progress bar, `metrics.jsonl`, TensorBoard."""
 
+import json
 import math
 import pathlib
 import sys
 import time
 
 import jax
+from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
-from gca_jax.training.writer import Writer
 
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
@@ -28,6 +29,38 @@ def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
         ncols=None if sys.stderr.isatty() else 100,
         nrows=20,  # A terminal that does not know its height would get no bar at all.
     )
+
+
+class Writer:
+    """Appends rows of scalars to the log of a run that continues from a step.
+
+    What was logged after it, by a session that did not live to save it, is dropped, so that every
+    step is there once.
+    """
+
+    def __init__(self, workdir: pathlib.Path, step: int):
+        path = workdir / "metrics.jsonl"
+        rows = path.read_text().splitlines(keepends=True) if path.exists() else []
+        # The last row may have been cut off by a kill.
+        kept = (row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= step)
+        path.write_text("".join(kept))
+        self._file = path.open("a")
+        self._events = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10
+        )
+
+    def write(self, step: int, row: dict[str, float]) -> None:
+        """Log one row; a number that is not finite becomes null."""
+        finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        self._file.flush()
+        for key, value in row.items():
+            self._events.add_scalar(key, value, step)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._file.close()
+        self._events.close()
 
 
 class Log:
@@ -65,7 +98,7 @@ class Log:
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._check_finite(step, row)
         seconds = time.perf_counter() - self._began
-        settings = self._training.settings
+        settings = self._training.experiment.train
         rate = (step - self._start) * settings.batch_size / seconds
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} images/s", refresh=False)
         self._bar.update(1)
@@ -85,7 +118,7 @@ class Log:
         self._last = step, now
         row["epoch"] = step / self._training.steps_per_epoch
         row["learning_rate"] = float(self._training.learning_rate(step - 1))
-        images = (step - before) * self._training.settings.batch_size
+        images = (step - before) * self._training.experiment.train.batch_size
         row["images_per_second"] = images / (now - then)
         if self._writer is not None:
             self._writer.write(step, row)

@@ -65,10 +65,7 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
 
 
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
-    """Read the summary of a run that is trained to its end, and say so; refuse another run.
-
-    The record is `Experiment.record` of the run; of one without given parts, its config as JSON.
-    """
+    """Read the summary of a run that is trained to its end, and say so; refuse another record."""
     workdir = pathlib.Path(workdir)
     refuse_another_run(workdir, record)
     summary = finished(workdir)
@@ -115,7 +112,8 @@ class Session:
         self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm
     ) -> tuple[TrainState, Progress]:
         """Train until the end or until a signal asks to stop; either way the state is saved."""
-        every = self.training.settings.checkpoint_every_epochs * self.training.steps_per_epoch
+        settings, per_epoch = self.training.experiment.train, self.training.steps_per_epoch
+        every = settings.checkpoint_every_epochs * per_epoch
         began, progress = time.perf_counter(), start
         with (
             stop_on_signals() as stop,
@@ -139,14 +137,15 @@ class Session:
     def save(self, state: TrainState, progress: Progress, finished: bool) -> Summary:
         """Write a checkpoint, unless there is one of this step, and the summary beside it."""
         checkpoint.save(self.manager, state, progress, self.training.experiment.record)
-        images = progress.step * self.training.settings.batch_size
+        images = progress.step * self.training.experiment.train.batch_size
+        weights = jax.tree.leaves(self.training.abstract.params)
         summary = Summary(
             finished=finished,
             steps=progress.step,
             train_seconds=progress.compile_seconds + progress.seconds,
             images_per_second=images / progress.seconds,
             device=describe_devices(),
-            parameters=self.training.parameters,
+            parameters=sum(leaf.size for leaf in weights),
         )
         if jax.process_index() == 0:
             write_json(self.workdir / "training.json", summary)
@@ -167,7 +166,7 @@ def batches(training: setup.Training, start: int) -> Iterator[tuple[Array, Array
 
     Each is on its way to the devices before the step of the one before it is dispatched.
     """
-    rows, size = by_row(training.mesh), training.settings.batch_size
+    rows, size = by_row(training.mesh), training.experiment.train.batch_size
 
     def on_devices(part: np.ndarray) -> Array:
         return jax.make_array_from_process_local_data(rows, part, (size, *part.shape[1:]))

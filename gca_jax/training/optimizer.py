@@ -9,7 +9,7 @@ import optax
 def sgd(
     schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9
 ) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum; the decay is part of the gradient, as PyTorch's is."""
+    """Make SGD with Nesterov momentum; the decay is part of the gradient, as PyTorch's is."""
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.sgd(schedule, momentum=momentum, nesterov=True),
@@ -17,19 +17,14 @@ def sgd(
 
 
 def adam(schedule: optax.Schedule, *, weight_decay: float) -> optax.GradientTransformation:
-    """Adam; the decay is part of the gradient, as PyTorch's is."""
+    """Make Adam; the decay is part of the gradient, as PyTorch's is."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule))
-
-
-def adamw(schedule: optax.Schedule, *, weight_decay: float) -> optax.GradientTransformation:
-    """AdamW: the decay is apart from the gradient and scaled by the learning rate."""
-    return optax.adamw(schedule, weight_decay=weight_decay)
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": sgd,
     "adam": adam,
-    "adamw": adamw,
+    "adamw": optax.adamw,  # the decay is apart from the gradient, scaled by the learning rate
 }
 
 

@@ -30,24 +30,14 @@ class Training:
     lowered: jax.stages.Lowered
 
     @property
-    def settings(self) -> TrainSettings:
-        """Give the `train` group of the config."""
-        return self.experiment.train
-
-    @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
+        """Count whole batches in an epoch."""
         return steps_per_epoch(self.order.size, self.order.batch_size)
 
     @property
     def total_steps(self) -> int:
-        """Length of the run."""
-        return self.settings.epochs * self.steps_per_epoch
-
-    @property
-    def parameters(self) -> int:
-        """How many weights are trained."""
-        return sum(leaf.size for leaf in jax.tree.leaves(self.abstract.params))
+        """Count the steps of the run."""
+        return self.experiment.train.epochs * self.steps_per_epoch
 
 
 def trace(experiment: Experiment) -> Training:

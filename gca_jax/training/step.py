@@ -34,11 +34,13 @@ class Forward(NamedTuple):
     target_stats: PyTree = None
 
 
-def embed(network: Network, variables: Variables, views: Pair) -> tuple[Pair, PyTree]:
+def embed(
+    network: Network, variables: Variables, views: Pair, method: str = "__call__"
+) -> tuple[Pair, PyTree]:
     """Embed both views in one pass with shared batch statistics; give the new statistics too."""
     a, b = views
     x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
-    z, updates = network.apply(variables, x, train=True, mutable=["batch_stats"])
+    z, updates = network.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
     z = z.reshape(len(a), 2, -1)
     return (z[:, 0], z[:, 1]), updates["batch_stats"]
 
@@ -58,21 +60,12 @@ def bootstrap(
 ) -> tuple[Array, Forward]:
     """Compare predictions of one view with BYOL's target of the other, both ways round."""
     variables = {"params": params, "batch_stats": state.batch_stats}
-    (z_a, z_b), batch_stats = embed(network, variables, views)
-    # The predictor sees both views together too.
-    predicted, updates = network.apply(
-        {"params": params, "batch_stats": batch_stats},
-        jnp.stack([z_a, z_b], axis=1).reshape(-1, z_a.shape[-1]),
-        train=True,
-        method="predict",
-        mutable=["batch_stats"],
-    )
-    predicted = predicted.reshape(len(z_a), 2, -1)
+    z, batch_stats = embed(network, variables, views)
+    variables = {"params": params, "batch_stats": batch_stats}
+    (p_a, p_b), batch_stats = embed(network, variables, z, "predict")
     (t_a, t_b), target_stats = jax.lax.stop_gradient(embed(network, state.target, views))
-    value_a, aux_a = loss_fn(predicted[:, 0], t_b)
-    value_b, aux_b = loss_fn(predicted[:, 1], t_a)
-    value, aux = jax.tree.map(lambda x, y: (x + y) / 2, (value_a, aux_a), (value_b, aux_b))
-    return value, Forward(aux, updates["batch_stats"], target_stats)
+    value, aux = jax.tree.map(lambda x, y: (x + y) / 2, loss_fn(p_a, t_b), loss_fn(p_b, t_a))
+    return value, Forward(aux, batch_stats, target_stats)
 
 
 def make_train_step(
