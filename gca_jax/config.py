@@ -103,11 +103,25 @@ def make(
 ) -> ConfigDict:
     """Make the config of a data set; each group is what all share, with the changes given here.
 
-    Only `data` (what its reader takes) and `optimizer` are whole groups, and `augment` holds the
-    arguments of `policies.settings`. The encoder's settings suit images of `side` x `side` pixels;
-    `resnet` changes them where `words`, after the colon of --config, name no other encoder. `loss`
-    changes settings of any method: the chosen one takes what it has. `smoke` changes the data of a
-    smoke run. A ValueError names a word that is not known, a TypeError a setting that is not.
+    Args:
+        words: after the colon of --config.
+        data: the whole group, what the data set's reader takes.
+        side: pixels of the images' side, which the encoder's settings suit.
+        augment: arguments of `policies.settings`.
+        method: where `words` name none; the encoder is then a ResNet.
+        target: what the plan is aligned with, see `alignment.make`.
+        resnet: settings of a ResNet, where they are not those of `resnet.settings(side)`.
+        heads: widths of the projector.
+        optimizer: the whole group.
+        train: length of the run and size of its batches.
+        loss: settings of any method; the chosen one takes what it has.
+        evaluation: settings of the probes.
+        target_decay: of BYOL's target network.
+        smoke: changes of the data in a smoke run.
+
+    Raises:
+        ValueError: a word that is not known, or two of a kind.
+        TypeError: a change of a setting that there is not.
     """
     method, name, small = read(words, method)
     encoder = ENCODERS[name]

@@ -28,8 +28,15 @@ OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 class TrainSettings:
     """The `train` group of a config.
 
-    A batch is that of all devices and processes; the last step is saved and logged too. BYOL's
-    `target_decay` rises from this to one; None means no target network.
+    Attributes:
+        batch_size: images in a batch, over all devices and processes.
+        epochs: length of the run.
+        checkpoint_every_epochs: how often a checkpoint is written, besides the last.
+        log_every_steps: how often a row is logged, besides the last.
+        target_decay: BYOL's at the start, from which it rises to one; None: no target network.
+
+    Raises:
+        ValueError: a setting is out of its range.
     """
 
     batch_size: int
