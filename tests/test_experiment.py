@@ -19,6 +19,7 @@ from gca_jax.training import checkpoint, loop, setup
 from tests import toy
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -16,7 +16,7 @@ from tests.toy import quick_compilation  # noqa: F401
 N, SWEEPS = 4, 3
 DOMAINS_A, DOMAINS_B, LABELS = [0, 1, 0, 1], [0, 1, 1, 1], [0, 1, 0, 2]
 QUALITY = [1.0, 0.0, 0.5, 0.25]
-AGES = [1.0, 2.5, 2.0, 9.0]
+AGES = np.array([1.0, 2.5, 2.0, 9.0])
 PENALTIES = np.array([0.1, 0.5, np.inf, 2.0])
 RNG = np.random.default_rng(0)
 DENSE = RNG.uniform(0, 1, size=(N, N))

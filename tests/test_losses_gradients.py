@@ -143,6 +143,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("name", "words", "says"), REFUSED)
 def test_a_gradient_that_makes_no_sense_is_refused_by_name(name, words, says):
     z_a, z_b = toy.batch(0)

@@ -60,6 +60,7 @@ BAD_VALUES = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("name", "words", "says"),
     [(name, words, says) for names, words, says in BAD_VALUES for name in names],
@@ -84,6 +85,7 @@ BAD_VIEWS = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", losses.METHODS)
 def test_bad_views_are_refused_with_their_shapes(name):
     for arguments, says in BAD_VIEWS:

@@ -1,7 +1,7 @@
 """A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -54,7 +54,7 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def decode(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+    def decode(self, i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
         """The whole of image i, in RGB; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
@@ -67,7 +67,7 @@ class Streamed:
         if which.ndim != 1:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
-        def centre(i: int) -> UInt8[np.ndarray, "h w 3"]:
+        def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
             return pictures.centre(self.decode(i), self.size, round(self.size * RESIZE))
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)

@@ -2,9 +2,9 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -15,8 +15,19 @@ MEMORY_LIMIT = 4 * 2**30  # bytes of pixels
 THREADS_ABOVE = 64  # pixels of a side
 CHUNK = 1024  # records read at once, five times faster than one by one
 
-Records = Sequence[dict[str, Any]]
-"""A data source of TFDS whose records keep their image encoded."""
+
+@runtime_checkable
+class Records(Protocol):
+    """A data source of TFDS whose records keep their image encoded."""
+
+    def __len__(self) -> int:
+        """How many records there are."""
+
+    def __getitem__(self, position: int, /) -> dict[str, Any]:
+        """One record."""
+
+    def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]:
+        """Many records, read at once."""
 
 
 def fits(count: int, shape: tuple[int, ...]) -> bool:
@@ -67,7 +78,7 @@ def rows(
     for start in range(0, len(positions), CHUNK):
         chunk = positions[start : start + CHUNK].tolist()
         try:
-            yield from zip(chunk, records.__getitems__(chunk), strict=True)  # type: ignore[attr-defined]
+            yield from zip(chunk, records.__getitems__(chunk), strict=True)
         except Exception:  # ArrayRecord's and protobuf's errors have no class in common
             for position in chunk:
                 try:

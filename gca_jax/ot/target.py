@@ -153,7 +153,7 @@ def continuous(
     Raises:
       ValueError: A shape that is neither (n,) nor (n, k), a label that is not finite, σ <= 0.
 
-    >>> target = continuous([20.0, 21.0, 60.0], bandwidth=2.0)
+    >>> target = continuous(jnp.array([20.0, 21.0, 60.0]), bandwidth=2.0)
     >>> f"{target.matrix[0, 1] / target.matrix[0, 0]:.4f}"  # one year apart: e^(-1/8)
     '0.8825'
     """

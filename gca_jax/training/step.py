@@ -23,6 +23,7 @@ from gca_jax.training.state import TrainState, Variables
 
 Metrics = dict[str, Float[Array, ""]]
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
+Views = tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]
 TrainStep = Callable[[TrainState, Array, Array | None], tuple[TrainState, Metrics]]
 
 
@@ -35,7 +36,7 @@ class Forward(NamedTuple):
 
 
 def embed(
-    network: Network, variables: Variables, views: Pair, method: str = "__call__"
+    network: Network, variables: Variables, views: Views | Pair, method: str = "__call__"
 ) -> tuple[Pair, PyTree]:
     """Embed both views in one pass with shared batch statistics; give the new statistics too."""
     a, b = views
@@ -46,7 +47,7 @@ def embed(
 
 
 def contrast(
-    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Pair
+    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Views
 ) -> tuple[Array, Forward]:
     """Compute the loss of the two views' embeddings."""
     variables = {"params": params, "batch_stats": state.batch_stats}
@@ -56,7 +57,7 @@ def contrast(
 
 
 def bootstrap(
-    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Pair
+    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Views
 ) -> tuple[Array, Forward]:
     """Compare predictions of one view with BYOL's target of the other, both ways round."""
     variables = {"params": params, "batch_stats": state.batch_stats}

@@ -98,6 +98,7 @@ class Listed(nn.Module):
         return x
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [

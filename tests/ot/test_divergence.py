@@ -65,6 +65,7 @@ def test_kl_is_zero_only_at_the_target():
         assert ot.divergence.kl(jnp.asarray(dense_target("cross")), plan) > 1e-3
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "says"),
     [

@@ -113,6 +113,7 @@ def square(n=3, m=3, d=2, d_b=2):
     return jnp.ones((n, d)), jnp.ones((m, d_b))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("arguments", "options", "says"),
     [

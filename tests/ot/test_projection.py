@@ -136,6 +136,7 @@ def test_gradient_of_the_plan_is_that_of_the_iteration(traced, tau_a, tau_b):
     np.testing.assert_allclose(got, want, atol=1e-6 * np.abs(want).max())
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("options", "says"),
     [

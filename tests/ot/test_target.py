@@ -90,6 +90,7 @@ def test_alpha_one_beta_zero_is_classes_and_both_zero_is_identity():
         np.testing.assert_allclose(none, reference.identity(5, layout=layout), atol=1e-7)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("make", "says"),
     [

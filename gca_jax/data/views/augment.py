@@ -1,19 +1,20 @@
 """Two views of every image, on the device and inside the jitted step."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from gca_jax.data.views import color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
 Plane = Float[Array, "h c w"]
-Images = UInt8[Array, "b h w c"] | UInt8[Array, "b 2 h w c"]
+Images = UInt8[Array | np.ndarray, "b h w c"] | UInt8[Array | np.ndarray, "b 2 h w c"]
 Distort = Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
 NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
 
@@ -41,7 +42,7 @@ class Augment:
         a, b = self.distort(key, _unit(images))
         return self._normalise(a), self._normalise(b)
 
-    def plain(self, images: UInt8[Array, "b h w c"]) -> Batch:
+    def plain(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
         """The images themselves, float32 and normalised."""
         return self._normalise(_unit(images))
 
@@ -54,9 +55,7 @@ class Augment:
         return (images - jnp.array(self.mean).reshape(shape)) / jnp.array(self.std).reshape(shape)
 
 
-def make(
-    policy: str, *, mean: tuple[float, ...], std: tuple[float, ...], **strengths: Any
-) -> Augment:
+def make(policy: str, *, mean: Sequence[float], std: Sequence[float], **strengths: Any) -> Augment:
     """Set a policy's strengths.
 
     Args:
@@ -77,7 +76,7 @@ def make(
 
 
 def _unit(images: Images) -> Float[Array, "..."]:
-    return images.astype(jnp.float32) / 255
+    return jnp.asarray(images).astype(jnp.float32) / 255
 
 
 def _views(

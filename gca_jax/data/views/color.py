@@ -29,27 +29,27 @@ def mean_grey(image: RGB) -> Float[Array, ""]:
     return jnp.dot(image.reshape(-1), weights, precision="highest")
 
 
-def blend(image: Image, other: Array, factor: Array) -> Image:
+def blend(image: Image, other: Array, factor: Array | float) -> Image:
     """`factor * image + (1 - factor) * other`, clipped to [0, 1]."""
     return jnp.clip(factor * image + (1 - factor) * other, 0, 1)
 
 
-def adjust_brightness(image: Image, factor: Array) -> Image:
+def adjust_brightness(image: Image, factor: Array | float) -> Image:
     """Scale towards black (factor 0) or away from it."""
     return jnp.clip(factor * image, 0, 1)
 
 
-def adjust_contrast(image: RGB, factor: Array) -> RGB:
+def adjust_contrast(image: RGB, factor: Array | float) -> RGB:
     """Blend with the image's mean grey value."""
     return blend(image, mean_grey(image), factor)
 
 
-def adjust_saturation(image: RGB, factor: Array) -> RGB:
+def adjust_saturation(image: RGB, factor: Array | float) -> RGB:
     """Blend with the grey image."""
     return blend(image, grey(image)[:, None, :], factor)
 
 
-def adjust_hue(image: RGB, shift: Array) -> RGB:
+def adjust_hue(image: RGB, shift: Array | float) -> RGB:
     """Turn the hue by `shift` of a full circle."""
     hue, chroma, value = hue_chroma_value(image)
     return to_rgb(hue + 6 * shift, chroma, value)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Image = Float[Array, "h c w"]
 Range = tuple[float, float]
-Box = tuple[Array, Array, Array, Array]
+Box = tuple[Array | float, Array | float, Array | float, Array | float]
 """Top, left, rows and columns of a rectangle of whole pixels, as floats."""
 
 
@@ -97,7 +97,7 @@ def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> 
 
 
 def _source(
-    size: int, start: Array, length: Array, mirrored: Bool[Array, ""] | bool = False
+    size: int, start: Array | float, length: Array | float, mirrored: Bool[Array, ""] | bool = False
 ) -> Float[Array, "size"]:
     """The old pixel, with its fraction, that lies under each new one; within the crop."""
     place = jnp.arange(size)

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from gca_jax.ot.engine.sharding import on_first_device, varying
 
@@ -116,7 +116,7 @@ class Passes(NamedTuple):
         piece = lambda k, left: (jnp.matmul(left, k, precision=HIGHEST), ())  # noqa: E731
         return self.over_rows(piece, left)[0]
 
-    def own(self, x: Float[Array, "n ..."]) -> Array:
+    def own(self, x: Shaped[Array, "n ..."]) -> Shaped[Array, "k ..."]:
         """Slices this device's rows out of an array that has all of them."""
         axis = self.points.axis_name
         if axis is None:
@@ -173,8 +173,8 @@ def contract(
 
 def _weighted(
     k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
-) -> tuple[Float[Array, "d m"], Float[Array, "n d"]]:
-    """Returns (Wᵀ x)ᵀ and W y for W = K ∘ (left right); zeros for the first if symmetric."""
+) -> tuple[Float[Array, "d *m"], Float[Array, "n d"]]:
+    """Returns (Wᵀ x)ᵀ and W y for W = K ∘ (left right); zeros [d] for the first if symmetric."""
     if left.shape[1] > MAX_FUSED_TERMS:
         outer = jnp.matmul(left, right, precision=HIGHEST)
     else:  # written out, the terms fuse with the product

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gca_jax.ot.engine.passes import Passes, Points
 
@@ -68,7 +68,7 @@ class Saved(NamedTuple):
 def common_tau(problem: Problem) -> Float[Array, ""]:
     """τ = τ_a τ_b, by which a common movement of log v shrinks; 0 where there is no common τ."""
     if problem.has_common_tau:
-        return problem.tau_a * problem.tau_b
+        return jnp.asarray(problem.tau_a * problem.tau_b)
     return jnp.zeros((), problem.mu.dtype)
 
 
@@ -77,10 +77,12 @@ def rounding_of(dtype: jnp.dtype) -> float:
     return ROUNDING * float(jnp.finfo(dtype).eps)
 
 
-def drift_of(moved: Array, tau: Array, iterations: int) -> Float[Array, "T+2"]:
+def drift_of(
+    moved: Float[ArrayLike, ""], tau: Float[ArrayLike, ""], iterations: int
+) -> Float[Array, "{iterations}+2"]:
     """How far log v is after j sweeps, the first of which moves it by `moved`."""
-    powers = tau ** jnp.arange(iterations + 1)
-    return moved * jnp.concatenate([0 * powers[:1], jnp.cumsum(powers)])
+    powers = jnp.asarray(tau) ** jnp.arange(iterations + 1)
+    return jnp.asarray(moved) * jnp.concatenate([0 * powers[:1], jnp.cumsum(powers)])
 
 
 def scaling(tau: Array, log_marginal: Array, log_product: Array) -> Array:

@@ -183,6 +183,7 @@ def test_imagenet100_streams_its_hundred_classes(imagenet):
         assert images.shape == (len(expected), 32, 32, 3)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_streamed_images_as_an_array(imagenet):
     images = sources.load("imagenet100", data_dir=str(imagenet[0]), size=32).train_images
     rows = np.array([3, 0, 3])

@@ -143,6 +143,7 @@ def test_a_label_of_imagenet_outside_the_range(tmp_path):
     refused("has label -1, outside 0..999", "imagenet100", data_dir=str(tmp_path))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_record_that_breaks_after_it_was_searched(tmp_path):
     names = prepared.tfds.builder("imagenet2012").info.features["label"].names
     label, sizes = names.index("n02869837"), {"train": 6, "validation": 4}
