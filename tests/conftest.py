@@ -1,14 +1,16 @@
-"""A strict session: eight CPU devices, rank promotion raises, warnings are errors."""
+"""A strict session: eight CPU devices, rank promotion raises, warnings are errors.
+
+Most of its time is compilation, of functions that run once: XLA leaves out what is not needed for
+their values. `processes.environment` says so, also to the processes that tests start.
+"""
 
 import importlib.util
 import os
 import pathlib
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("MPLBACKEND", "Agg")
+from tests import processes
+
+os.environ |= processes.environment(devices=8) | {"MPLBACKEND": "Agg"}
 
 import jax
 import jaxtyping
@@ -28,6 +30,13 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """A step over one device is traced and compiled in half the time."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    monkeypatch.setattr("gca_jax.training.step.make_mesh", lambda: mesh)
 
 
 def load_config(name):

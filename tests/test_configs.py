@@ -8,10 +8,8 @@ import runpy
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from gca_jax import config, losses
 from gca_jax.data import sources
@@ -19,8 +17,8 @@ from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation.run import check, evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
-from gca_jax.training import loop, step
-from tests import toy
+from gca_jax.training import loop
+from tests import processes
 from tests.data import prepared
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -207,7 +205,7 @@ def test_a_config_file_works_from_any_folder(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *arguments, f"--workdir={tmp_path / 'run'}"],
         cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+        env={**os.environ, **processes.environment()},
         capture_output=True,
         text=True,
         timeout=120,
@@ -268,16 +266,9 @@ def tfds_labels():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("name", WORDS)
-def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path, monkeypatch):
-    # On one device, and run as compiled in a hurry: most of the time is compilation.
-    one = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
-    monkeypatch.setattr(step, "make_mesh", lambda: one)
-    with toy.quick():
-        check_smoke_run(name, tmp_path)
-
-
-def check_smoke_run(name, tmp_path):
+def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path):
     config = get(name, f"smoke,{WORDS[name]}")
     config.data.update(write_images(name, tmp_path))
     config.train.update(batch_size=48)

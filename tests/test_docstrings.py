@@ -8,7 +8,6 @@ import pathlib
 import pytest
 
 from gca_jax import losses
-from tests.toy import quick_compilation  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "gca_jax"

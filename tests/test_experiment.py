@@ -3,12 +3,10 @@
 import json
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from jax.sharding import AxisType
 
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
@@ -16,7 +14,6 @@ from gca_jax.evaluation.run import evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training import checkpoint, loop, setup
-from tests import toy
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -80,19 +77,6 @@ def two_steps(config, **parts):
     return build(config.lock(), **parts)
 
 
-@pytest.fixture
-def one_device(monkeypatch):
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
-    monkeypatch.setattr(setup.step, "make_mesh", lambda: mesh)
-
-
-@pytest.fixture
-def quick():
-    """Most of the time is compilation."""
-    with toy.quick():
-        yield
-
-
 @pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("method", ["gca_uot", "byol"])
 def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, method):
@@ -103,7 +87,7 @@ def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, met
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device", "quick")
+@pytest.mark.usefixtures("one_device")
 def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tmp_path):
     experiment = two_steps(tiny(), loss=distance)
     summary = loop.pretrain(experiment, tmp_path)
@@ -161,7 +145,7 @@ def test_a_loss_of_another_form_is_one_line(tiny, loss, message):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device", "quick")
+@pytest.mark.usefixtures("one_device")
 def test_a_data_set_of_the_caller_s_replaces_that_of_the_config(tiny, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (960, 8, 8, 1), dtype=np.uint8)
     labels = np.arange(960, dtype=np.int32) % 10

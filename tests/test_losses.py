@@ -11,7 +11,6 @@ from ott.geometry import costs
 
 from gca_jax import losses, ot
 from tests import reference, toy
-from tests.toy import quick_compilation  # noqa: F401
 
 N, SWEEPS = 4, 3
 DOMAINS_A, DOMAINS_B, LABELS = [0, 1, 0, 1], [0, 1, 1, 1], [0, 1, 0, 2]

@@ -8,7 +8,6 @@ import pytest
 from gca_jax import losses, ot
 from tests import reference, toy
 from tests.test_losses import QUALITY, blocks, close, reference_value
-from tests.toy import quick_compilation  # noqa: F401
 
 N, LIMIT = 4, 300  # sweeps that converge at epsilon 0.3 to float64's accuracy
 REFERENCE_BLOCKS = reference.blocks([0, 1, 0, 1], [0, 1, 1, 1], 0.4, 0.1)

@@ -9,7 +9,6 @@ import pytest
 
 from gca_jax import losses
 from tests import reference, toy
-from tests.toy import quick_compilation  # noqa: F401
 
 KERNEL_METHODS = [name for name in losses.METHODS if name != "byol"]
 LAYOUTS = [name for name in KERNEL_METHODS if "layout" in losses.keywords(name)]

@@ -9,7 +9,6 @@ from ott.geometry import costs
 
 from gca_jax import losses, ot
 from tests import reference, toy
-from tests.toy import quick_compilation  # noqa: F401
 
 EPSILON = 0.3
 INF = float("inf")

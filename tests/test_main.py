@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests import processes
 from tests.data import prepared
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -22,12 +23,11 @@ TINY = [
 
 
 def start(*arguments):
-    """Run main.py on one device, as outside of the tests."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS",)}
+    """Run main.py on one device."""
     return subprocess.Popen(
         [sys.executable, "main.py", *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, **processes.environment()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

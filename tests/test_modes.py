@@ -83,7 +83,7 @@ def run(name, hyper, views):
 def test_every_mode_is_the_log_domain(case):
     name, make = CASES[case]
     views = toy.batch(3, n=N, d=4)
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         hyper = make()
         (value, aux), gradient = run(name, hyper | {"domain": "log"}, views)
         for words in MODES.values():
@@ -106,7 +106,7 @@ def test_gradients_with_respect_to_epsilon_and_marginals():
         plan = ot.project(kernel, iterations=3, tau_a=tau, tau_b=tau, mu=mu, nu=nu)
         return jnp.sum(jnp.sin(plan.log_u)) + jnp.sum(plan.log_v**2) + plan.mass
 
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         slope = lambda **words: jax.grad(  # noqa: E731
             lambda *x: loss(*x, **words), argnums=(0, 1, 2)
         )(0.4, mu, nu)
@@ -139,7 +139,7 @@ def test_a_learned_epsilon_with_a_stated_bound_runs_in_the_scaling_domain(name):
         run = lambda e, v: losses.METHODS[name](*v, epsilon=e, **words)  # noqa: E731
         return jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(epsilon, views)
 
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         (value, aux), slopes = step(0.2, epsilon_min=0.05)
         (want, log_aux), want_slopes = step(0.2)
         assert aux["scaling_domain"]
@@ -170,6 +170,7 @@ def test_a_new_batch_of_the_same_shape_compiles_nothing():
     assert loss._cache_size() == 1
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("words", "says"),
     [

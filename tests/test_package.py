@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import gca_jax
-from tests import installed
+from tests import installed, processes
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What only a run needs; no part of it may come with the core.
@@ -25,11 +25,9 @@ HEAVY |= {"tensorboardX", "tensorflow", "tensorflow_datasets", "tqdm"}
 
 def python(*arguments, path=ROOT, cwd=ROOT):
     """Run a fresh Python that finds `path` first; with -S, only it and the standard library."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    environment |= {"PYTHONPATH": str(path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     result = subprocess.run(
         [sys.executable, *arguments],
-        env=environment,
+        env={**os.environ, **processes.environment(), "PYTHONPATH": str(path)},
         cwd=cwd,
         capture_output=True,
         text=True,

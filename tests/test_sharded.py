@@ -43,7 +43,7 @@ def assert_same(got, want):
 def test_every_method_over_eight_devices(case):
     name, make = CASES[case]
     views = toy.batch(3, n=N, d=4)
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         hyper = make()
         want = value_and_gradient(losses.METHODS[name], hyper, views)
         assert_same(value_and_gradient(losses.sharded(name, mesh()), hyper, views), want)
@@ -53,7 +53,7 @@ def test_every_method_over_eight_devices(case):
 def test_blocks_of_rows_on_each_device(case):
     name, make = CASES[case]
     views = toy.batch(3, n=N, d=4)
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         hyper = make() | {"layout": "joint", "block_size": 3}  # of four rows on each device
         (value, aux), gradient = value_and_gradient(losses.METHODS[name], hyper, views)
         got = value_and_gradient(losses.sharded(name, mesh(4)), hyper, views)
@@ -63,7 +63,7 @@ def test_blocks_of_rows_on_each_device(case):
 
 def test_embeddings_of_unequal_number():
     z_a, z_b = toy.batch(0, n=4, m=8)
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         hyper = {"marginals": "uniform", "iterations": 3}
         want = value_and_gradient(losses.gca_ince, hyper, (z_a, z_b))
         split = losses.sharded("gca_ince", mesh(4))
@@ -91,7 +91,7 @@ def test_what_the_compiler_partitions_itself():
     """In the log domain, and without `sharded`, a batch split by `jit` has the same loss."""
     views = toy.batch(2, n=16, d=4)
     split = NamedSharding(mesh(), ROWS)
-    with jax.enable_x64(True), toy.quick():
+    with jax.enable_x64(True):
         for name, hyper in (
             ("gca_ince", {"epsilon": 0.02}),
             ("gca_ince", {"until": 1e-8, "gradient": "implicit"}),

@@ -12,7 +12,6 @@ import pytest
 
 from gca_jax import theorems
 from tests import reference, toy
-from tests.toy import quick_compilation  # noqa: F401
 
 STATEMENTS = {
     "theorem_1": {},

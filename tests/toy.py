@@ -1,10 +1,6 @@
 """Toy batches, and finite differences of the NumPy references."""
 
-import contextlib
-
-import jax
 import numpy as np
-import pytest
 
 
 def gradient(function, x, step=3e-4):
@@ -28,20 +24,3 @@ def batch(seed=0, n=5, d=4, noise=0.7, m=None):
     if m is not None:
         return z_a, rng.normal(size=(m, d))
     return z_a, z_a + noise * rng.normal(size=(n, d))
-
-
-@contextlib.contextmanager
-def quick():
-    """Compiles without most optimisations: two thirds of the time, for functions that run once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """For a module of many such functions; import it there."""
-    with quick():
-        yield

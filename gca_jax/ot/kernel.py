@@ -283,7 +283,9 @@ def _bounded(kernel: Kernel, epsilon_min: float) -> Kernel:
         epsilon = jnp.where(kernel.epsilon >= epsilon_min, kernel.epsilon, jnp.nan)
         return dataclasses.replace(kernel, epsilon=epsilon)
     if kernel.known_epsilon < epsilon_min:
-        raise ValueError(f"epsilon must be >= epsilon_min={epsilon_min}, got {kernel.known_epsilon}")
+        raise ValueError(
+            f"epsilon must be >= epsilon_min={epsilon_min}, got {kernel.known_epsilon}"
+        )
     return kernel
 
 

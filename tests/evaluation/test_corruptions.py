@@ -13,7 +13,6 @@ from gca_jax.evaluation.run import evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training.loop import pretrain
-from tests import toy
 from tests.data import prepared
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/cifar10.py"
@@ -37,7 +36,7 @@ def judged(tmp_path_factory):
     config = runpy.run_path(str(CONFIG))["get_config"]("gca_ince,smoke")
     config.data.data_dir = str(where)
     config.train.batch_size = 40
-    with pytest.MonkeyPatch.context() as patch, toy.quick():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tfds_sets, "corruptions", lambda: ("fog", "snow"))
         experiment = build(config.lock())
         pretrain(experiment, where / "run")
@@ -48,8 +47,7 @@ def judged(tmp_path_factory):
 @pytest.mark.slow
 def test_clean_images_have_the_accuracy_of_the_evaluation(judged):
     folder, experiment, found = judged
-    with toy.quick():
-        assert found["clean"] == evaluate(experiment, folder)["accuracy"]["linear"]
+    assert found["clean"] == evaluate(experiment, folder)["accuracy"]["linear"]
     assert found["accuracy"]["fog"][0] == found["clean"]
     report = write(folder)
     assert report["corruptions"] == json.loads((folder / "corruptions.json").read_text()) == found

@@ -14,7 +14,6 @@ from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.figures import FIGURES
 from gca_jax.training.state import init_variables
-from tests import toy
 
 TRAIN, TEST = 159, 39  # a third of each: the same batches for images of every kind
 SETTINGS = {
@@ -64,15 +63,14 @@ def subject(tiny):
 @pytest.fixture(scope="module")
 def results(subject):
     """Results by their names, of labelled images, of images with domains alone, and of neither."""
-    with toy.quick():
-        return {
-            kind: {result.name: result for result in run.judge(subject(dataset))}
-            for kind, dataset in (
-                ("labels", images(True)),
-                ("domains", images(False, domains=True)),
-                ("nothing", images(False)),
-            )
-        }
+    return {
+        kind: {result.name: result for result in run.judge(subject(dataset))}
+        for kind, dataset in (
+            ("labels", images(True)),
+            ("domains", images(False, domains=True)),
+            ("nothing", images(False)),
+        )
+    }
 
 
 @pytest.mark.slow

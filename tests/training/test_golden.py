@@ -2,10 +2,10 @@
 
 import jax
 import numpy as np
-from jax.sharding import AxisType
+import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import loop, setup, step
+from gca_jax.training import loop, setup
 
 GOLDEN = {
     "loss": [5.57522, 5.55968, 5.54638],
@@ -18,9 +18,8 @@ numbers above into GOLDEN in the same commit and say in its message, and in CHAN
 changed for whoever repeats an old run."""
 
 
-def test_the_first_steps_give_the_numbers_that_are_kept(tiny, monkeypatch):
-    one = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
-    monkeypatch.setattr(step, "make_mesh", lambda: one)
+@pytest.mark.usefixtures("one_device")
+def test_the_first_steps_give_the_numbers_that_are_kept(tiny):
     training = setup.trace(build(tiny(**{"train.batch_size": 128})))
     state, train_step = training.initial(), training.lowered.compile()
     batches = loop.batches(training, 0)

@@ -2,10 +2,8 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
@@ -96,13 +94,6 @@ def used(config, dataset):
         images.shape,
         images.sum(),
     )
-
-
-@pytest.fixture
-def one_device(monkeypatch):
-    """A step over one device is traced in half the time."""
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
-    monkeypatch.setattr(setup.step, "make_mesh", lambda: mesh)
 
 
 def check_every_key(config, *groups, dataset=None):

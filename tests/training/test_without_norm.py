@@ -12,7 +12,6 @@ from gca_jax.data.views import augment
 from gca_jax.evaluation import baseline
 from gca_jax.training import checkpoint, state, step
 from gca_jax.training.checkpoint import Progress
-from tests.toy import quick_compilation  # noqa: F401
 
 HEADS = dict(projector_hidden=8, projector_dim=4)
 VIT = dict(encoder="vit", width=8, depth=1, heads=2, patch=4, positions="learned")
