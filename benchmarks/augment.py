@@ -62,7 +62,7 @@ def peer(python, size):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def share_of_step(batch_size, repeats):
+def share_of_step(batch_size=64, repeats=5):
     """Seconds of the two views and of the whole step, CIFAR-10's config with a smaller batch."""
     config = cifar10.get_config()
     policy = augment.make(**config.augment)
@@ -74,34 +74,27 @@ def share_of_step(batch_size, repeats):
     train_step = jax.jit(step.make_train_step(network, policy, loss, optimizer, KEYS[1]))
     train_step = train_step.lower(initial, batch).compile()
     views = jax.jit(policy.views).lower(KEYS[0], batch).compile()
-    times = measure.seconds(
-        {"views": lambda: views(KEYS[0], batch), "step": lambda: train_step(initial, batch)},
-        repeats,
-    )
+    parts = {"views": lambda: views(KEYS[0], batch), "step": lambda: train_step(initial, batch)}
+    times = measure.seconds(parts, repeats)
     return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}
 
 
-def main():
-    parser = measure.arguments("augment", __doc__, quick="few repeats, no training step")
-    parser.add_argument("--torch_python", default=sys.executable, help="has torchvision")
-    arguments = parser.parse_args()
-    named = list(policies.POLICIES)
+def work(quick, torch_python):
+    colour = [name for name in policies.POLICIES if name not in ("digits", "fashion_mnist")]
     policies.POLICIES |= {"standard": (STANDARD,) * 2, "everything": (EVERYTHING,) * 2}
-    repeats = 5 if arguments.quick else 60
-    result = {**measure.machine(), "batch": BATCH, "views_per_second": speed(COMPARED, repeats)}
-    others = arguments.torch_python != sys.executable or importlib.util.find_spec("torchvision")
-    if others and (theirs := peer(arguments.torch_python, 2048 if arguments.quick else 10_240)):
+    repeats = 5 if quick else 60
+    result = {"batch": BATCH, "views_per_second": speed(COMPARED, repeats)}
+    others = torch_python != sys.executable or importlib.util.find_spec("torchvision")
+    if others and (theirs := peer(torch_python, 2048 if quick else 10_240)):
         again = speed(COMPARED, repeats)  # before and after, as the machine's speed may drift
         ours = {k: (again[k] + result["views_per_second"][k]) / 2 for k in COMPARED}
         result["torchvision_views_per_second"] = theirs
         result["times_torchvision"] = {name: ours[name] / theirs[name] for name in COMPARED}
-    colour = [name for name in named if name not in ("digits", "fashion_mnist")]
     result["policies_views_per_second"] = speed(colour, max(5, repeats // 4))
-    if not arguments.quick:
-        result["resnet18_step"] = share_of_step(batch_size=64, repeats=5)
-    print(json.dumps(result, indent=2))
-    measure.write(result, "augment", arguments.out)
+    if not quick:
+        result["resnet18_step"] = share_of_step()
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    measure.command("augment", __doc__, work, quick=False, torch_python=sys.executable)

@@ -9,7 +9,6 @@ is compared takes turns, so that a slow moment of the machine hits all alike.
 
 import io
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -155,24 +154,20 @@ def reading(count, repeats):
     return {name: count / t for name, t in times.items()}
 
 
-def main():
-    quick = "few images and repeats, no training step"
-    arguments = measure.arguments("data", __doc__, quick=quick).parse_args()
-    repeats = 2 if arguments.quick else 9
+def work(quick):
+    repeats = 2 if quick else 9
     result = {
-        **measure.machine(),
         "in_memory_images_per_second": in_memory(repeats),
-        "jpeg_two_crops": streaming(128 if arguments.quick else 1024, repeats),
-        "tfds_to_memory_images_per_second": reading(1000 if arguments.quick else 10_000, repeats),
+        "jpeg_two_crops": streaming(128 if quick else 1024, repeats),
+        "tfds_to_memory_images_per_second": reading(1000 if quick else 10_000, repeats),
     }
-    if not arguments.quick:
+    if not quick:
         # Timed on 64 images and scaled: it is proportional to them but for the loss.
-        step = augment.share_of_step(batch_size=64, repeats=5)["step"] * BATCH / 64
+        step = augment.share_of_step()["step"] * BATCH / 64
         load = BATCH / result["in_memory_images_per_second"]
         result["resnet18_step"] = dict(step_seconds=step, loader_seconds=load, share=load / step)
-    print(json.dumps(result, indent=2))
-    measure.write(result, "data", arguments.out)
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    measure.command("data", __doc__, work, quick=False)
