@@ -23,7 +23,7 @@ from absl import flags
 
 from benchmarks import augment, measure
 from gca_jax.data import records
-from gca_jax.data.batches import Batches, Order, stream
+from gca_jax.data.batches import Batches, Order, crop_box, cut, stream, two_crops
 from gca_jax.data.dataset import Streamed
 from tests.data import prepared
 
@@ -71,12 +71,12 @@ def streaming(count, repeats):
         rng = np.random.default_rng(0)
         for picture in encoded[: steps * 64]:
             image = np.asarray(PIL.Image.open(io.BytesIO(picture)).convert("RGB"))
-            stream.two_crops(rng, image, SIZE, CROP)
+            two_crops(rng, image, SIZE, CROP)
 
     def processes(workers):
         """What the project does not use: batches made by worker processes."""
         flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
-        made = grain.MapDataset.range(2**62).map(partial(stream.cut, images, order, CROP))
+        made = grain.MapDataset.range(2**62).map(partial(cut, images, order, CROP))
         made = made.batch(order.share)
         options = grain.MultiprocessingOptions(num_workers=workers)
         yield from made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options)
@@ -95,7 +95,7 @@ def streaming(count, repeats):
     cores = os.cpu_count()
     functions = {"plain loop of Pillow": plain}
     for n in sorted({1, 2, cores, 2 * cores}):
-        functions[f"{n} threads"] = partial(steadily, stream.batches, images, order, 0, CROP, n)
+        functions[f"{n} threads"] = partial(steadily, stream, images, order, 0, CROP, n)
     functions[f"{cores} processes"] = partial(steadily, processes, cores)
     times = measure.seconds(functions, repeats, patience=600, settle=False)
     speed = {name: steps * 64 / t for name, t in times.items()}
@@ -114,7 +114,7 @@ def lock(encoded, images):
     order = Order(len(images), 64, seed=0)
     count, cuts = min(64, len(encoded)), []
     for i in range(count):
-        top, left, rows, columns = stream.crop_box(np.random.default_rng(i), *SIDES, *CROP)
+        top, left, rows, columns = crop_box(np.random.default_rng(i), *SIDES, *CROP)
         cuts.append(PIL.Image.fromarray(images.decode(i)[top : top + rows, left : left + columns]))
 
     def decode():
@@ -122,13 +122,13 @@ def lock(encoded, images):
             PIL.Image.open(io.BytesIO(picture)).convert("RGB")
 
     def resize():
-        for cut in cuts:
+        for part in cuts:
             for _ in range(2):
-                cut.resize((SIZE, SIZE), PIL.Image.Resampling.BILINEAR)
+                part.resize((SIZE, SIZE), PIL.Image.Resampling.BILINEAR)
 
     def whole():
         for place in range(count):
-            stream.cut(images, order, CROP, place)
+            cut(images, order, CROP, place)
 
     times = measure.seconds({"whole": whole, "decode": decode, "resize": resize}, 5, settle=False)
     return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count
