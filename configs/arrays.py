@@ -18,12 +18,10 @@ Expected time: about an hour for 50,000 images of 32 x 32 on one A100-class GPU;
 Expected numbers: none published.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(

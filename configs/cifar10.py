@@ -31,12 +31,10 @@ The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it
 `python main.py --mode=corruptions --workdir=runs/cifar10`, once `cifar10_corrupted` is prepared.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="cifar10", **config.TFDS),

@@ -28,12 +28,10 @@ seeds), none measured here:
 The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it frozen.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="cifar100", **config.TFDS),

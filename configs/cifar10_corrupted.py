@@ -19,12 +19,10 @@ Expected numbers, published (Table 2, CIFAR-10-C; `configs/cifar10.py` has all m
 severities of snow alone.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(

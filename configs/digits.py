@@ -15,12 +15,10 @@ with ten labels a class (one run, seed 0; 85.9 % after 60 epochs with a warm-up 
 without one).
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="digits", **config.TFDS),

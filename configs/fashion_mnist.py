@@ -12,12 +12,10 @@ TFLOP/s, not measured.
 Expected numbers: none published; the recipe is tuned for no method.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="fashion_mnist", **config.TFDS),

@@ -18,12 +18,10 @@ image at 20 TFLOP/s, if the host decodes 1,000 pictures a second, not measured.
 Expected numbers: none published.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="folder", **config.PICTURES),

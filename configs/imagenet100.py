@@ -27,12 +27,10 @@ seeds), none measured here:
     gca_uot     74.09 ± 0.40
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="imagenet100", size=224, **config.TFDS),

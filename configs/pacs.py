@@ -19,12 +19,10 @@ Expected numbers, published (Fig. 1B, gca_ince): a linear readout of the domain 
 methods: none published. None measured here.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="pacs", **config.PICTURES),

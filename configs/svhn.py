@@ -24,12 +24,10 @@ seeds), none measured here:
     gca_uot     91.96 ± 0.15
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="svhn", **config.TFDS),
