@@ -1,6 +1,7 @@
 """A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -162,6 +163,21 @@ class Dataset:
     def labelled(self) -> bool:
         """Whether training and test images have labels, so that probes can be fitted."""
         return self.train_labels is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The facts of a known data set, and its reader."""
+
+    read: Callable[..., Dataset]  # (name, source, **options of `config.data`)
+    # (height, width, channels); None where images differ
+    shape: tuple[int | None, int | None, int] = (None, None, 3)
+    classes: int | None = None  # None where it is the user's to choose
+    # Published number of images to "train", to "test" and perhaps to "pretrain" with.
+    images: dict[str, int] = dataclasses.field(default_factory=dict)
+    splits: dict[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names of these parts
+    builder: str | None = None  # TFDS's name of the data set, if TFDS has it
+    origin: str = ""  # where a folder that is fetched by hand comes from
 
 
 def _check_images(name: str, images: Images, others: Images) -> None:

@@ -4,13 +4,19 @@ Images of one size that fit in memory are read there as one uint8 array; all oth
 as they are needed. The rule is `gca_jax.data.records.fits`.
 """
 
-from gca_jax.data.dataset import Dataset
-from gca_jax.data.sources import arrays, folder, imagenet100, tfds_sets
-from gca_jax.data.sources.row import Reader, Shape, Source
+from collections.abc import Callable
+
+from gca_jax.data import memory
+from gca_jax.data.dataset import Dataset, Source
+from gca_jax.data.sources import folder, imagenet100, tfds_sets
 
 
 def _tfds(
-    builder: str, shape: Shape, classes: int, read: Reader = tfds_sets.load, **images: int
+    builder: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    read: Callable[..., Dataset] = tfds_sets.load,
+    **images: int,
 ) -> Source:
     """The row of a set of TFDS."""
     return Source(read, shape, classes, images, {part: part for part in images}, builder)
@@ -55,7 +61,7 @@ SOURCES = {
         origin="Li et al. 2017, four domains; by hand from domaingeneralization.github.io",
     ),
     "folder": Source(folder.load, origin="a folder of the user's"),
-    "arrays": Source(arrays.load),
+    "arrays": Source(memory.load),
 }
 
 

@@ -10,9 +10,8 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from gca_jax.data import groups, pictures, records
-from gca_jax.data.dataset import Dataset, Images, Part, Streamed
+from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed
 from gca_jax.data.sources import builders, tree
-from gca_jax.data.sources.row import Source
 
 REMEDY = "Replace or delete the file"
 

@@ -19,9 +19,8 @@ from jaxtyping import Int, Int32
 from tqdm import tqdm
 
 from gca_jax.data import pictures, records
-from gca_jax.data.dataset import Dataset, Part, Streamed
+from gca_jax.data.dataset import Dataset, Part, Source, Streamed
 from gca_jax.data.sources import tfds_sets
-from gca_jax.data.sources.row import Source, note_size
 
 CLASSES = 1000  # of ImageNet 2012
 
@@ -54,7 +53,7 @@ def load(
         faults = records.Faults(f"{name} ({part})", skip_unreadable, remedy)
         source = records.source(builder, row.splits[part])
         positions, labels = _find(builder, row.splits[part], source, faults)
-        note_size(name, part, len(positions), row)
+        tfds_sets.note_size(name, part, len(positions), row)
         few = records.take(len(positions), limit)
         return Part(Streamed(source, positions[few], size), labels[few])
 

@@ -8,9 +8,8 @@ import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
 from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Numbers, Part
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source
 from gca_jax.data.sources import builders
-from gca_jax.data.sources.row import Source, command, note_size
 
 SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
 
@@ -133,3 +132,15 @@ def read_split(
 def remedy(name: str, builder: Any, data_dir: str | None) -> str:
     """Advice for a broken record."""
     return f"Delete {builder.data_path} and prepare it again: {command(name, data_dir)}"
+
+
+def command(name: str, data_dir: str | None) -> str:
+    """The command that prepares a set of TFDS."""
+    folder = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
+    return f"python main.py --mode=prepare --config=configs/{name}.py{folder}"
+
+
+def note_size(name: str, part: str, found: int, row: Source) -> None:
+    """Print a note if a split has another number of images than was published."""
+    if part in row.images and found != row.images[part]:
+        print(f"note: {name} has {found} {part} images here, {row.images[part]} as published")
