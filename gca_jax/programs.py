@@ -35,22 +35,25 @@ class Command:
 
 def run(command: Command) -> None:
     """Train an encoder, judge it and report: one experiment, built once."""
-    from gca_jax.training.loop import pretrain
-
-    trained = _trained(command)
-    experiment = _built(command)
-    if not trained:
-        pretrain(experiment, command.folder)
+    experiment = pretrain(command) or _built(command)
     _judge(experiment, command.folder)
     report(command)
 
 
-def pretrain(command: Command) -> None:
-    """Train an encoder."""
-    from gca_jax.training.loop import pretrain
+def pretrain(command: Command) -> "Experiment | None":
+    """Train an encoder; None if the folder holds the run trained to its end."""
+    import jax
 
-    if not _trained(command):
-        pretrain(_built(command), command.folder)
+    from gca_jax.training.loop import pretrain, trained_before
+    from gca_jax.workdir import as_json
+
+    folder = command.folder
+    if command.distributed:
+        jax.distributed.initialize()  # before anything asks for devices
+    if trained_before(folder, as_json(command.config)) is not None:  # which refuses another run
+        return None
+    pretrain(experiment := _built(command), folder)
+    return experiment
 
 
 def evaluate(command: Command) -> None:
@@ -104,19 +107,6 @@ PROGRAMS = {
 }
 
 
-def _trained(command: Command) -> bool:
-    """Ask whether the folder holds the run trained to its end; refuse one with another run."""
-    import jax
-
-    from gca_jax.training.loop import trained_before
-    from gca_jax.workdir import as_json
-
-    folder = command.folder
-    if command.distributed:
-        jax.distributed.initialize()  # before anything asks for devices
-    return trained_before(folder, as_json(command.config)) is not None
-
-
 def _built(command: Command) -> "Experiment":
     """Build an experiment that can be evaluated when it is trained."""
     from gca_jax.evaluation.run import check
@@ -165,17 +155,17 @@ def wrong_key(arguments: Sequence[str], default: str) -> str | None:
     except (flags.Error, OSError, ValueError):
         return None
     found = (setting.match(argument) for argument in arguments)
-    faults = (_fault(known, match[1].split(".")) for match in found if match)
+    faults = (_fault(known, match[1]) for match in found if match)
     return next((fault for fault in faults if fault), None)
 
 
-def _fault(config: object, path: Sequence[str]) -> str | None:
+def _fault(config: object, path: str) -> str | None:
     """Name the first part of a key's path that is not there, and what is."""
-    for depth, key in enumerate(path):
-        where = ".".join(["config", *path[:depth]])
+    where = "config"
+    for key in path.split("."):
         if not isinstance(config, ConfigDict):
             return f"{where} has no key {key!r}; it is one value"
         if key not in config:
             return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        config = config[key]
+        where, config = f"{where}.{key}", config[key]
     return None
