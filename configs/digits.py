@@ -1,7 +1,6 @@
 """The demo: scikit-learn's 1,797 scanned digits, 8 x 8 pixels, on any machine.
 
-Method: arXiv 2502.20141 (NeurIPS 2024), which has no experiment on digits; the recipe is our own.
-What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has no experiment on digits; recipe: our own, `gca_jax/config.py`.
 
     python main.py --config=configs/digits.py:gca_uot --workdir=runs/digits
     python main.py --config=configs/digits.py:gca_uot,smoke --workdir=runs/smoke  # half a minute
