@@ -23,7 +23,7 @@ from absl import flags
 
 from benchmarks import augment, measure
 from gca_jax.data import records
-from gca_jax.data.batches import Batches, Order, crop_box, cut, stream, two_crops
+from gca_jax.data.batches import Batches, Order, cut, stream, two_crops
 from gca_jax.data.dataset import Streamed
 from tests.data import prepared
 
@@ -99,39 +99,7 @@ def streaming(count, repeats):
     functions[f"{cores} processes"] = partial(steadily, processes, cores)
     times = measure.seconds(functions, repeats, patience=600, settle=False)
     speed = {name: steps * 64 / t for name, t in times.items()}
-    return {
-        "kB_each": statistics.mean(map(len, encoded)) / 1000,
-        "images_per_second": speed,
-        "held_lock_microseconds": lock(encoded, images),
-    }
-
-
-def lock(encoded, images):
-    """Microseconds of an image's work in which Python's lock is held: what threads cannot share.
-
-    Decoding and resizing release it; they are timed by themselves and taken off the whole.
-    """
-    order = Order(len(images), 64, seed=0)
-    count, cuts = min(64, len(encoded)), []
-    for i in range(count):
-        top, left, rows, columns = crop_box(np.random.default_rng(i), *SIDES, *CROP)
-        cuts.append(PIL.Image.fromarray(images.decode(i)[top : top + rows, left : left + columns]))
-
-    def decode():
-        for picture in encoded[:count]:
-            PIL.Image.open(io.BytesIO(picture)).convert("RGB")
-
-    def resize():
-        for part in cuts:
-            for _ in range(2):
-                part.resize((SIZE, SIZE), PIL.Image.Resampling.BILINEAR)
-
-    def whole():
-        for place in range(count):
-            cut(images, order, CROP, place)
-
-    times = measure.seconds({"whole": whole, "decode": decode, "resize": resize}, 5, settle=False)
-    return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count
+    return {"kB_each": statistics.mean(map(len, encoded)) / 1000, "images_per_second": speed}
 
 
 def reading(count, repeats):

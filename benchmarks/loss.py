@@ -1,7 +1,7 @@
 """Time and memory of one loss, value and gradient, and ratios to its peers in the same run.
 
 python -m benchmarks.loss            # n = 1,024 and 2,048, about a minute
-python -m benchmarks.loss --full     # n up to 65,536
+python -m benchmarks.loss --full     # n up to 4,096; `benchmarks.scaling` has larger ones
 
 Every function takes both views (n/2, d) and returns the value; joint layout, self-pairs excluded.
 Peers do the same work, written the usual ways.
@@ -131,17 +131,6 @@ def dense(n, classes):
     }
 
 
-def blockwise(n, block_size, with_dense):
-    """Time blockwise GCA-INCE at one size, beside the dense one."""
-    functions = {"blockwise": ours("gca_ince", block_size=block_size)}
-    if with_dense:
-        functions["dense"] = ours("gca_ince")
-    title = f"n = {n}, blocks of {block_size}"
-    seconds, temporaries = measure.losses(title, functions, *measure.views(n), repeats=5)
-    megabytes = {name: size / 1e6 for name, size in temporaries.items()}
-    return {"n": n, "block_size": block_size, "seconds": seconds, "temporaries MB": megabytes}
-
-
 def by_epsilon(epsilon, n=2048):
     """Time an ε; a small one needs all T sweeps, forward and back."""
     methods = ("simclr", "gca_ince", "gca_rince", "gca_uot")
@@ -172,10 +161,8 @@ def megaflops(name, n=512):
 
 def work(full):
     sizes = (1024, 2048, 4096) if full else (1024, 2048)
-    blocks = ((4096, 256, True), (16384, 128, True), (65536, 32, False))
     return {
         "dense": [dense(n, classes) for classes in (0, 10) for n in sizes],
-        "blockwise": [blockwise(*b) for b in (blocks if full else blocks[:1])],
         "MFLOP (n = 512, d = 128)": {
             name: megaflops(name) for name in ("ntxent", "gca_ince", "gca_uot")
         },
