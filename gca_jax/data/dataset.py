@@ -1,15 +1,16 @@
 """A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from gca_jax.data import pictures, records
+from gca_jax.data import records
 
 RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
+TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test images of its own
 
 # None where images have none; Any, so that code for labelled data sets needs no assertions.
 Numbers = Int32[np.ndarray, "n"] | Any
@@ -59,7 +60,7 @@ class Streamed:
         """The whole of image i, in RGB; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
-            return pictures.pixels(self.records[position]["image"], channels=3)
+            return records.pixels(self.records[position]["image"], channels=3)
         except Exception as error:  # ArrayRecord's and protobuf's have no class in common
             raise ValueError(f"{records.place(self.records, position)}: {error}") from error
 
@@ -69,10 +70,10 @@ class Streamed:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
         def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
-            return pictures.centre(self.decode(i), self.size, round(self.size * RESIZE))
+            return records.centre(self.decode(i), self.size, round(self.size * RESIZE))
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
-        for k, image in enumerate(pictures.in_threads(centre, which.tolist())):
+        for k, image in enumerate(records.in_threads(centre, which.tolist())):
             out[k] = image
         return out
 
@@ -203,3 +204,42 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
     if low < 0 or (limit is not None and high >= limit):
         last = "" if limit is None else limit - 1
         raise ValueError(f"{name} must be in 0..{last}, got {low} to {high}")
+
+
+def number(
+    *values: np.ndarray | Sequence[str] | None,
+) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
+    """Number the integers or names of several parts together, in sorted order.
+
+    Gives the numbered values as text, and the numbers of each part; None where there are none.
+    """
+    given = [np.asarray(part) for part in values if part is not None]
+    if not given:
+        return None, [None] * len(values)
+    names, numbers = np.unique(np.concatenate(given), return_inverse=True)
+    ends = np.cumsum([len(part) for part in given])
+    parts = iter(np.split(numbers.astype(np.int32), ends))
+    return tuple(map(str, names.tolist())), [None if v is None else next(parts) for v in values]
+
+
+def hold_out(
+    count: int, *known: Int32[np.ndarray, "count"] | None
+) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
+    """Draw `TEST_SHARE` of each group of images to test, at random but always the same.
+
+    Groups are told apart by the numbers that are known, such as domains and labels.
+    """
+    groups = np.zeros(count, np.int64)
+    for numbers in known:
+        if numbers is not None:
+            groups = groups * (numbers.max() + 1) + numbers
+    rng, to_test = np.random.default_rng(0), np.zeros(count, bool)
+    for group in np.unique(groups):
+        rows = rng.permutation(np.flatnonzero(groups == group))
+        to_test[rows[: round(TEST_SHARE * len(rows))]] = True
+    if not to_test.any():
+        raise ValueError(
+            f"{count} images are too few to hold out {TEST_SHARE:.0%} of each class and domain "
+            "as test images: give more, or test images of their own"
+        )
+    return np.flatnonzero(~to_test), np.flatnonzero(to_test)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import groups, records
-from gca_jax.data.dataset import Dataset, Numbers, Part, Source
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, number
 
 CHANNELS = (1, 3)  # grey, RGB
 KINDS = ("images", "labels", "domains")
@@ -62,7 +62,7 @@ def arrays(
     domain_names, d = _numbers("domains", domains, test_domains, counts)
     train = Part(pixels, y[0], d[0])
     if test_pixels is None:
-        rows, held_out = groups.hold_out(len(pixels), train.domains, train.labels)
+        rows, held_out = hold_out(len(pixels), train.domains, train.labels)
         parts = [_rows(train, rows), _rows(train, held_out)]
     else:
         parts = [train, Part(test_pixels, y[1], d[1])]
@@ -112,16 +112,16 @@ def _pixels(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
 def _numbers(
     kind: str, given: ArrayLike | None, test_given: ArrayLike | None, counts: tuple[int, int | None]
 ) -> tuple[tuple[str, ...] | None, list[Numbers]]:
-    """Number the labels or domains of training and test images, as `groups.number` does."""
+    """Number the labels or domains of training and test images, as `number` does."""
     if given is None and test_given is None:
-        return groups.number(None, None)
+        return number(None, None)
     if given is None or (test_given is None) != (counts[1] is None):
         raise ValueError(
             f"training and test images must both have {kind}, or neither: give {kind} with images "
             f"and test_{kind} with test_images"
         )
     test_values = _values(f"test_{kind}", test_given, counts[1])
-    return groups.number(_values(kind, given, counts[0]), test_values)
+    return number(_values(kind, given, counts[0]), test_values)
 
 
 def _values(name: str, given: ArrayLike | None, count: int | None) -> np.ndarray | None:

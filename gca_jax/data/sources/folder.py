@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import groups, pictures, records
-from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, number
 from gca_jax.data.sources import builders, tree
 
 REMEDY = "Replace or delete the file"
@@ -47,8 +47,8 @@ def load(
         print(f"note: {name} has images of {size_found} pixels here, {row.shape[:2]} as published")
     shape = _shape(copies, size)
     streamed = not records.fits(sum(len(copy.readable) for copy in copies), shape)
-    class_names, labels = groups.number(*(found.classes for found in trees))
-    domain_names, numbers = groups.number(*(found.domains for found in trees))
+    class_names, labels = number(*(found.classes for found in trees))
+    domain_names, numbers = number(*(found.domains for found in trees))
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
         rows = np.intersect1d(rows, copies[k].readable)
@@ -143,11 +143,11 @@ def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, A
 
     def look(name: str) -> tuple[int, ...] | Exception:
         try:
-            return pictures.pixels((found.root / name).read_bytes(), channels=3).shape[:2]
+            return records.pixels((found.root / name).read_bytes(), channels=3).shape[:2]
         except OSError as error:
             return error
 
-    seen = pictures.in_threads(look, found.files)
+    seen = records.in_threads(look, found.files)
     bar = tqdm(seen, f"checking {found.root}", len(found.files), unit=" images", disable=None)
     for i, result in enumerate(bar):
         if isinstance(result, Exception):

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 from tqdm import tqdm
 
-from gca_jax.data import pictures, records
+from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Part, Source, Streamed
 from gca_jax.data.sources import tfds_sets
 
@@ -86,7 +86,7 @@ def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
     wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or r["label"] not in others)
     look = partial(records.decode, channels=3, classes=CLASSES, keep=lambda image: None)
-    seen = [(p, label, error) for p, label, _, error in pictures.in_threads(look, wanted)]
+    seen = [(p, label, error) for p, label, _, error in records.in_threads(look, wanted)]
     broken = [(p, str(error)) for p, _, error in seen if error is not None]
     return {
         "positions": np.array([p for p, _, error in seen if error is None], np.int64),

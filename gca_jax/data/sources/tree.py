@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int
 
-from gca_jax.data import groups
+from gca_jax.data.dataset import hold_out, number
 
 SPLITS = ("train", "test", "val", "validation")
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -170,7 +170,7 @@ def split(
     """Rows of the files that train and of those that test.
 
     They follow the tree's splits, or the domain that is left out of training and is the test set;
-    of a tree without any, `groups.hold_out` draws the test images.
+    of a tree without any, `hold_out` draws the test images.
     """
     rows = np.arange(len(tree.files))
     if tree.splits is not None:
@@ -184,8 +184,8 @@ def split(
     elif held_out is not None:
         train, test = rows, rows
     else:
-        known = (groups.number(kind)[1][0] for kind in (tree.domains, tree.classes))
-        train, test = groups.hold_out(len(rows), *known)
+        known = (number(kind)[1][0] for kind in (tree.domains, tree.classes))
+        train, test = hold_out(len(rows), *known)
     if held_out is None:
         return train, test
     if tree.domains is None or held_out not in tree.domains:

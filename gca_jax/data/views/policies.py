@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from gca_jax.data.views import blur, color, geometry
+from gca_jax.data.views import color, geometry
 
 Distortions = list[partial[Array]]
 
@@ -43,7 +43,7 @@ _JITTER = partial(
     hue=0.1,
 )
 _GREY = partial(color.random_grey, grey_probability=0.2)
-_BLUR = partial(blur.random_blur, blur_probability=0.5, blur_size=0, blur_sigma=(0.1, 2.0))
+_BLUR = partial(color.random_blur, blur_probability=0.5, blur_size=0, blur_sigma=(0.1, 2.0))
 _INTENSITY = partial(color.random_intensity, gain=0.4, gamma=0.4)
 _ERASING = partial(geometry.random_erasing, erase_probability=0.5, erase_area=(0.03, 0.15))
 _STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
