@@ -96,17 +96,11 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batches:
-    """A training set, to be taken in batches.
-
-    Attributes:
-        images: all of it.
-        groups: label or domain of every image, to go with it.
-        crop: (scale, ratio) of the random crops that the augmentation begins with, if it does.
-    """
+    """A training set, to be taken in batches."""
 
     images: Images
-    groups: Int32[np.ndarray, "n"] | None = None
-    crop: Crop | None = None
+    groups: Int32[np.ndarray, "n"] | None = None  # label or domain of every image
+    crop: Crop | None = None  # the random crops that the augmentation begins with, if it does
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -115,12 +109,7 @@ class Batches:
         return (*pair, *self.images.shape[1:])
 
     def iterate(self, order: Order, start: int) -> Generator[Batch]:
-        """This process's part of batch `start`, `start + 1`, ... without end.
-
-        Args:
-            order: which images a batch has.
-            start: first batch to give; a resumed run passes the step it stopped at.
-        """
+        """This process's part of batch `start` (0, or where a run goes on), `start + 1`, ..."""
         if isinstance(self.images, Streamed):
             parts = stream(self.images, order, start, self.crop)
         else:  # 3.5 million images of 32 x 32 pixels a second: a thread or queue would gain nothing

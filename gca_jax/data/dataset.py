@@ -18,17 +18,12 @@ Numbers = Int32[np.ndarray, "n"] | Any
 
 @runtime_checkable
 class Images(Protocol):
-    """A uint8 array [n, h, w, c] in 0..255, or what behaves like one."""
+    """A uint8 array [n, h, w, c] in 0..255, or what gives those of slices and arrays of rows."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, h, w, c)."""
-
-    def __len__(self) -> int:
-        """How many images there are."""
-
-    def __getitem__(self, rows: Any, /) -> UInt8[np.ndarray, "k h w c"]:
-        """The images of a slice, or of an array of row numbers."""
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> UInt8[np.ndarray, "k h w c"]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +32,11 @@ class Streamed:
 
     `images[rows]` gives the centre of each as it is evaluated: the shorter side resized to
     size * 256 / 224, then cropped to size x size.
-
-    Attributes:
-        records: a data source of TFDS whose records have the encoded image under "image".
-        positions: [n] which records, in order.
-        size: pixels of a side of `images[rows]`.
     """
 
-    records: records.Records
-    positions: Int[np.ndarray, "n"]
-    size: int
+    records: records.Records  # which have the encoded image under "image"
+    positions: Int[np.ndarray, "n"]  # which records, in order
+    size: int  # pixels of a side of `images[rows]`
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -24,16 +24,11 @@ B = TypeVar("B")
 
 @runtime_checkable
 class Records(Protocol):
-    """A data source of TFDS whose records keep their image encoded."""
+    """A data source of TFDS whose records keep their image encoded; reads one, or many at once."""
 
-    def __len__(self) -> int:
-        """How many records there are."""
-
-    def __getitem__(self, position: int, /) -> dict[str, Any]:
-        """One record."""
-
-    def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]:
-        """Many records, read at once."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int, /) -> dict[str, Any]: ...
+    def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]: ...
 
 
 def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
@@ -173,7 +168,7 @@ def read(
     images = np.empty((len(positions), *shape), np.uint8)
     labels = np.zeros(len(positions), np.int32)
 
-    def fit(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+    def fit(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "rows columns c"]:
         if image.shape != shape and resize:
             image = centre(image, shape[0], shorter=shape[0])
         if image.shape != shape:

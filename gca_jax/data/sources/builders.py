@@ -47,11 +47,9 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         raw = load_digits()
         images = np.round(raw.images * (255 / 16)).astype(np.uint8)
         rows = np.arange(len(images))
-        train, test = train_test_split(rows, test_size=360, stratify=raw.target, random_state=0)
-        return {
-            "train": self._generate_examples(images[train], raw.target[train]),
-            "test": self._generate_examples(images[test], raw.target[test]),
-        }
+        parts = train_test_split(rows, test_size=360, stratify=raw.target, random_state=0)
+        each = zip(("train", "test"), parts, strict=True)
+        return {part: self._generate_examples(images[r], raw.target[r]) for part, r in each}
 
     def _generate_examples(self, images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -114,10 +112,8 @@ class Folder(tfds.core.GeneratorBasedBuilder):
     PART_BYTES = 2**29
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "file": tfds.features.Text(),
-        }
+        image = tfds.features.Image(shape=(None, None, 3))
+        features = {"image": image, "file": tfds.features.Text()}
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),

@@ -20,17 +20,10 @@ INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepa
 
 
 def prepare(config: Any, archives: str | None = None) -> None:
-    """Prepare the data set of a config, unless it is there already.
+    """Prepare the data set of a config, unless it is there already; only its `data` is read.
 
-    Args:
-        config: a config of a run; only its group `data` is read.
-        archives: folder with the archives that would be downloaded, for machines without network;
-            None: download.
-
-    Raises:
-        ValueError: TensorFlow, an archive, the network or space is missing; the message says how
-            to get it.
-        KeyboardInterrupt: stopped; the same command goes on.
+    `archives` is a folder with the archives that would be downloaded, for machines without network.
+    A ValueError says how to get what is missing: TensorFlow, an archive, the network or space.
     """
     data = dict(config.data)
     name = data["name"]

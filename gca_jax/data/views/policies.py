@@ -102,22 +102,14 @@ STRENGTHS: dict[str, type] = {
 
 
 def views(policy: str) -> tuple[Distortions, Distortions]:
-    """The distortions of both views.
-
-    Raises:
-        ValueError: an unknown policy.
-    """
+    """The distortions of both views; a ValueError where there is no such policy."""
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}; one of: {', '.join(POLICIES)}")
     return POLICIES[policy]
 
 
 def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, Distortions]:
-    """The distortions of both views, some strengths replaced in both; None leaves a strength.
-
-    Raises:
-        ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
-    """
+    """The distortions of both views, some strengths replaced in both; None leaves a strength."""
     a, b = views(policy)
     changes = {
         name: tuple(value) if isinstance(value, list) else value
