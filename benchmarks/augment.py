@@ -14,13 +14,12 @@ import sys
 
 import jax
 import numpy as np
-import optax
 
 from benchmarks import measure
 from configs import cifar10
-from gca_jax import losses, models
+from gca_jax import data, experiment
 from gca_jax.data.views import augment, policies
-from gca_jax.training import state, step
+from gca_jax.training import setup
 
 BATCH = 512
 COMPARED = ("standard", "everything")
@@ -64,18 +63,19 @@ def peer(python, size):
 
 def share_of_step(batch_size=64, repeats=5):
     """Seconds of the two views and of the whole step, CIFAR-10's config with a smaller batch."""
-    config = cifar10.get_config()
-    policy = augment.make(**config.augment)
-    network, optimizer = models.create(**config.model), optax.sgd(0.1)
-    loss = lambda a, b: losses.METHODS[config.method](a, b, **config.loss)  # noqa: E731
-    batch = jax.numpy.asarray(images(batch_size))
-    variables = state.init_variables(network, KEYS[0], batch.shape[1:])
-    initial = state.create(variables, optimizer, with_target=False)
-    train_step = jax.jit(step.make_train_step(network, policy, loss, optimizer, KEYS[1]))
-    train_step = train_step.lower(initial, batch).compile()
-    views = jax.jit(policy.views).lower(KEYS[0], batch).compile()
-    parts = {"views": lambda: views(KEYS[0], batch), "step": lambda: train_step(initial, batch)}
-    times = measure.seconds(parts, repeats)
+    config, batch = cifar10.get_config(), images(batch_size)
+    config.train.batch_size = batch_size
+    made = experiment.build(config, dataset=data.arrays(batch, test_images=batch))
+    training = setup.trace(made)
+    train_step, states = training.lowered.compile(), [training.initial()]
+
+    def step():
+        state, metrics = train_step(states.pop(), batch, None)  # whose buffers it reuses
+        states.append(state)
+        return metrics
+
+    views = jax.jit(made.policy.views).lower(KEYS[0], batch).compile()
+    times = measure.seconds({"views": lambda: views(KEYS[0], batch), "step": step}, repeats)
     return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}
 
 

@@ -156,13 +156,17 @@ class Dataset:
         return self.train_labels is not None
 
 
+Reader = Callable[..., Dataset]
+"""(name, row, **options of `config.data`) -> the data set."""
+Shape = tuple[int | None, int | None, int]
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The facts of a known data set, and its reader."""
+    """The facts of a known data set, and its reader: a row of `sources.SOURCES`."""
 
-    read: Callable[..., Dataset]  # (name, source, **options of `config.data`)
-    # (height, width, channels); None where images differ
-    shape: tuple[int | None, int | None, int] = (None, None, 3)
+    read: Reader
+    shape: Shape = (None, None, 3)  # (height, width, channels); None where images differ
     classes: int | None = None  # None where it is the user's to choose
     # Published number of images to "train", to "test" and perhaps to "pretrain" with.
     images: dict[str, int] = dataclasses.field(default_factory=dict)

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Int, Int32, UInt8
 
-MEMORY_LIMIT = 4 * 2**30  # bytes of pixels
+MEMORY_LIMIT = 4 * 2**30  # bytes of pixels; sets that are larger stream from disk
 THREADS_ABOVE = 64  # pixels of a side
 CHUNK = 1024  # records read at once, five times faster than one by one
 MODES = {1: "L", 3: "RGB"}
@@ -67,11 +67,6 @@ def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     with ThreadPoolExecutor() as pool:
         while chunk := list(itertools.islice(rest, CHUNK)):
             yield from pool.map(function, chunk)
-
-
-def fits(count: int, shape: tuple[int, ...]) -> bool:
-    """The rule: images of one size live in memory if they fit, all others stream from disk."""
-    return count * int(np.prod(shape)) <= MEMORY_LIMIT
 
 
 def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:

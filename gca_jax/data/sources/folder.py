@@ -1,6 +1,7 @@
 """Pictures in a folder of the user's, PACS among them."""
 
 import dataclasses
+import math
 import re
 from functools import partial
 from typing import Any
@@ -46,7 +47,8 @@ def load(
     if row.shape[0] is not None and size_found != row.shape[:2]:
         print(f"note: {name} has images of {size_found} pixels here, {row.shape[:2]} as published")
     shape = _shape(copies, size)
-    streamed = not records.fits(sum(len(copy.readable) for copy in copies), shape)
+    count = sum(len(copy.readable) for copy in copies)
+    streamed = count * math.prod(shape) > records.MEMORY_LIMIT
     class_names, labels = number(*(found.classes for found in trees))
     domain_names, numbers = number(*(found.domains for found in trees))
 
