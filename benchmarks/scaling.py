@@ -48,13 +48,8 @@ def curves(n):
 def draw(lines, path):
     """Both against n."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    for axes, key, label, scale in zip(
-        figure.subplots(1, 2),
-        ("seconds", "temporaries"),
-        ("seconds, value and gradient", "temporaries, MB"),
-        (1, 1e-6),
-        strict=True,
-    ):
+    panels = ("seconds", "seconds, value and gradient", 1), ("temporaries", "temporaries, MB", 1e-6)
+    for axes, (key, label, scale) in zip(figure.subplots(1, 2), panels, strict=True):
         for name, colour in zip(CURVES, COLOURS, strict=True):
             points = [(line["n"], scale * line[key]) for line in lines if line["what"] == name]
             axes.loglog(*zip(*points, strict=True), "o-", label=name, color=colour, markersize=4)

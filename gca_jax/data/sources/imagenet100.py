@@ -66,8 +66,12 @@ def _find(
     """Positions and labels of the hundred classes' pictures, from the index or by reading all."""
     digest = hashlib.sha256("\n".join(class_list()).encode()).hexdigest()[:8]
     path = pathlib.Path(builder.data_path) / f"imagenet100-{split}-{digest}.npz"
-    found = _stored(path, len(source))
-    if found is None:
+    try:
+        with np.load(path) as file:
+            found = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = {}
+    if found.get("total") != len(source):
         names = builder.info.features["label"].names
         found = _search(source, names, f"{faults.name}: finding its classes")
         _store(path, found | {"total": np.array(len(source))})
@@ -94,16 +98,6 @@ def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
         "broken": np.array([p for p, _ in broken], np.int64),
         "errors": np.array([error for _, error in broken], np.str_),
     }
-
-
-def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:
-    """The index, if there is one of as many records."""
-    try:
-        with np.load(path) as file:
-            index = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-    return index if index["total"] == total else None
 
 
 def _store(path: pathlib.Path, index: dict[str, np.ndarray]) -> None:
