@@ -13,7 +13,7 @@ from tensorflow_datasets.core.download import resource
 
 from gca_jax.data import records, sources
 from gca_jax.data.dataset import Dataset, Source, Streamed
-from gca_jax.data.sources import builders, tfds_sets
+from gca_jax.data.sources import tfds_sets
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")  # 138 GB and 6 GB
 INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"
@@ -54,7 +54,7 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
     for builder in different:
         _place(builder, archives)
     for b in todo:
-        _download_and_prepare(builders.start_anew(make[b]), archives)
+        _download_and_prepare(tfds_sets.start_anew(make[b]), archives)
 
 
 def _is_needed(builder: Any) -> bool:
