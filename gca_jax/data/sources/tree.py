@@ -111,8 +111,15 @@ def _names(
     has_classes = labelled
     if has_classes is None:
         has_classes = any(len(level) != (first <= set(SPLITS)) for level in levels)
-    shape = _labelled if has_classes else _unlabelled
-    has_splits, has_domains = shape(root, files, levels, first, domains)
+    if has_classes:
+        has_splits, has_domains = _labelled(root, files, levels, first, domains)
+    else:
+        depth, name = min((len(level), name) for level, name in zip(levels, files, strict=True))
+        if domains and depth == 0:
+            raise ValueError(
+                f"config.data.domains is True, but {root / name} lies in no folder of a domain"
+            )
+        has_splits, has_domains = first <= set(SPLITS) and depth > bool(domains), bool(domains)
     key = "domains" if has_domains else "labelled"
     said = domains if has_domains else labelled
     if has_classes and not has_splits and said is None and first & set(SPLITS):
@@ -150,18 +157,6 @@ def _labelled(
             f"{'folders' if has_domains else 'no folders'} of domains: {names}"
         )
     return has_splits, has_domains
-
-
-def _unlabelled(
-    root: pathlib.Path, files: Names, levels: list[list[str]], first: set[str], domains: bool | None
-) -> tuple[bool, bool]:
-    """Whether an unlabelled tree has splits, and whether it has domains."""
-    depth, name = min((len(level), name) for level, name in zip(levels, files, strict=True))
-    if domains and depth == 0:
-        raise ValueError(
-            f"config.data.domains is True, but {root / name} lies in no folder of a domain"
-        )
-    return first <= set(SPLITS) and depth > bool(domains), bool(domains)
 
 
 def split(
