@@ -1,10 +1,9 @@
 """The programs of the command line, by name, and what is wrong with its flags."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
 
 
-@dataclasses.dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """What was typed: the flags of `main.py`."""
 
     config: ConfigDict

@@ -80,38 +80,24 @@ class Part(NamedTuple):
 class Dataset:
     """A data set, split into training and test images; checked when it is made.
 
-    Attributes:
-        name: as in `sources.SOURCES`, or any other.
-        train_images: [n, h, w, c] in 0..255.
-        train_labels: [n] int32 in 0..num_classes - 1; None where the data set is unlabelled.
-        test_images: [m, h, w, c]; an unlabelled data set has them too.
-        test_labels: [m]; None if and only if `train_labels` is.
-        num_classes: number of classes; 0 where the data set is unlabelled.
-        class_names: names of the classes, where the source has them.
-        train_domains: [n] int32 in 0..len(domain_names) - 1; None where images have no domain.
-        test_domains: [m].
-        domain_names: names of the domains, where the source has them.
-        pretrain_images: [p, h, w, c] to pretrain with; None in the constructor: the training set.
-        pretrain_labels: [p]; None where these have no labels.
-        pretrain_domains: [p].
-
     Raises:
         ValueError: a wrong shape, dtype, length or number; the message names the attribute.
     """
 
-    name: str
-    train_images: Images
-    train_labels: Numbers
-    test_images: Images
-    test_labels: Numbers
-    num_classes: int
-    class_names: tuple[str, ...] | None = None
-    train_domains: Numbers = None
-    test_domains: Numbers = None
-    domain_names: tuple[str, ...] | None = None
+    name: str  # as in `sources.SOURCES`, or any other
+    train_images: Images  # [n, h, w, c] in 0..255
+    train_labels: Numbers  # [n] int32 in 0..num_classes - 1; None where the set is unlabelled
+    test_images: Images  # [m, h, w, c]; an unlabelled data set has them too
+    test_labels: Numbers  # [m]; None if and only if `train_labels` is
+    num_classes: int  # 0 where the data set is unlabelled
+    class_names: tuple[str, ...] | None = None  # where the source has them
+    train_domains: Numbers = None  # [n] int32 in 0..len(domain_names) - 1; None: images have none
+    test_domains: Numbers = None  # [m]
+    domain_names: tuple[str, ...] | None = None  # where the source has them
+    # [p, h, w, c] to pretrain with; None in the constructor: the training set
     pretrain_images: Images = None  # type: ignore[assignment]
-    pretrain_labels: Numbers = None
-    pretrain_domains: Numbers = None
+    pretrain_labels: Numbers = None  # [p]; None where these have no labels
+    pretrain_domains: Numbers = None  # [p]
 
     def __post_init__(self):
         if self.pretrain_images is None:
