@@ -5,8 +5,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gca_jax.flags import missing_file, wrong_key
-from gca_jax.programs import PROGRAMS, Command
+from gca_jax.programs import PROGRAMS, Command, missing_file, wrong_key
 
 FILE = "configs/digits.py"
 CONFIG = config_flags.DEFINE_config_file("config", FILE, "FILE:METHOD of a run.")

@@ -14,13 +14,12 @@ import sys
 
 import jax
 import numpy as np
-import optax
 
 from benchmarks import measure
 from configs import cifar10
-from gca_jax import losses, models
+from gca_jax import data, experiment
 from gca_jax.data.views import augment, policies
-from gca_jax.training import state, step
+from gca_jax.training import setup
 
 BATCH = 512
 COMPARED = ("standard", "everything")
@@ -62,46 +61,40 @@ def peer(python, size):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def share_of_step(batch_size, repeats):
+def share_of_step(batch_size=64, repeats=5):
     """Seconds of the two views and of the whole step, CIFAR-10's config with a smaller batch."""
-    config = cifar10.get_config()
-    policy = augment.make(**config.augment)
-    network, optimizer = models.create(**config.model), optax.sgd(0.1)
-    loss = lambda a, b: losses.METHODS[config.method](a, b, **config.loss)  # noqa: E731
-    batch = jax.numpy.asarray(images(batch_size))
-    variables = state.init_variables(network, KEYS[0], batch.shape[1:])
-    initial = state.create(variables, optimizer, with_target=False)
-    train_step = jax.jit(step.make_train_step(network, policy, loss, optimizer, KEYS[1]))
-    train_step = train_step.lower(initial, batch).compile()
-    views = jax.jit(policy.views).lower(KEYS[0], batch).compile()
-    times = measure.seconds(
-        {"views": lambda: views(KEYS[0], batch), "step": lambda: train_step(initial, batch)},
-        repeats,
-    )
+    config, batch = cifar10.get_config(), images(batch_size)
+    config.train.batch_size = batch_size
+    made = experiment.build(config, dataset=data.arrays(batch, test_images=batch))
+    training = setup.trace(made)
+    train_step, states = training.lowered.compile(), [training.initial()]
+
+    def step():
+        state, metrics = train_step(states.pop(), batch, None)  # whose buffers it reuses
+        states.append(state)
+        return metrics
+
+    views = jax.jit(made.policy.views).lower(KEYS[0], batch).compile()
+    times = measure.seconds({"views": lambda: views(KEYS[0], batch), "step": step}, repeats)
     return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}
 
 
-def main():
-    parser = measure.arguments("augment", __doc__, quick="few repeats, no training step")
-    parser.add_argument("--torch_python", default=sys.executable, help="has torchvision")
-    arguments = parser.parse_args()
-    named = list(policies.POLICIES)
+def work(quick, torch_python):
+    colour = [name for name in policies.POLICIES if name not in ("digits", "fashion_mnist")]
     policies.POLICIES |= {"standard": (STANDARD,) * 2, "everything": (EVERYTHING,) * 2}
-    repeats = 5 if arguments.quick else 60
-    result = {**measure.machine(), "batch": BATCH, "views_per_second": speed(COMPARED, repeats)}
-    others = arguments.torch_python != sys.executable or importlib.util.find_spec("torchvision")
-    if others and (theirs := peer(arguments.torch_python, 2048 if arguments.quick else 10_240)):
+    repeats = 5 if quick else 60
+    result = {"batch": BATCH, "views_per_second": speed(COMPARED, repeats)}
+    others = torch_python != sys.executable or importlib.util.find_spec("torchvision")
+    if others and (theirs := peer(torch_python, 2048 if quick else 10_240)):
         again = speed(COMPARED, repeats)  # before and after, as the machine's speed may drift
         ours = {k: (again[k] + result["views_per_second"][k]) / 2 for k in COMPARED}
         result["torchvision_views_per_second"] = theirs
         result["times_torchvision"] = {name: ours[name] / theirs[name] for name in COMPARED}
-    colour = [name for name in named if name not in ("digits", "fashion_mnist")]
     result["policies_views_per_second"] = speed(colour, max(5, repeats // 4))
-    if not arguments.quick:
-        result["resnet18_step"] = share_of_step(batch_size=64, repeats=5)
-    print(json.dumps(result, indent=2))
-    measure.write(result, "augment", arguments.out)
+    if not quick:
+        result["resnet18_step"] = share_of_step()
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    measure.command("augment", __doc__, work, quick=False, torch_python=sys.executable)

@@ -9,7 +9,6 @@ is compared takes turns, so that a slow moment of the machine hits all alike.
 
 import io
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ from absl import flags
 
 from benchmarks import augment, measure
 from gca_jax.data import records
-from gca_jax.data.batches import Batches, Order, stream
+from gca_jax.data.batches import Batches, Order, cut, stream, two_crops
 from gca_jax.data.dataset import Streamed
 from tests.data import prepared
 
@@ -72,12 +71,12 @@ def streaming(count, repeats):
         rng = np.random.default_rng(0)
         for picture in encoded[: steps * 64]:
             image = np.asarray(PIL.Image.open(io.BytesIO(picture)).convert("RGB"))
-            stream.two_crops(rng, image, SIZE, CROP)
+            two_crops(rng, image, SIZE, CROP)
 
     def processes(workers):
         """What the project does not use: batches made by worker processes."""
         flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
-        made = grain.MapDataset.range(2**62).map(partial(stream.cut, images, order, CROP))
+        made = grain.MapDataset.range(2**62).map(partial(cut, images, order, CROP))
         made = made.batch(order.share)
         options = grain.MultiprocessingOptions(num_workers=workers)
         yield from made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options)
@@ -96,43 +95,11 @@ def streaming(count, repeats):
     cores = os.cpu_count()
     functions = {"plain loop of Pillow": plain}
     for n in sorted({1, 2, cores, 2 * cores}):
-        functions[f"{n} threads"] = partial(steadily, stream.batches, images, order, 0, CROP, n)
+        functions[f"{n} threads"] = partial(steadily, stream, images, order, 0, CROP, n)
     functions[f"{cores} processes"] = partial(steadily, processes, cores)
     times = measure.seconds(functions, repeats, patience=600, settle=False)
     speed = {name: steps * 64 / t for name, t in times.items()}
-    return {
-        "kB_each": statistics.mean(map(len, encoded)) / 1000,
-        "images_per_second": speed,
-        "held_lock_microseconds": lock(encoded, images),
-    }
-
-
-def lock(encoded, images):
-    """Microseconds of an image's work in which Python's lock is held: what threads cannot share.
-
-    Decoding and resizing release it; they are timed by themselves and taken off the whole.
-    """
-    order = Order(len(images), 64, seed=0)
-    count, cuts = min(64, len(encoded)), []
-    for i in range(count):
-        top, left, rows, columns = stream.crop_box(np.random.default_rng(i), *SIDES, *CROP)
-        cuts.append(PIL.Image.fromarray(images.decode(i)[top : top + rows, left : left + columns]))
-
-    def decode():
-        for picture in encoded[:count]:
-            PIL.Image.open(io.BytesIO(picture)).convert("RGB")
-
-    def resize():
-        for cut in cuts:
-            for _ in range(2):
-                cut.resize((SIZE, SIZE), PIL.Image.Resampling.BILINEAR)
-
-    def whole():
-        for place in range(count):
-            stream.cut(images, order, CROP, place)
-
-    times = measure.seconds({"whole": whole, "decode": decode, "resize": resize}, 5, settle=False)
-    return 1e6 * (times["whole"] - times["decode"] - times["resize"]) / count
+    return {"kB_each": statistics.mean(map(len, encoded)) / 1000, "images_per_second": speed}
 
 
 def reading(count, repeats):
@@ -155,24 +122,20 @@ def reading(count, repeats):
     return {name: count / t for name, t in times.items()}
 
 
-def main():
-    quick = "few images and repeats, no training step"
-    arguments = measure.arguments("data", __doc__, quick=quick).parse_args()
-    repeats = 2 if arguments.quick else 9
+def work(quick):
+    repeats = 2 if quick else 9
     result = {
-        **measure.machine(),
         "in_memory_images_per_second": in_memory(repeats),
-        "jpeg_two_crops": streaming(128 if arguments.quick else 1024, repeats),
-        "tfds_to_memory_images_per_second": reading(1000 if arguments.quick else 10_000, repeats),
+        "jpeg_two_crops": streaming(128 if quick else 1024, repeats),
+        "tfds_to_memory_images_per_second": reading(1000 if quick else 10_000, repeats),
     }
-    if not arguments.quick:
+    if not quick:
         # Timed on 64 images and scaled: it is proportional to them but for the loss.
-        step = augment.share_of_step(batch_size=64, repeats=5)["step"] * BATCH / 64
+        step = augment.share_of_step()["step"] * BATCH / 64
         load = BATCH / result["in_memory_images_per_second"]
         result["resnet18_step"] = dict(step_seconds=step, loader_seconds=load, share=load / step)
-    print(json.dumps(result, indent=2))
-    measure.write(result, "data", arguments.out)
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    measure.command("data", __doc__, work, quick=False)

@@ -1,30 +1,98 @@
-"""Time and memory of one loss, value and gradient, as ratios to its peers in the same run.
+"""Time and memory of one loss, value and gradient, and ratios to its peers in the same run.
 
 python -m benchmarks.loss            # n = 1,024 and 2,048, about a minute
-python -m benchmarks.loss --full     # n up to 65,536
+python -m benchmarks.loss --full     # n up to 4,096; `benchmarks.scaling` has larger ones
+
+Every function takes both views (n/2, d) and returns the value; joint layout, self-pairs excluded.
+Peers do the same work, written the usual ways.
 """
 
-import json
 from functools import partial
 
 import jax
+import jax.numpy as jnp
+import optax
+from ott.geometry.geometry import Geometry
+from ott.problems.linear.linear_problem import LinearProblem
+from ott.solvers.linear.implicit_differentiation import ImplicitDiff
+from ott.solvers.linear.sinkhorn import Sinkhorn
 
-from benchmarks import measure, peers
-from gca_jax import losses
+from benchmarks import measure
+from gca_jax import losses, ot
 
-OURS = {
-    "ntxent": peers.ours("simclr"),
-    "gca_ince": peers.ours("gca_ince"),
-    "gca_ince envelope": peers.ours("gca_ince", gradient="envelope"),
-    "gca_rince": peers.ours("gca_rince"),
-    "gca_uot": peers.ours("gca_uot"),
+EPSILON, ITERATIONS = 0.5, 10
+
+
+def ours(method, epsilon=EPSILON, **hyper):
+    """A method of this project."""
+    loss = losses.METHODS[method]
+    return lambda z_a, z_b: loss(z_a, z_b, epsilon=epsilon, layout="joint", **hyper)[0]
+
+
+def _log_kernel(z_a, z_b, epsilon=EPSILON):
+    z = ot.normalize(jnp.concatenate([z_a, z_b]))
+    s = jnp.matmul(z, z.T, precision="highest") / epsilon
+    return jnp.where(jnp.eye(len(z), dtype=bool), -jnp.inf, s)
+
+
+def _positives(log_k):
+    n = len(log_k) // 2
+    return jnp.concatenate([jnp.diagonal(log_k, n), jnp.diagonal(log_k, -n)])
+
+
+def plain_ntxent(z_a, z_b, epsilon=EPSILON):
+    """NT-Xent with one log-sum-exp and automatic differentiation."""
+    log_k = _log_kernel(z_a, z_b, epsilon)
+    return jnp.mean(jax.nn.logsumexp(log_k, axis=1) - _positives(log_k))
+
+
+def optax_ntxent(z_a, z_b):
+    """`optax.losses.ntxent`."""
+    labels = jnp.tile(jnp.arange(len(z_a)), 2)
+    return optax.losses.ntxent(jnp.concatenate([z_a, z_b]), labels, temperature=EPSILON)
+
+
+def plain_scan(z_a, z_b):
+    """GCA-INCE as a log-domain scan with automatic differentiation."""
+    log_k = _log_kernel(z_a, z_b)
+    log_n = jnp.log(len(log_k))
+
+    def sweep(carry, _):
+        log_u = -log_n - jax.nn.logsumexp(log_k + carry[1][None, :], axis=1)
+        return (log_u, -log_n - jax.nn.logsumexp(log_k + log_u[:, None], axis=0)), None
+
+    zeros = jnp.zeros(len(log_k))
+    (log_u, log_v), _ = jax.lax.scan(sweep, (zeros, zeros), None, length=ITERATIONS)
+    return -jnp.mean(log_u + log_v + _positives(log_k)) - log_n
+
+
+def ott(z_a, z_b, implicit):
+    """GCA-INCE by OTT-JAX's Sinkhorn, differentiated through its loop or implicitly."""
+    log_k = _log_kernel(z_a, z_b)
+    sweeps = dict.fromkeys(("inner_iterations", "min_iterations", "max_iterations"), ITERATIONS)
+    implicitly = ImplicitDiff() if implicit else None
+    solver = Sinkhorn(threshold=-1.0, implicit_diff=implicitly, **sweeps)
+    out = solver(LinearProblem(Geometry(cost_matrix=-log_k.T, epsilon=1.0)))
+    return -jnp.mean(out.f + out.g + _positives(log_k)) - jnp.log(len(log_k))
+
+
+COMPARED = {
+    "ntxent": ours("simclr"),
+    "gca_ince": ours("gca_ince"),
+    "gca_ince envelope": ours("gca_ince", gradient="envelope"),
+    "gca_rince": ours("gca_rince"),
+    "gca_uot": ours("gca_uot"),
+    "plain ntxent": plain_ntxent,
+    "optax ntxent": optax_ntxent,
+    "plain scan": plain_scan,
+    "ott unrolled": partial(ott, implicit=False),
+    "ott implicit": partial(ott, implicit=True),
 }
-PEERS = {
-    "plain ntxent": peers.plain_ntxent,
-    "optax ntxent": peers.optax_ntxent,
-    "plain scan": peers.plain_scan,
-    "ott unrolled": partial(peers.ott, implicit=False),
-    "ott implicit": partial(peers.ott, implicit=True),
+LARGEST = {  # n; seconds a step above it, and optax forms n×n×d
+    "optax ntxent": 1024,
+    "plain scan": 2048,
+    "ott unrolled": 2048,
+    "ott implicit": 2048,
 }
 RATIOS = (
     ("gca_ince", "ntxent", "<= 1.3"),
@@ -38,115 +106,74 @@ RATIOS = (
 )
 
 
+def milliseconds(title, functions, z, **options):
+    """Time losses of the same two views."""
+    seconds, _ = measure.losses(title, functions, *z, **options)
+    return {name: 1e3 * s for name, s in seconds.items()}
+
+
 def dense(n, classes):
-    """Time one size: milliseconds, temporaries and ratios, printed as a table."""
-    functions = OURS | PEERS
-    if n > 1024:
-        del functions["optax ntxent"]  # forms n×n×d: seconds a step, gigabytes
-    if n > 2048:
-        for name in ("plain scan", "ott unrolled", "ott implicit"):
-            del functions[name]  # seconds a step
-    seconds, temporaries = measure.losses(functions, *measure.views(n, classes=classes))
+    """Time one size: milliseconds, temporaries and ratios."""
+    functions = {name: f for name, f in COMPARED.items() if n <= LARGEST.get(name, n)}
     data = f"{classes} clusters" if classes else "random"
-    milliseconds = {name: 1e3 * s for name, s in seconds.items()}
-    memory = {name: size / (4 * n * n) for name, size in temporaries.items()}
+    z = measure.views(n, classes=classes)
+    seconds, temporaries = measure.losses(f"n = {n}, {data}", functions, *z)
     ratios = {f"{a} / {b}": seconds[a] / seconds[b] for a, b, _ in RATIOS if a in seconds}
-    print(f"\nn = {n}, {data}: {'':>12}milliseconds   temporaries / n·m·4 bytes")
-    for name in functions:
-        print(f"  {name:<30}{milliseconds[name]:>12.1f}{memory[name]:>15.2f}")
     for a, b, goal in RATIOS:
-        if a in functions:
-            print(f"  {a + ' / ' + b:<40}{ratios[f'{a} / {b}']:>8.2f}  {goal}")
+        if a in seconds:
+            print(f"  {a + ' / ' + b:<30}{ratios[f'{a} / {b}']:>14.2f}  {goal}")
     return {
         "n": n,
         "data": data,
-        "milliseconds": milliseconds,
-        "temporaries / n m 4 bytes": memory,
+        "milliseconds": {name: 1e3 * s for name, s in seconds.items()},
+        "temporaries / n m 4 bytes": {k: size / (4 * n * n) for k, size in temporaries.items()},
         "ratios": ratios,
     }
 
 
-def lines(title, groups, z, **options):
-    """Time groups of losses of the same two views: milliseconds, one printed line a group."""
-    measured = {}
-    for key, functions in groups.items():
-        seconds, _ = measure.losses(functions, *z, **options)
-        measured[key] = {name: 1e3 * s for name, s in seconds.items()}
-        print(f"{title} {key}:", {name: round(ms, 1) for name, ms in measured[key].items()})
-    return measured
+def by_epsilon(epsilon, n=2048):
+    """Time an ε; a small one needs all T sweeps, forward and back."""
+    methods = ("simclr", "gca_ince", "gca_rince", "gca_uot")
+    functions = {name: ours(name, epsilon) for name in methods}
+    functions["simclr plain"] = partial(plain_ntxent, epsilon=epsilon)
+    return milliseconds(f"n = {n}, ε = {epsilon}", functions, measure.views(n, classes=10))
 
 
-def by_epsilon(n=2048):
-    """Time small ε, which need all T sweeps, forward and back."""
-    groups = {
-        str(epsilon): {
-            **{
-                name: peers.ours(name, epsilon)
-                for name in ("simclr", "gca_ince", "gca_rince", "gca_uot")
-            },
-            "simclr plain": partial(peers.plain_ntxent, epsilon=epsilon),
-        }
-        for epsilon in (0.5, 0.2, 0.1, 0.05)
-    }
-    return lines(f"n = {n}, ε =", groups, measure.views(n, classes=10))
-
-
-def learned_epsilon(n=2048):
+def learned_epsilon(name, n=2048):
     """Time a traced ε by the rule (log domain), with a stated bound, and a known one."""
 
-    def loss(name, traced, **hyper):
+    def loss(traced, **hyper):
         def value(a, b):
-            epsilon = peers.EPSILON + (0.0 * a[0, 0] if traced else 0.0)
+            epsilon = EPSILON + (0.0 * a[0, 0] if traced else 0.0)
             return losses.METHODS[name](a, b, epsilon=epsilon, **hyper)[0]
 
         return value
 
-    groups = {
-        name: {
-            "rule": loss(name, True),
-            "epsilon_min=0.03": loss(name, True, epsilon_min=0.03),
-            "known": loss(name, False),
-        }
-        for name in ("clip", "gca_ince", "gca_uot")
-    }
-    return lines(f"n = {n // 2}, learned ε,", groups, measure.views(n), repeats=5)
+    bounded = loss(True, epsilon_min=0.03)
+    functions = {"rule": loss(True), "epsilon_min=0.03": bounded, "known": loss(False)}
+    return milliseconds(f"n = {n // 2}, learned ε, {name}", functions, measure.views(n), repeats=5)
 
 
-def blockwise(n, block_size, with_dense):
-    """Time blockwise GCA-INCE at one size, beside the dense one."""
-    functions = {"blockwise": peers.ours("gca_ince", block_size=block_size)}
-    if with_dense:
-        functions["dense"] = peers.ours("gca_ince")
-    seconds, temporaries = measure.losses(functions, *measure.views(n), repeats=5)
-    megabytes = {name: size / 1e6 for name, size in temporaries.items()}
-    line = {"n": n, "block_size": block_size, "seconds": seconds, "temporaries MB": megabytes}
-    print(json.dumps(line))
-    return line
+def megaflops(name, n=512):
+    """FLOPs of value and gradient by XLA's cost analysis, in millions."""
+    return measure.compiled(COMPARED[name], *measure.views(n)).cost_analysis()["flops"] / 1e6
 
 
-def flops(n=512, d=128):
-    """FLOPs of value and gradient by XLA's cost analysis."""
-    names = {"INCE": "ntxent", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
-    steps = {name: measure.compiled(OURS[key], *measure.views(n, d)) for name, key in names.items()}
-    return {name: step.cost_analysis()["flops"] / 1e6 for name, step in steps.items()}
-
-
-def main():
-    """Measures, prints the tables and writes the JSON."""
-    arguments = measure.arguments("loss", __doc__, full="all sizes").parse_args()
-    sizes = (1024, 2048, 4096) if arguments.full else (1024, 2048)
-    blocks = ((4096, 256, True), (16384, 128, True), (65536, 32, False))
-    result = {
-        "device": str(jax.devices()[0]),
+def work(full):
+    sizes = (1024, 2048, 4096) if full else (1024, 2048)
+    return {
         "dense": [dense(n, classes) for classes in (0, 10) for n in sizes],
-        "blockwise": [blockwise(*b) for b in (blocks if arguments.full else blocks[:1])],
-        "MFLOP (n = 512, d = 128)": flops(),
-        "milliseconds by epsilon (n = 2048)": by_epsilon(),
-        "milliseconds with a learned epsilon (cross layout, n = 1024)": learned_epsilon(),
+        "MFLOP (n = 512, d = 128)": {
+            name: megaflops(name) for name in ("ntxent", "gca_ince", "gca_uot")
+        },
+        "milliseconds by epsilon (n = 2048)": {
+            str(epsilon): by_epsilon(epsilon) for epsilon in (0.5, 0.2, 0.1, 0.05)
+        },
+        "milliseconds with a learned epsilon (cross layout, n = 1024)": {
+            name: learned_epsilon(name) for name in ("clip", "gca_ince", "gca_uot")
+        },
     }
-    print(json.dumps(result["MFLOP (n = 512, d = 128)"]))
-    measure.write(result, "loss", arguments.out)
 
 
 if __name__ == "__main__":
-    main()
+    measure.command("loss", __doc__, work, full=False)

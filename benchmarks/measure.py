@@ -1,4 +1,4 @@
-"""Time and memory of jitted functions: alternating runs in one process, medians."""
+"""Command line, time and memory of the benchmarks: alternating runs in one process, medians."""
 
 import argparse
 import collections
@@ -13,24 +13,22 @@ import jax
 import numpy as np
 
 
-def arguments(name, doc, **switches):
-    """The command line of a benchmark: its switches, each with its help, and --out=JSON."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=doc)
-    for switch, text in switches.items():
-        parser.add_argument(f"--{switch}", action="store_true", help=text)
-    parser.add_argument("--out", help="default benchmarks/results/NAME.json")
-    return parser
+def command(name, doc, work, **options):
+    """Give a benchmark its command line; print what `work(**options)` finds and write it as JSON.
 
-
-def machine():
-    """What the numbers of a benchmark depend on."""
-    device = jax.devices()[0].device_kind
-    return {"device": device, "cores": os.cpu_count(), "load_before": os.getloadavg()[0]}
-
-
-def write(result, name, out=None):
-    """Write the results as JSON."""
-    path = pathlib.Path(out or f"benchmarks/results/{name}.json")
+    An option that is False is a switch; any other is the default of a value.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(f"python -m benchmarks.{name}", None, doc, formatter_class=raw)
+    for option, default in options.items():
+        kind = {"action": "store_true"} if default is False else {"default": default}
+        parser.add_argument(f"--{option}", **kind)
+    parser.add_argument("--out", default=f"benchmarks/results/{name}.json", help="%(default)s")
+    values = vars(parser.parse_args())
+    path, before = pathlib.Path(values.pop("out")), os.getloadavg()[0]
+    device = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
+    result = {**device, "load_before": before, **work(**values)}
+    print(json.dumps(result, indent=2))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written: {path}")
@@ -94,8 +92,13 @@ def seconds(functions, repeats=9, patience=60.0, settle=True):
     return {name: float(np.median(t)) for name, t in times.items()}
 
 
-def losses(functions, z_a, z_b, **options):
+def losses(title, functions, z_a, z_b, **options):
     """Seconds of value and gradient of losses of two views, and bytes of their temporaries."""
     steps = {name: compiled(function, z_a, z_b) for name, function in functions.items()}
     bound = {name: functools.partial(step, z_a, z_b) for name, step in steps.items()}
-    return seconds(bound, **options), {name: temporaries(step) for name, step in steps.items()}
+    times = seconds(bound, **options)
+    memory = {name: temporaries(step) for name, step in steps.items()}
+    print(f"{title:<32}{'milliseconds':>14}{'temporaries, MB':>18}")
+    for name, each in times.items():
+        print(f"  {name:<30}{1e3 * each:>14.1f}{memory[name] / 1e6:>18.1f}")
+    return times, memory

@@ -1,7 +1,6 @@
 r"""Your own arrays: an .npz file with images and, if you have them, labels and domains.
 
-Method: arXiv 2502.20141 (NeurIPS 2024); the recipe is our own, for small colour images. What this
-file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax/config.py`.
 
     python main.py --config=configs/arrays.py:gca_uot --config.data.file=X.npz --workdir=runs/arrays
     python main.py --config=configs/arrays.py:gca_uot,smoke --config.data.file=X.npz \
@@ -13,17 +12,14 @@ and test_domains may be added (without them a fifth is held out). For grey image
 `--config.augment.policy=fashion_mnist`; to align by domains, `--config.target.name=blocks
 --config.target.alpha=0.01`.
 
-Expected time: about an hour for 50,000 images of 32 x 32 on one A100-class GPU; an estimate,
-6.7 GFLOP an image at 20 TFLOP/s, not measured.
+Expected time: about an hour for 50,000 images of 32 x 32, an estimate (6.7 GFLOP an image).
 Expected numbers: none published.
 """
-
-from ml_collections import ConfigDict
 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(

@@ -1,7 +1,6 @@
 """The paper's CIFAR-100 run: ResNet-18, 500 epochs, batch 512.
 
-Paper: arXiv 2502.20141 (NeurIPS 2024), section 6 and Table 2; settings from the authors' published
-code. What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/cifar100.py  # once
     python main.py --config=configs/cifar100.py:gca_uot --workdir=runs/cifar100
@@ -9,10 +8,8 @@ code. What this file leaves alone, and the words after the colon: `gca_jax/confi
 
 The extreme augmentations (Ex) and the authors' clamps: see `configs/cifar10.py`.
 
-Expected time: about 2.5 hours on one A100-class GPU; an estimate, 6.7 GFLOP an image at 20 TFLOP/s,
-not measured.
-Expected numbers, published (Table 2: accuracy of linear evaluation in %, mean and deviation over 5
-seeds), none measured here:
+Expected time: about 2.5 hours, an estimate (6.7 GFLOP an image).
+Expected numbers, published (Table 2: linear evaluation in %, mean and deviation over 5 seeds):
 
     method      CIFAR-100         CIFAR-100 (Ex)
     ince        70.07 ± 0.42      54.70 ± 0.43
@@ -28,12 +25,10 @@ seeds), none measured here:
 The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it frozen.
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="cifar100", **config.TFDS),

@@ -1,9 +1,8 @@
 r"""CIFAR-10-C: the paper's CIFAR-10 run, judged on test images under one corruption.
 
-Paper: arXiv 2502.20141 (NeurIPS 2024), section 6 and Table 2; settings from the authors' published
-code. Images: Hendrycks and Dietterich, "Benchmarking neural network robustness to common
-corruptions and perturbations", ICLR 2019. Training is that of `configs/cifar10.py`, on CIFAR-10's
-own images; only the test images are corrupted.
+Paper: arXiv 2502.20141, section 6 and Table 2. Images: Hendrycks and Dietterich, "Benchmarking
+neural network robustness to common corruptions and perturbations", ICLR 2019. Training is that of
+`configs/cifar10.py`, on CIFAR-10's own images; only the test images are corrupted.
 
     python main.py --mode=prepare --config=configs/cifar10_corrupted.py  # once, with CIFAR-10
     python main.py --config=configs/cifar10_corrupted.py:gca_uot --config.data.corruption=fog \
@@ -13,18 +12,15 @@ own images; only the test images are corrupted.
 To judge one run by all 95 corrupted test sets: `python main.py --mode=corruptions
 --workdir=runs/cifar10`. The smoke run takes a minute.
 
-Expected time: as `configs/cifar10.py`, about 2.5 hours on one A100-class GPU; an estimate.
-Expected numbers, published (Table 2, CIFAR-10-C; `configs/cifar10.py` has all methods): 89.61 ±
-0.30 % for gca_uot, 87.20 ± 0.37 % for ince; none measured here. The authors' code averages the
-severities of snow alone.
+Expected time: about 2.5 hours, an estimate. Expected numbers, published (Table 2; all methods are
+in `configs/cifar10.py`): 89.61 ± 0.30 % for gca_uot, 87.20 ± 0.37 % for ince. The authors' code
+averages the severities of snow alone.
 """
-
-from ml_collections import ConfigDict
 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(

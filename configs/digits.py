@@ -1,7 +1,6 @@
 """The demo: scikit-learn's 1,797 scanned digits, 8 x 8 pixels, on any machine.
 
-Method: arXiv 2502.20141 (NeurIPS 2024), which has no experiment on digits; the recipe is our own.
-What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has no experiment on digits; recipe: our own, `gca_jax/config.py`.
 
     python main.py --config=configs/digits.py:gca_uot --workdir=runs/digits
     python main.py --config=configs/digits.py:gca_uot,smoke --workdir=runs/smoke  # half a minute
@@ -15,12 +14,10 @@ with ten labels a class (one run, seed 0; 85.9 % after 60 epochs with a warm-up 
 without one).
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="digits", **config.TFDS),

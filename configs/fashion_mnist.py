@@ -1,23 +1,19 @@
 """Fashion-MNIST: 60,000 grey images of 28 pixels, ResNet-18, 100 epochs.
 
-Method: arXiv 2502.20141 (NeurIPS 2024), which has no experiment on Fashion-MNIST; the recipe is our
-own. What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has none on Fashion-MNIST; recipe: our own, `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/fashion_mnist.py  # once
     python main.py --config=configs/fashion_mnist.py:gca_uot --workdir=runs/fashion_mnist
     python main.py --config=configs/fashion_mnist.py:gca_uot,smoke --workdir=runs/smoke  # a minute
 
-Expected time: about 30 minutes on one A100-class GPU; an estimate, 5.2 GFLOP an image at 20
-TFLOP/s, not measured.
+Expected time: about 30 minutes, an estimate (5.2 GFLOP an image).
 Expected numbers: none published; the recipe is tuned for no method.
 """
-
-from ml_collections import ConfigDict
 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="fashion_mnist", **config.TFDS),

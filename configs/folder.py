@@ -1,7 +1,6 @@
 r"""Your own pictures: a folder root/split/class/*.png|jpg, root/domain/class/*, or unlabelled.
 
-Method: arXiv 2502.20141 (NeurIPS 2024); the recipe is our own, for photographs. What this file
-leaves alone, and the words after the colon: `gca_jax/config.py`.
+Method: arXiv 2502.20141; recipe: our own, for photographs, and `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/folder.py --config.data.root=DIR  # once
     python main.py --config=configs/folder.py:gca_uot --config.data.root=DIR --workdir=runs/folder
@@ -13,17 +12,15 @@ Domains are seen from the tree's depth, or said with `--config.data.domains=True
 itself, or at any depth with `--config.data.labelled=False`; a second folder, of labelled pictures
 for the probes, is `--config.data.labelled_root=DIR`.
 
-Expected time: about 40 minutes for 10,000 pictures on one A100-class GPU; an estimate, 22 GFLOP an
-image at 20 TFLOP/s, if the host decodes 1,000 pictures a second, not measured.
+Expected time: about 40 minutes for 10,000 pictures, an estimate (22 GFLOP an image), if the host
+decodes 1,000 pictures a second.
 Expected numbers: none published.
 """
-
-from ml_collections import ConfigDict
 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="folder", **config.PICTURES),

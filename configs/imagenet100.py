@@ -1,7 +1,6 @@
 """The paper's ImageNet-100 run: ResNet-50 at 224 pixels, 200 epochs, batch 128.
 
-Paper: arXiv 2502.20141 (NeurIPS 2024), section 6 and Table 2; settings from the authors' published
-code. What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/imagenet100.py  # once
     python main.py --config=configs/imagenet100.py:gca_uot --workdir=runs/imagenet100
@@ -10,10 +9,8 @@ code. What this file leaves alone, and the words after the colon: `gca_jax/confi
 The classes are those of Tian et al., "Contrastive multiview coding" (2020). Images stream from
 disk, two random crops of each made on the host.
 
-Expected time: about 17 hours on one A100-class GPU; an estimate, 49 GFLOP an image at 20 TFLOP/s,
-if the host decodes 400 images a second, not measured.
-Expected numbers, published (Table 2: accuracy of linear evaluation in %, mean and deviation over 5
-seeds), none measured here:
+Expected time: about 17 hours, an estimate (49 GFLOP an image), if the host decodes 400 a second.
+Expected numbers, published (Table 2: linear evaluation in %, mean and deviation over 5 seeds):
 
     method      ImageNet-100
     ince        73.01 ± 0.61
@@ -27,12 +24,10 @@ seeds), none measured here:
     gca_uot     74.09 ± 0.40
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="imagenet100", size=224, **config.TFDS),

@@ -1,8 +1,7 @@
 r"""PACS: pictures of seven classes in four domains, with the domains in the target plan.
 
-Paper: arXiv 2502.20141 (NeurIPS 2024), section 6.2, which has ResNet-18 and `gca_ince`; it gives no
-values, batch size or epochs, so those are our own. What this file leaves alone, and the words after
-the colon: `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6.2, which has ResNet-18 and `gca_ince`; it gives no values, batch
+size or epochs, so those are our own. What this file leaves alone is in `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/pacs.py --config.data.root=DIR  # once
     python main.py --config=configs/pacs.py:gca_ince --config.data.root=DIR --workdir=runs/pacs
@@ -12,19 +11,15 @@ the colon: `gca_jax/config.py`.
 In the target plan the two views of an image weigh 1, images of one domain `alpha` and of two
 domains `beta`. `--config.data.held_out=sketch` keeps a domain for the test.
 
-Expected time: about 40 minutes on one A100-class GPU; an estimate, 22 GFLOP an image at 20 TFLOP/s,
-not measured.
+Expected time: about 40 minutes, an estimate (22 GFLOP an image).
 Expected numbers, published (Fig. 1B, gca_ince): a linear readout of the domain goes from 72.11 to
-95.16 % as alpha - beta grows, that of the class is not diminished; the report has both. Other
-methods: none published. None measured here.
+95.16 % as alpha - beta grows, that of the class is not diminished; the report has both.
 """
-
-from ml_collections import ConfigDict
 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="pacs", **config.PICTURES),

@@ -1,25 +1,20 @@
 """STL-10: ResNet-18 pretrained on the 100,000 unlabelled images of 96 pixels.
 
-Method: arXiv 2502.20141 (NeurIPS 2024), which has no experiment on STL-10; the recipe is our own.
-What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has no experiment on STL-10; recipe: our own, `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/stl10.py  # once
     python main.py --config=configs/stl10.py:gca_uot --workdir=runs/stl10
     python main.py --config=configs/stl10.py:gca_uot,smoke --workdir=runs/smoke  # a minute
 
 The probes are fitted on the 5,000 labelled training images.
-
-Expected time: about 70 minutes on one A100-class GPU; an estimate, 4.0 GFLOP an image at 20
-TFLOP/s, not measured.
+Expected time: about 70 minutes, an estimate (4.0 GFLOP an image).
 Expected numbers: none published; the recipe is tuned for no method.
 """
-
-from ml_collections import ConfigDict
 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="stl10", **config.TFDS),

@@ -1,16 +1,13 @@
 """The paper's SVHN run: ResNet-50 with the stem for large images, 500 epochs, batch 512.
 
-Paper: arXiv 2502.20141 (NeurIPS 2024), section 6 and Table 2; settings from the authors' published
-code. What this file leaves alone, and the words after the colon: `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config.py`.
 
     python main.py --mode=prepare --config=configs/svhn.py  # once
     python main.py --config=configs/svhn.py:gca_uot --workdir=runs/svhn
     python main.py --config=configs/svhn.py:gca_uot,smoke --workdir=runs/smoke  # a minute
 
-Expected time: about 30 minutes on one A100-class GPU; an estimate, 1.0 GFLOP an image at 20
-TFLOP/s, not measured.
-Expected numbers, published (Table 2: accuracy of linear evaluation in %, mean and deviation over 5
-seeds), none measured here:
+Expected time: about 30 minutes, an estimate (1.0 GFLOP an image).
+Expected numbers, published (Table 2: linear evaluation in %, mean and deviation over 5 seeds):
 
     method      SVHN
     ince        90.60 ± 0.17
@@ -24,12 +21,10 @@ seeds), none measured here:
     gca_uot     91.96 ± 0.15
 """
 
-from ml_collections import ConfigDict
-
 from gca_jax import config
 
 
-def get_config(words: str = "") -> ConfigDict:
+def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
         data=dict(name="svhn", **config.TFDS),

@@ -17,8 +17,8 @@ Groups = Int32[np.ndarray, "n"]
 class Alignment:
     """A target plan as a function of the groups [b] of a batch; made by `make`.
 
-    Groups are what is `known` of images; without, each is aligned with itself alone, and without
-    `plan` losses keep their own target, the identity.
+    Groups are what is `known` of images. Without them and a `plan`, losses keep their own target:
+    the identity aligns the two views of one image, as in the paper's self-supervised runs.
     """
 
     known: Literal["labels", "domains"] | None = None
@@ -41,11 +41,6 @@ class Alignment:
         return {} if self.plan is None else {"target": self.plan(groups)}
 
 
-def identity() -> Alignment:
-    """Align the two views of one image: the paper's self-supervised target."""
-    return Alignment()
-
-
 def blocks(*, alpha: float, beta: float = 0.0) -> Alignment:
     """Align images of one domain too, by α, and of two domains, by β; a positive pair weighs 1."""
     for name, weight in (("alpha", alpha), ("beta", beta)):
@@ -54,13 +49,11 @@ def blocks(*, alpha: float, beta: float = 0.0) -> Alignment:
     return Alignment("domains", partial(ot.target.blocks, alpha=alpha, beta=beta))
 
 
-def classes() -> Alignment:
-    """Align all images of one class alike: supervised contrast."""
-    return Alignment("labels", ot.target.classes)
-
-
-TARGETS: dict[str, Callable[..., Alignment]]
-TARGETS = {"identity": identity, "blocks": blocks, "classes": classes}
+TARGETS: dict[str, Callable[..., Alignment]] = {
+    "identity": partial(Alignment, None, None),
+    "blocks": blocks,
+    "classes": partial(Alignment, "labels", ot.target.classes),  # supervised contrast
+}
 
 
 def make(name: str, **weights: float | None) -> Alignment:

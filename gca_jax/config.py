@@ -4,6 +4,9 @@ A config is asked for as `--config=configs/cifar10.py:gca_uot,vit,smoke`. The wo
 in any order and each of them optional, are a method, an encoder and `smoke`, which shrinks a run
 until every part of it is over in a minute. Any key may be set beside it, as in
 `--config.loss.epsilon=0.1`. A config file may lie in any folder; it needs this module alone.
+
+Expected times of the files are estimates for one A100-class GPU at 20 TFLOP/s, expected numbers
+those that the paper has (arXiv 2502.20141, NeurIPS 2024); only those of digits are measured here.
 """
 
 from collections.abc import Mapping

@@ -118,7 +118,8 @@ def build(
     Raises:
         ValueError: a mistake in the config, named with its group; a given part of another type.
     """
-    given = _names(encoder=encoder, dataset=dataset, loss=loss)
+    parts = {"encoder": encoder, "dataset": dataset, "loss": loss}
+    given = {kind: _name(part) for kind, part in parts.items() if part is not None}
     _check_given(config, given)
     with blame("config.method"):
         bound = _method(config) if loss is None else _own(loss)
@@ -130,7 +131,8 @@ def build(
         policy = augment.make(**config.augment)
     with blame("config.target"):
         aligned = alignment.make(**config.target)
-        _check_target(aligned, loss)
+        if loss is not None and aligned.plan is not None:
+            _check_target(loss)
     with blame("config.model"):
         own = {} if encoder is None else {"encoder": encoder}
         network = models.create(**{**config.model, **own})
@@ -144,8 +146,9 @@ def build(
         one = jax.ShapeDtypeStruct((1, *batches.shape), jnp.uint8)
         jax.eval_shape(policy.views, jax.random.key(0), one)
     method = given.get("loss", config.method)
-    parts = bound, train, dataset, batches, policy, aligned, network
-    return Experiment(config, given, method, *parts)
+    return Experiment(
+        config, given, method, bound, train, dataset, batches, policy, aligned, network
+    )
 
 
 @contextlib.contextmanager
@@ -191,9 +194,7 @@ def _own(loss: OwnLoss) -> Loss:
     return bound
 
 
-def _check_target(aligned: Alignment, loss: OwnLoss | None) -> None:
-    if loss is None or aligned.plan is None:
-        return
+def _check_target(loss: OwnLoss) -> None:
     parameters = inspect.signature(loss).parameters
     if "target" not in parameters and all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
         raise ValueError(
@@ -202,17 +203,13 @@ def _check_target(aligned: Alignment, loss: OwnLoss | None) -> None:
         )
 
 
-def _names(**parts: object) -> dict[str, str]:
-    """Name each part that was given."""
-
-    def name(part: object) -> str:
-        while isinstance(part, partial):
-            part = part.func
-        if isinstance(part, Dataset):
-            return part.name
-        return getattr(part, "__name__", type(part).__name__).strip("<>")  # of <lambda>
-
-    return {kind: name(part) for kind, part in parts.items() if part is not None}
+def _name(part: object) -> str:
+    """Name a part that was given."""
+    while isinstance(part, partial):
+        part = part.func
+    if isinstance(part, Dataset):
+        return part.name
+    return getattr(part, "__name__", type(part).__name__).strip("<>")  # of <lambda>
 
 
 def _check_given(config: ConfigDict, given: Mapping[str, str]) -> None:

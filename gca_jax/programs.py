@@ -1,17 +1,18 @@
-"""The programs of the command line, by name."""
+"""The programs of the command line, by name, and what is wrong with its flags."""
 
-import dataclasses
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
 
 
-@dataclasses.dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """What was typed: the flags of `main.py`."""
 
     config: ConfigDict
@@ -32,22 +33,25 @@ class Command:
 
 def run(command: Command) -> None:
     """Train an encoder, judge it and report: one experiment, built once."""
-    from gca_jax.training.loop import pretrain
-
-    trained = _trained(command)
-    experiment = _built(command)
-    if not trained:
-        pretrain(experiment, command.folder)
+    experiment = pretrain(command) or _built(command)
     _judge(experiment, command.folder)
     report(command)
 
 
-def pretrain(command: Command) -> None:
-    """Train an encoder."""
-    from gca_jax.training.loop import pretrain
+def pretrain(command: Command) -> "Experiment | None":
+    """Train an encoder; None if the folder holds the run trained to its end."""
+    import jax
 
-    if not _trained(command):
-        pretrain(_built(command), command.folder)
+    from gca_jax.training.loop import pretrain, trained_before
+    from gca_jax.workdir import as_json
+
+    folder = command.folder
+    if command.distributed:
+        jax.distributed.initialize()  # before anything asks for devices
+    if trained_before(folder, as_json(command.config)) is not None:  # which refuses another run
+        return None
+    pretrain(experiment := _built(command), folder)
+    return experiment
 
 
 def evaluate(command: Command) -> None:
@@ -101,26 +105,12 @@ PROGRAMS = {
 }
 
 
-def _trained(command: Command) -> bool:
-    """Ask whether the folder holds the run trained to its end; refuse one with another run."""
-    import jax
-
-    from gca_jax.training.loop import trained_before
-    from gca_jax.workdir import as_json
-
-    folder = command.folder
-    if command.distributed:
-        jax.distributed.initialize()  # before anything asks for devices
-    return trained_before(folder, as_json(command.config)) is not None
-
-
 def _built(command: Command) -> "Experiment":
     """Build an experiment that can be evaluated when it is trained."""
     from gca_jax.evaluation.run import check
     from gca_jax.experiment import build
 
-    experiment = build(command.config)
-    check(experiment)
+    check(experiment := build(command.config))
     return experiment
 
 
@@ -140,3 +130,40 @@ def _judge(experiment: "Experiment", folder: str) -> None:
     print("evaluating ...", flush=True)
     for words in evaluate(experiment, folder)["left_out"]:
         print(f"left out: {words}")
+
+
+def missing_file(words: str) -> str | None:
+    """Say what is wrong where there is no such config file as "FILE:WORDS" names."""
+    path = Path(words.split(":")[0])
+    if path.exists():
+        return None
+    there = ", ".join(sorted(file.name for file in path.parent.glob("*.py")))
+    return f"there is no config file {path}; {path.parent} has: {there or 'none'}"
+
+
+def wrong_key(arguments: Sequence[str], default: str) -> str | None:
+    """Say what is wrong with the first setting whose key the config lacks, if that can be read."""
+    setting = re.compile(r"--?(?:no)?config\.([^=]+)")
+    plain = [argument for argument in arguments if not setting.match(argument)]
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", default, flag_values=values, sys_argv=plain)
+    try:
+        values(plain, known_only=True)
+        known = config.value
+    except (flags.Error, OSError, ValueError):
+        return None
+    found = (setting.match(argument) for argument in arguments)
+    faults = (_fault(known, match[1]) for match in found if match)
+    return next((fault for fault in faults if fault), None)
+
+
+def _fault(config: object, path: str) -> str | None:
+    """Name the first part of a key's path that is not there, and what is."""
+    where = "config"
+    for key in path.split("."):
+        if not isinstance(config, ConfigDict):
+            return f"{where} has no key {key!r}; it is one value"
+        if key not in config:
+            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
+        where, config = f"{where}.{key}", config[key]
+    return None

@@ -85,7 +85,7 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
         raise ValueError(f"{workdir} holds checkpoints without a config.json; choose another one")
     differing = list(differences(json.loads(path.read_text()), config))
     if differing:
-        shown = "; ".join(differing[:4]) + ("; ..." if len(differing) > 4 else "")
+        shown = "; ".join(differing[:4] + ["..."] * (len(differing) > 4))
         raise ValueError(
             f"{workdir} holds a run of another config and is left as it is ({shown}). "
             "Choose another --workdir, or delete that one"
@@ -94,24 +94,24 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
 
 def finished(workdir: Path) -> Summary | None:
     """Read the summary of the run in this folder if it has come to its end."""
-    summary = training_summary(workdir) if (workdir / "training.json").exists() else None
-    return summary if summary is not None and summary["finished"] else None
+    if not (workdir / "training.json").exists():
+        return None
+    summary = training_summary(workdir)
+    return summary if summary["finished"] else None
 
 
 def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:
     """Name each key whose value differs, as `group.key: 1 there, 2 here`."""
-    flat_there, flat_here = dict(_flatten(there)), dict(_flatten(here))
-    for key in sorted(flat_there.keys() | flat_here.keys()):
-        a, b = (
-            json.dumps(flat[key]) if key in flat else "nothing" for flat in (flat_there, flat_here)
-        )
-        if a != b:
-            yield f"{key}: {a} there, {b} here"
+    a, b = dict(_flatten(there)), dict(_flatten(here))
+    for key in sorted(a.keys() | b.keys()):
+        if a.get(key) != b.get(key):
+            yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 
 
-def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Give every value as JSON, by the path of its key."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield prefix + key, json.dumps(value)

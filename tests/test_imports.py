@@ -24,7 +24,6 @@ ALLOWED = {
     "workdir": set(),
     "alignment": {"ot"},
     "config": {"losses", "data", "models"},
-    "flags": set(),
     "experiment": BEFORE_EXPERIMENT,
     "training": BEFORE_EXPERIMENT | {"experiment"},
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "training"},
@@ -48,12 +47,11 @@ ONLY_IN = {
         "experiment",
         "training",
         "config",
-        "flags",
         "configs",
         "programs",
         "main",
     },
-    "absl": {"training", "flags", "configs", "main"},
+    "absl": {"programs", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)

@@ -1,14 +1,16 @@
 """A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from gca_jax.data import pictures, records
+from gca_jax.data import records
 
 RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
+TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test images of its own
 
 # None where images have none; Any, so that code for labelled data sets needs no assertions.
 Numbers = Int32[np.ndarray, "n"] | Any
@@ -16,17 +18,12 @@ Numbers = Int32[np.ndarray, "n"] | Any
 
 @runtime_checkable
 class Images(Protocol):
-    """A uint8 array [n, h, w, c] in 0..255, or what behaves like one."""
+    """A uint8 array [n, h, w, c] in 0..255, or what gives those of slices and arrays of rows."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, h, w, c)."""
-
-    def __len__(self) -> int:
-        """How many images there are."""
-
-    def __getitem__(self, rows: Any, /) -> UInt8[np.ndarray, "k h w c"]:
-        """The images of a slice, or of an array of row numbers."""
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> UInt8[np.ndarray, "k h w c"]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +32,11 @@ class Streamed:
 
     `images[rows]` gives the centre of each as it is evaluated: the shorter side resized to
     size * 256 / 224, then cropped to size x size.
-
-    Attributes:
-        records: a data source of TFDS whose records have the encoded image under "image".
-        positions: [n] which records, in order.
-        size: pixels of a side of `images[rows]`.
     """
 
-    records: records.Records
-    positions: Int[np.ndarray, "n"]
-    size: int
+    records: records.Records  # which have the encoded image under "image"
+    positions: Int[np.ndarray, "n"]  # which records, in order
+    size: int  # pixels of a side of `images[rows]`
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,7 +50,7 @@ class Streamed:
         """The whole of image i, in RGB; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
-            return pictures.pixels(self.records[position]["image"], channels=3)
+            return records.pixels(self.records[position]["image"], channels=3)
         except Exception as error:  # ArrayRecord's and protobuf's have no class in common
             raise ValueError(f"{records.place(self.records, position)}: {error}") from error
 
@@ -68,10 +60,10 @@ class Streamed:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
         def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
-            return pictures.centre(self.decode(i), self.size, round(self.size * RESIZE))
+            return records.centre(self.decode(i), self.size, round(self.size * RESIZE))
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
-        for k, image in enumerate(pictures.in_threads(centre, which.tolist())):
+        for k, image in enumerate(records.in_threads(centre, which.tolist())):
             out[k] = image
         return out
 
@@ -88,38 +80,24 @@ class Part(NamedTuple):
 class Dataset:
     """A data set, split into training and test images; checked when it is made.
 
-    Attributes:
-        name: as in `sources.SOURCES`, or any other.
-        train_images: [n, h, w, c] in 0..255.
-        train_labels: [n] int32 in 0..num_classes - 1; None where the data set is unlabelled.
-        test_images: [m, h, w, c]; an unlabelled data set has them too.
-        test_labels: [m]; None if and only if `train_labels` is.
-        num_classes: number of classes; 0 where the data set is unlabelled.
-        class_names: names of the classes, where the source has them.
-        train_domains: [n] int32 in 0..len(domain_names) - 1; None where images have no domain.
-        test_domains: [m].
-        domain_names: names of the domains, where the source has them.
-        pretrain_images: [p, h, w, c] to pretrain with; None in the constructor: the training set.
-        pretrain_labels: [p]; None where these have no labels.
-        pretrain_domains: [p].
-
     Raises:
         ValueError: a wrong shape, dtype, length or number; the message names the attribute.
     """
 
-    name: str
-    train_images: Images
-    train_labels: Numbers
-    test_images: Images
-    test_labels: Numbers
-    num_classes: int
-    class_names: tuple[str, ...] | None = None
-    train_domains: Numbers = None
-    test_domains: Numbers = None
-    domain_names: tuple[str, ...] | None = None
+    name: str  # as in `sources.SOURCES`, or any other
+    train_images: Images  # [n, h, w, c] in 0..255
+    train_labels: Numbers  # [n] int32 in 0..num_classes - 1; None where the set is unlabelled
+    test_images: Images  # [m, h, w, c]; an unlabelled data set has them too
+    test_labels: Numbers  # [m]; None if and only if `train_labels` is
+    num_classes: int  # 0 where the data set is unlabelled
+    class_names: tuple[str, ...] | None = None  # where the source has them
+    train_domains: Numbers = None  # [n] int32 in 0..len(domain_names) - 1; None: images have none
+    test_domains: Numbers = None  # [m]
+    domain_names: tuple[str, ...] | None = None  # where the source has them
+    # [p, h, w, c] to pretrain with; None in the constructor: the training set
     pretrain_images: Images = None  # type: ignore[assignment]
-    pretrain_labels: Numbers = None
-    pretrain_domains: Numbers = None
+    pretrain_labels: Numbers = None  # [p]; None where these have no labels
+    pretrain_domains: Numbers = None  # [p]
 
     def __post_init__(self):
         if self.pretrain_images is None:
@@ -164,6 +142,25 @@ class Dataset:
         return self.train_labels is not None
 
 
+Reader = Callable[..., Dataset]
+"""(name, row, **options of `config.data`) -> the data set."""
+Shape = tuple[int | None, int | None, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The facts of a known data set, and its reader: a row of `sources.SOURCES`."""
+
+    read: Reader
+    shape: Shape = (None, None, 3)  # (height, width, channels); None where images differ
+    classes: int | None = None  # None where it is the user's to choose
+    # Published number of images to "train", to "test" and perhaps to "pretrain" with.
+    images: dict[str, int] = dataclasses.field(default_factory=dict)
+    splits: dict[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names of these parts
+    builder: str | None = None  # TFDS's name of the data set, if TFDS has it
+    origin: str = ""  # where a folder that is fetched by hand comes from
+
+
 def _check_images(name: str, images: Images, others: Images) -> None:
     """Refuse what is not uint8 [n, h, w, c] with at least one image, of the others' h, w and c."""
     dtype, shape = getattr(images, "dtype", np.dtype(np.uint8)), getattr(images, "shape", ())
@@ -187,3 +184,42 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
     if low < 0 or (limit is not None and high >= limit):
         last = "" if limit is None else limit - 1
         raise ValueError(f"{name} must be in 0..{last}, got {low} to {high}")
+
+
+def number(
+    *values: np.ndarray | Sequence[str] | None,
+) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
+    """Number the integers or names of several parts together, in sorted order.
+
+    Gives the numbered values as text, and the numbers of each part; None where there are none.
+    """
+    given = [np.asarray(part) for part in values if part is not None]
+    if not given:
+        return None, [None] * len(values)
+    names, numbers = np.unique(np.concatenate(given), return_inverse=True)
+    ends = np.cumsum([len(part) for part in given])
+    parts = iter(np.split(numbers.astype(np.int32), ends))
+    return tuple(map(str, names.tolist())), [None if v is None else next(parts) for v in values]
+
+
+def hold_out(
+    count: int, *known: Int32[np.ndarray, "count"] | None
+) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
+    """Draw `TEST_SHARE` of each group of images to test, at random but always the same.
+
+    Groups are told apart by the numbers that are known, such as domains and labels.
+    """
+    groups = np.zeros(count, np.int64)
+    for numbers in known:
+        if numbers is not None:
+            groups = groups * (numbers.max() + 1) + numbers
+    rng, to_test = np.random.default_rng(0), np.zeros(count, bool)
+    for group in np.unique(groups):
+        rows = rng.permutation(np.flatnonzero(groups == group))
+        to_test[rows[: round(TEST_SHARE * len(rows))]] = True
+    if not to_test.any():
+        raise ValueError(
+            f"{count} images are too few to hold out {TEST_SHARE:.0%} of each class and domain "
+            "as test images: give more, or test images of their own"
+        )
+    return np.flatnonzero(~to_test), np.flatnonzero(to_test)

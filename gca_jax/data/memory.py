@@ -1,13 +1,23 @@
-"""Data sets from arrays in memory."""
+"""Data sets of the user's arrays, in memory or in an archive of `numpy.savez`."""
+
+import pathlib
+import zipfile
+import zlib
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import groups, records
-from gca_jax.data.dataset import Dataset, Numbers, Part
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, number
 
 CHANNELS = (1, 3)  # grey, RGB
+KINDS = ("images", "labels", "domains")
+KEYS = [*KINDS, *(f"test_{kind}" for kind in KINDS), "pretrain_images"]  # of an archive
+HOLDS = (
+    "an archive of numpy.savez with images [n, h, w, c] or [n, h, w], uint8 or floats in [0, 1], "
+    f"and perhaps {', '.join(KEYS[1:])}"
+)
 
 
 def arrays(
@@ -52,7 +62,7 @@ def arrays(
     domain_names, d = _numbers("domains", domains, test_domains, counts)
     train = Part(pixels, y[0], d[0])
     if test_pixels is None:
-        rows, held_out = groups.hold_out(len(pixels), train.domains, train.labels)
+        rows, held_out = hold_out(len(pixels), train.domains, train.labels)
         parts = [_rows(train, rows), _rows(train, held_out)]
     else:
         parts = [train, Part(test_pixels, y[1], d[1])]
@@ -102,16 +112,16 @@ def _pixels(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
 def _numbers(
     kind: str, given: ArrayLike | None, test_given: ArrayLike | None, counts: tuple[int, int | None]
 ) -> tuple[tuple[str, ...] | None, list[Numbers]]:
-    """Number the labels or domains of training and test images, as `groups.number` does."""
+    """Number the labels or domains of training and test images, as `number` does."""
     if given is None and test_given is None:
-        return groups.number(None, None)
+        return number(None, None)
     if given is None or (test_given is None) != (counts[1] is None):
         raise ValueError(
             f"training and test images must both have {kind}, or neither: give {kind} with images "
             f"and test_{kind} with test_images"
         )
-    parts = ((kind, given, counts[0]), (f"test_{kind}", test_given, counts[1]))
-    return groups.number(*(_values(*part) for part in parts))
+    test_values = _values(f"test_{kind}", test_given, counts[1])
+    return number(_values(kind, given, counts[0]), test_values)
 
 
 def _values(name: str, given: ArrayLike | None, count: int | None) -> np.ndarray | None:
@@ -125,3 +135,34 @@ def _values(name: str, given: ArrayLike | None, count: int | None) -> np.ndarray
             f"{list(values.shape)}"
         )
     return values if values.dtype.kind == "U" else values.astype(np.int64)
+
+
+def load(name: str, row: Source, *, file: str | None = None, limit: int | None = None) -> Dataset:
+    """Read an archive whose keys are arguments of `arrays`, perhaps after "train_"."""
+    if file is None:
+        raise ValueError(f"name your file with --config.data.file=X.npz: {HOLDS}")
+    path = pathlib.Path(file).expanduser()
+    try:
+        found = _read(path)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}; it must be {HOLDS}") from error
+    try:
+        return arrays(**found, limit=limit, name=name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Arrays of an archive by their names as arguments; errors are predicates of "FILE ..."."""
+    if not path.exists():
+        raise ValueError("does not exist")
+    if not zipfile.is_zipfile(path):
+        raise ValueError("is not a .npz file")
+    with np.load(path) as archive:
+        keys = {key: key.removeprefix("train_") for key in archive.files}
+        if len(set(keys.values())) < len(keys) or not {"images"} <= set(keys.values()) <= set(KEYS):
+            raise ValueError(f"has the keys {', '.join(keys) or 'of no array'}")
+        try:
+            return {argument: archive[key] for key, argument in keys.items()}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"has an array that cannot be read ({error})") from error

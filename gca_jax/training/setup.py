@@ -10,8 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from gca_jax import losses
-from gca_jax.data.batches import Batches, Order
-from gca_jax.data.batches.order import steps_per_epoch
+from gca_jax.data.batches import Batches, Order, steps_per_epoch
 from gca_jax.experiment import Experiment, TrainSettings, blame
 from gca_jax.training import state, step
 from gca_jax.training.optimizer import make_optimizer

@@ -1,19 +1,20 @@
 """Every data set by its name, from TFDS, a wheel, a folder or an archive of arrays.
 
 Images of one size that fit in memory are read there as one uint8 array; all others stream from disk
-as they are needed. The rule is `gca_jax.data.records.fits`.
+as they are needed. The limit is `gca_jax.data.records.MEMORY_LIMIT`.
 """
 
-from gca_jax.data.dataset import Dataset
-from gca_jax.data.sources import arrays, folder, imagenet100, tfds_sets
-from gca_jax.data.sources.row import Reader, Shape, Source
+from gca_jax.data import memory
+from gca_jax.data.dataset import Dataset, Reader, Shape, Source
+from gca_jax.data.sources import folder, imagenet100, tfds_sets
 
 
 def _tfds(
     builder: str, shape: Shape, classes: int, read: Reader = tfds_sets.load, **images: int
 ) -> Source:
     """The row of a set of TFDS."""
-    return Source(read, shape, classes, images, {part: part for part in images}, builder)
+    splits = {part: "unlabelled" if part == "pretrain" else part for part in images}
+    return Source(read, shape, classes, images, splits, builder)
 
 
 SOURCES = {
@@ -25,14 +26,7 @@ SOURCES = {
     # Netzer et al. 2011; ufldl.stanford.edu/housenumbers
     "svhn": _tfds("svhn_cropped", (32, 32, 3), 10, train=73_257, test=26_032),
     # Coates, Ng & Lee 2011; ai.stanford.edu/~acoates/stl10
-    "stl10": Source(
-        tfds_sets.load,
-        shape=(96, 96, 3),
-        classes=10,
-        images={"train": 5_000, "test": 8_000, "pretrain": 100_000},
-        splits={"train": "train", "test": "test", "pretrain": "unlabelled"},
-        builder="stl10",
-    ),
+    "stl10": _tfds("stl10", (96, 96, 3), 10, train=5_000, test=8_000, pretrain=100_000),
     # Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747; Zalando's bucket
     "fashion_mnist": _tfds("fashion_mnist", (28, 28, 1), 10, train=60_000, test=10_000),
     # Russakovsky et al. 2015, classes of Tian et al. 2020; by hand from image-net.org
@@ -55,7 +49,7 @@ SOURCES = {
         origin="Li et al. 2017, four domains; by hand from domaingeneralization.github.io",
     ),
     "folder": Source(folder.load, origin="a folder of the user's"),
-    "arrays": Source(arrays.load),
+    "arrays": Source(memory.load),
 }
 
 

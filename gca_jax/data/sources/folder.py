@@ -1,18 +1,21 @@
 """Pictures in a folder of the user's, PACS among them."""
 
 import dataclasses
+import math
 import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import groups, pictures, records
-from gca_jax.data.dataset import Dataset, Images, Part, Streamed
-from gca_jax.data.sources import builders, tree
-from gca_jax.data.sources.row import Source
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, number
+from gca_jax.data.sources import tfds_sets, tree
+from gca_jax.data.sources.tree import Tree
 
 REMEDY = "Replace or delete the file"
 
@@ -47,9 +50,10 @@ def load(
     if row.shape[0] is not None and size_found != row.shape[:2]:
         print(f"note: {name} has images of {size_found} pixels here, {row.shape[:2]} as published")
     shape = _shape(copies, size)
-    streamed = not records.fits(sum(len(copy.readable) for copy in copies), shape)
-    class_names, labels = groups.number(*(found.classes for found in trees))
-    domain_names, numbers = groups.number(*(found.domains for found in trees))
+    count = sum(len(copy.readable) for copy in copies)
+    streamed = count * math.prod(shape) > records.MEMORY_LIMIT
+    class_names, labels = number(*(found.classes for found in trees))
+    domain_names, numbers = number(*(found.domains for found in trees))
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
         rows = np.intersect1d(rows, copies[k].readable)
@@ -66,7 +70,7 @@ def load(
 
 def _scan(
     root: str, labelled_root: str | None, labelled: bool | None, domains: bool | None
-) -> list[tree.Tree]:
+) -> list[Tree]:
     """Scan the labelled folder, if there is one, and root; print what they have."""
     if labelled_root is None:
         found = tree.scan(root, labelled, domains)
@@ -84,7 +88,7 @@ def _scan(
     return trees
 
 
-def _check(name: str, row: Source, found: tree.Tree) -> None:
+def _check(name: str, row: Source, found: Tree) -> None:
     """Compare the tree with its row, where the data set is a known one."""
     classes = row.classes if found.classes is None else len(set(found.classes))
     if row.classes is not None and classes != row.classes:
@@ -96,11 +100,54 @@ def _check(name: str, row: Source, found: tree.Tree) -> None:
         print(f"note: {name} has {len(found.files)} images here, {row.images['all']} as published")
 
 
+@dataclasses.dataclass(eq=False)
+class FolderConfig(tfds.core.BuilderConfig):
+    """The pictures of a `Folder`, which of them to write, and facts to keep as JSON values."""
+
+    tree: Tree | None = dataclasses.field(default=None, repr=False)
+    rows: Sequence[int] = dataclasses.field(default=(), repr=False)
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Folder(tfds.core.GeneratorBasedBuilder):
+    """Pictures of a folder, as the bytes of their files, in the order of the tree.
+
+    They are written in parts, because TFDS needs TensorFlow for a split above 1,000 MiB.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    PART_BYTES = 2**29
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        image = tfds.features.Image(shape=(None, None, 3))
+        features = {"image": image, "file": tfds.features.Text()}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(self.builder_config.about),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        rows = np.array(self.builder_config.rows)
+        part = np.cumsum(np.array(self.builder_config.tree.bytes)[rows]) // self.PART_BYTES
+        return {
+            f"part{k:05d}": self._generate_examples(rows[part == k].tolist())
+            for k in np.unique(part)
+        }
+
+    def _generate_examples(self, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        tree = self.builder_config.tree
+        for row in rows:
+            name = tree.files[row]
+            yield row, {"image": (tree.root / name).read_bytes(), "file": name}
+
+
 @dataclasses.dataclass(frozen=True)
 class _Copy:
     """The readable pictures of a tree as records of a TFDS builder, in the tree's order."""
 
-    tree: tree.Tree
+    tree: Tree
     builder: Any
     readable: Int[np.ndarray, "r"]  # rows of the tree that have a record, sorted
 
@@ -111,11 +158,11 @@ class _Copy:
         return [(f"{self.tree.root / name}", (height, width)) for name, height, width in found]
 
 
-def _copy(found: tree.Tree, data_dir: str | None, skip: bool) -> _Copy:
+def _copy(found: Tree, data_dir: str | None, skip: bool) -> _Copy:
     """Open the folder's records, which are written now unless they are there."""
     called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
-    config = builders.FolderConfig(name=f"{called}-{found.fingerprint}", tree=found)
-    make = partial(builders.Folder, data_dir=data_dir, config=config)
+    config = FolderConfig(name=f"{called}-{found.fingerprint}", tree=found)
+    make = partial(Folder, data_dir=data_dir, config=config)
     builder = make()
     if records.fault_of(builder) is not None:
         config.rows, config.about = check_pictures(found, skip)
@@ -123,7 +170,7 @@ def _copy(found: tree.Tree, data_dir: str | None, skip: bool) -> _Copy:
         for older in builder.data_path.parents[1].glob(f"{called}-*"):
             if older.name != config.name:
                 print(f"note: {older} has another state of a folder {called}; it can be deleted")
-        builder = builders.prepare(make)
+        builder = tfds_sets.prepare(make)
     unreadable = builder.info.metadata["unreadable"]
     faults = records.Faults(str(found.root), skip, REMEDY)
     for i, reason in unreadable.items():
@@ -133,7 +180,7 @@ def _copy(found: tree.Tree, data_dir: str | None, skip: bool) -> _Copy:
     return _Copy(found, builder, np.setdiff1d(rows, [int(i) for i in unreadable]))
 
 
-def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
+def check_pictures(found: Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
     """Decode every picture once: the rows of the good ones, and what to keep beside the records.
 
     This is why rows are "unreadable", and (path, h, w) of the "first" and of one of "other" size.
@@ -144,11 +191,11 @@ def check_pictures(found: tree.Tree, skip: bool) -> tuple[list[int], dict[str, A
 
     def look(name: str) -> tuple[int, ...] | Exception:
         try:
-            return pictures.pixels((found.root / name).read_bytes(), channels=3).shape[:2]
+            return records.pixels((found.root / name).read_bytes(), channels=3).shape[:2]
         except OSError as error:
             return error
 
-    seen = pictures.in_threads(look, found.files)
+    seen = records.in_threads(look, found.files)
     bar = tqdm(seen, f"checking {found.root}", len(found.files), unit=" images", disable=None)
     for i, result in enumerate(bar):
         if isinstance(result, Exception):

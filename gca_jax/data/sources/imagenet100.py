@@ -18,10 +18,9 @@ import numpy as np
 from jaxtyping import Int, Int32
 from tqdm import tqdm
 
-from gca_jax.data import pictures, records
-from gca_jax.data.dataset import Dataset, Part, Streamed
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset, Part, Source, Streamed
 from gca_jax.data.sources import tfds_sets
-from gca_jax.data.sources.row import Source, note_size
 
 CLASSES = 1000  # of ImageNet 2012
 
@@ -54,7 +53,7 @@ def load(
         faults = records.Faults(f"{name} ({part})", skip_unreadable, remedy)
         source = records.source(builder, row.splits[part])
         positions, labels = _find(builder, row.splits[part], source, faults)
-        note_size(name, part, len(positions), row)
+        tfds_sets.note_size(name, part, len(positions), row)
         few = records.take(len(positions), limit)
         return Part(Streamed(source, positions[few], size), labels[few])
 
@@ -67,8 +66,12 @@ def _find(
     """Positions and labels of the hundred classes' pictures, from the index or by reading all."""
     digest = hashlib.sha256("\n".join(class_list()).encode()).hexdigest()[:8]
     path = pathlib.Path(builder.data_path) / f"imagenet100-{split}-{digest}.npz"
-    found = _stored(path, len(source))
-    if found is None:
+    try:
+        with np.load(path) as file:
+            found = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = {}
+    if found.get("total") != len(source):
         names = builder.info.features["label"].names
         found = _search(source, names, f"{faults.name}: finding its classes")
         _store(path, found | {"total": np.array(len(source))})
@@ -87,7 +90,7 @@ def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
     wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or r["label"] not in others)
     look = partial(records.decode, channels=3, classes=CLASSES, keep=lambda image: None)
-    seen = [(p, label, error) for p, label, _, error in pictures.in_threads(look, wanted)]
+    seen = [(p, label, error) for p, label, _, error in records.in_threads(look, wanted)]
     broken = [(p, str(error)) for p, _, error in seen if error is not None]
     return {
         "positions": np.array([p for p, _, error in seen if error is None], np.int64),
@@ -95,16 +98,6 @@ def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
         "broken": np.array([p for p, _ in broken], np.int64),
         "errors": np.array([error for _, error in broken], np.str_),
     }
-
-
-def _stored(path: pathlib.Path, total: int) -> dict[str, np.ndarray] | None:
-    """The index, if there is one of as many records."""
-    try:
-        with np.load(path) as file:
-            index = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-    return index if index["total"] == total else None
 
 
 def _store(path: pathlib.Path, index: dict[str, np.ndarray]) -> None:

@@ -12,26 +12,18 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import resource
 
 from gca_jax.data import records, sources
-from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.data.sources import builders, tfds_sets
-from gca_jax.data.sources.row import Source
+from gca_jax.data.dataset import Dataset, Source, Streamed
+from gca_jax.data.sources import tfds_sets
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")  # 138 GB and 6 GB
 INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"
 
 
 def prepare(config: Any, archives: str | None = None) -> None:
-    """Prepare the data set of a config, unless it is there already.
+    """Prepare the data set of a config, unless it is there already; only its `data` is read.
 
-    Args:
-        config: a config of a run; only its group `data` is read.
-        archives: folder with the archives that would be downloaded, for machines without network;
-            None: download.
-
-    Raises:
-        ValueError: TensorFlow, an archive, the network or space is missing; the message says how
-            to get it.
-        KeyboardInterrupt: stopped; the same command goes on.
+    `archives` is a folder with the archives that would be downloaded, for machines without network.
+    A ValueError says how to get what is missing: TensorFlow, an archive, the network or space.
     """
     data = dict(config.data)
     name = data["name"]
@@ -62,7 +54,7 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
     for builder in different:
         _place(builder, archives)
     for b in todo:
-        _download_and_prepare(builders.start_anew(make[b]), archives)
+        _download_and_prepare(tfds_sets.start_anew(make[b]), archives)
 
 
 def _is_needed(builder: Any) -> bool:

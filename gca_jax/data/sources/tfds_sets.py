@@ -1,16 +1,19 @@
-"""Data sets of TFDS whose images have one size, read into memory."""
+"""Data sets of TFDS whose images have one size, read into memory; digits by a builder of ours."""
 
+import contextlib
+import io
+import shutil
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
 from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Numbers, Part
-from gca_jax.data.sources import builders
-from gca_jax.data.sources.row import Source, command, note_size
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source
 
 SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
 
@@ -30,9 +33,48 @@ def load(
     return Dataset.of(name, *parts, class_names=tuple(builder.info.features["label"].names))
 
 
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """Scanned digits of 8 x 8 pixels: Alpaydin & Kaynak, UCI ML repository, 1998.
+
+    The split is stratified and always the same, 1,437 to train and 360 to test. Records are in the
+    split's order, unshuffled, and PNG loses nothing.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(8, 8, 1), encoding_format="png"),
+                    "label": tfds.features.ClassLabel(num_classes=10),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        raw = load_digits()
+        images = np.round(raw.images * (255 / 16)).astype(np.uint8)
+        rows = np.arange(len(images))
+        parts = train_test_split(rows, test_size=360, stratify=raw.target, random_state=0)
+        each = zip(("train", "test"), parts, strict=True)
+        return {part: self._generate_examples(images[r], raw.target[r]) for part, r in each}
+
+    def _generate_examples(self, images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            encoded = io.BytesIO()
+            PIL.Image.fromarray(image).save(encoded, "png")
+            yield i, {"image": encoded.getvalue(), "label": int(label)}
+
+
 def load_digits(name: str, row: Source, *, data_dir: str | None = None, **options) -> Dataset:
     """Read scikit-learn's digits, which are prepared at first use, in less than a second."""
-    builders.prepare(partial(builders.Digits, data_dir=data_dir))
+    prepare(partial(Digits, data_dir=data_dir))
     return load(name, row, data_dir=data_dir, **options)
 
 
@@ -84,10 +126,10 @@ def open_set(
     `parts` are the keys of `row.splits` that must be there; None: all.
     """
     builder = tfds.builder(builder_name, data_dir=data_dir)
-    prepare = command(name, data_dir)
+    advice = command(name, data_dir)
     if fault := records.fault_of(builder):
         raise ValueError(
-            f"data set {builder.name} cannot be read: {fault}. Prepare it once:\n    {prepare}\n"
+            f"data set {builder.name} cannot be read: {fault}. Prepare it once:\n    {advice}\n"
             "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
             "with --config.data.data_dir=DIR."
         )
@@ -102,7 +144,7 @@ def open_set(
         if row.splits[part] not in builder.info.splits:
             raise ValueError(
                 f"{builder.data_path} has no split {row.splits[part]!r}. Delete it and prepare it "
-                f"whole: {prepare}"
+                f"whole: {advice}"
             )
         note_size(name, part, builder.info.splits[row.splits[part]].num_examples, row)
     return builder
@@ -133,3 +175,50 @@ def read_split(
 def remedy(name: str, builder: Any, data_dir: str | None) -> str:
     """Advice for a broken record."""
     return f"Delete {builder.data_path} and prepare it again: {command(name, data_dir)}"
+
+
+def command(name: str, data_dir: str | None) -> str:
+    """The command that prepares a set of TFDS."""
+    folder = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
+    return f"python main.py --mode=prepare --config=configs/{name}.py{folder}"
+
+
+def note_size(name: str, part: str, found: int, row: Source) -> None:
+    """Print a note if a split has another number of images than was published."""
+    if part in row.images and found != row.images[part]:
+        print(f"note: {name} has {found} {part} images here, {row.images[part]} as published")
+
+
+def prepare(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+    """Write a set unless it is there, whole; two processes may do so at the same time.
+
+    `make` gives its builder, and does so again when the set has been written.
+    """
+    builder = start_anew(make)
+    if records.fault_of(builder) is None:
+        return builder
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's own messages
+            builder.download_and_prepare(file_format="array_record")
+    except OSError as error:
+        # Perhaps another process was faster, and ours was thrown away.
+        if not builder.data_path.exists() or records.fault_of(make()) is not None:
+            raise ValueError(
+                f"{builder.data_path} cannot be written ({error}); name another folder with "
+                "--config.data.data_dir=DIR"
+            ) from error
+    finally:
+        tfds.enable_progress_bar()
+    return make()
+
+
+def start_anew(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+    """A builder whose set is whole or not there: half of one, TFDS would take for the whole."""
+    builder = make()
+    fault = records.fault_of(builder)
+    if fault is not None and builder.data_path.exists():
+        print(f"{builder.name}: {fault}; it is made again")
+        shutil.rmtree(builder.data_path)
+        builder = make()
+    return builder

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int
 
-from gca_jax.data import groups
+from gca_jax.data.dataset import hold_out, number
 
 SPLITS = ("train", "test", "val", "validation")
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -111,8 +111,15 @@ def _names(
     has_classes = labelled
     if has_classes is None:
         has_classes = any(len(level) != (first <= set(SPLITS)) for level in levels)
-    shape = _labelled if has_classes else _unlabelled
-    has_splits, has_domains = shape(root, files, levels, first, domains)
+    if has_classes:
+        has_splits, has_domains = _labelled(root, files, levels, first, domains)
+    else:
+        depth, name = min((len(level), name) for level, name in zip(levels, files, strict=True))
+        if domains and depth == 0:
+            raise ValueError(
+                f"config.data.domains is True, but {root / name} lies in no folder of a domain"
+            )
+        has_splits, has_domains = first <= set(SPLITS) and depth > bool(domains), bool(domains)
     key = "domains" if has_domains else "labelled"
     said = domains if has_domains else labelled
     if has_classes and not has_splits and said is None and first & set(SPLITS):
@@ -152,25 +159,13 @@ def _labelled(
     return has_splits, has_domains
 
 
-def _unlabelled(
-    root: pathlib.Path, files: Names, levels: list[list[str]], first: set[str], domains: bool | None
-) -> tuple[bool, bool]:
-    """Whether an unlabelled tree has splits, and whether it has domains."""
-    depth, name = min((len(level), name) for level, name in zip(levels, files, strict=True))
-    if domains and depth == 0:
-        raise ValueError(
-            f"config.data.domains is True, but {root / name} lies in no folder of a domain"
-        )
-    return first <= set(SPLITS) and depth > bool(domains), bool(domains)
-
-
 def split(
     tree: Tree, held_out: str | None = None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
     """Rows of the files that train and of those that test.
 
     They follow the tree's splits, or the domain that is left out of training and is the test set;
-    of a tree without any, `groups.hold_out` draws the test images.
+    of a tree without any, `hold_out` draws the test images.
     """
     rows = np.arange(len(tree.files))
     if tree.splits is not None:
@@ -184,8 +179,8 @@ def split(
     elif held_out is not None:
         train, test = rows, rows
     else:
-        known = (groups.number(kind)[1][0] for kind in (tree.domains, tree.classes))
-        train, test = groups.hold_out(len(rows), *known)
+        known = (number(kind)[1][0] for kind in (tree.domains, tree.classes))
+        train, test = hold_out(len(rows), *known)
     if held_out is None:
         return train, test
     if tree.domains is None or held_out not in tree.domains:

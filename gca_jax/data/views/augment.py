@@ -15,26 +15,20 @@ from gca_jax.data.views import color, geometry, policies
 Batch = Float[Array, "b h w c"]
 Plane = Float[Array, "h c w"]
 Images = UInt8[Array | np.ndarray, "b h w c"] | UInt8[Array | np.ndarray, "b 2 h w c"]
-Distort = Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
 NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Augment:
-    """A policy with its strengths set; made by `make`.
+    """A policy with its strengths set; made by `make`, where `mean` and `std` are described."""
 
-    Attributes:
-        distort: (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] where the crops of both
-            views have been made) -> two views of each, in [0, 1].
-        mean: mean of the training images in [0, 1], for each channel or one for all.
-        std: their standard deviation, likewise.
-        crop: range of area and of aspect ratio (width over height) that crops made before
-            `views` must have; None where the policy does not crop.
-    """
-
-    distort: Distort
+    # (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] where the crops of both views have
+    # been made) -> two views of each, in [0, 1]
+    distort: Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    # Range of area and of aspect ratio (width over height) that crops made before `views` must
+    # have; None where the policy does not crop.
     crop: tuple[geometry.Range, geometry.Range] | None = None
 
     def views(self, key: PRNGKeyArray, images: Images) -> tuple[Batch, Batch]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from gca_jax.data.views import blur, color, geometry
+from gca_jax.data.views import color, geometry
 
 Distortions = list[partial[Array]]
 
@@ -43,7 +43,7 @@ _JITTER = partial(
     hue=0.1,
 )
 _GREY = partial(color.random_grey, grey_probability=0.2)
-_BLUR = partial(blur.random_blur, blur_probability=0.5, blur_size=0, blur_sigma=(0.1, 2.0))
+_BLUR = partial(color.random_blur, blur_probability=0.5, blur_size=0, blur_sigma=(0.1, 2.0))
 _INTENSITY = partial(color.random_intensity, gain=0.4, gamma=0.4)
 _ERASING = partial(geometry.random_erasing, erase_probability=0.5, erase_area=(0.03, 0.15))
 _STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
@@ -102,22 +102,14 @@ STRENGTHS: dict[str, type] = {
 
 
 def views(policy: str) -> tuple[Distortions, Distortions]:
-    """The distortions of both views.
-
-    Raises:
-        ValueError: an unknown policy.
-    """
+    """The distortions of both views; a ValueError where there is no such policy."""
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}; one of: {', '.join(POLICIES)}")
     return POLICIES[policy]
 
 
 def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, Distortions]:
-    """The distortions of both views, some strengths replaced in both; None leaves a strength.
-
-    Raises:
-        ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
-    """
+    """The distortions of both views, some strengths replaced in both; None leaves a strength."""
     a, b = views(policy)
     changes = {
         name: tuple(value) if isinstance(value, list) else value

@@ -11,7 +11,7 @@ import pytest
 
 from gca_jax.data import records, sources
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import builders, tree
+from gca_jax.data.sources import folder, tree
 from tests.data import prepared
 
 SPLITS = {"train/cat": 5, "train/dog": 4, "test/cat": 2, "test/dog": 3}
@@ -148,7 +148,7 @@ def test_what_does_not_fit_in_memory_streams(root, load, monkeypatch):
 
 def test_large_folders_are_written_in_parts(root, load, monkeypatch, tmp_path):
     written = prepared.write_folder(root, SPLITS)
-    monkeypatch.setattr(builders.Folder, "PART_BYTES", 1000)
+    monkeypatch.setattr(folder.Folder, "PART_BYTES", 1000)
     data = load()
     assert len(list(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*"))) > 2
     names = sorted(name for name in written if name.startswith("train"))

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from gca_jax.data import sources
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import builders, imagenet100, tfds_sets
+from gca_jax.data.sources import imagenet100, tfds_sets
 from tests.data import prepared
 
 FIXED = {  # our names, with TFDS's
@@ -59,7 +59,7 @@ def test_digits_are_scikit_learns_in_the_order_of_its_split(tmp_path):
 
 def test_digits_are_prepared_once(tmp_path, monkeypatch):
     first = sources.load("digits", data_dir=str(tmp_path))
-    monkeypatch.delattr("gca_jax.data.sources.builders.Digits._generate_examples")
+    monkeypatch.delattr("gca_jax.data.sources.tfds_sets.Digits._generate_examples")
     again = sources.load("digits", data_dir=str(tmp_path))
     np.testing.assert_array_equal(first.train_images, again.train_images)
 
@@ -239,13 +239,13 @@ def test_an_option_that_a_set_does_not_take():
 
 def test_two_processes_may_prepare_at_the_same_time(tmp_path, monkeypatch):
     sources.load("digits", data_dir=str(tmp_path / "faster"))
-    generate = builders.Digits._generate_examples
+    generate = tfds_sets.Digits._generate_examples
 
     def interrupted_by_another(self, images, labels):
         shutil.copytree(tmp_path / "faster", tmp_path / "data", dirs_exist_ok=True)
         yield from generate(self, images, labels)
 
-    monkeypatch.setattr(builders.Digits, "_generate_examples", interrupted_by_another)
+    monkeypatch.setattr(tfds_sets.Digits, "_generate_examples", interrupted_by_another)
     data = sources.load("digits", data_dir=str(tmp_path / "data"))
     assert data.train_images.shape == (1437, 8, 8, 1)
 

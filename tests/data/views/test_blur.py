@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from gca_jax.data.views import blur
+from gca_jax.data.views import color
 
 IMAGE = np.random.default_rng(0).random((12, 15, 3)).astype(np.float32)
 
@@ -30,12 +30,12 @@ def reference_blur(image, size, sigma):
 @pytest.mark.parametrize("size", [1, 3, 9, 21])
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
 def test_blur_is_torchvisions(size, sigma):
-    out = planes(blur.convolve(planes(IMAGE), blur.gaussian(size, sigma)))
+    out = planes(color.convolve(planes(IMAGE), color.gaussian(size, sigma)))
     np.testing.assert_allclose(out, reference_blur(IMAGE, size, sigma), atol=2e-6)
 
 
 def test_blur_is_scipys_where_nothing_is_cut_off():
-    out = planes(blur.convolve(planes(IMAGE), blur.gaussian(9, 0.8)))
+    out = planes(color.convolve(planes(IMAGE), color.gaussian(9, 0.8)))
     expected = ndimage.gaussian_filter(
         IMAGE.astype(float), (0.8, 0.8, 0), mode="mirror", truncate=5.0
     )
@@ -45,14 +45,14 @@ def test_blur_is_scipys_where_nothing_is_cut_off():
 @pytest.mark.parametrize(("side", "size"), [(8, 1), (32, 3), (96, 9), (224, 23)])
 def test_kernel_is_a_tenth_of_the_image(side, size):
     # 3 at 32 pixels and 23 at 224 are the paper's, the latter SimCLR's and BYOL's too.
-    assert blur.kernel_size(side, 0) == size
-    assert blur.kernel_size(side, 3) == 3
+    assert color.kernel_size(side, 0) == size
+    assert color.kernel_size(side, 3) == 3
 
 
 @pytest.mark.parametrize("size", [2, 4, 17])
 def test_kernel_that_cannot_be_is_refused(size):
     with pytest.raises(ValueError, match=f"blur_size must be odd and at most 15; got {size}"):
-        blur.kernel_size(8, size)
+        color.kernel_size(8, size)
 
 
 def test_blur_follows_its_law():
@@ -61,7 +61,7 @@ def test_blur_follows_its_law():
     line[2] = 1.0
     keys = jax.random.split(jax.random.key(0), 4000)
     random_blur = jax.vmap(
-        lambda k: blur.random_blur(
+        lambda k: color.random_blur(
             k, planes(line), blur_probability=0.5, blur_size=3, blur_sigma=(0.3, 2.0)
         )
     )

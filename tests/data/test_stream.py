@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from scipy import stats
 
-from gca_jax.data.batches import Batches, Order, stream
+from gca_jax.data.batches import Batches, Order, crop_box, cut, stream, two_crops
 from gca_jax.data.dataset import Streamed
 
 COUNT, SIZE = 23, 16
@@ -45,7 +45,7 @@ class Records(list):
 def take(n, start=0, records=RECORDS, crop=CROP, **options):
     images = Streamed(records, np.arange(COUNT), SIZE)
     order = Order(**{"size": COUNT, "batch_size": 6, "seed": 0, **options})
-    batches = stream.batches(images, order, start, crop, threads=2)
+    batches = stream(images, order, start, crop, threads=2)
     return list(itertools.islice(batches, n))
 
 
@@ -152,7 +152,7 @@ def test_threads_end_with_the_batches():
 
     before = alive()
     images = Streamed(RECORDS, np.arange(COUNT), SIZE)
-    batches = stream.batches(images, Order(COUNT, 6, seed=0), 0, CROP, threads=2)
+    batches = stream(images, Order(COUNT, 6, seed=0), 0, CROP, threads=2)
     next(batches)
     working = alive() - before
     batches.close()
@@ -165,7 +165,7 @@ def test_threads_end_with_the_batches():
 
 def test_what_threads_work_on_is_picklable():
     images = Streamed(RECORDS, np.arange(COUNT), SIZE)
-    work = partial(stream.cut, images, Order(COUNT, 6, seed=0), CROP)
+    work = partial(cut, images, Order(COUNT, 6, seed=0), CROP)
     i, crops = pickle.loads(pickle.dumps(work))(26)
     j, same = work(26)
     assert i == j
@@ -174,7 +174,7 @@ def test_what_threads_work_on_is_picklable():
 
 def boxes(n, height, width, scale, ratio):
     rng = np.random.default_rng(0)
-    return np.array([stream.crop_box(rng, height, width, scale, ratio) for _ in range(n)])
+    return np.array([crop_box(rng, height, width, scale, ratio) for _ in range(n)])
 
 
 def test_crops_have_torchvision_s_laws():
@@ -197,7 +197,7 @@ def test_crops_have_torchvision_s_laws():
     ],
 )
 def test_where_no_crop_fits_the_largest_at_the_centre_is_taken(size, box):
-    assert stream.crop_box(np.random.default_rng(0), *size, (1.5, 2), (3 / 4, 4 / 3)) == box
+    assert crop_box(np.random.default_rng(0), *size, (1.5, 2), (3 / 4, 4 / 3)) == box
 
 
 def triangle(length, size):
@@ -215,8 +215,8 @@ def test_a_crop_is_cut_out_and_resized_with_antialiasing(size):
     image = NOISE[3]
     height, width = image.shape[:2]
     law = ((0.3, 0.3), (1, 2))
-    crop = stream.two_crops(np.random.default_rng(5), image, size, law)[0]
-    top, left, rows, columns = stream.crop_box(np.random.default_rng(5), height, width, *law)
+    crop = two_crops(np.random.default_rng(5), image, size, law)[0]
+    top, left, rows, columns = crop_box(np.random.default_rng(5), height, width, *law)
     part = image[top : top + rows, left : left + columns].astype(np.float64)
     expected = np.einsum(
         "ah,bw,hwc->abc", triangle(rows, size), triangle(columns, size), part, optimize=True

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gca_jax.data.batches import Batches, Order
-from gca_jax.data.batches.order import permutation, steps_per_epoch
+from gca_jax.data.batches import Batches, Order, permutation, steps_per_epoch
 
 IMAGES = np.arange(103)
 
