@@ -72,6 +72,7 @@ def test_within_class_counts_mass_between_different_images_of_one_class(layout):
     assert plan.within_class(np.eye(5), labels)[0] is None
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeypatch):
     matrix = np.kron(np.eye(2), np.ones((2, 2))) + 1  # 2/(2 + 1 + 1) of the mass off the diagonal
     arrays = {"plan": matrix, "plan_labels": np.array([0, 0, 1, 1])}

@@ -53,6 +53,7 @@ def test_representation_equals_its_definitions():
     assert out["effective_rank"] == pytest.approx(np.mean(rank), rel=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("method", ["byol", "ince"])
 def test_the_caption_has_the_numbers_and_what_is_special_of_byol(method):
     z = jax.random.normal(jax.random.key(0), (2, 6, 3))

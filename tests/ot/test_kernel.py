@@ -141,6 +141,7 @@ def test_bad_input_is_refused_naming_the_argument_and_its_value(arguments, optio
         assert error.match(text)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_cost_kernel_refuses_what_is_no_cost_matrix():
     with pytest.raises(ValueError, match="cost"):
         ot.cost_kernel(jnp.ones(3))
