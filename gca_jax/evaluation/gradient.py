@@ -32,23 +32,12 @@ def evaluate(subject: Subject) -> Result:
 
 
 def gradient_cosine_to_ince(
-    method: str,
-    hyper: Mapping[str, object],
-    z_a: Float[Array, "b d"],
-    z_b: Float[Array, "b d"],
+    method: str, hyper: Mapping[str, object], z_a: Float[Array, "b d"], z_b: Float[Array, "b d"]
 ) -> float | None:
     """Measure the cosine between the gradients of a method's loss and of INCE on the same kernel.
 
-    Near 1 the two are one objective under two names (GCA at a large epsilon).
-
-    Args:
-        method: A key of `losses.METHODS`.
-        hyper: Its keyword arguments.
-        z_a: Embeddings of one view, `[b, d]`.
-        z_b: Embeddings of the other, `[b, d]`.
-
-    Returns:
-        In [-1, 1]; None for `byol`, whose kernel INCE does not share.
+    Near 1 the two are one objective under two names (GCA at a large epsilon). None for `byol`,
+    whose kernel INCE does not share. `hyper` are the method's keywords.
     """
     if method == "byol":
         return None

@@ -44,15 +44,6 @@ def predict(
     A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
     al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
 
-    Args:
-        bank: Features of the labelled images, `[n, f]`; normalised to unit length inside.
-        bank_labels: Their labels, `[n]`, integers from 0.
-        queries: Features to classify, `[m, f]`.
-        neighbours: The values of k, each in [1, n].
-
-    Returns:
-        Predicted labels, one row for each k, `[len(neighbours), m]`.
-
     Raises:
         ValueError: A k lies outside [1, n].
     """
@@ -99,15 +90,7 @@ def choose_neighbours(
 ) -> int:
     """Choose the k that classifies most of `held_out` rightly, the images of `fit` voting.
 
-    Args:
-        features: Features of training images only, `[n, f]`.
-        labels: Their labels, `[n]`.
-        fit: Indices of the images that vote.
-        held_out: Indices of the images that are classified.
-        neighbours: Candidates. Ties go to the larger one, the smoother classifier.
-
-    Returns:
-        One of `neighbours`.
+    Ties go to the larger k, the smoother classifier.
     """
     candidates = sorted(neighbours, reverse=True)
     predicted = predict(features[fit], labels[fit], features[held_out], candidates)

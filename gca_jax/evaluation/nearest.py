@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from gca_jax.evaluation import splits
 from gca_jax.evaluation.result import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -17,7 +18,7 @@ def evaluate(subject: Subject) -> Result:
     """Find the neighbours of a few test images by the trained encoder's features."""
     data, features = subject.dataset, subject.test_features["trained"]
     count = min(NEIGHBOURS, len(features) - 1)
-    queries = np.unique(np.linspace(0, len(features) - 1, QUERIES).astype(int))
+    queries = splits.evenly_spaced(len(features), QUERIES)
     found, similarities = nearest(features, queries, count)
     shown = np.concatenate([queries[:, None], found], axis=1)
     images = data.test_images[shown.ravel()]
@@ -42,15 +43,11 @@ def evaluate(subject: Subject) -> Result:
 def nearest(
     features: Float[np.ndarray, "n f"], queries: Int[np.ndarray, "q"], count: int
 ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
-    """Find the rows of `features` that are nearest to some of them by cosine similarity.
-
-    Args:
-        features: `[n, f]`.
-        queries: Rows of the queries, `[q]`.
-        count: How many neighbours of each, k, at most n - 1; a query is not its own.
+    """Find the `count` <= n - 1 rows that are nearest to each query by cosine similarity.
 
     Returns:
-        The neighbours' rows, `[q, k]`, the nearest first, and their similarities in [-1, 1].
+        The neighbours' rows, the nearest first, and their similarities in [-1, 1]; a query is not
+        its own neighbour.
     """
     x = features.astype(np.float64)
     norms = np.linalg.norm(x, axis=1, keepdims=True)

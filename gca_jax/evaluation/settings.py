@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.splits import Labels, TestLabels
 
@@ -38,7 +40,10 @@ class Settings:
             )
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, got {self.draws}")
-        splits.check_fraction(self.validation_fraction)
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must lie in (0, 1), got {self.validation_fraction}"
+            )
         if not self.strengths or min(self.strengths) <= 0:
             raise ValueError(f"strengths must be positive numbers, got {list(self.strengths)}")
         if not self.neighbours or min(self.neighbours) < 1:
@@ -47,14 +52,10 @@ class Settings:
     def check(self, train_labels: Labels, test_labels: TestLabels) -> None:
         """Refuse settings with which probes of these labels could not be fitted.
 
-        Args:
-            train_labels: Class of each training image, `[n]`.
-            test_labels: Class of each test image, `[m]`.
-
         Raises:
             ValueError: A class or the training split is too small; the message names the setting.
         """
-        unseen = splits.unseen(train_labels, test_labels)
+        unseen = np.setdiff1d(test_labels, train_labels)
         if len(unseen):
             raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")
         splits.draw(train_labels, self.labels_per_class, 0, 0)

@@ -14,31 +14,17 @@ TestLabels: TypeAlias = Int[np.ndarray, "m"]
 Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 
-def check_fraction(fraction: float) -> None:
-    """Refuse a share that leaves one of two parts empty.
-
-    Raises:
-        ValueError: It is outside (0, 1).
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_fraction must lie in (0, 1), got {fraction}")
+def evenly_spaced(count: int, most: int) -> Int[np.ndarray, "_"]:
+    """Choose at most `most` of `count` images, evenly spaced from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
-    """Split the indices of `labels` in two, each class in the same proportion.
-
-    Args:
-        labels: Class labels, `[n]`.
-        fraction: Share of the second part, in (0, 1).
-        seed: Seed of the shuffle.
-
-    Returns:
-        Sorted indices `(fit, held_out)`, disjoint, together all of `range(n)`.
+    """Split the indices in two, sorted, each class with the same `fraction` in the second part.
 
     Raises:
-        ValueError: `fraction` is outside (0, 1), or a class is too small to be in both parts.
+        ValueError: A class is too small to be in both parts.
     """
-    check_fraction(fraction)
     if not can_hold_out(labels, fraction):
         raise ValueError(
             f"the smallest class has {_smallest(labels)} training images, too few to hold out "
@@ -55,11 +41,6 @@ def can_hold_out(labels: Labels, fraction: float) -> bool:
     return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
 
 
-def unseen(train: Labels, test: TestLabels) -> Int[np.ndarray, "u"]:
-    """List the test labels that no training image has."""
-    return np.setdiff1d(test, train)
-
-
 def _smallest(labels: Labels) -> int:
     """Count the images of the smallest class that has any."""
     counts = np.bincount(labels)
@@ -69,14 +50,8 @@ def _smallest(labels: Labels) -> int:
 def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
     """Make cross-validation folds that each hold out about `fraction` of every class.
 
-    Args:
-        labels: Class labels, `[n]`.
-        fraction: Share held out by one fold; there are `round(1 / fraction)` folds, at least two,
-            at most as many as the smallest class has images.
-        seed: Seed of the shuffle.
-
-    Returns:
-        Pairs of indices `(fit, held_out)`; every index is held out exactly once.
+    There are `round(1 / fraction)`, at least two, at most as many as the smallest class has
+    images; every index is held out exactly once.
     """
     count = max(2, min(round(1 / fraction), _smallest(labels)))
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
@@ -86,14 +61,7 @@ def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
 def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarray, "drawn"]:
     """Draw `per_class` images of every class, without replacement, sorted by class.
 
-    Args:
-        labels: Class labels, `[n]`.
-        per_class: Images drawn from each class present.
-        seed: The run's seed.
-        index: Number of the draw; draws of different indices are independent.
-
-    Returns:
-        Indices into `labels`, `[per_class * classes]`, sorted by class.
+    Draws of one seed and different indices are independent.
 
     Raises:
         ValueError: A class has fewer than `per_class` images.

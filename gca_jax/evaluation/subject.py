@@ -21,25 +21,14 @@ BATCH_SIZE = 120  # of views that a plan joins
 
 
 class Kinds(NamedTuple):
-    """What tells test images apart: their classes, or without labels their domains.
-
-    Attributes:
-        word: "class" or "domain".
-        numbers: `[m]`, one for each test image.
-    """
+    """What tells test images apart: their classes, or without labels their domains."""
 
     word: Literal["class", "domain"]
     numbers: Labels
 
 
 class Views(NamedTuple):
-    """Embeddings of two augmented views of test images.
-
-    Attributes:
-        rows: `[n]`, which test images.
-        z_a: `[n, d]`, the first views', not normalised.
-        z_b: `[n, d]`, the second views'.
-    """
+    """Embeddings of two augmented views of test images, not normalised; which images: `rows`."""
 
     rows: Int[np.ndarray, "n"]
     z_a: Float[Array, "n d"]
@@ -122,7 +111,7 @@ class Subject:
     def views(self) -> Views:
         """Embeddings of test images, evenly spaced where there are very many."""
         images = self.dataset.test_images
-        rows = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
+        rows = splits.evenly_spaced(len(images), MOST_IMAGES)
         some = images if len(rows) == len(images) else images[rows]
         # The batch size of the plan, so that views and network are compiled once.
         kinds = 0 if self.kinds is None else len(np.unique(self.kinds.numbers))

@@ -20,10 +20,3 @@ def test_neighbours_stay_neighbours():
     distance = np.linalg.norm(z[:, None] - z[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
     assert np.mean(labels[distance.argmin(1)] == labels) > 0.97
-
-
-def test_points_are_at_most_two_thousand_and_cover_all_images():
-    assert plane.choose_points(360).tolist() == list(range(360))
-    chosen = plane.choose_points(10_000)
-    assert len(chosen) == len(set(chosen)) == 2_000
-    assert (chosen[0], chosen[-1]) == (0, 9_999)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import types
+from unittest import mock
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ from ml_collections import ConfigDict
 from gca_jax import losses, models
 from gca_jax.data import sources
 from gca_jax.evaluation import features, plan, run
+from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training import checkpoint, state
@@ -185,10 +188,11 @@ def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")
-    out = plan.loss_inputs("byol", network, variables, z_a, z_b)
-    np.testing.assert_array_equal(out[0], prediction)
-    np.testing.assert_array_equal(out[1], z_b)
-    found, target = losses.transport("byol", *out)
-    assert found.matrix.shape == target.matrix.shape == (5, 5)
-    out = plan.loss_inputs("ince", network, variables, z_a, z_b)
-    np.testing.assert_array_equal(out[0], z_a)
+    for method, first in (("byol", prediction), ("ince", z_a)):
+        experiment = types.SimpleNamespace(method=method, network=network)
+        subject = mock.Mock(Subject, variables=variables, experiment=experiment)
+        subject.loss_keywords.return_value = {}
+        found, target = plan._transport(subject)(z_a, z_b, None)
+        expected = losses.transport(method, first, z_b)
+        np.testing.assert_array_equal(found, expected[0].matrix)
+        np.testing.assert_array_equal(target, expected[1].matrix)
