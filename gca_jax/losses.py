@@ -8,9 +8,9 @@ measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, 
 
 `value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment and
 uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
-(`ot.diagnosis`); whether the value overflowed. Embeddings are normalised here and may be float16,
-bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The gradient is
-the exact derivative of the value, except where `gradient=` says otherwise.
+(`ot.plan.diagnose`); whether the value overflowed. Embeddings are normalised here and may be
+float16, bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The
+gradient is the exact derivative of the value, except where `gradient=` says otherwise.
 
 Shapes: z_a [n, d] and z_b [m, d]; positive pairs have the same index. With `layout="cross"` the
 kernel is z_a against z_b, [n, m]; with `"joint"`, SimCLR's, it is all 2n views against all 2n

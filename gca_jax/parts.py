@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import metrics, ot
 from gca_jax.ot import check, divergence, engine, sums
-from gca_jax.ot.diagnosis import diagnose
+from gca_jax.ot.plan import diagnose
 from gca_jax.ot.target import AnyTarget, Target
 
 Out = tuple[Float[Array, ""], dict[str, Any]]

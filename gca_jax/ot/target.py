@@ -17,8 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from gca_jax.ot import check
 from gca_jax.ot.cost import normalize
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.similarity import SimilarityTarget
-from gca_jax.ot.structured import Target
+from gca_jax.ot.weights import SimilarityTarget, Target
 
 
 @jax.tree_util.register_dataclass
