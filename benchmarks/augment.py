@@ -20,7 +20,7 @@ from benchmarks import measure
 from configs import cifar10
 from gca_jax import losses, models
 from gca_jax.data.views import augment, policies
-from gca_jax.training import state, step
+from gca_jax.training import step
 
 BATCH = 512
 COMPARED = ("standard", "everything")
@@ -69,8 +69,8 @@ def share_of_step(batch_size, repeats):
     network, optimizer = models.create(**config.model), optax.sgd(0.1)
     loss = lambda a, b: losses.METHODS[config.method](a, b, **config.loss)  # noqa: E731
     batch = jax.numpy.asarray(images(batch_size))
-    variables = state.init_variables(network, KEYS[0], batch.shape[1:])
-    initial = state.create(variables, optimizer, with_target=False)
+    variables = step.init_variables(network, KEYS[0], batch.shape[1:])
+    initial = step.create_state(variables, optimizer, with_target=False)
     train_step = jax.jit(step.make_train_step(network, policy, loss, optimizer, KEYS[1]))
     train_step = train_step.lower(initial, batch).compile()
     views = jax.jit(policy.views).lower(KEYS[0], batch).compile()

@@ -11,7 +11,7 @@ from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Prepare, Variables
 from gca_jax.models import Network
-from gca_jax.training import state
+from gca_jax.training import step
 
 CALIBRATION_IMAGES = 2048
 CALIBRATION_PIXELS = CALIBRATION_IMAGES * 64**2  # they go through the network in one batch
@@ -25,7 +25,7 @@ def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> 
     every normalisation scale is one and the statistics are those of the training images: of at
     most 2048, evenly spaced, fewer where they have more than 64 x 64 pixels.
     """
-    variables = state.init_variables(network, jax.random.key(seed), images.shape[1:])
+    variables = step.init_variables(network, jax.random.key(seed), images.shape[1:])
     variables = {**variables, "params": unit_scales(variables["params"])}
     _, height, width, _ = images.shape
     most = max(1, min(CALIBRATION_IMAGES, CALIBRATION_PIXELS // (height * width)))

@@ -1,12 +1,12 @@
 """The command that repeats a run."""
 
-import importlib.util
-import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 from gca_jax.config import SMOKE
 from gca_jax.report.reading import Json
+from gca_jax.workdir import as_json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -30,12 +30,9 @@ def command(config: Json) -> str:
 def _from_file(name: str, words: str) -> Json:
     """Make the config by its file, as JSON values; only the seed is known without the file."""
     path = CONFIGS / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
-    if spec is None or spec.loader is None or not path.exists():
+    if not path.exists():
         return {"seed": None}
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return json.loads(module.get_config(words).to_json())
+    return as_json(runpy.run_path(str(path))["get_config"](words))
 
 
 def _differing(given: Json, used: Json, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from gca_jax.training.state import TrainState, Variables
+from gca_jax.training.step import TrainState, Variables
 
 
 @dataclasses.dataclass(frozen=True)

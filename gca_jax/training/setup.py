@@ -13,7 +13,7 @@ from gca_jax import losses
 from gca_jax.data.batches import Batches, Order
 from gca_jax.data.batches.order import steps_per_epoch
 from gca_jax.experiment import Experiment, TrainSettings, blame
-from gca_jax.training import state, step
+from gca_jax.training import step
 from gca_jax.training.optimizer import make_optimizer
 
 
@@ -24,20 +24,12 @@ class Training:
     experiment: Experiment
     mesh: Mesh
     order: Order
+    steps_per_epoch: int
+    total_steps: int
     learning_rate: optax.Schedule
-    initial: Callable[[], state.TrainState]
-    abstract: state.TrainState
+    initial: Callable[[], step.TrainState]
+    abstract: step.TrainState
     lowered: jax.stages.Lowered
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Count whole batches in an epoch."""
-        return steps_per_epoch(self.order.size, self.order.batch_size)
-
-    @property
-    def total_steps(self) -> int:
-        """Count the steps of the run."""
-        return self.experiment.train.epochs * self.steps_per_epoch
 
 
 def trace(experiment: Experiment) -> Training:
@@ -51,9 +43,9 @@ def trace(experiment: Experiment) -> Training:
     with blame("config.optimizer"):
         optimizer, rate = make_optimizer(total, per_epoch, **experiment.config.optimizer)
     decay = _target_decay(settings, total)
-    create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
+    create = partial(step.create_state, optimizer=optimizer, with_target=decay is not None)
     with blame("config.model"):
-        shapes = state.init_variables.eval_shape(network, key, image)
+        shapes = step.init_variables.eval_shape(network, key, image)
         abstract = jax.eval_shape(create, shapes)
     train_step = step.make_train_step(
         network,
@@ -68,11 +60,11 @@ def trace(experiment: Experiment) -> Training:
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
-    def initial() -> state.TrainState:
-        variables = state.init_variables(network, key, image)
+    def initial() -> step.TrainState:
+        variables = step.init_variables(network, key, image)
         return jax.device_put(create(variables), step.replicated(mesh))
 
-    return Training(experiment, mesh, order, rate, initial, abstract, lowered)
+    return Training(experiment, mesh, order, per_epoch, total, rate, initial, abstract, lowered)
 
 
 def _order(experiment: Experiment, mesh: Mesh) -> Order:

@@ -16,7 +16,7 @@ from gca_jax.evaluation import features, plan, run
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.run import write
-from gca_jax.training import checkpoint, state
+from gca_jax.training import checkpoint, step
 from gca_jax.training.loop import pretrain
 
 CONFIG = {
@@ -185,7 +185,7 @@ def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
         projector_dim=6,
         predictor_hidden=8,
     )
-    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")
     for method, first in (("byol", prediction), ("ince", z_a)):

@@ -10,7 +10,7 @@ import pytest
 from gca_jax import models
 from gca_jax.evaluation import features, views
 from gca_jax.evaluation.subject import Subject, Views
-from gca_jax.training import state
+from gca_jax.training import step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 1)).astype(np.uint8)
 
@@ -26,7 +26,7 @@ def embed():
     network = models.create(
         stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=16, projector_dim=6
     )
-    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     return partial(features.embed, network, make_views, variables)
 
 
