@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, UInt8
 
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
@@ -35,11 +35,9 @@ def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> 
 
 def unit_scales(params: Any) -> Any:
     """Set every normalisation scale (a parameter named `scale`) to one, the rest untouched."""
-
-    def unit(path: tuple[Any, ...], leaf: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.ones_like(leaf) if path[-1].key == "scale" else leaf
-
-    return jax.tree_util.tree_map_with_path(unit, params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.ones_like(leaf) if path[-1].key == "scale" else leaf, params
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1))

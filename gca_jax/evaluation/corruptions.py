@@ -62,7 +62,13 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
         )
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
-    opened = _open_all(data.data_dir)  # before the first is judged
+    opened = {  # all, before the first is judged
+        (corruption, severity): tfds_sets.open_corrupted(
+            NAME, ROW, corruption, severity, data.data_dir
+        )
+        for corruption in tfds_sets.corruptions()
+        for severity in tfds_sets.SEVERITIES
+    }
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
@@ -79,15 +85,6 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     result = {"step": step, "clean": clean_accuracy, "accuracy": accuracy, "mean": mean}
     write_json(workdir / "corruptions.json", result)
     return result
-
-
-def _open_all(data_dir: str | None) -> dict[tuple[str, int], Any]:
-    """Open the TFDS builder of each corruption at each severity."""
-    return {
-        (corruption, severity): tfds_sets.open_corrupted(NAME, ROW, corruption, severity, data_dir)
-        for corruption in tfds_sets.corruptions()
-        for severity in tfds_sets.SEVERITIES
-    }
 
 
 def _extract(encode: features.Encode, images: Images, labels: Labels) -> Labelled:

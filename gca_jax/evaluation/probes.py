@@ -13,12 +13,7 @@ NO_LABELS = "the images have no labels"
 
 
 class Labelled(NamedTuple):
-    """Features of one encoder with what a probe is to read off them.
-
-    Attributes:
-        features: `[n, f]`, float.
-        labels: `[n]`, integers from 0.
-    """
+    """Features of one encoder with what a probe is to read off them, integers from 0."""
 
     features: Features
     labels: Labels

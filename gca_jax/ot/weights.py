@@ -107,16 +107,10 @@ def positive_columns(layout: Layout, rows: int) -> Int[Array, " n"]:
 
 
 class TargetSums(NamedTuple):
-    """Sums of a target's weights before they are scaled to mass 1.
+    """Sums of a target's weights before they are scaled to mass 1."""
 
-    Attributes:
-      rows: Σ_j w_ij (n,).
-      columns: Σ_i w_ij (m,).
-      w_log_w: Σ w log w.
-    """
-
-    rows: Float[Array, " n"]
-    columns: Float[Array, " m"]
+    rows: Float[Array, " n"]  # Σ_j w_ij
+    columns: Float[Array, " m"]  # Σ_i w_ij
     w_log_w: Float[Array, ""]
 
 

@@ -35,12 +35,9 @@ from gca_jax.ot.engine.sharding import varying
 
 
 def sweep(problem: Problem, iterations: int, with_rows: bool) -> Scalings:
-    """Runs T = `iterations` sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
+    """Runs T = `iterations` >= 0 sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
 
-    Args:
-      problem: Kernel, marginals, exponents, and log v to start from.
-      iterations: T >= 0.
-      with_rows: Whether log K v of the last v is wanted too.
+    `with_rows` wants log K v of the last v too.
     """
     axis = problem.points.axis_name
     return _sweep(jax.tree.map(lambda x: varying(x, axis), problem), iterations, with_rows)
