@@ -159,11 +159,7 @@ def trajectory(
 
 
 def _checked(
-    kernel: Kernel,
-    tau_a: ArrayLike,
-    tau_b: ArrayLike,
-    mu: ArrayLike | None,
-    nu: ArrayLike | None,
+    kernel: Kernel, tau_a: ArrayLike, tau_b: ArrayLike, mu: ArrayLike | None, nu: ArrayLike | None
 ) -> tuple[Array, Array]:
     """μ and ν as arrays, uniform where none is given; refuses what `project` refuses."""
     check.between("tau_a", tau_a, 0.0, 1.0)
