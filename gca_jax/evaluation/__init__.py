@@ -7,7 +7,7 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import gradient, knn, linear, nearest, plan, plane, views
+from gca_jax.evaluation import knn, linear, nearest, plan, views
 from gca_jax.evaluation.result import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -17,9 +17,9 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "knn": knn.evaluate,
     "linear_domain": linear.evaluate_domains,
     "plan": plan.evaluate,
-    "gradient_cosine": gradient.evaluate,
+    "gradient_cosine": views.evaluate_gradients,
     "views": views.evaluate,
     "nearest": nearest.evaluate,
-    "plane": plane.evaluate,
+    "plane": nearest.evaluate_plane,
 }
 """Every evaluation, in the order of the report; None where it says nothing of such images."""

@@ -17,8 +17,7 @@ from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import features
 from gca_jax.evaluation.linear import fit_probe
 from gca_jax.evaluation.probes import Labelled
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_json

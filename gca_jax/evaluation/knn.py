@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.probes import Labelled, probe
 from gca_jax.evaluation.result import Result, Score
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Settings
 from gca_jax.evaluation.subject import Subject
 
 PROCEDURE = """cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy

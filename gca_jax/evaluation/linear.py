@@ -13,8 +13,7 @@ from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.probes import Labelled, probe
 from gca_jax.evaluation.result import Result, Score
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels, TestLabels
+from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.evaluation.subject import Subject
 
 PROCEDURE = """L2-regularised logistic regression on features that are centred and divided by one

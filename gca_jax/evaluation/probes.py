@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.result import ENCODERS, Result, Score
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels, TestLabels
+from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.evaluation.subject import Subject
 
 NO_LABELS = "the images have no labels"

@@ -12,8 +12,7 @@ from gca_jax.alignment import Groups
 from gca_jax.data.dataset import Dataset, Images
 from gca_jax.evaluation import baseline, features, splits
 from gca_jax.evaluation.features import Embed, Features, Variables
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels, TestLabels
+from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
 
 MOST_IMAGES = 10_000  # whose views are measured

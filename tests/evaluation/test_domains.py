@@ -6,7 +6,7 @@ import pytest
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import linear
 from gca_jax.evaluation.probes import Labelled
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Settings
 
 RNG = np.random.default_rng(0)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Settings
 
 GOOD = {"seed": 1, "labels_per_class": 5, "draws": 2, "validation_fraction": 0.2}
 LABELS = np.arange(600, dtype=np.int32) % 10
