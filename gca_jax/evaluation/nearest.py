@@ -32,18 +32,11 @@ def evaluate(subject: Subject) -> Result:
     arrays = {"nearest_images": images.reshape(*shown.shape, *images.shape[1:])}
     if data.labelled:
         arrays["nearest_labels"] = data.test_labels[shown]
-    numbers = {
-        "queries": queries.tolist(),
-        "neighbours": found.tolist(),
-        "similarities": similarities.tolist(),
-    }
+    lists = {"queries": queries, "neighbours": found, "similarities": similarities}
+    numbers = {"nearest_neighbours": {name: values.tolist() for name, values in lists.items()}}
+    title, caption = "nearest neighbours", CAPTION.format(count, LABELLED * data.labelled)
     return Result(
-        "nearest",
-        "nearest neighbours",
-        numbers={"nearest_neighbours": numbers},
-        arrays=arrays,
-        picture="nearest",
-        caption=CAPTION.format(count, LABELLED if data.labelled else ""),
+        "nearest", title, numbers=numbers, arrays=arrays, picture="nearest", caption=caption
     )
 
 

@@ -35,15 +35,10 @@ def evaluate(subject: Subject) -> Result:
     if kinds is None or subject.no_plan:
         reason = subject.no_plan or NO_LABELS
         return Result(NAME, TITLE, numbers={"plan_within_class": None}, left_out=reason)
+    images = subject.dataset.test_images, kinds.numbers, subject.groups
+    embed, transport, seed = subject.embed, _transport(subject), subject.experiment.seed
     arrays = mean_plan(
-        subject.embed,
-        _transport(subject),
-        subject.dataset.test_images,
-        kinds.numbers,
-        subject.groups,
-        per_class=subject.per_kind,
-        batches=BATCHES,
-        seed=subject.experiment.seed,
+        embed, transport, *images, per_class=subject.per_kind, batches=BATCHES, seed=seed
     )
     share, uniform = within_class(arrays["plan"], arrays["plan_labels"])
     caption = CAPTION.format(kinds.word)

@@ -28,13 +28,9 @@ def evaluate(subject: Subject) -> Result:
     """Measure what augmented views of test images say of the representation."""
     found = representation(*subject.views[1:])
     byol = BYOL if subject.experiment.method == "byol" else ""
-    return Result(
-        "views",
-        "alignment against uniformity over training",
-        numbers=found,
-        picture="alignment_uniformity",
-        caption=CAPTION.format(byol=byol, **found),
-    )
+    caption = CAPTION.format(byol=byol, **found)
+    title = "alignment against uniformity over training"
+    return Result("views", title, numbers=found, picture="alignment_uniformity", caption=caption)
 
 
 def representation(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> dict[str, float]:

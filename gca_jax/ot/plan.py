@@ -107,13 +107,9 @@ class Plan:
 
     def frozen(self) -> "Plan":
         """The same plan with scalings that pass no gradient: the envelope form (see `project`)."""
-        return dataclasses.replace(
-            self,
-            log_u=jax.lax.stop_gradient(self.log_u),
-            log_v=jax.lax.stop_gradient(self.log_v),
-            log_rows=None,  # of the kernel, which does pass a gradient
-            exact=None,
-        )
+        log_u, log_v = jax.lax.stop_gradient((self.log_u, self.log_v))
+        # log_rows are those of the kernel, which does pass a gradient.
+        return dataclasses.replace(self, log_u=log_u, log_v=log_v, log_rows=None, exact=None)
 
 
 def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:

@@ -32,12 +32,9 @@ def open_manager(workdir: str | pathlib.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         # Orbax fails on a relative path, and only in its background thread.
         pathlib.Path(workdir).absolute() / "checkpoints",
-        item_handlers={
-            "variables": standard(),
-            "optimizer": standard(),
-            "progress": json(),
-            "config": json(),
-        },
+        item_handlers=dict(
+            variables=standard(), optimizer=standard(), progress=json(), config=json()
+        ),
         options=ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True),
     )
 

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from gca_jax import losses
-from gca_jax.data.batches import Batches, Order
+from gca_jax.data.batches import Order
 from gca_jax.data.batches.order import steps_per_epoch
 from gca_jax.experiment import Experiment, TrainSettings, blame
 from gca_jax.training import step
@@ -56,7 +56,9 @@ def trace(experiment: Experiment) -> Training:
         decay,
         experiment.alignment.keywords,
     )
-    batch = _abstract_batch(settings.batch_size, experiment.batches)
+    images = jax.ShapeDtypeStruct((order.batch_size, *experiment.batches.shape), jnp.uint8)
+    ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
+    batch = images, None if experiment.batches.groups is None else ids
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
@@ -76,14 +78,6 @@ def _order(experiment: Experiment, mesh: Mesh) -> Order:
         )
     images = len(experiment.batches.images)
     return Order(images, size, seed, jax.process_index(), jax.process_count())
-
-
-def _abstract_batch(
-    size: int, batches: Batches
-) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
-    """Describe a global batch: images, and groups where there are any."""
-    images = jax.ShapeDtypeStruct((size, *batches.shape), jnp.uint8)
-    return images, None if batches.groups is None else jax.ShapeDtypeStruct((size,), jnp.int32)
 
 
 def _loss(experiment: Experiment, mesh: Mesh) -> losses.Loss:

@@ -61,13 +61,9 @@ def create_state(
     variables: Variables, optimizer: optax.GradientTransformation, with_target: bool
 ) -> TrainState:
     """Make the state before the first step; a target network starts as a copy of the online one."""
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        opt_state=optimizer.init(variables["params"]),
-        target=jax.tree.map(jnp.copy, variables) if with_target else None,
-    )
+    params, statistics = variables["params"], variables["batch_stats"]
+    target = jax.tree.map(jnp.copy, variables) if with_target else None
+    return TrainState(jnp.zeros((), jnp.int32), params, statistics, optimizer.init(params), target)
 
 
 class Forward(NamedTuple):
@@ -172,10 +168,7 @@ def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
     The compiler partitions the rest, so batch norm and the loss see the global batch and the
     result is that of one device up to rounding.
     """
-    whole = replicated(mesh)
+    whole, rows = replicated(mesh), by_row(mesh)
     return jax.jit(
-        train_step,
-        in_shardings=(whole, by_row(mesh), by_row(mesh)),
-        out_shardings=(whole, whole),
-        donate_argnums=0,
+        train_step, in_shardings=(whole, rows, rows), out_shardings=(whole, whole), donate_argnums=0
     )

@@ -215,9 +215,5 @@ def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k
     points, (of_x, of_y) = passes.points, of_points
     weighted = jnp.sum(points.x * of_x) / (2 if of_y is None else 1)
     of_epsilon = (on_first_device(of_log_k, points.axis_name) - weighted) / points.epsilon**2
-    return dataclasses.replace(
-        points,
-        x=of_x / points.epsilon,
-        y=None if of_y is None else of_y / points.epsilon,
-        epsilon=of_epsilon,
-    )
+    of_y = None if of_y is None else of_y / points.epsilon
+    return dataclasses.replace(points, x=of_x / points.epsilon, y=of_y, epsilon=of_epsilon)
