@@ -487,7 +487,7 @@ def keywords(name: str) -> dict[str, Any]:
     """
     parameters = inspect.signature(METHODS[name]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return own if name == "byol" else own | dict(parts.KERNEL_DEFAULTS)
+    return own if name == "byol" else own | parts.KERNEL_DEFAULTS
 
 
 def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:

@@ -46,16 +46,8 @@ class KernelOptions(TypedDict, total=False):
     keep_plan: bool
 
 
-KERNEL_DEFAULTS = KernelOptions(
-    similarity_floor=None,
-    self_pairs="exclude",
-    cost_fn=None,
-    domain=None,
-    block_size=None,
-    axis_name=None,
-    epsilon_min=None,
-    keep_plan=False,
-)
+KERNEL_DEFAULTS: dict[str, Any] = dict.fromkeys(KernelOptions.__annotations__)
+KERNEL_DEFAULTS |= {"self_pairs": "exclude", "keep_plan": False}
 
 
 def form_kernel(

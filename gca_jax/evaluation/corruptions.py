@@ -71,7 +71,7 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
-    encode = features.encoder(experiment.network, variables, experiment.policy.plain)
+    encode = partial(features.encode, experiment.network, experiment.policy.plain, variables)
     extract = partial(_extract, encode)
     settings = Settings(experiment.seed, **experiment.config.evaluation)
     probe = fit_probe(extract(clean.train_images, clean.train_labels), settings)

@@ -59,18 +59,14 @@ def extract(
     return {name: np.concatenate(part)[: len(images)] for name, part in parts.items()}
 
 
-def encoder(network: Network, variables: Variables, prepare: Prepare) -> Encode:
-    """Freeze an encoder: the network without its projector, in inference mode.
+@partial(jax.jit, static_argnums=(0, 1))
+def encode(
+    network: Network, prepare: Prepare, variables: Variables, images: UInt8[Array, "b h w c"]
+) -> Float[Array, "b f"]:
+    """Encode images by the network without its projector, in inference mode.
 
     Batch statistics are read, never written; `prepare` (`Augment.plain`) is hashable.
     """
-    return partial(_encode, network, prepare, variables)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _encode(
-    network: Network, prepare: Prepare, variables: Variables, images: UInt8[Array, "b h w c"]
-) -> Float[Array, "b f"]:
     return network.bind(variables).encode(prepare(images), train=False)
 
 

@@ -18,14 +18,10 @@ class Labelled(NamedTuple):
     labels: Labels
 
 
-Fit = Callable[[Labelled, Labelled, Settings], Score]
-"""(training images, test images, settings) -> score: test labels are only counted."""
-
-
 def probe(
     subject: Subject,
     labels: tuple[Labels, TestLabels] | None,
-    fit: Fit,
+    fit: Callable[[Labelled, Labelled, Settings], Score],
     *,
     name: str,
     title: str,
@@ -38,7 +34,8 @@ def probe(
         subject: What is judged.
         labels: What to read, of the training and of the test images; `subject.classes`, as a rule.
             None leaves the probe out.
-        fit: Fits the probe to training images, and scores it on test images.
+        fit: Fits the probe to training images, and scores it on test images, whose labels are only
+            counted.
         name: Key of the accuracies in `evaluation.json`.
         title: Column of the report's table.
         procedure: How the number is obtained; what was chosen is added to it.

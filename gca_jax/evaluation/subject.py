@@ -82,8 +82,8 @@ class Subject:
         images, seed = self.dataset.train_images, self.experiment.seed
         fresh = baseline.untrained(network, seed, images, plain)
         return {
-            "trained": features.encoder(network, self.variables, plain),
-            "random_encoder": features.encoder(network, fresh, plain),
+            "trained": partial(features.encode, network, plain, self.variables),
+            "random_encoder": partial(features.encode, network, plain, fresh),
             "pixels": features.pixels,
         }
 

@@ -47,15 +47,9 @@ def trace(experiment: Experiment) -> Training:
     with blame("config.model"):
         shapes = step.init_variables.eval_shape(network, key, image)
         abstract = jax.eval_shape(create, shapes)
-    train_step = step.make_train_step(
-        network,
-        experiment.policy,
-        _loss(experiment, mesh),
-        optimizer,
-        jax.random.split(key)[0],
-        decay,
-        experiment.alignment.keywords,
-    )
+    views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
+    policy, keywords = experiment.policy, experiment.alignment.keywords
+    train_step = step.make_train_step(network, policy, loss, optimizer, views, decay, keywords)
     images = jax.ShapeDtypeStruct((order.batch_size, *experiment.batches.shape), jnp.uint8)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids

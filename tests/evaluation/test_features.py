@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,7 @@ def encoder():
 
 
 def extract(network, variables, images, batch_size):
-    encoders = {"it": features.encoder(network, variables, prepare)}
+    encoders = {"it": partial(features.encode, network, prepare, variables)}
     return features.extract(encoders, images, batch_size=batch_size)["it"]
 
 
@@ -38,11 +40,11 @@ def test_batches_and_the_filled_up_last_one_change_nothing(encoder):
 
 def test_one_compilation_serves_every_batch_and_every_encoder(encoder):
     network, variables = encoder
-    features._encode.clear_cache()
+    features.encode.clear_cache()
     extract(network, variables, IMAGES, 5)
     other = jax.tree.map(lambda x: x * 2, variables)
     extract(network, other, IMAGES[:7], 5)
-    assert features._encode._cache_size() == 1
+    assert features.encode._cache_size() == 1
 
 
 def test_pixels_are_the_images_from_zero_to_one():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import types
+from functools import partial
 from unittest import mock
 
 import jax
@@ -107,7 +108,7 @@ def test_features_come_from_running_statistics_not_from_the_batch(evaluated):
     def prepare(x):
         return x / 255.0
 
-    encoders = {"it": features.encoder(network, variables, prepare)}
+    encoders = {"it": partial(features.encode, network, prepare, variables)}
     together = features.extract(encoders, images, batch_size=20)["it"]
     alone = features.extract(encoders, images[:1], batch_size=20)["it"]
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5)

@@ -27,6 +27,13 @@ class Problem(NamedTuple):
         """Whether all rows share one exponent, and all columns."""
         return self.tau_a.ndim == self.tau_b.ndim == 0
 
+    @property
+    def common_tau(self) -> Float[Array, ""]:
+        """τ = τ_a τ_b, by which a common movement of log v shrinks; 0 where it is not common."""
+        if self.has_common_tau:
+            return jnp.asarray(self.tau_a * self.tau_b)
+        return jnp.zeros((), self.mu.dtype)
+
 
 class Scalings(NamedTuple):
     """What the sweeps leave: the scalings after T of them."""
@@ -47,13 +54,6 @@ class Saved(NamedTuple):
     even: Bool[Array, ""]  # whether the last sweep that was run moved log v by one number,
     moved: Float[Array, ""]  # and by which
     out: Scalings
-
-
-def common_tau(problem: Problem) -> Float[Array, ""]:
-    """τ = τ_a τ_b, by which a common movement of log v shrinks; 0 where there is no common τ."""
-    if problem.has_common_tau:
-        return jnp.asarray(problem.tau_a * problem.tau_b)
-    return jnp.zeros((), problem.mu.dtype)
 
 
 def rounding_of(dtype: jnp.dtype) -> float:
