@@ -57,7 +57,8 @@ def gradient_cosine(
 ) -> Float[Array, ""]:
     """Cosine between two losses' gradients with respect to both views' embeddings.
 
-    1 means that the two pull the batch the same way: two names for one objective.
+    1 means that the two pull the batch the same way: two names for one objective. 0 if a gradient
+    is zero.
 
     Args:
       loss_a: (z_a, z_b) → scalar.
@@ -67,12 +68,7 @@ def gradient_cosine(
     """
     g = jnp.concatenate(jax.grad(loss_a, argnums=(0, 1))(z_a, z_b)).ravel()
     h = jnp.concatenate(jax.grad(loss_b, argnums=(0, 1))(z_a, z_b)).ravel()
-    return cosine(g, h)
-
-
-def cosine(x: Array, y: Array) -> Float[Array, ""]:
-    """Cosine between two arrays read as vectors; 0 if one of them is zero."""
-    return ratio(jnp.sum(x * y), jnp.sqrt(jnp.sum(x * x) * jnp.sum(y * y)))
+    return ratio(jnp.sum(g * h), jnp.sqrt(jnp.sum(g * g) * jnp.sum(h * h)))
 
 
 def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:

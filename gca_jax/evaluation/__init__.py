@@ -8,7 +8,7 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 from collections.abc import Callable
 
 from gca_jax.evaluation import knn, linear, nearest, plan, views
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
 EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {

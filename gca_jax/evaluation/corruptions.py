@@ -4,6 +4,7 @@ D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to commo
 perturbations", ICLR 2019.
 """
 
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,9 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
         )
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
-    opened = {  # all, before the first is judged
-        (corruption, severity): tfds_sets.open_corrupted(
-            NAME, ROW, corruption, severity, data.data_dir
-        )
-        for corruption in tfds_sets.corruptions()
-        for severity in tfds_sets.SEVERITIES
-    }
+    named = itertools.product(tfds_sets.corruptions(), tfds_sets.SEVERITIES)
+    # All are opened before the first is judged.
+    opened = {name: tfds_sets.open_corrupted(NAME, ROW, *name, data.data_dir) for name in named}
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset

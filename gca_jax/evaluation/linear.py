@@ -11,8 +11,7 @@ from threadpoolctl import threadpool_limits
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Features
-from gca_jax.evaluation.probes import Labelled, probe
-from gca_jax.evaluation.result import Result, Score
+from gca_jax.evaluation.probes import Labelled, Result, Score, probe
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.evaluation.subject import Subject
 

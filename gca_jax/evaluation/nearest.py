@@ -7,7 +7,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
 QUERIES, NEIGHBOURS = 6, 5

@@ -10,8 +10,7 @@ from gca_jax import losses
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Embed
-from gca_jax.evaluation.probes import NO_LABELS
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.probes import NO_LABELS, Result
 from gca_jax.evaluation.subject import Subject
 
 NAME, TITLE = "plan", "the mean transport plan"

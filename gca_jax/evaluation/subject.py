@@ -64,12 +64,12 @@ class Subject:
 
     @cached_property
     def train_features(self) -> dict[str, Features]:
-        """Features of the training images by each of `result.ENCODERS`."""
+        """Features of the training images by each of `probes.ENCODERS`."""
         return self._features(self.dataset.train_images)
 
     @cached_property
     def test_features(self) -> dict[str, Features]:
-        """Features of the test images by each of `result.ENCODERS`."""
+        """Features of the test images by each of `probes.ENCODERS`."""
         return self._features(self.dataset.test_images)
 
     def _features(self, images: Images) -> dict[str, Features]:

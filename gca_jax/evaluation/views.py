@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gca_jax import losses, metrics
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
 CAPTION = """Alignment is the mean squared distance between the unit embeddings of two views of an

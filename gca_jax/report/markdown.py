@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gca_jax.config import SMOKE
-from gca_jax.evaluation.result import ENCODERS
+from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.report.reading import Json
 from gca_jax.workdir import as_json
 

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import EVALUATIONS, run
-from gca_jax.evaluation.result import ENCODERS
+from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.figures import FIGURES
