@@ -8,9 +8,9 @@ measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, 
 
 `value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment and
 uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
-(`ot.diagnosis`); whether the value overflowed. Embeddings are normalised here and may be float16,
-bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The gradient is
-the exact derivative of the value, except where `gradient=` says otherwise.
+(`ot.plan.diagnose`); whether the value overflowed. Embeddings are normalised here and may be
+float16, bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The
+gradient is the exact derivative of the value, except where `gradient=` says otherwise.
 
 Shapes: z_a [n, d] and z_b [m, d]; positive pairs have the same index. With `layout="cross"` the
 kernel is z_a against z_b, [n, m]; with `"joint"`, SimCLR's, it is all 2n views against all 2n
@@ -487,7 +487,7 @@ def keywords(name: str) -> dict[str, Any]:
     """
     parameters = inspect.signature(METHODS[name]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return own if name == "byol" else own | dict(parts.KERNEL_DEFAULTS)
+    return own if name == "byol" else own | parts.KERNEL_DEFAULTS
 
 
 def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:

@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import ot
 from gca_jax.ot.engine import Points, make_passes
+from gca_jax.ot.numerics import negative_entropy, ratio
 
 
 def alignment(z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
@@ -45,7 +46,7 @@ def effective_rank(z: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
     """
     s = jnp.linalg.svd(_unit(z), compute_uv=False)
     p = s / s.sum()
-    return jnp.exp(-jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0)))
+    return jnp.exp(-negative_entropy(p))
 
 
 def gradient_cosine(
@@ -56,7 +57,8 @@ def gradient_cosine(
 ) -> Float[Array, ""]:
     """Cosine between two losses' gradients with respect to both views' embeddings.
 
-    1 means that the two pull the batch the same way: two names for one objective.
+    1 means that the two pull the batch the same way: two names for one objective. 0 if a gradient
+    is zero.
 
     Args:
       loss_a: (z_a, z_b) → scalar.
@@ -66,13 +68,7 @@ def gradient_cosine(
     """
     g = jnp.concatenate(jax.grad(loss_a, argnums=(0, 1))(z_a, z_b)).ravel()
     h = jnp.concatenate(jax.grad(loss_b, argnums=(0, 1))(z_a, z_b)).ravel()
-    return cosine(g, h)
-
-
-def cosine(x: Array, y: Array) -> Float[Array, ""]:
-    """Cosine between two arrays read as vectors; 0 if one of them is zero."""
-    norms = jnp.sqrt(jnp.sum(x * x) * jnp.sum(y * y))
-    return jnp.where(norms > 0, jnp.sum(x * y) / jnp.where(norms > 0, norms, 1.0), 0.0)
+    return ratio(jnp.sum(g * h), jnp.sqrt(jnp.sum(g * g) * jnp.sum(h * h)))
 
 
 def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import metrics, ot
 from gca_jax.ot import check, divergence, engine, sums
-from gca_jax.ot.diagnosis import diagnose
+from gca_jax.ot.plan import diagnose
 from gca_jax.ot.target import AnyTarget, Target
 
 Out = tuple[Float[Array, ""], dict[str, Any]]
@@ -46,37 +46,25 @@ class KernelOptions(TypedDict, total=False):
     keep_plan: bool
 
 
-KERNEL_DEFAULTS = KernelOptions(
-    similarity_floor=None,
-    self_pairs="exclude",
-    cost_fn=None,
-    domain=None,
-    block_size=None,
-    axis_name=None,
-    epsilon_min=None,
-    keep_plan=False,
-)
+KERNEL_DEFAULTS: dict[str, Any] = dict.fromkeys(KernelOptions.__annotations__)
+KERNEL_DEFAULTS |= {"self_pairs": "exclude", "keep_plan": False}
 
 
 def form_kernel(
     z_a: ArrayLike, z_b: ArrayLike, epsilon: ArrayLike, layout: ot.Layout, options: KernelOptions
 ) -> ot.Kernel:
     """The kernel of two batches: of their cosines, or of a `cost_fn` on their unit vectors."""
-    how: KernelOptions = {**KERNEL_DEFAULTS, **options}
-    floor, self_pairs, cost_fn = how["similarity_floor"], how["self_pairs"], how["cost_fn"]
-    domain, block_size, axis_name = how["domain"], how["block_size"], how["axis_name"]
+    how: dict[str, Any] = {**KERNEL_DEFAULTS, **options, "epsilon": epsilon, "layout": layout}
+    cost_fn, _ = how.pop("cost_fn"), how.pop("keep_plan")
     if cost_fn is None:
-        return ot.cosine_kernel(
-            z_a, z_b, epsilon=epsilon, layout=layout, similarity_floor=floor,
-            self_pairs=self_pairs, domain=domain, block_size=block_size, axis_name=axis_name,
-            epsilon_min=how["epsilon_min"],
-        )  # fmt: skip
-    if floor is not None:
+        return ot.cosine_kernel(z_a, z_b, **how)
+    if how["similarity_floor"] is not None:
         raise ValueError("similarity_floor clamps cosines and has no meaning with cost_fn=")
-    if block_size is not None or axis_name is not None or domain == "scaling":
+    if how["domain"] == "scaling" or any(how[x] is not None for x in ("block_size", "axis_name")):
         raise ValueError("cost_fn= runs in the log domain: it takes no block_size and no axis_name")
     unit = (ot.normalize(z) for z in check.embeddings(z_a, z_b, layout))
-    return ot.cost_kernel(cost_fn, *unit, epsilon=epsilon, layout=layout, self_pairs=self_pairs)
+    same = {key: how[key] for key in ("epsilon", "layout", "self_pairs")}
+    return ot.cost_kernel(cost_fn, *unit, **same)
 
 
 def row_marginal(target: AnyTarget, mu: ArrayLike | None, marginals: Marginals) -> ArrayLike | None:
@@ -104,7 +92,7 @@ def fit_marginals(
 
 def tau(penalty: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
     """τ = λ/(λ+ε); 1 for a hard constraint, λ = ∞."""
-    if check.is_infinite(penalty):
+    if check.is_concrete(penalty) and np.isinf(np.asarray(penalty)).all():
         return 1.0
     if isinstance(penalty, float | int) and kernel.known_epsilon is not None:
         return penalty / (penalty + kernel.known_epsilon)

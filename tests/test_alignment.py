@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 
 from gca_jax import alignment, experiment, losses, models, ot
 from gca_jax.data.views import augment
-from gca_jax.training import setup, state, step
+from gca_jax.training import setup, step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
 GROUPS = np.arange(16, dtype=np.int32) % 3
@@ -28,11 +28,11 @@ def build(method, aligned):
         stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=8, projector_dim=8
     )
     optimizer = optax.sgd(0.1)
-    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     train_step = step.make_train_step(
         network, POLICY, losses.METHODS[method], optimizer, KEY, keywords=aligned.keywords
     )
-    return network, variables, state.create(variables, optimizer, False), train_step
+    return network, variables, step.create_state(variables, optimizer, False), train_step
 
 
 @pytest.mark.parametrize(

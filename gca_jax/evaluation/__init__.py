@@ -2,34 +2,24 @@
 
 An evaluation is a function of a `Subject` (a trained network and its images) that gives a `Result`:
 numbers, arrays, and its own words for the report, or why there is nothing to measure. A new one is
-a file beside the others and a line of `EVALUATIONS`; `few_labels` is an example of a probe.
+a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a probe.
 """
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import (
-    domains,
-    few_labels,
-    gradient,
-    knn,
-    linear,
-    nearest,
-    plan,
-    plane,
-    views,
-)
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation import knn, linear, nearest, plan, views
+from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
 EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
-    "linear_few": few_labels.evaluate,
+    "linear_few": linear.evaluate_few,
     "linear": linear.evaluate,
     "knn": knn.evaluate,
-    "linear_domain": domains.evaluate,
+    "linear_domain": linear.evaluate_domains,
     "plan": plan.evaluate,
-    "gradient_cosine": gradient.evaluate,
+    "gradient_cosine": views.evaluate_gradients,
     "views": views.evaluate,
     "nearest": nearest.evaluate,
-    "plane": plane.evaluate,
+    "plane": nearest.evaluate_plane,
 }
 """Every evaluation, in the order of the report; None where it says nothing of such images."""

@@ -5,13 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, UInt8
 
 from gca_jax.data.dataset import Images
+from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Prepare, Variables
 from gca_jax.models import Network
-from gca_jax.training import state
+from gca_jax.training import step
 
 CALIBRATION_IMAGES = 2048
 CALIBRATION_PIXELS = CALIBRATION_IMAGES * 64**2  # they go through the network in one batch
@@ -22,33 +22,22 @@ def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> 
 
     Residual branches that start at scale zero would make a fresh ResNet a subsampler of pixels,
     and running statistics that have seen no image would leave its activations unnormalised. So
-    every normalisation scale is one and the statistics are those of the training images.
-
-    Args:
-        network: The network that was trained.
-        seed: The run's seed: the initial weights are those that the run started from.
-        images: Training images, `[n, h, w, c]`; at most 2048 of them, evenly spaced, are used,
-            fewer where they have more than 64 x 64 pixels.
-        prepare: Normalises a batch of images without augmenting it (`Augment.plain`).
-
-    Returns:
-        `{"params", "batch_stats"}`.
+    every normalisation scale is one and the statistics are those of the training images: of at
+    most 2048, evenly spaced, fewer where they have more than 64 x 64 pixels.
     """
-    variables = state.init_variables(network, jax.random.key(seed), images.shape[1:])
+    variables = step.init_variables(network, jax.random.key(seed), images.shape[1:])
     variables = {**variables, "params": unit_scales(variables["params"])}
     _, height, width, _ = images.shape
-    most = max(1, min(len(images), CALIBRATION_IMAGES, CALIBRATION_PIXELS // (height * width)))
-    chosen = np.linspace(0, len(images) - 1, most).astype(int)
+    most = max(1, min(CALIBRATION_IMAGES, CALIBRATION_PIXELS // (height * width)))
+    chosen = splits.evenly_spaced(len(images), most)
     return calibrate(network, prepare, variables, images[chosen])
 
 
 def unit_scales(params: Any) -> Any:
     """Set every normalisation scale (a parameter named `scale`) to one, the rest untouched."""
-
-    def unit(path: tuple[Any, ...], leaf: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.ones_like(leaf) if path[-1].key == "scale" else leaf
-
-    return jax.tree_util.tree_map_with_path(unit, params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.ones_like(leaf) if path[-1].key == "scale" else leaf, params
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -60,17 +49,7 @@ def calibrate(
     In training mode each layer normalises with the statistics b of the batch and moves its
     running ones by s ← m·s + (1 − m)·b. That is affine in s, so two steps, from s = 0 and from
     s = 1, give m and b without knowing the momentum of any layer. (Compiled, both share the one
-    pass through the network.)
-
-    Args:
-        network: Encoder and heads.
-        prepare: Normalises a batch of images without augmenting it; hashable.
-        variables: `params` and `batch_stats`; the values of the latter do not matter.
-        images: One batch, `[n, h, w, c]`, 0 to 255.
-
-    Returns:
-        `variables` with every mean and variance that of its layer's input over `images`; layers
-        that `encode` does not pass (a predictor's) keep theirs.
+    pass through the network.) Layers that `encode` does not pass (a predictor's) keep theirs.
     """
     x, old = prepare(images), variables["batch_stats"]
 

@@ -4,6 +4,7 @@ D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to commo
 perturbations", ICLR 2019.
 """
 
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import features
 from gca_jax.evaluation.linear import fit_probe
 from gca_jax.evaluation.probes import Labelled
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_json
@@ -62,11 +62,13 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
         )
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
-    opened = _open_all(data.data_dir)  # before the first is judged
+    named = itertools.product(tfds_sets.corruptions(), tfds_sets.SEVERITIES)
+    # All are opened before the first is judged.
+    opened = {name: tfds_sets.open_corrupted(NAME, ROW, *name, data.data_dir) for name in named}
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
-    encode = features.encoder(experiment.network, variables, experiment.policy.plain)
+    encode = partial(features.encode, experiment.network, experiment.policy.plain, variables)
     extract = partial(_extract, encode)
     settings = Settings(experiment.seed, **experiment.config.evaluation)
     probe = fit_probe(extract(clean.train_images, clean.train_labels), settings)
@@ -79,15 +81,6 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     result = {"step": step, "clean": clean_accuracy, "accuracy": accuracy, "mean": mean}
     write_json(workdir / "corruptions.json", result)
     return result
-
-
-def _open_all(data_dir: str | None) -> dict[tuple[str, int], Any]:
-    """Open the TFDS builder of each corruption at each severity."""
-    return {
-        (corruption, severity): tfds_sets.open_corrupted(NAME, ROW, corruption, severity, data_dir)
-        for corruption in tfds_sets.corruptions()
-        for severity in tfds_sets.SEVERITIES
-    }
 
 
 def _extract(encode: features.Encode, images: Images, labels: Labels) -> Labelled:

@@ -43,15 +43,7 @@ def batches(images: Images, size: int) -> Iterator[Batch]:
 def extract(
     encoders: Mapping[str, Encode], images: Images, *, batch_size: int
 ) -> dict[str, Features]:
-    """Extract the features of all images by several encoders, reading each image once.
-
-    Args:
-        encoders: Name to a function of a batch, such as `encoder` makes, or `pixels`.
-        images: `[n, h, w, c]`, 0 to 255, in memory or streamed.
-        batch_size: Images at once.
-
-    Returns:
-        For each encoder one row of features for each image, float32, `[n, f]`.
+    """Extract float32 features of all images by several encoders, reading each image once.
 
     Raises:
         ValueError: There is no image, or `batch_size` is below 1.
@@ -67,23 +59,14 @@ def extract(
     return {name: np.concatenate(part)[: len(images)] for name, part in parts.items()}
 
 
-def encoder(network: Network, variables: Variables, prepare: Prepare) -> Encode:
-    """Freeze an encoder: the network without its projector, in inference mode.
-
-    Batch statistics are read, never written.
-
-    Args:
-        network: Encoder and heads.
-        variables: Its `params` and `batch_stats`.
-        prepare: Normalises a batch of images without augmenting it (`Augment.plain`); hashable.
-    """
-    return partial(_encode, network, prepare, variables)
-
-
 @partial(jax.jit, static_argnums=(0, 1))
-def _encode(
+def encode(
     network: Network, prepare: Prepare, variables: Variables, images: UInt8[Array, "b h w c"]
 ) -> Float[Array, "b f"]:
+    """Encode images by the network without its projector, in inference mode.
+
+    Batch statistics are read, never written; `prepare` (`Augment.plain`) is hashable.
+    """
     return network.bind(variables).encode(prepare(images), train=False)
 
 
@@ -105,17 +88,9 @@ def embed(
     key: PRNGKeyArray,
     images: UInt8[Array, "b h w c"],
 ) -> Pair:
-    """Embed two augmented views of the images, in inference mode.
+    """Embed two augmented views (`Augment.views`, hashable) of images, in inference mode.
 
-    Args:
-        network: Encoder and heads.
-        make_views: Makes two views of a batch (`Augment.views`); hashable.
-        variables: The network's `params` and `batch_stats`.
-        key: Random key of the augmentation.
-        images: `[b, h, w, c]`, 0 to 255.
-
-    Returns:
-        `(z_a, z_b)`, each `[b, d]`, not normalised.
+    The embeddings `(z_a, z_b)` are not normalised.
     """
     both = jnp.concatenate(make_views(key, images))  # one pass: half the time to compile
     z_a, z_b = jnp.split(network.bind(variables)(both, train=False), 2)

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.probes import Labelled, probe
-from gca_jax.evaluation.result import Result, Score
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.probes import Labelled, Result, Score, probe
+from gca_jax.evaluation.splits import Settings
 from gca_jax.evaluation.subject import Subject
 
 PROCEDURE = """cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy
@@ -28,7 +27,7 @@ def evaluate(subject: Subject) -> Result:
 def score(train: Labelled, test: Labelled, settings: Settings) -> Score:
     """Score the vote of k neighbours, k chosen on a held-out part of the training images."""
     held_out = splits.hold_out(train.labels, settings.validation_fraction, settings.seed)
-    k = choose_neighbours(*train, *held_out, settings.neighbours)
+    k = choose_neighbours(train, held_out, settings.neighbours)
     nearest = predict(*train, test.features, [k])[0]
     return Score(float(np.mean(nearest == test.labels)), {"knn_neighbours": k})
 
@@ -43,15 +42,6 @@ def predict(
 
     A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
     al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
-
-    Args:
-        bank: Features of the labelled images, `[n, f]`; normalised to unit length inside.
-        bank_labels: Their labels, `[n]`, integers from 0.
-        queries: Features to classify, `[m, f]`.
-        neighbours: The values of k, each in [1, n].
-
-    Returns:
-        Predicted labels, one row for each k, `[len(neighbours), m]`.
 
     Raises:
         ValueError: A k lies outside [1, n].
@@ -90,25 +80,12 @@ def _unit(x: Float[Array, "n f"]) -> Float[Array, "n f"]:
     return x / jnp.maximum(norm, jnp.finfo(x.dtype).tiny)
 
 
-def choose_neighbours(
-    features: Float[np.ndarray, "n f"],
-    labels: Int[np.ndarray, "n"],
-    fit: np.ndarray,
-    held_out: np.ndarray,
-    neighbours: Sequence[int],
-) -> int:
-    """Choose the k that classifies most of `held_out` rightly, the images of `fit` voting.
+def choose_neighbours(train: Labelled, fold: splits.Fold, neighbours: Sequence[int]) -> int:
+    """Choose the k that classifies most images of the fold's second part, the first part voting.
 
-    Args:
-        features: Features of training images only, `[n, f]`.
-        labels: Their labels, `[n]`.
-        fit: Indices of the images that vote.
-        held_out: Indices of the images that are classified.
-        neighbours: Candidates. Ties go to the larger one, the smoother classifier.
-
-    Returns:
-        One of `neighbours`.
+    Ties go to the larger k, the smoother classifier.
     """
+    (features, labels), (fit, held_out) = train, fold
     candidates = sorted(neighbours, reverse=True)
     predicted = predict(features[fit], labels[fit], features[held_out], candidates)
     return candidates[int(np.argmax((predicted == labels[held_out]).mean(axis=1)))]

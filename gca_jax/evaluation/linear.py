@@ -1,23 +1,27 @@
-"""The linear probe on all labels: multinomial logistic regression on frozen features."""
+"""Linear probes: multinomial logistic regression on frozen features, with all labels or a few."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Features
-from gca_jax.evaluation.probes import Labelled, probe
-from gca_jax.evaluation.result import Result, Score
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels
+from gca_jax.evaluation.probes import Labelled, Result, Score, probe
+from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.evaluation.subject import Subject
 
 PROCEDURE = """L2-regularised logistic regression on features that are centred and divided by one
 common scale. Its strength C was chosen by log-loss on {:g} % of the training split, held out; the
 probe was then fitted on the whole training split."""
+FEW = """the linear probe on {labels} labels, mean over {draws} class-balanced draws, the same
+draws in every row. C was chosen for each draw by cross-validation within its own labels. Only
+centre and scale see the other training images, without labels."""
+DOMAINS = "L2-regularised logistic regression as with all labels, domains in place of classes."
 
 MAX_ITERATIONS = 5_000
 LARGE = 2**23  # numbers in the features; from here on exact fits take hours
@@ -26,14 +30,54 @@ TOLERANCE, TOLERANCE_OF_LARGE = 1e-4, 1e-3  # of the gradient of the mean loss
 
 def evaluate(subject: Subject) -> Result:
     """Read the classes off the features, with all labels of the training split."""
-    return probe(
+    procedure = PROCEDURE.format(100 * subject.settings.validation_fraction)
+    words = dict(name="linear", title="linear, all labels", procedure=procedure)
+    return probe(subject, subject.classes, score, **words)
+
+
+def evaluate_few(subject: Subject) -> Result:
+    """Read the classes off the features, with a few labels of each class."""
+    per_class, draws = subject.settings.labels_per_class, subject.settings.draws
+    labels = per_class * subject.dataset.num_classes
+    found = probe(
         subject,
         subject.classes,
-        score,
-        name="linear",
-        title="linear, all labels",
-        procedure=PROCEDURE.format(100 * subject.settings.validation_fraction),
+        score_few,
+        name=f"linear_{per_class}_per_class",
+        title=f"linear, {per_class} labels a class",
+        procedure=FEW.format(labels=labels, draws=draws),
+        over=f"{draws} draws of {labels} labels" if draws > 1 else f"one draw of {labels} labels",
     )
+    by_draw = {
+        encoder: {"accuracy": list(score.draws), "sd": score.sd}
+        for encoder, score in found.scores.items()
+    }
+    return dataclasses.replace(found, numbers={"draws": by_draw})
+
+
+def evaluate_domains(subject: Subject) -> Result | None:
+    """Read the domains off the features, where there are any to be read (the paper's Fig. 1B)."""
+    labels = domains(subject.dataset, subject.settings.validation_fraction)
+    if labels is None:
+        return None
+    fit = partial(score, key="linear_domain_strength")
+    words = dict(name="linear_domain", title="linear, domain", procedure=DOMAINS)
+    return probe(subject, labels, fit, **words)
+
+
+def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
+    """Give the domains of training and test images, for a probe to learn instead of classes.
+
+    Returns:
+        None where there is nothing to learn: images have no domains, those of the test images were
+        held out from training, or a domain has too few images to hold any out.
+    """
+    train, test = dataset.train_domains, dataset.test_domains
+    if train is None or test is None or len(np.unique(train)) < 2:
+        return None
+    if len(np.setdiff1d(test, train)) or not splits.can_hold_out(train, validation_fraction):
+        return None
+    return train, test
 
 
 def score(
@@ -44,15 +88,26 @@ def score(
     return Score(probe.accuracy(test), {key: probe.strength})
 
 
+def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
+    """Score the mean of the probes that each see a draw of the labels."""
+    scale = standardiser(train.features)
+    scaled_test = scale(test.features)
+    accuracies, strengths = [], []
+    with threads(train.features):
+        for index in range(settings.draws):
+            drawn = splits.draw(train.labels, settings.labels_per_class, settings.seed, index)
+            x, labels = scale(train.features[drawn]), train.labels[drawn]
+            folds = splits.folds(labels, settings.validation_fraction, settings.seed)
+            strength = choose_strength(x, labels, folds, settings.strengths)
+            accuracies.append(accuracy(fit(x, labels, strength), scaled_test, test.labels))
+            strengths.append(strength)
+    key = f"linear_{settings.labels_per_class}_per_class_strengths"
+    return Score(float(np.mean(accuracies)), {key: strengths}, accuracies)
+
+
 @dataclasses.dataclass(frozen=True)
 class LinearProbe:
-    """A linear probe that has been fitted.
-
-    Attributes:
-        scale: Standardises features, before the model sees them.
-        model: The logistic regression.
-        strength: Weight of the data against the penalty, chosen on a held-out part.
-    """
+    """A probe that has been fitted: how it standardises features, its model, its strength."""
 
     scale: Callable[[np.ndarray], np.ndarray]
     model: LogisticRegression
@@ -79,18 +134,12 @@ def threads(features: np.ndarray) -> threadpool_limits:
 
 
 def standardiser(train: Features) -> Callable[[np.ndarray], np.ndarray]:
-    """Centre each feature and divide all by one number, both taken from `train`.
+    """Make the function that centres each feature and divides all by one number, in float64.
 
-    One common scale makes the regularisation strength mean the same for every encoder. A scale
-    per feature would do so too, but blows up features that are nearly constant (the rim of a
-    scanned digit), which makes raw pixels look worse than they are.
-
-    Args:
-        train: Features of the training split, `[n, f]`; no labels are needed.
-
-    Returns:
-        A function that does it to features of any split, in float64; those of `train` get mean 0
-        and mean variance 1.
+    Both come from `train`, whose features get mean 0 and mean variance 1. One common scale makes
+    the regularisation strength mean the same for every encoder. A scale per feature would do so
+    too, but blows up features that are nearly constant (the rim of a scanned digit), which makes
+    raw pixels look worse than they are.
 
     Raises:
         ValueError: Every feature of `train` is constant, or, then and later, one is not finite.
@@ -137,24 +186,13 @@ def log_loss(model: LogisticRegression, features: Features, labels: Labels) -> f
 
 
 def choose_strength(
-    features: Features,
-    labels: Labels,
-    folds: Sequence[splits.Fold],
-    strengths: Sequence[float],
+    features: Features, labels: Labels, folds: Sequence[splits.Fold], strengths: Sequence[float]
 ) -> float:
     """Choose the strength with the lowest log-loss on the held-out parts of `folds`.
 
     Log-loss rather than accuracy: on the twenty images that one fold of a 100-label draw holds
-    out, accuracy moves in steps of five points and cannot tell strengths apart.
-
-    Args:
-        features: Features of training images only, `[n, f]`.
-        labels: Their labels, `[n]`.
-        folds: Index pairs `(fit, held_out)` into these.
-        strengths: Candidates. Ties go to the smaller one, the more regularised probe.
-
-    Returns:
-        One of `strengths`.
+    out, accuracy moves in steps of five points and cannot tell strengths apart. Ties go to the
+    smaller strength, the more regularised probe.
     """
 
     def held_out_loss(strength: float) -> float:

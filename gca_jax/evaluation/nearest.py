@@ -1,9 +1,13 @@
-"""Nearest neighbours: a few test images, and the other test images whose features are nearest."""
+"""Which test images lie near each other by their features: neighbours of a few, a map of many."""
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation import splits
+from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
 QUERIES, NEIGHBOURS = 6, 5
@@ -11,46 +15,39 @@ CAPTION = """Test images (left) and the {} other test images that are nearest to
 similarity of the encoder's features, which stands above them. The queries are evenly spaced over
 the test split, not chosen.{}"""
 LABELLED = " Neighbours of another class than the query's have a frame."
+MAP = """t-SNE of the encoder's test features. Neighbourhoods mean something; distances between
+groups and the axes do not."""
+PERPLEXITY, MOST_DIMENSIONS = 30, 50
+MOST_POINTS = 2_000  # that a picture can show
 
 
 def evaluate(subject: Subject) -> Result:
     """Find the neighbours of a few test images by the trained encoder's features."""
     data, features = subject.dataset, subject.test_features["trained"]
     count = min(NEIGHBOURS, len(features) - 1)
-    queries = np.unique(np.linspace(0, len(features) - 1, QUERIES).astype(int))
+    queries = splits.evenly_spaced(len(features), QUERIES)
     found, similarities = nearest(features, queries, count)
     shown = np.concatenate([queries[:, None], found], axis=1)
     images = data.test_images[shown.ravel()]
     arrays = {"nearest_images": images.reshape(*shown.shape, *images.shape[1:])}
     if data.labelled:
         arrays["nearest_labels"] = data.test_labels[shown]
-    numbers = {
-        "queries": queries.tolist(),
-        "neighbours": found.tolist(),
-        "similarities": similarities.tolist(),
-    }
+    lists = {"queries": queries, "neighbours": found, "similarities": similarities}
+    numbers = {"nearest_neighbours": {name: values.tolist() for name, values in lists.items()}}
+    title, caption = "nearest neighbours", CAPTION.format(count, LABELLED * data.labelled)
     return Result(
-        "nearest",
-        "nearest neighbours",
-        numbers={"nearest_neighbours": numbers},
-        arrays=arrays,
-        picture="nearest",
-        caption=CAPTION.format(count, LABELLED if data.labelled else ""),
+        "nearest", title, numbers=numbers, arrays=arrays, picture="nearest", caption=caption
     )
 
 
 def nearest(
     features: Float[np.ndarray, "n f"], queries: Int[np.ndarray, "q"], count: int
 ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
-    """Find the rows of `features` that are nearest to some of them by cosine similarity.
-
-    Args:
-        features: `[n, f]`.
-        queries: Rows of the queries, `[q]`.
-        count: How many neighbours of each, k, at most n - 1; a query is not its own.
+    """Find the `count` <= n - 1 rows that are nearest to each query by cosine similarity.
 
     Returns:
-        The neighbours' rows, `[q, k]`, the nearest first, and their similarities in [-1, 1].
+        The neighbours' rows, the nearest first, and their similarities in [-1, 1]; a query is not
+        its own neighbour.
     """
     x = features.astype(np.float64)
     norms = np.linalg.norm(x, axis=1, keepdims=True)
@@ -59,3 +56,30 @@ def nearest(
     cosine[np.arange(len(queries)), queries] = -np.inf
     found = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
     return found, np.take_along_axis(cosine, found, axis=1)
+
+
+def evaluate_plane(subject: Subject) -> Result:
+    """Map the trained encoder's features of test images to the plane."""
+    features, kinds = subject.test_features["trained"], subject.kinds
+    points = splits.evenly_spaced(len(features), MOST_POINTS)
+    arrays = {"plane": two_dimensions(features[points], subject.experiment.seed)}
+    if kinds is not None:
+        arrays["plane_labels"] = kinds.numbers[points]
+    title = "test features in two dimensions"
+    return Result("plane", title, arrays=arrays, picture="plane", caption=MAP)
+
+
+def two_dimensions(features: Float[np.ndarray, "n f"], seed: int) -> Float[np.ndarray, "n 2"]:
+    """Map features to the plane by t-SNE (van der Maaten & Hinton 2008), started from PCA.
+
+    Distances between far clusters and the axes mean nothing; neighbourhoods do. Fewer than six
+    images are mapped by PCA alone.
+    """
+    with threadpool_limits(1):
+        width = min(MOST_DIMENSIONS, *features.shape)
+        reduced = PCA(width, svd_solver="full").fit_transform(np.asarray(features, np.float64))
+        if len(features) < 6 or width < 2:
+            return np.pad(reduced, ((0, 0), (0, 2)))[:, :2].astype(np.float32)
+        perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
+        return tsne.fit_transform(reduced).astype(np.float32)

@@ -9,11 +9,9 @@ from jaxtyping import Array, Float, Int
 from gca_jax import losses
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.features import Embed, Pair, Variables
-from gca_jax.evaluation.probes import NO_LABELS
-from gca_jax.evaluation.result import Result
+from gca_jax.evaluation.features import Embed
+from gca_jax.evaluation.probes import NO_LABELS, Result
 from gca_jax.evaluation.subject import Subject
-from gca_jax.models import Network
 
 NAME, TITLE = "plan", "the mean transport plan"
 CAPTION = """The plan is the mean over {0}-balanced batches of test images, each sorted by {0} and
@@ -36,15 +34,10 @@ def evaluate(subject: Subject) -> Result:
     if kinds is None or subject.no_plan:
         reason = subject.no_plan or NO_LABELS
         return Result(NAME, TITLE, numbers={"plan_within_class": None}, left_out=reason)
+    images = subject.dataset.test_images, kinds.numbers, subject.groups
+    embed, transport, seed = subject.embed, _transport(subject), subject.experiment.seed
     arrays = mean_plan(
-        subject.embed,
-        _transport(subject),
-        subject.dataset.test_images,
-        kinds.numbers,
-        subject.groups,
-        per_class=subject.per_kind,
-        batches=BATCHES,
-        seed=subject.experiment.seed,
+        embed, transport, *images, per_class=subject.per_kind, batches=BATCHES, seed=seed
     )
     share, uniform = within_class(arrays["plan"], arrays["plan_labels"])
     caption = CAPTION.format(kinds.word)
@@ -58,23 +51,12 @@ def _transport(subject: Subject) -> Transport:
     method, network = subject.experiment.method, subject.experiment.network
 
     def transport(z_a: Array, z_b: Array, groups: Groups) -> tuple[Array, Array]:
-        pair = loss_inputs(method, network, subject.variables, z_a, z_b)
-        plan, target = losses.transport(method, *pair, **subject.loss_keywords(groups))
+        if method == "byol":  # the online network stands in for the target network
+            z_a = network.bind(subject.variables).predict(z_a, train=False)
+        plan, target = losses.transport(method, z_a, z_b, **subject.loss_keywords(groups))
         return plan.matrix, target.matrix
 
     return transport
-
-
-def loss_inputs(
-    method: str, network: Network, variables: Variables, z_a: Array, z_b: Array
-) -> Pair:
-    """Give what the method's loss sees: the embeddings, for BYOL predictions beside them.
-
-    The checkpoint's online network stands in for BYOL's target network.
-    """
-    if method != "byol":
-        return z_a, z_b
-    return network.bind(variables).predict(z_a, train=False), z_b
 
 
 def mean_plan(
@@ -91,17 +73,8 @@ def mean_plan(
     """Average transport plans over class-balanced batches sorted by class, and their targets.
 
     Every batch is another draw of images with another draw of augmentations, so what remains in
-    the mean is what images of one class have in common (the paper's Figure A4).
-
-    Args:
-        embed: Embeds two views of images.
-        transport: Gives the matrices of a batch's plan and target.
-        images: Test images, `[m, h, w, c]`.
-        labels: What they are sorted by, `[m]`.
-        groups: What the target has to know of them, labels or domains, `[m]`; None: nothing.
-        per_class: Images of each class in a batch.
-        batches: How many batches.
-        seed: Seed of the draws and the augmentations.
+    the mean is what images of one class have in common (the paper's Figure A4). `groups` are what
+    the target has to know of the images, `seed` that of the draws and the augmentations.
 
     Returns:
         `plan` and `target`, the means, each of mass 1 for balanced methods; `plan_labels`, the
@@ -126,10 +99,6 @@ def within_class(
     matrix: Float[np.ndarray, "n n"], labels: Int[np.ndarray, "b"]
 ) -> tuple[float | None, float]:
     """Measure the share of the mass off the positive pairs that joins images of one class.
-
-    Args:
-        matrix: A plan in either layout, `[b, b]` or `[2b, 2b]`.
-        labels: Class of each image of the batch, `[b]`.
 
     Returns:
         The share, None where only positive pairs have mass; and what it is for a uniform plan.

@@ -8,8 +8,8 @@ from typing import Any
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import EVALUATIONS
-from gca_jax.evaluation.result import ENCODERS, Result
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.probes import ENCODERS, Result
+from gca_jax.evaluation.splits import Settings
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment, blame
 from gca_jax.training import checkpoint

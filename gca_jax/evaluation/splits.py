@@ -1,8 +1,10 @@
-"""Which images a probe may see: a hold-out, folds and draws, functions of labels and seed alone.
+"""Settings of the probes, and which images each may see: functions of labels and seed alone.
 
 Nothing here takes features, so every encoder that is compared gets the same images.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -14,31 +16,75 @@ TestLabels: TypeAlias = Int[np.ndarray, "m"]
 Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 
-def check_fraction(fraction: float) -> None:
-    """Refuse a share that leaves one of two parts empty.
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the probes are fitted with: the `evaluation` group of a config.
+
+    Attributes:
+        seed: The run's seed, of every split and draw.
+        labels_per_class: Labels of each class that a few-label probe sees, at least 2.
+        draws: How many few-label probes are averaged.
+        validation_fraction: Share of the training split held out to choose settings, in (0, 1).
+        strengths: Candidates for the weight of the data against the L2 penalty of one, positive.
+        neighbours: Candidates for k, at least 1.
 
     Raises:
-        ValueError: It is outside (0, 1).
+        ValueError: A setting is out of range; the message names it.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_fraction must lie in (0, 1), got {fraction}")
+
+    seed: int
+    labels_per_class: int
+    draws: int
+    validation_fraction: float
+    strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0)
+    neighbours: Sequence[int] = (1, 3, 5, 10, 20, 50)
+
+    def __post_init__(self):
+        if self.labels_per_class < 2:
+            raise ValueError(
+                "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
+                f"got {self.labels_per_class}"
+            )
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, got {self.draws}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must lie in (0, 1), got {self.validation_fraction}"
+            )
+        if not self.strengths or min(self.strengths) <= 0:
+            raise ValueError(f"strengths must be positive numbers, got {list(self.strengths)}")
+        if not self.neighbours or min(self.neighbours) < 1:
+            raise ValueError(f"neighbours must be integers >= 1, got {list(self.neighbours)}")
+
+    def check(self, train_labels: Labels, test_labels: TestLabels) -> None:
+        """Refuse settings with which probes of these labels could not be fitted.
+
+        Raises:
+            ValueError: A class or the training split is too small; the message names the setting.
+        """
+        unseen = np.setdiff1d(test_labels, train_labels)
+        if len(unseen):
+            raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")
+        draw(train_labels, self.labels_per_class, 0, 0)
+        fit, _ = hold_out(train_labels, self.validation_fraction, 0)
+        if max(self.neighbours) > len(fit):
+            raise ValueError(
+                f"neighbours must lie in [1, {len(fit)}] (the images that vote), "
+                f"got {list(self.neighbours)}"
+            )
+
+
+def evenly_spaced(count: int, most: int) -> Int[np.ndarray, "_"]:
+    """Choose at most `most` of `count` images, evenly spaced from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
-    """Split the indices of `labels` in two, each class in the same proportion.
-
-    Args:
-        labels: Class labels, `[n]`.
-        fraction: Share of the second part, in (0, 1).
-        seed: Seed of the shuffle.
-
-    Returns:
-        Sorted indices `(fit, held_out)`, disjoint, together all of `range(n)`.
+    """Split the indices in two, sorted, each class with the same `fraction` in the second part.
 
     Raises:
-        ValueError: `fraction` is outside (0, 1), or a class is too small to be in both parts.
+        ValueError: A class is too small to be in both parts.
     """
-    check_fraction(fraction)
     if not can_hold_out(labels, fraction):
         raise ValueError(
             f"the smallest class has {_smallest(labels)} training images, too few to hold out "
@@ -55,11 +101,6 @@ def can_hold_out(labels: Labels, fraction: float) -> bool:
     return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
 
 
-def unseen(train: Labels, test: TestLabels) -> Int[np.ndarray, "u"]:
-    """List the test labels that no training image has."""
-    return np.setdiff1d(test, train)
-
-
 def _smallest(labels: Labels) -> int:
     """Count the images of the smallest class that has any."""
     counts = np.bincount(labels)
@@ -69,14 +110,8 @@ def _smallest(labels: Labels) -> int:
 def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
     """Make cross-validation folds that each hold out about `fraction` of every class.
 
-    Args:
-        labels: Class labels, `[n]`.
-        fraction: Share held out by one fold; there are `round(1 / fraction)` folds, at least two,
-            at most as many as the smallest class has images.
-        seed: Seed of the shuffle.
-
-    Returns:
-        Pairs of indices `(fit, held_out)`; every index is held out exactly once.
+    There are `round(1 / fraction)`, at least two, at most as many as the smallest class has
+    images; every index is held out exactly once.
     """
     count = max(2, min(round(1 / fraction), _smallest(labels)))
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
@@ -86,14 +121,7 @@ def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
 def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarray, "drawn"]:
     """Draw `per_class` images of every class, without replacement, sorted by class.
 
-    Args:
-        labels: Class labels, `[n]`.
-        per_class: Images drawn from each class present.
-        seed: The run's seed.
-        index: Number of the draw; draws of different indices are independent.
-
-    Returns:
-        Indices into `labels`, `[per_class * classes]`, sorted by class.
+    Draws of one seed and different indices are independent.
 
     Raises:
         ValueError: A class has fewer than `per_class` images.

@@ -12,8 +12,7 @@ from gca_jax.alignment import Groups
 from gca_jax.data.dataset import Dataset, Images
 from gca_jax.evaluation import baseline, features, splits
 from gca_jax.evaluation.features import Embed, Features, Variables
-from gca_jax.evaluation.settings import Settings
-from gca_jax.evaluation.splits import Labels, TestLabels
+from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
 
 MOST_IMAGES = 10_000  # whose views are measured
@@ -21,25 +20,14 @@ BATCH_SIZE = 120  # of views that a plan joins
 
 
 class Kinds(NamedTuple):
-    """What tells test images apart: their classes, or without labels their domains.
-
-    Attributes:
-        word: "class" or "domain".
-        numbers: `[m]`, one for each test image.
-    """
+    """What tells test images apart: their classes, or without labels their domains."""
 
     word: Literal["class", "domain"]
     numbers: Labels
 
 
 class Views(NamedTuple):
-    """Embeddings of two augmented views of test images.
-
-    Attributes:
-        rows: `[n]`, which test images.
-        z_a: `[n, d]`, the first views', not normalised.
-        z_b: `[n, d]`, the second views'.
-    """
+    """Embeddings of two augmented views of test images, not normalised; which images: `rows`."""
 
     rows: Int[np.ndarray, "n"]
     z_a: Float[Array, "n d"]
@@ -76,12 +64,12 @@ class Subject:
 
     @cached_property
     def train_features(self) -> dict[str, Features]:
-        """Features of the training images by each of `result.ENCODERS`."""
+        """Features of the training images by each of `probes.ENCODERS`."""
         return self._features(self.dataset.train_images)
 
     @cached_property
     def test_features(self) -> dict[str, Features]:
-        """Features of the test images by each of `result.ENCODERS`."""
+        """Features of the test images by each of `probes.ENCODERS`."""
         return self._features(self.dataset.test_images)
 
     def _features(self, images: Images) -> dict[str, Features]:
@@ -94,8 +82,8 @@ class Subject:
         images, seed = self.dataset.train_images, self.experiment.seed
         fresh = baseline.untrained(network, seed, images, plain)
         return {
-            "trained": features.encoder(network, self.variables, plain),
-            "random_encoder": features.encoder(network, fresh, plain),
+            "trained": partial(features.encode, network, plain, self.variables),
+            "random_encoder": partial(features.encode, network, plain, fresh),
             "pixels": features.pixels,
         }
 
@@ -122,7 +110,7 @@ class Subject:
     def views(self) -> Views:
         """Embeddings of test images, evenly spaced where there are very many."""
         images = self.dataset.test_images
-        rows = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
+        rows = splits.evenly_spaced(len(images), MOST_IMAGES)
         some = images if len(rows) == len(images) else images[rows]
         # The batch size of the plan, so that views and network are compiled once.
         kinds = 0 if self.kinds is None else len(np.unique(self.kinds.numbers))

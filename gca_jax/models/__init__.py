@@ -1,8 +1,7 @@
 """Encoders and heads; the only place that knows Flax."""
 
 from gca_jax.models.encoders import ENCODERS
-from gca_jax.models.heads import Predictor, Projector
-from gca_jax.models.network import Network, create
+from gca_jax.models.network import Network, Predictor, Projector, create
 from gca_jax.models.resnet import ResNet, ResNet18, ResNet50
 from gca_jax.models.vit import ViT
 

@@ -14,20 +14,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+start = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(features: int, kernel: int, stride: int, name: str) -> nn.Conv:
     """Make a square convolution without bias, padded by half its kernel on each side."""
-    return nn.Conv(
-        features,
-        (kernel, kernel),
-        strides=stride,
-        padding=kernel // 2,
-        use_bias=False,
-        kernel_init=kernel_init,
-        name=name,
-    )
+    side, padding = (kernel, kernel), kernel // 2
+    return nn.Conv(features, side, stride, padding, use_bias=False, kernel_init=start, name=name)
 
 
 def norm(train: bool, name: str) -> nn.BatchNorm:

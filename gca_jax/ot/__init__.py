@@ -2,14 +2,7 @@
 
 from gca_jax.ot import divergence, target
 from gca_jax.ot.cost import CostFn, SquaredEuclidean, normalize
-from gca_jax.ot.kernel import (
-    Domain,
-    Kernel,
-    Layout,
-    SelfPairs,
-    cosine_kernel,
-    cost_kernel,
-)
+from gca_jax.ot.kernel import Domain, Kernel, Layout, SelfPairs, cosine_kernel, cost_kernel
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.projection import project, trajectory, unprojected
 from gca_jax.ot.target import Target

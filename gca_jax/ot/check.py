@@ -16,11 +16,6 @@ def is_concrete(x: object) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
-def is_infinite(x: ArrayLike) -> bool:
-    """Whether `x` is known now to be infinite."""
-    return is_concrete(x) and bool(np.isinf(np.asarray(x)).all())
-
-
 def positive(name: str, value: ArrayLike) -> None:
     """Refuses a number that is not finite and > 0."""
     if is_concrete(value) and not (np.isfinite(value) and np.asarray(value) > 0).all():

@@ -57,7 +57,9 @@ def solve(
     tau_a, tau_b = float(np.asarray(tau_a)), float(np.asarray(tau_b))
     with jax.numpy_rank_promotion("allow"):
         geometry = Geometry(cost_matrix=-kernel.log_matrix.T, epsilon=1.0)
-        a, b = (jnp.where(x > 0, x, _little(x)) for x in (nu, mu))
+        # Lost in every sum, but with it in place of 0 ott's linear systems keep their diagonal.
+        little = float(np.sqrt(jnp.finfo(kernel.dtype).tiny))
+        a, b = (jnp.where(x > 0, x, little) for x in (nu, mu))
         problem = LinearProblem(geometry, a=a, b=b, tau_a=tau_b, tau_b=tau_a)
         solver = Sinkhorn(
             threshold=tolerance, max_iterations=max_iterations, implicit_diff=_ImplicitDiff()
@@ -66,8 +68,3 @@ def solve(
     log_u = jnp.where((mu > 0) | (tau_a == 0), solution.g, -jnp.inf)
     log_v = jnp.where((nu > 0) | (tau_b == 0), solution.f, -jnp.inf)
     return log_u, log_v, jnp.asarray(solution.converged)
-
-
-def _little(x: Array) -> float:
-    """A mass in place of none: lost in every sum, but ott's linear systems keep their diagonal."""
-    return float(np.sqrt(jnp.finfo(x.dtype).tiny))

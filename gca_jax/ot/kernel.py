@@ -58,9 +58,7 @@ class Kernel:
     @property
     def dtype(self) -> jnp.dtype:
         """float32 or float64."""
-        source = self.cost if self.cost is not None else self.points_a
-        assert source is not None
-        return source.dtype
+        return self.epsilon.dtype
 
     @property
     def generator(self) -> Points:
@@ -257,13 +255,8 @@ def cost_kernel(
     if layout == "joint" and (matrix.shape[0] != matrix.shape[1] or matrix.shape[0] % 2):
         raise ValueError(f"cost must be (2B, 2B) in the joint layout, got shape {matrix.shape}")
     matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
-    return Kernel(
-        jnp.asarray(epsilon, matrix.dtype),
-        cost=matrix,
-        layout=layout,
-        self_pairs=self_pairs,
-        known_epsilon=_known(epsilon),
-    )
+    options: Any = {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
+    return Kernel(jnp.asarray(epsilon, matrix.dtype), cost=matrix, **options)
 
 
 def _point_kernel(

@@ -1,4 +1,4 @@
-"""The factored transport plan P = diag(u) K diag(v), and what is derived from it."""
+"""The factored transport plan P = diag(u) K diag(v), what is derived from it, and its diagnosis."""
 
 import dataclasses
 from typing import Literal
@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gca_jax.ot import sums
 from gca_jax.ot.engine import row_sums
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.numerics import logsumexp, negative_entropy
+from gca_jax.ot.numerics import log, logsumexp, negative_entropy, ratio
+from gca_jax.ot.target import AnyTarget
+from gca_jax.ot.weights import positive_columns
 
 
 @jax.tree_util.register_dataclass
@@ -80,7 +83,7 @@ class Plan:
     @property
     def residual(self) -> Float[Array, ""]:
         """Distance from the marginals asked for, ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁."""
-        return marginal_error(self, self.row_marginal, self.column_marginal)
+        return _marginal_error(self, self.row_marginal, self.column_marginal)
 
     @property
     def entropy(self) -> Float[Array, ""]:
@@ -104,17 +107,55 @@ class Plan:
 
     def frozen(self) -> "Plan":
         """The same plan with scalings that pass no gradient: the envelope form (see `project`)."""
-        return dataclasses.replace(
-            self,
-            log_u=jax.lax.stop_gradient(self.log_u),
-            log_v=jax.lax.stop_gradient(self.log_v),
-            log_rows=None,  # of the kernel, which does pass a gradient
-            exact=None,
-        )
+        log_u, log_v = jax.lax.stop_gradient((self.log_u, self.log_v))
+        # log_rows are those of the kernel, which does pass a gradient.
+        return dataclasses.replace(self, log_u=log_u, log_v=log_v, log_rows=None, exact=None)
 
 
-def marginal_error(
-    plan: Plan, rows: Float[Array, " n"], columns: Float[Array, " m"]
-) -> Float[Array, ""]:
-    """Distance of the row and column sums of a plan from the marginals that it was asked for."""
+def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
+    """Scalars of a plan beside its target.
+
+    Args:
+      plan: P (n, m).
+      target: P_tgt (n, m), in the plan's layout.
+
+    Returns:
+      residual, ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁; relative_residual, that over ‖P - P_tgt‖₁; plan_entropy, in
+      nats; mass; positive_mass, the mass on the positive pairs; contrastive_accuracy, the share of
+      rows whose positive pair has the largest kernel entry; ince_cosine, the cosine of P - P_tgt
+      with what it is after the row projection alone: the directions of the gradients of KL, at
+      convergence, and of INCE with respect to log K.
+    """
+    partner = positive_columns(plan.kernel.layout, plan.mu.size)
+    log_mu, target_mass = log(plan.mu), sums.total(target)
+
+    def of_rows(log_k: Array, rows: Array) -> tuple[dict[str, Array], Array]:
+        p = jnp.exp(plan.log_u[rows][:, None] + log_k + plan.log_v[None, :])
+        one_step = jnp.exp(log_k + (log_mu[rows] - logsumexp(log_k, axis=1))[:, None])
+        t = target.weights(rows) / target_mass
+        a, b = p - t, one_step - t
+        summed = {
+            "columns": p.sum(axis=0),
+            "distance": jnp.abs(a).sum(),
+            "entropy": -negative_entropy(p),
+            "hits": jnp.sum(log_k.argmax(axis=1) == partner[rows], dtype=p.dtype),
+            "products": jnp.stack([jnp.sum(a * b), jnp.sum(a * a), jnp.sum(b * b)]),
+        }
+        return summed, p.sum(axis=1)
+
+    s, rows = plan.kernel.over_rows(of_rows)
+    residual = _marginal_error(plan, rows, s["columns"])
+    return {
+        "contrastive_accuracy": s["hits"] / plan.mu.size,
+        "residual": residual,
+        "relative_residual": ratio(residual, s["distance"]),
+        "plan_entropy": s["entropy"],
+        "mass": s["columns"].sum(),
+        "positive_mass": plan.positive_mass,
+        "ince_cosine": ratio(s["products"][0], jnp.sqrt(s["products"][1] * s["products"][2])),
+    }
+
+
+def _marginal_error(plan: Plan, rows: Array, columns: Array) -> Float[Array, ""]:
+    """‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁ of a plan with these row and column sums."""
     return jnp.abs(rows - plan.mu).sum() + jnp.abs(columns - plan.nu).sum()

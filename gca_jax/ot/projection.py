@@ -118,16 +118,9 @@ def _in_scaling_domain(
     problem = Problem(kernel.generator, mu, nu, *taus, start=jnp.zeros_like(nu))
     rows = odd or keep_rows
     done = sweep(problem, half_steps // 2, rows)
-    return Plan(
-        kernel,
-        scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u,
-        done.log_v,
-        mu,
-        nu,
-        sweeps=done.sweeps,
-        log_rows=done.log_rows if rows else None,
-        exact=_exact(tau_a, tau_b, half_steps),
-    )
+    log_u = scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u
+    log_rows, exact = done.log_rows if rows else None, _exact(tau_a, tau_b, half_steps)
+    return Plan(kernel, log_u, done.log_v, mu, nu, None, done.sweeps, log_rows, exact)
 
 
 def trajectory(
@@ -159,11 +152,7 @@ def trajectory(
 
 
 def _checked(
-    kernel: Kernel,
-    tau_a: ArrayLike,
-    tau_b: ArrayLike,
-    mu: ArrayLike | None,
-    nu: ArrayLike | None,
+    kernel: Kernel, tau_a: ArrayLike, tau_b: ArrayLike, mu: ArrayLike | None, nu: ArrayLike | None
 ) -> tuple[Array, Array]:
     """μ and ν as arrays, uniform where none is given; refuses what `project` refuses."""
     check.between("tau_a", tau_a, 0.0, 1.0)

@@ -13,9 +13,8 @@ from jaxtyping import Array, Float, Int
 from gca_jax.ot import numerics
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import weighted_sum
-from gca_jax.ot.similarity import SimilarityTarget, TargetSums
-from gca_jax.ot.structured import Target
 from gca_jax.ot.target import AnyTarget, DenseTarget
+from gca_jax.ot.weights import SimilarityTarget, Target, TargetSums
 
 
 class _Groups(NamedTuple):

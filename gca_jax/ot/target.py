@@ -7,7 +7,6 @@ cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from gca_jax.ot import check
 from gca_jax.ot.cost import normalize
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.similarity import SimilarityTarget
-from gca_jax.ot.structured import Target
+from gca_jax.ot.weights import SimilarityTarget, Target
 
 
 @jax.tree_util.register_dataclass
@@ -73,7 +71,10 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     >>> weighted(jnp.array([1.0, 0.0])).matrix.tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    weights = _vector("quality", quality)
+    weights = jnp.asarray(quality)
+    if weights.ndim != 1 or weights.size == 0:
+        raise ValueError(f"quality must have shape (n,), got {weights.shape}")
+    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
     check.between("quality", weights, 0.0, 1.0)
     check.some_mass("quality", weights)
     n = weights.shape[0]
@@ -219,7 +220,9 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
         check.some_mass("target", resolved.matrix)
         _check_self_pairs(resolved.matrix, kernel)
         resolved = DenseTarget(resolved.matrix / resolved.matrix.sum())
-    resolved = jax.tree.map(partial(_cast, kernel.dtype), resolved)
+    resolved = jax.tree.map(
+        lambda x: x.astype(kernel.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, resolved
+    )
     return resolved.with_sums(kernel) if isinstance(resolved, SimilarityTarget) else resolved
 
 
@@ -233,17 +236,6 @@ def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:
                 f"target must be 0 on the self-pairs of the joint layout, found {worst} on its "
                 "diagonal; the positive of a view is the other view of its image"
             )
-
-
-def _cast(dtype: jnp.dtype, x: Array) -> Array:
-    return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-
-def _vector(name: str, values: ArrayLike) -> Array:
-    x = jnp.asarray(values)
-    if x.ndim != 1 or x.size == 0:
-        raise ValueError(f"{name} must have shape (n,), got {x.shape}")
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _labels(name: str, values: ArrayLike) -> Array:

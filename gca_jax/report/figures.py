@@ -72,17 +72,9 @@ def alignment_uniformity(run: Finished) -> Figure:
     axes.plot(x, y, color="#bbbbbb", linewidth=0.6, zorder=1)
     points = axes.scatter(x, y, c=epochs, cmap="viridis", s=14, zorder=2)
     figure.colorbar(points, ax=axes, label="epoch")
-    axes.scatter(
-        run.evaluation["uniformity"],
-        run.evaluation["alignment"],
-        marker="*",
-        s=170,
-        color=COLOURS[3],
-        edgecolor="black",
-        linewidth=0.6,
-        zorder=3,
-        label="test split, end of training",
-    )
+    end = run.evaluation["uniformity"], run.evaluation["alignment"]
+    star = axes.scatter(*end, marker="*", s=170, color=COLOURS[3], edgecolor="black", zorder=3)
+    star.set(linewidth=0.6, label="test split, end of training")
     axes.set_xlabel("uniformity  log E exp(−2‖z − z′‖²)   (← more uniform)")
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
     axes.set_title(f"{_name(run)}: training batches")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from gca_jax import ot
-from gca_jax.theorems import statements as th
+from gca_jax import theorems as th
 
 Batches = dict[str, Array]
 Statement = Callable[..., th.Check]

@@ -13,8 +13,9 @@ import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
+from orbax.checkpoint import args
 
-from gca_jax.training.state import TrainState, Variables
+from gca_jax.training.step import TrainState, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +33,9 @@ def open_manager(workdir: str | pathlib.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         # Orbax fails on a relative path, and only in its background thread.
         pathlib.Path(workdir).absolute() / "checkpoints",
-        item_handlers={
-            "variables": standard(),
-            "optimizer": standard(),
-            "progress": json(),
-            "config": json(),
-        },
+        item_handlers=dict(
+            variables=standard(), optimizer=standard(), progress=json(), config=json()
+        ),
         options=ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True),
     )
 
@@ -52,15 +50,13 @@ def save(
     if manager.latest_step() == progress.step:
         return
     variables, rest = _split(state)
-    manager.save(
-        progress.step,
-        args=ocp.args.Composite(
-            variables=ocp.args.StandardSave(variables),
-            optimizer=ocp.args.StandardSave(rest),
-            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-            config=ocp.args.JsonSave(config),
-        ),
+    items = args.Composite(
+        variables=args.StandardSave(variables),
+        optimizer=args.StandardSave(rest),
+        progress=args.JsonSave(dataclasses.asdict(progress)),
+        config=args.JsonSave(config),
     )
+    manager.save(progress.step, args=items)
 
 
 def restore(
@@ -68,14 +64,9 @@ def restore(
 ) -> tuple[TrainState, Progress]:
     """Read the latest checkpoint into a state of the same shapes, whatever devices wrote it."""
     variables, rest = _split(_place(abstract, sharding))
-    found = manager.restore(
-        manager.latest_step(),
-        args=ocp.args.Composite(
-            variables=ocp.args.StandardRestore(variables),
-            optimizer=ocp.args.StandardRestore(rest),
-            progress=ocp.args.JsonRestore(),
-        ),
-    )
+    arrays = {"variables": args.StandardRestore(variables), "optimizer": args.StandardRestore(rest)}
+    items = args.Composite(**arrays, progress=args.JsonRestore())
+    found = manager.restore(manager.latest_step(), args=items)
     state = TrainState(**{"target": None, **found["optimizer"], **found["variables"]})
     return state, Progress(**found["progress"])
 
@@ -87,7 +78,7 @@ def restore_config(workdir: str | pathlib.Path) -> ConfigDict:
         FileNotFoundError: there is no checkpoint in `workdir`.
     """
     with _open_latest(workdir) as (manager, step):
-        found = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        found = manager.restore(step, args=args.Composite(config=args.JsonRestore()))
     return ConfigDict(found["config"]).lock()
 
 
@@ -100,8 +91,8 @@ def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:
     with _open_latest(workdir) as (manager, step):
         shapes = manager.item_metadata(step)["variables"].tree
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        variables = ocp.args.StandardRestore(_place(shapes, device))
-        found = manager.restore(step, args=ocp.args.Composite(variables=variables))
+        items = args.Composite(variables=args.StandardRestore(_place(shapes, device)))
+        found = manager.restore(step, args=items)
     return found["variables"], step
 
 

@@ -20,8 +20,7 @@ from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
-from gca_jax.training.state import TrainState
-from gca_jax.training.step import TrainStep, by_row, replicated
+from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
 from gca_jax.workdir import Summary, finished, refuse_another_run, write_json
 
 
@@ -85,7 +84,11 @@ class Session:
     def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
         began = time.perf_counter()
-        state, start = self.load()
+        if self.manager.latest_step() is None:
+            state, start = self.training.initial(), Progress()
+        else:
+            whole = replicated(self.training.mesh)
+            state, start = checkpoint.restore(self.manager, self.training.abstract, whole)
         with progress_bar("compiling", self.training.total_steps, start.step) as bar:
             train_step = self.training.lowered.compile()
             compiled = start.compile_seconds + time.perf_counter() - began
@@ -99,14 +102,6 @@ class Session:
                 f"{self.workdir}; run the same command again to go on from there"
             )
         return self.save(state, progress, finished=True)
-
-    def load(self) -> tuple[TrainState, Progress]:
-        """Give the state to start from: the latest checkpoint's, or the initial one."""
-        if self.manager.latest_step() is None:
-            return self.training.initial(), Progress()
-        return checkpoint.restore(
-            self.manager, self.training.abstract, replicated(self.training.mesh)
-        )
 
     def loop(
         self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm

@@ -10,9 +10,9 @@ import optax
 from jax.sharding import Mesh
 
 from gca_jax import losses
-from gca_jax.data.batches import Batches, Order, steps_per_epoch
+from gca_jax.data.batches import Order, steps_per_epoch
 from gca_jax.experiment import Experiment, TrainSettings, blame
-from gca_jax.training import state, step
+from gca_jax.training import step
 from gca_jax.training.optimizer import make_optimizer
 
 
@@ -23,20 +23,12 @@ class Training:
     experiment: Experiment
     mesh: Mesh
     order: Order
+    steps_per_epoch: int
+    total_steps: int
     learning_rate: optax.Schedule
-    initial: Callable[[], state.TrainState]
-    abstract: state.TrainState
+    initial: Callable[[], step.TrainState]
+    abstract: step.TrainState
     lowered: jax.stages.Lowered
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Count whole batches in an epoch."""
-        return steps_per_epoch(self.order.size, self.order.batch_size)
-
-    @property
-    def total_steps(self) -> int:
-        """Count the steps of the run."""
-        return self.experiment.train.epochs * self.steps_per_epoch
 
 
 def trace(experiment: Experiment) -> Training:
@@ -50,28 +42,24 @@ def trace(experiment: Experiment) -> Training:
     with blame("config.optimizer"):
         optimizer, rate = make_optimizer(total, per_epoch, **experiment.config.optimizer)
     decay = _target_decay(settings, total)
-    create = partial(state.create, optimizer=optimizer, with_target=decay is not None)
+    create = partial(step.create_state, optimizer=optimizer, with_target=decay is not None)
     with blame("config.model"):
-        shapes = state.init_variables.eval_shape(network, key, image)
+        shapes = step.init_variables.eval_shape(network, key, image)
         abstract = jax.eval_shape(create, shapes)
-    train_step = step.make_train_step(
-        network,
-        experiment.policy,
-        _loss(experiment, mesh),
-        optimizer,
-        jax.random.split(key)[0],
-        decay,
-        experiment.alignment.keywords,
-    )
-    batch = _abstract_batch(settings.batch_size, experiment.batches)
+    views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
+    policy, keywords = experiment.policy, experiment.alignment.keywords
+    train_step = step.make_train_step(network, policy, loss, optimizer, views, decay, keywords)
+    images = jax.ShapeDtypeStruct((order.batch_size, *experiment.batches.shape), jnp.uint8)
+    ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
+    batch = images, None if experiment.batches.groups is None else ids
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
-    def initial() -> state.TrainState:
-        variables = state.init_variables(network, key, image)
+    def initial() -> step.TrainState:
+        variables = step.init_variables(network, key, image)
         return jax.device_put(create(variables), step.replicated(mesh))
 
-    return Training(experiment, mesh, order, rate, initial, abstract, lowered)
+    return Training(experiment, mesh, order, per_epoch, total, rate, initial, abstract, lowered)
 
 
 def _order(experiment: Experiment, mesh: Mesh) -> Order:
@@ -83,14 +71,6 @@ def _order(experiment: Experiment, mesh: Mesh) -> Order:
         )
     images = len(experiment.batches.images)
     return Order(images, size, seed, jax.process_index(), jax.process_count())
-
-
-def _abstract_batch(
-    size: int, batches: Batches
-) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None]:
-    """Describe a global batch: images, and groups where there are any."""
-    images = jax.ShapeDtypeStruct((size, *batches.shape), jnp.uint8)
-    return images, None if batches.groups is None else jax.ShapeDtypeStruct((size,), jnp.int32)
 
 
 def _loss(experiment: Experiment, mesh: Mesh) -> losses.Loss:

@@ -1,4 +1,4 @@
-"""One training step as a pure function of state and images, and its sharding over devices.
+"""The training state, a step as a pure function of it and images, and its sharding over devices.
 
 Both views go through the network in one pass, as SimCLR's do: batch norm then normalises them with
 common statistics. In two passes each view would have statistics of its own, and the network could
@@ -19,12 +19,51 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 from gca_jax.data.views.augment import Augment
 from gca_jax.losses import Loss
 from gca_jax.models import Network
-from gca_jax.training.state import TrainState, Variables
 
+Variables = dict[str, PyTree]
+"""{"params": ..., "batch_stats": ...}, as `Network.apply` takes them."""
 Metrics = dict[str, Float[Array, ""]]
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
 Views = tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]
+
+
+class TrainState(NamedTuple):
+    """Everything that a training step changes; `batch_stats` is {} without batch norm.
+
+    `target` holds the `Variables` of BYOL's target network; None for every other method.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    target: PyTree = None
+
+
 TrainStep = Callable[[TrainState, Array, Array | None], tuple[TrainState, Metrics]]
+
+
+# Drawing weights is over in milliseconds; optimising the code for it would take seconds.
+@partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
+def init_variables(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> Variables:
+    """Draw the initial weights and batch statistics of a network for images of (h, w, c)."""
+    drawn = network.init(key, jnp.zeros((1, *image_shape)), method="touch")
+    variables = {"params": {}, "batch_stats": {}, **drawn}
+    if others := variables.keys() - {"params", "batch_stats"}:
+        raise ValueError(
+            f"the network has variables of another kind, {', '.join(sorted(others))}; "
+            "a training step carries params and batch_stats alone"
+        )
+    return variables
+
+
+def create_state(
+    variables: Variables, optimizer: optax.GradientTransformation, with_target: bool
+) -> TrainState:
+    """Make the state before the first step; a target network starts as a copy of the online one."""
+    params, statistics = variables["params"], variables["batch_stats"]
+    target = jax.tree.map(jnp.copy, variables) if with_target else None
+    return TrainState(jnp.zeros((), jnp.int32), params, statistics, optimizer.init(params), target)
 
 
 class Forward(NamedTuple):
@@ -129,10 +168,7 @@ def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
     The compiler partitions the rest, so batch norm and the loss see the global batch and the
     result is that of one device up to rounding.
     """
-    whole = replicated(mesh)
+    whole, rows = replicated(mesh), by_row(mesh)
     return jax.jit(
-        train_step,
-        in_shardings=(whole, by_row(mesh), by_row(mesh)),
-        out_shardings=(whole, whole),
-        donate_argnums=0,
+        train_step, in_shardings=(whole, rows, rows), out_shardings=(whole, whole), donate_argnums=0
     )

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import domains, linear
+from gca_jax.evaluation import linear
 from gca_jax.evaluation.probes import Labelled
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Settings
 
 RNG = np.random.default_rng(0)
 
@@ -31,7 +31,7 @@ TRAIN, TEST = np.arange(90, dtype=np.int32) % 4, np.arange(30, dtype=np.int32) %
 
 
 def test_domains_of_both_splits_are_the_labels():
-    train, test = domains.labels(dataset(TRAIN, TEST), 0.2)
+    train, test = linear.domains(dataset(TRAIN, TEST), 0.2)
     np.testing.assert_array_equal(train, TRAIN)
     np.testing.assert_array_equal(test, TEST)
 
@@ -46,7 +46,7 @@ def test_domains_of_both_splits_are_the_labels():
     ],
 )
 def test_there_is_nothing_to_read(train, test):
-    assert domains.labels(dataset(train, test), 0.2) is None
+    assert linear.domains(dataset(train, test), 0.2) is None
 
 
 def test_what_features_hold_is_read_and_nothing_else():

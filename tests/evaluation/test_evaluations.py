@@ -9,11 +9,11 @@ from sklearn.datasets import load_digits
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import EVALUATIONS, run
-from gca_jax.evaluation.result import ENCODERS
+from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.figures import FIGURES
-from gca_jax.training.state import init_variables
+from gca_jax.training.step import init_variables
 
 TRAIN, TEST = 159, 39  # a third of each: the same batches for images of every kind
 SETTINGS = {

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 
 from gca_jax import models
 from gca_jax.evaluation import features
-from gca_jax.training import state
+from gca_jax.training import step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 1)).astype(np.uint8)
 
@@ -19,11 +21,11 @@ def encoder():
     network = models.create(
         stage_sizes=(1,), block="basic", width=8, stem="cifar", projector_hidden=16, projector_dim=4
     )
-    return network, state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    return network, step.init_variables(network, jax.random.key(0), (8, 8, 1))
 
 
 def extract(network, variables, images, batch_size):
-    encoders = {"it": features.encoder(network, variables, prepare)}
+    encoders = {"it": partial(features.encode, network, prepare, variables)}
     return features.extract(encoders, images, batch_size=batch_size)["it"]
 
 
@@ -38,11 +40,11 @@ def test_batches_and_the_filled_up_last_one_change_nothing(encoder):
 
 def test_one_compilation_serves_every_batch_and_every_encoder(encoder):
     network, variables = encoder
-    features._encode.clear_cache()
+    features.encode.clear_cache()
     extract(network, variables, IMAGES, 5)
     other = jax.tree.map(lambda x: x * 2, variables)
     extract(network, other, IMAGES[:7], 5)
-    assert features._encode._cache_size() == 1
+    assert features.encode._cache_size() == 1
 
 
 def test_pixels_are_the_images_from_zero_to_one():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gca_jax.evaluation import knn
+from gca_jax.evaluation.probes import Labelled
 
 
 def data(seed, n=150, m=40, f=7, classes=4):
@@ -64,13 +65,12 @@ def test_the_k_chosen_is_the_best_on_the_held_out_part():
     fit, held_out = np.arange(0, 60, 2), np.arange(1, 60, 2)
     noisy = labels.copy()
     noisy[fit[::4]] = 1 - noisy[fit[::4]]
-    assert knn.choose_neighbours(features, noisy, fit, held_out, [1, 9]) == 9
+    assert knn.choose_neighbours(Labelled(features, noisy), (fit, held_out), [1, 9]) == 9
 
 
 def test_ties_go_to_the_larger_k():
     labels = np.repeat([0, 1], 20).astype(np.int32)
     features = np.eye(2)[labels]
-    chosen = knn.choose_neighbours(
-        features, labels, np.arange(0, 40, 2), np.arange(1, 40, 2), [1, 5, 3]
-    )
+    fold = np.arange(0, 40, 2), np.arange(1, 40, 2)
+    chosen = knn.choose_neighbours(Labelled(features, labels), fold, [1, 5, 3])
     assert chosen == 5

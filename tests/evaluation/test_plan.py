@@ -1,4 +1,5 @@
 import types
+from unittest import mock
 
 import jax
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from gca_jax import losses
 from gca_jax.evaluation import plan
+from gca_jax.evaluation.subject import Subject
 
 LABELS = np.repeat(np.arange(5), 9).astype(np.int32)
 
@@ -77,7 +79,8 @@ def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeyp
     matrix = np.kron(np.eye(2), np.ones((2, 2))) + 1  # 2/(2 + 1 + 1) of the mass off the diagonal
     arrays = {"plan": matrix, "plan_labels": np.array([0, 0, 1, 1])}
     monkeypatch.setattr(plan, "mean_plan", lambda *positional, **keywords: arrays)
-    subject = types.SimpleNamespace(
+    subject = mock.Mock(
+        Subject,
         kinds=types.SimpleNamespace(word="class", numbers=None),
         no_plan="",
         embed=None,

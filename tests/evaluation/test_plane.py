@@ -1,29 +1,22 @@
 import numpy as np
 import pytest
 
-from gca_jax.evaluation import plane
+from gca_jax.evaluation import nearest
 
 
 @pytest.mark.parametrize("shape", [(40, 100), (40, 3), (40, 1), (4, 10)])
 def test_any_number_of_features_and_images_becomes_a_plane(shape):
     x = np.random.default_rng(0).normal(size=shape)
-    z = plane.two_dimensions(x, seed=0)
+    z = nearest.two_dimensions(x, seed=0)
     assert z.shape == (shape[0], 2)
     assert np.isfinite(z).all()
-    np.testing.assert_array_equal(z, plane.two_dimensions(x, seed=0))
+    np.testing.assert_array_equal(z, nearest.two_dimensions(x, seed=0))
 
 
 def test_neighbours_stay_neighbours():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 25)
-    z = plane.two_dimensions(rng.normal(size=(4, 8))[labels] * 5 + rng.normal(size=(100, 8)), 0)
+    z = nearest.two_dimensions(rng.normal(size=(4, 8))[labels] * 5 + rng.normal(size=(100, 8)), 0)
     distance = np.linalg.norm(z[:, None] - z[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
     assert np.mean(labels[distance.argmin(1)] == labels) > 0.97
-
-
-def test_points_are_at_most_two_thousand_and_cover_all_images():
-    assert plane.choose_points(360).tolist() == list(range(360))
-    chosen = plane.choose_points(10_000)
-    assert len(chosen) == len(set(chosen)) == 2_000
-    assert (chosen[0], chosen[-1]) == (0, 9_999)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from gca_jax.evaluation import few_labels, knn, linear, splits
+from gca_jax.evaluation import knn, linear, splits
 from gca_jax.evaluation.probes import Labelled
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Settings
 
 SETTINGS = Settings(1, labels_per_class=5, draws=2, validation_fraction=0.2)
-SCORES = {"linear": linear.score, "few": few_labels.score, "knn": knn.score}
+SCORES = {"linear": linear.score, "few": linear.score_few, "knn": knn.score}
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def test_every_encoder_sees_the_same_draws(digits, monkeypatch):
     train, test = digits
     seen, draw = [], splits.draw
     monkeypatch.setattr(splits, "draw", lambda *x: seen.append(draw(*x)) or seen[-1])
-    few_labels.score(train, test, SETTINGS)
+    linear.score_few(train, test, SETTINGS)
     other = (part._replace(features=part.features[:, ::2] ** 2) for part in digits)
-    few_labels.score(*other, SETTINGS)
+    linear.score_few(*other, SETTINGS)
     first, second = np.reshape(seen, (2, 2, 50))
     np.testing.assert_array_equal(first, second)
     assert len(np.intersect1d(*first)) < 50

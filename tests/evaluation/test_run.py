@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import types
+from functools import partial
+from unittest import mock
 
 import jax
 import numpy as np
@@ -11,9 +14,10 @@ from ml_collections import ConfigDict
 from gca_jax import losses, models
 from gca_jax.data import sources
 from gca_jax.evaluation import features, plan, run
+from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.run import write
-from gca_jax.training import checkpoint, state
+from gca_jax.training import checkpoint, step
 from gca_jax.training.loop import pretrain
 
 CONFIG = {
@@ -104,7 +108,7 @@ def test_features_come_from_running_statistics_not_from_the_batch(evaluated):
     def prepare(x):
         return x / 255.0
 
-    encoders = {"it": features.encoder(network, variables, prepare)}
+    encoders = {"it": partial(features.encode, network, prepare, variables)}
     together = features.extract(encoders, images, batch_size=20)["it"]
     alone = features.extract(encoders, images[:1], batch_size=20)["it"]
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5)
@@ -182,13 +186,14 @@ def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
         projector_dim=6,
         predictor_hidden=8,
     )
-    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")
-    out = plan.loss_inputs("byol", network, variables, z_a, z_b)
-    np.testing.assert_array_equal(out[0], prediction)
-    np.testing.assert_array_equal(out[1], z_b)
-    found, target = losses.transport("byol", *out)
-    assert found.matrix.shape == target.matrix.shape == (5, 5)
-    out = plan.loss_inputs("ince", network, variables, z_a, z_b)
-    np.testing.assert_array_equal(out[0], z_a)
+    for method, first in (("byol", prediction), ("ince", z_a)):
+        experiment = types.SimpleNamespace(method=method, network=network)
+        subject = mock.Mock(Subject, variables=variables, experiment=experiment)
+        subject.loss_keywords.return_value = {}
+        found, target = plan._transport(subject)(z_a, z_b, None)
+        expected = losses.transport(method, first, z_b)
+        np.testing.assert_array_equal(found, expected[0].matrix)
+        np.testing.assert_array_equal(target, expected[1].matrix)

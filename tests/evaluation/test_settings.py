@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gca_jax.evaluation.settings import Settings
+from gca_jax.evaluation.splits import Settings
 
 GOOD = {"seed": 1, "labels_per_class": 5, "draws": 2, "validation_fraction": 0.2}
 LABELS = np.arange(600, dtype=np.int32) % 10
@@ -12,7 +12,9 @@ LABELS = np.arange(600, dtype=np.int32) % 10
     [
         ({"labels_per_class": 1}, "labels_per_class must be at least 2"),
         ({"draws": 0}, "draws must be at least 1, got 0"),
-        ({"validation_fraction": 1.5}, "validation_fraction must lie in"),
+        ({"validation_fraction": 0.0}, "validation_fraction must lie in"),
+        ({"validation_fraction": 1.0}, "validation_fraction must lie in"),
+        ({"validation_fraction": -0.1}, "validation_fraction must lie in"),
         ({"labels_per_class": 100}, "cannot draw 100 images of class"),
         ({"neighbours": (1, 481)}, r"neighbours must lie in \[1, 480\]"),
         ({"neighbours": (0, 3)}, "neighbours must be integers >= 1"),

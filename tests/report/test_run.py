@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gca_jax.report.command import command
-from gca_jax.report.markdown import render
+from gca_jax.report.markdown import command, render
 from gca_jax.report.reading import read
 from gca_jax.report.run import summary, write
 from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, probe

@@ -12,7 +12,7 @@ import pytest
 from gca_jax import models
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, loop, setup, state
+from gca_jax.training import checkpoint, loop, setup, step
 from gca_jax.training.log import Log
 
 TIMINGS = ("images_per_second",)
@@ -82,7 +82,7 @@ def test_log_has_every_step_once(unbroken):
 def test_run_starts_from_the_initial_variables(unbroken, tiny):
     config = tiny()
     network = models.create(**config.model)
-    initial = state.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
+    initial = step.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
     training = setup.trace(build(config))
     jax.tree.map(np.testing.assert_array_equal, training.initial().params, initial)
     params = weights(unbroken)["params"]

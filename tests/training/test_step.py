@@ -11,7 +11,7 @@ from jax.sharding import AxisType
 
 from gca_jax import losses, models
 from gca_jax.data.views import augment
-from gca_jax.training import state, step
+from gca_jax.training import step
 
 MODEL = dict(
     stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=8, projector_dim=8
@@ -38,8 +38,8 @@ def stand_in(z_a, z_b):
 def build(loss=stand_in, decay=None, learning_rate=0.1, **model):
     network = models.create(**MODEL, **model)
     optimizer = optax.sgd(learning_rate)
-    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
-    initial = state.create(variables, optimizer, with_target=decay is not None)
+    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
+    initial = step.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda step: decay)
     train_step = step.make_train_step(network, POLICY, loss, optimizer, KEY, schedule)
     return network, initial, jax.jit(train_step)
@@ -123,7 +123,7 @@ def byol():
 def test_byol_loss_is_both_orders_against_the_target_network():
     loss, (network, initial, train_step) = byol()
     # A target unlike the online network, so that taking one for the other shows.
-    other = state.init_variables(network, jax.random.key(5), (8, 8, 1))
+    other = step.init_variables(network, jax.random.key(5), (8, 8, 1))
     initial = initial._replace(target=other)
     new, metrics = train_step(initial, IMAGES)
     z_a, z_b, stats = both(network, variables_of(initial))

@@ -10,7 +10,7 @@ from flax import linen as nn
 from gca_jax import models
 from gca_jax.data.views import augment
 from gca_jax.evaluation import baseline
-from gca_jax.training import checkpoint, state, step
+from gca_jax.training import checkpoint, step
 from gca_jax.training.checkpoint import Progress
 
 HEADS = dict(projector_hidden=8, projector_dim=4)
@@ -33,8 +33,8 @@ def distance(z_a, z_b):
 
 def start(optimizer, decay=None, **heads):
     network = models.create(**VIT, **HEADS, **heads)
-    variables = state.init_variables(network, KEY, SHAPE)
-    initial = state.create(variables, optimizer, with_target=decay is not None)
+    variables = step.init_variables(network, KEY, SHAPE)
+    initial = step.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda _: decay)
     return (
         network,
@@ -88,7 +88,7 @@ def test_a_checkpoint_gives_back_the_state(tmp_path):
 def test_the_untrained_encoder_is_the_initial_one():
     network, _, _ = start(optax.sgd(0.1))
     fresh = baseline.untrained(network, 3, IMAGES, POLICY.plain)
-    expected = state.init_variables(network, jax.random.key(3), SHAPE)
+    expected = step.init_variables(network, jax.random.key(3), SHAPE)
     jax.tree.map(np.testing.assert_array_equal, fresh, expected)
 
 
@@ -104,4 +104,4 @@ class Counting(nn.Module):
 def test_variables_of_another_kind_are_refused():
     network = models.create(Counting(), **HEADS)
     with pytest.raises(ValueError, match="variables of another kind, counts; a training step"):
-        state.init_variables(network, KEY, SHAPE)
+        step.init_variables(network, KEY, SHAPE)

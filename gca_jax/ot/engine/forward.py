@@ -5,12 +5,9 @@ needs no logarithm of a sum: each half-step is a matrix-vector product. The deri
 T-sweep value is a sum of rank-one terms K ∘ (p vᵀ + u rᵀ), two a sweep, whose vectors come from
 running the sweeps backwards (`engine.reverse`); nothing of size n×m is saved for a sweep.
 
-Sweeps whose outcome is known are not run. Once a sweep moves log v by one number δ everywhere (up
-to rounding; δ = 0 where marginals are hard), the next one moves it by τδ, τ = τ_a τ_b, and so on:
-they only scale u and v, which the products p vᵀ and u rᵀ do not feel. Their reverse passes are one
-linear map of v's cotangent; once that only shrinks it by τ, the others follow too, and once it is
-below rounding nothing is left. Value and gradient are the T-sweep ones to rounding. With a τ for
-each row or column only δ = 0 ends the sweeps early.
+Sweeps whose outcome is known are not run (docs/engine.md): those behind a sweep that moves log v by
+one number δ everywhere, up to rounding. δ = 0 where marginals are hard; with a τ for each row or
+column only δ = 0 ends the sweeps early.
 """
 
 from functools import partial
@@ -21,26 +18,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax.ot.engine.passes import Passes, Points, make_passes
-from gca_jax.ot.engine.problem import (
-    Problem,
-    Saved,
-    Scalings,
-    common_tau,
-    drift_of,
-    rounding_of,
-    scaling,
-)
+from gca_jax.ot.engine.problem import Problem, Saved, Scalings, drift_of, rounding_of, scaling
 from gca_jax.ot.engine.reverse import backward
 from gca_jax.ot.engine.sharding import varying
 
 
 def sweep(problem: Problem, iterations: int, with_rows: bool) -> Scalings:
-    """Runs T = `iterations` sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
+    """Runs T = `iterations` >= 0 sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
 
-    Args:
-      problem: Kernel, marginals, exponents, and log v to start from.
-      iterations: T >= 0.
-      with_rows: Whether log K v of the last v is wanted too.
+    `with_rows` wants log K v of the last v too.
     """
     axis = problem.points.axis_name
     return _sweep(jax.tree.map(lambda x: varying(x, axis), problem), iterations, with_rows)
@@ -74,7 +60,7 @@ def _forward(problem: Problem, iterations: int, with_rows: bool) -> tuple[Scalin
     log_mu = jnp.log(problem.mu)
     done = _run(passes, problem, iterations)
     rest = iterations - done.t
-    drift = drift_of(done.moved, common_tau(problem), iterations)
+    drift = drift_of(done.moved, problem.common_tau, iterations)
     log_u, log_v = varying(jnp.zeros_like(log_mu), axis), done.log_v
     if iterations:
         log_u = scaling(problem.tau_a, log_mu, done.log_a[done.t - 1] + drift[rest])

@@ -38,12 +38,9 @@ def choose(
 ) -> tuple[Domain, int | None]:
     """The domain, and the rows of K formed at a time (None: K is kept whole).
 
-    Args:
-      shape: (n, m) of K over all devices.
-      epsilon: ε if it is known and the scaling domain is possible.
-      domain: What the caller asks for; None leaves it to the rule.
-      block_size: Likewise; at least a device's rows keeps K whole.
-      axis_name: Mapped axis whose devices share the rows, or None.
+    `shape` is that of K over all devices; `epsilon` is None where ε is not known or the scaling
+    domain not possible; `domain` and `block_size` are None where the caller leaves them to the
+    rule.
 
     Raises:
       ValueError: an unknown domain, a block size < 1, a block size or an axis in the log domain.

@@ -31,21 +31,16 @@ Rowwise = Callable[[Array, Rows], tuple[Array, Kept]]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Generates K from unit vectors and ε.
+    """Generates K from the unit vectors x of its rows and y of its columns, and ε.
 
-    Attributes:
-      x: The rows' points (n, d).
-      y: The columns' points (m, d); None where they are x, and K is symmetric.
-      epsilon: ε.
-      exclude_diagonal: Whether the pairs (i, i) have K = 0.
-      block_size: Rows of K formed at a time; None forms K once and keeps it.
-      axis_name: Mapped axis whose devices share the rows; n divides by their number. Or None.
+    `block_size` rows of K are formed at a time; None forms K once and keeps it. The devices of the
+    mapped axis `axis_name` share the rows; n divides by their number.
     """
 
     x: Float[Array, "n d"]
-    y: Float[Array, "m d"] | None
+    y: Float[Array, "m d"] | None  # None where it is x, and K is symmetric
     epsilon: Float[Array, ""]
-    exclude_diagonal: bool = dataclasses.field(metadata={"static": True})
+    exclude_diagonal: bool = dataclasses.field(metadata={"static": True})  # K = 0 on pairs (i, i)
     block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
     axis_name: str | None = dataclasses.field(default=None, metadata={"static": True})
 
@@ -220,9 +215,5 @@ def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k
     points, (of_x, of_y) = passes.points, of_points
     weighted = jnp.sum(points.x * of_x) / (2 if of_y is None else 1)
     of_epsilon = (on_first_device(of_log_k, points.axis_name) - weighted) / points.epsilon**2
-    return dataclasses.replace(
-        points,
-        x=of_x / points.epsilon,
-        y=None if of_y is None else of_y / points.epsilon,
-        epsilon=of_epsilon,
-    )
+    of_y = None if of_y is None else of_y / points.epsilon
+    return dataclasses.replace(points, x=of_x / points.epsilon, y=of_y, epsilon=of_epsilon)

@@ -13,44 +13,35 @@ ROUNDING = 16
 
 
 class Problem(NamedTuple):
-    """What sweeps are run on.
+    """What sweeps are run on."""
 
-    Attributes:
-      points: What generates K (n, m).
-      mu: Row marginal (n,).
-      nu: Column marginal (m,).
-      tau_a: Exponent of u in [0, 1]: one, or one for each row (n,).
-      tau_b: Exponent of v in [0, 1]: one, or one for each column (m,).
-      start: log v to start from (m,).
-    """
-
-    points: Points
+    points: Points  # what generates K (n, m)
     mu: Float[Array, " n"]
     nu: Float[Array, " m"]
-    tau_a: Float[Array, "..."]
-    tau_b: Float[Array, "..."]
-    start: Float[Array, " m"]
+    tau_a: Float[Array, "..."]  # exponent of u in [0, 1]: one, or one for each row (n,)
+    tau_b: Float[Array, "..."]  # exponent of v in [0, 1]: one, or one for each column (m,)
+    start: Float[Array, " m"]  # log v to start from
 
     @property
     def has_common_tau(self) -> bool:
         """Whether all rows share one exponent, and all columns."""
         return self.tau_a.ndim == self.tau_b.ndim == 0
 
+    @property
+    def common_tau(self) -> Float[Array, ""]:
+        """τ = τ_a τ_b, by which a common movement of log v shrinks; 0 where it is not common."""
+        if self.has_common_tau:
+            return jnp.asarray(self.tau_a * self.tau_b)
+        return jnp.zeros((), self.mu.dtype)
+
 
 class Scalings(NamedTuple):
-    """What the sweeps leave.
-
-    Attributes:
-      log_u: log u after T sweeps (n,).
-      log_v: log v after T sweeps (m,).
-      log_rows: log K v of that v (n,); zeros if it was not asked for.
-      sweeps: How many sweeps had to be run.
-    """
+    """What the sweeps leave: the scalings after T of them."""
 
     log_u: Float[Array, " n"]
     log_v: Float[Array, " m"]
-    log_rows: Float[Array, " n"]
-    sweeps: Int[Array, ""]
+    log_rows: Float[Array, " n"]  # log K v of that v; zeros if it was not asked for
+    sweeps: Int[Array, ""]  # how many had to be run
 
 
 class Saved(NamedTuple):
@@ -63,13 +54,6 @@ class Saved(NamedTuple):
     even: Bool[Array, ""]  # whether the last sweep that was run moved log v by one number,
     moved: Float[Array, ""]  # and by which
     out: Scalings
-
-
-def common_tau(problem: Problem) -> Float[Array, ""]:
-    """τ = τ_a τ_b, by which a common movement of log v shrinks; 0 where there is no common τ."""
-    if problem.has_common_tau:
-        return jnp.asarray(problem.tau_a * problem.tau_b)
-    return jnp.zeros((), problem.mu.dtype)
 
 
 def rounding_of(dtype: jnp.dtype) -> float:

@@ -7,15 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax.ot.engine.passes import contract, with_epsilon
-from gca_jax.ot.engine.problem import (
-    Problem,
-    Saved,
-    Scalings,
-    common_tau,
-    drift_of,
-    rounding_of,
-    scaling,
-)
+from gca_jax.ot.engine.problem import Problem, Saved, Scalings, drift_of, rounding_of, scaling
 from gca_jax.ot.engine.sharding import on_first_device, varying
 
 
@@ -89,7 +81,7 @@ def _factors(saved: Saved, iterations: int) -> _Factors:
         jnp.broadcast_to(tau, x.shape)
         for tau, x in ((problem.tau_a, log_mu), (problem.tau_b, log_nu))
     )
-    tau = common_tau(problem)
+    tau = problem.common_tau
     u = jnp.exp(scaling(tau_rows[None], log_mu[None], saved.log_a))
     log_v = scaling(tau_columns[None], log_nu[None], saved.log_b)
     v = jnp.exp(jnp.concatenate([problem.start[None], log_v])[:-1])
