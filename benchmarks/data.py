@@ -15,15 +15,13 @@ import tempfile
 import time
 from functools import partial
 
-import grain
 import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
-from absl import flags
 
 from benchmarks import augment, measure
 from gca_jax.data import records
-from gca_jax.data.batches import Batches, Order, cut, stream, two_crops
+from gca_jax.data.batches import Batches, Order, stream, two_crops
 from gca_jax.data.dataset import Streamed
 from tests.data import prepared
 
@@ -73,14 +71,6 @@ def streaming(count, repeats):
             image = np.asarray(PIL.Image.open(io.BytesIO(picture)).convert("RGB"))
             two_crops(rng, image, SIZE, CROP)
 
-    def processes(workers):
-        """What the project does not use: batches made by worker processes."""
-        flags.FLAGS.mark_as_parsed()  # Grain's workers ask for them
-        made = grain.MapDataset.range(2**62).map(partial(cut, images, order, CROP))
-        made = made.batch(order.share)
-        options = grain.MultiprocessingOptions(num_workers=workers)
-        yield from made.to_iter_dataset(grain.ReadOptions(1, 2)).mp_prefetch(options)
-
     def steadily(make, *arguments):
         """Seconds from the second batch on, when as many are begun as are finished."""
         batches = make(*arguments)
@@ -96,7 +86,6 @@ def streaming(count, repeats):
     functions = {"plain loop of Pillow": plain}
     for n in sorted({1, 2, cores, 2 * cores}):
         functions[f"{n} threads"] = partial(steadily, stream, images, order, 0, CROP, n)
-    functions[f"{cores} processes"] = partial(steadily, processes, cores)
     times = measure.seconds(functions, repeats, patience=600, settle=False)
     speed = {name: steps * 64 / t for name, t in times.items()}
     return {"kB_each": statistics.mean(map(len, encoded)) / 1000, "images_per_second": speed}

@@ -20,7 +20,7 @@ from gca_jax import config
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
-        data=dict(name="digits", **config.TFDS),
+        data=dict(name="digits", limit=int),
         side=8,
         augment=dict(policy="digits", mean=(0.3054,), std=(0.3760,)),
         # A small network, for a run of two minutes on two cores.

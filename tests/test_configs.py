@@ -13,7 +13,6 @@ import pytest
 
 from gca_jax import config, losses
 from gca_jax.data import sources
-from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation.run import check, evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
@@ -68,11 +67,8 @@ def test_a_config_has_the_keys_that_digits_has(name, method):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_data_keys_are_what_the_reader_takes(name):
-    read = sources.SOURCES[name].read
-    taken = set()
-    for reader in (read, tfds_sets.load) if name == "digits" else (read,):
-        parameters = inspect.signature(reader).parameters.values()
-        taken |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    parameters = inspect.signature(sources.SOURCES[name].read).parameters.values()
+    taken = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert set(get(name).data) == {"name"} | taken
 
 

@@ -11,7 +11,7 @@ as uint8; the device does the rest of the augmentation. Crops are drawn from (se
 
 Threads and not processes: Pillow decodes and resizes with Python's lock released, and Grain's
 worker processes import the main program again and need absl's flags, for a tenth more on two cores
-(`benchmarks/data.py`). An image holds the lock for 0.6 ms (measured once), so threads stop
+(docs/data.md). An image holds the lock for 0.6 ms (measured once), so threads stop
 gaining near 1,600 images a second in one process; a GPU trains ResNet-50 on some 400.
 """
 

@@ -1,4 +1,4 @@
-"""Data sets of the user's arrays, in memory or in an archive of `numpy.savez`."""
+"""Data sets of arrays: in memory, in an archive of `numpy.savez`, or in scikit-learn's wheel."""
 
 import pathlib
 import zipfile
@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 from jaxtyping import Int, UInt8
 from numpy.typing import ArrayLike
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, number
@@ -166,3 +168,13 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             return {argument: archive[key] for key, argument in keys.items()}
         except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"has an array that cannot be read ({error})") from error
+
+
+def digits(name: str, row: Source, *, limit: int | None = None) -> Dataset:
+    """Read scikit-learn's digits; the split, 360 images to test, is stratified and always alike."""
+    raw = load_digits()
+    images = np.round(raw.images * (255 / 16)).astype(np.uint8)
+    train, test, labels, test_labels = train_test_split(
+        images, raw.target, test_size=360, stratify=raw.target, random_state=0
+    )
+    return arrays(train, labels, test_images=test, test_labels=test_labels, limit=limit, name=name)

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from gca_jax.data.dataset import Dataset
@@ -99,7 +100,7 @@ def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
             x, labels = scale(train.features[drawn]), train.labels[drawn]
             folds = splits.folds(labels, settings.validation_fraction, settings.seed)
             strength = choose_strength(x, labels, folds, settings.strengths)
-            accuracies.append(accuracy(fit(x, labels, strength), scaled_test, test.labels))
+            accuracies.append(fit(x, labels, strength).score(scaled_test, test.labels))
             strengths.append(strength)
     key = f"linear_{settings.labels_per_class}_per_class_strengths"
     return Score(float(np.mean(accuracies)), {key: strengths}, accuracies)
@@ -115,7 +116,7 @@ class LinearProbe:
 
     def accuracy(self, test: Labelled) -> float:
         """Give the share of images whose most probable class is their label."""
-        return accuracy(self.model, self.scale(test.features), test.labels)
+        return self.model.score(self.scale(test.features), test.labels)
 
 
 def fit_probe(train: Labelled, settings: Settings) -> LinearProbe:
@@ -173,18 +174,6 @@ def fit(features: Features, labels: Labels, strength: float) -> LogisticRegressi
     return model.fit(features.astype(np.float32) if large else features, labels)
 
 
-def accuracy(model: LogisticRegression, features: Features, labels: Labels) -> float:
-    """Give the share of images whose most probable class is their label."""
-    return float(np.mean(model.predict(features) == labels))
-
-
-def log_loss(model: LogisticRegression, features: Features, labels: Labels) -> float:
-    """Average −log(probability of the label). Every label must be one the model has seen."""
-    columns = np.searchsorted(model.classes_, labels)
-    log_probabilities = model.predict_log_proba(features)
-    return float(-np.mean(log_probabilities[np.arange(len(labels)), columns]))
-
-
 def choose_strength(
     features: Features, labels: Labels, folds: Sequence[splits.Fold], strengths: Sequence[float]
 ) -> float:
@@ -196,10 +185,11 @@ def choose_strength(
     """
 
     def held_out_loss(strength: float) -> float:
-        losses = [
-            log_loss(fit(features[a], labels[a], strength), features[b], labels[b])
-            for a, b in folds
-        ]
+        losses = []
+        for seen, held_out in folds:
+            model = fit(features[seen], labels[seen], strength)
+            p = model.predict_proba(features[held_out])
+            losses.append(log_loss(labels[held_out], p, labels=model.classes_))
         return float(np.mean(losses))
 
     return min(sorted(strengths), key=held_out_loss)

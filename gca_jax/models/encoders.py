@@ -19,16 +19,11 @@ Settings = dict[str, object]
 
 
 class Encoder(Protocol):
-    """What an encoder's file gives."""
+    """What an encoder's file gives, as described above."""
 
-    def create(self, *args: Any, **settings: Any) -> nn.Module:
-        """Check the settings and make the module."""
-
-    def settings(self, side: int) -> Settings:
-        """Suit images of a side."""
-
-    def smoke(self, settings: Settings) -> Settings:
-        """Shrink a network."""
+    def create(self, *args: Any, **settings: Any) -> nn.Module: ...  # noqa: D102
+    def settings(self, side: int) -> Settings: ...  # noqa: D102
+    def smoke(self, settings: Settings) -> Settings: ...  # noqa: D102
 
 
 ENCODERS: dict[str, Encoder] = {"resnet": resnet, "vit": vit}

@@ -19,7 +19,7 @@ def _tfds(
 
 SOURCES = {
     # Alpaydin & Kaynak 1998, UCI; in scikit-learn's wheel.
-    "digits": _tfds("digits", (8, 8, 1), 10, tfds_sets.load_digits, train=1437, test=360),
+    "digits": Source(memory.digits, (8, 8, 1), 10, {"train": 1437, "test": 360}),
     # Krizhevsky 2009; www.cs.toronto.edu/~kriz
     "cifar10": _tfds("cifar10", (32, 32, 3), 10, train=50_000, test=10_000),
     "cifar100": _tfds("cifar100", (32, 32, 3), 100, train=50_000, test=10_000),
@@ -58,12 +58,12 @@ def load(name: str, **options) -> Dataset:
 
     Args:
         name: a key of `SOURCES`.
-        **options: keyword arguments of the set's reader. All but arrays: `data_dir` (TFDS's folder;
-            None: $TFDS_DATA_DIR or ~/tensorflow_datasets) and `skip_unreadable` (count images that
-            cannot be read, instead of an error). All: `limit` (at most so many images of each part,
-            evenly spaced). imagenet100: `size`. cifar10_corrupted: `corruption` and `severity`.
-            folder and pacs: `root`, `labelled_root`, `size`, `labelled`, `domains` and `held_out`.
-            arrays: `file`.
+        **options: keyword arguments of the set's reader. All: `limit` (at most so many images of
+            each part, evenly spaced). All but arrays and digits: `data_dir` (TFDS's folder; None:
+            $TFDS_DATA_DIR or ~/tensorflow_datasets) and `skip_unreadable` (count images that cannot
+            be read, instead of an error). imagenet100: `size`. cifar10_corrupted: `corruption` and
+            `severity`. folder and pacs: `root`, `labelled_root`, `size`, `labelled`, `domains` and
+            `held_out`. arrays: `file`.
 
     Raises:
         ValueError: an unknown name, or a data set that is missing or broken; the message names the

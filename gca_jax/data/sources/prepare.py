@@ -28,7 +28,7 @@ def prepare(config: Any, archives: str | None = None) -> None:
     data = dict(config.data)
     name = data["name"]
     row = sources.find(name)
-    if row.builder not in (None, "digits"):
+    if row.builder is not None:
         _prepare_tfds(name, row, data, archives)
         if name == "cifar10_corrupted":
             return  # Its 95 sets are read one by one, each by its corruption and severity.

@@ -1,14 +1,12 @@
-"""Data sets of TFDS whose images have one size, read into memory; digits by a builder of ours."""
+"""Data sets of TFDS whose images have one size, read into memory."""
 
 import contextlib
 import io
 import shutil
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
@@ -31,51 +29,6 @@ def load(
     options = (data_dir, limit, skip_unreadable)
     parts = (Part(*read_split(name, row, builder, part, *options)) for part in row.splits)
     return Dataset.of(name, *parts, class_names=tuple(builder.info.features["label"].names))
-
-
-class Digits(tfds.core.GeneratorBasedBuilder):
-    """Scanned digits of 8 x 8 pixels: Alpaydin & Kaynak, UCI ML repository, 1998.
-
-    The split is stratified and always the same, 1,437 to train and 360 to test. Records are in the
-    split's order, unshuffled, and PNG loses nothing.
-    """
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(8, 8, 1), encoding_format="png"),
-                    "label": tfds.features.ClassLabel(num_classes=10),
-                }
-            ),
-            disable_shuffling=True,
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        raw = load_digits()
-        images = np.round(raw.images * (255 / 16)).astype(np.uint8)
-        rows = np.arange(len(images))
-        parts = train_test_split(rows, test_size=360, stratify=raw.target, random_state=0)
-        each = zip(("train", "test"), parts, strict=True)
-        return {part: self._generate_examples(images[r], raw.target[r]) for part, r in each}
-
-    def _generate_examples(self, images: Any, labels: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            encoded = io.BytesIO()
-            PIL.Image.fromarray(image).save(encoded, "png")
-            yield i, {"image": encoded.getvalue(), "label": int(label)}
-
-
-def load_digits(name: str, row: Source, *, data_dir: str | None = None, **options) -> Dataset:
-    """Read scikit-learn's digits, which are prepared at first use, in less than a second."""
-    prepare(partial(Digits, data_dir=data_dir))
-    return load(name, row, data_dir=data_dir, **options)
 
 
 def load_corrupted(

@@ -25,9 +25,7 @@ def strengths(distortions: Distortions) -> dict[str, Any]:
 def replace(distortions: Distortions, **changes: Any) -> Distortions:
     """The distortions with some strengths replaced."""
     return [
-        partial(
-            one.func, **{name: changes.get(name, value) for name, value in one.keywords.items()}
-        )
+        partial(one, **{name: changes[name] for name in changes if name in one.keywords})
         for one in distortions
     ]
 

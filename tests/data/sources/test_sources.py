@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from gca_jax.data import sources
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import imagenet100, tfds_sets
+from gca_jax.data.sources import folder, imagenet100, tfds_sets
 from tests.data import prepared
 
 FIXED = {  # our names, with TFDS's
@@ -36,8 +36,8 @@ def assert_same(images, labels, written):
     assert rows(zip(images, labels, strict=True)) == rows(zip(*written, strict=True))
 
 
-def test_digits_are_scikit_learns_in_the_order_of_its_split(tmp_path):
-    data = sources.load("digits", data_dir=str(tmp_path))
+def test_digits_are_scikit_learns_in_the_order_of_its_split():
+    data = sources.load("digits")
     raw = load_digits()
     train, test = train_test_split(
         np.arange(1797), test_size=360, stratify=raw.target, random_state=0
@@ -48,20 +48,13 @@ def test_digits_are_scikit_learns_in_the_order_of_its_split(tmp_path):
     ):
         assert images.dtype == np.uint8
         assert labels.dtype == np.int32
-        # PNG must lose nothing: 17 grey levels of the scanner come back.
+        # 17 grey levels of the scanner.
         np.testing.assert_array_equal(images[..., 0], np.round(raw.images[rows] * (255 / 16)))
         np.testing.assert_array_equal(labels, raw.target[rows])
     assert data.num_classes == 10
     assert data.pretrain_images is data.train_images
     share = np.bincount(data.test_labels) / np.bincount(raw.target)
     assert np.abs(share - 360 / 1797).max() < 0.005
-
-
-def test_digits_are_prepared_once(tmp_path, monkeypatch):
-    first = sources.load("digits", data_dir=str(tmp_path))
-    monkeypatch.delattr("gca_jax.data.sources.tfds_sets.Digits._generate_examples")
-    again = sources.load("digits", data_dir=str(tmp_path))
-    np.testing.assert_array_equal(first.train_images, again.train_images)
 
 
 def test_unknown_name_lists_the_right_ones():
@@ -218,18 +211,17 @@ def test_imagenet_is_searched_once(imagenet, monkeypatch):
         sources.load("imagenet100", data_dir=str(imagenet[0]))
 
 
-def test_limit_takes_images_evenly_spaced(imagenet, tmp_path):
-    everything = sources.load("digits", data_dir=str(tmp_path))
-    few = sources.load("digits", data_dir=str(tmp_path), limit=3)
+def test_limit_takes_images_evenly_spaced(imagenet):
+    everything, few = sources.load("digits"), sources.load("digits", limit=3)
     rows = [0, 718, 1436]
     np.testing.assert_array_equal(few.train_images, everything.train_images[rows])
     np.testing.assert_array_equal(few.train_labels, everything.train_labels[rows])
     assert len(few.test_images) == 3
-    assert len(sources.load("digits", data_dir=str(tmp_path), limit=10_000).test_labels) == 360
+    assert len(sources.load("digits", limit=10_000).test_labels) == 360
     streamed = sources.load("imagenet100", data_dir=str(imagenet[0]), limit=2)
     assert len(streamed.train_images) == len(streamed.train_labels) == 2
     with pytest.raises(ValueError, match="limit must be at least 1 or None, got 0"):
-        sources.load("digits", data_dir=str(tmp_path), limit=0)
+        sources.load("digits", limit=0)
 
 
 def test_an_option_that_a_set_does_not_take():
@@ -238,19 +230,22 @@ def test_an_option_that_a_set_does_not_take():
 
 
 def test_two_processes_may_prepare_at_the_same_time(tmp_path, monkeypatch):
-    sources.load("digits", data_dir=str(tmp_path / "faster"))
-    generate = tfds_sets.Digits._generate_examples
+    prepared.write_folder(tmp_path / "pictures", {"train/a": 3, "test/a": 2})
+    root = str(tmp_path / "pictures")
+    sources.load("folder", root=root, data_dir=str(tmp_path / "faster"))
+    generate = folder.Folder._generate_examples
 
-    def interrupted_by_another(self, images, labels):
+    def interrupted_by_another(self, rows):
         shutil.copytree(tmp_path / "faster", tmp_path / "data", dirs_exist_ok=True)
-        yield from generate(self, images, labels)
+        yield from generate(self, rows)
 
-    monkeypatch.setattr(tfds_sets.Digits, "_generate_examples", interrupted_by_another)
-    data = sources.load("digits", data_dir=str(tmp_path / "data"))
-    assert data.train_images.shape == (1437, 8, 8, 1)
+    monkeypatch.setattr(folder.Folder, "_generate_examples", interrupted_by_another)
+    data = sources.load("folder", root=root, data_dir=str(tmp_path / "data"))
+    assert len(data.train_images) == 3
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "digits").write_text("a file in its place")
+def test_a_data_dir_that_cannot_be_written(tmp_path):
+    prepared.write_folder(tmp_path / "pictures", {"train/a": 3, "test/a": 2})
+    (tmp_path / "folder").write_text("a file in its place")
     with pytest.raises(ValueError, match=r"cannot be written .*--config.data.data_dir=DIR"):
-        sources.load("digits", data_dir=str(tmp_path))
+        sources.load("folder", root=str(tmp_path / "pictures"), data_dir=str(tmp_path))
