@@ -39,6 +39,12 @@ def one_device(monkeypatch):
     monkeypatch.setattr("gca_jax.training.step.make_mesh", lambda: mesh)
 
 
+@pytest.fixture
+def few_batches(monkeypatch):
+    """Plans are the mean over two batches."""
+    monkeypatch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
+
+
 def load_config(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

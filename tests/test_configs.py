@@ -262,7 +262,7 @@ def tfds_labels():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device")
+@pytest.mark.usefixtures("one_device", "few_batches")
 @pytest.mark.parametrize("name", WORDS)
 def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path):
     config = get(name, f"smoke,{WORDS[name]}")

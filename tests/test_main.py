@@ -128,7 +128,8 @@ def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
     for name in ("first", "second"):
         workdir = tmp_path / name
         arguments = ["--config=configs/digits.py:gca_uot", f"--workdir={workdir}", *TINY]
-        status, out, err = finish(start(*arguments, "--config.train.epochs=2"))
+        arguments += ["--config.train.epochs=2", "--config.evaluation.draws=2"]
+        status, out, err = finish(start(*arguments))
         assert status == 0, err
         assert f"report: {workdir}/report.md" in out
         assert "images/s" in err

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,9 +83,24 @@ def own_value(config, key, value):
     return value
 
 
-def used(config, dataset):
+def views(experiment):
+    """The program that makes views, of which the run's is made."""
+    images = jax.ShapeDtypeStruct((2, *experiment.batches.shape), jnp.uint8)
+    return jax.jit(experiment.policy.views).lower(experiment.key, images).as_text()
+
+
+def loss(experiment):
+    """The program of the loss, of which the run's is made, with its target."""
+    z, groups = jnp.zeros((60, 4)), jnp.zeros(60, int)
+
+    def program(a, b, groups):
+        return experiment.loss(a, b, **experiment.alignment.keywords(groups))
+
+    return jax.jit(program).lower(z, z, groups).as_text()
+
+
+def run(experiment):
     """All that a run makes of a config: program, learning rates, data, settings."""
-    experiment = build(config, dataset=dataset)
     training, images = setup.trace(experiment), experiment.batches.images
     rates = [float(training.learning_rate(k)) for k in (0, training.total_steps - 1)]
     return (
@@ -96,8 +113,12 @@ def used(config, dataset):
     )
 
 
+USED = {"augment": views, "loss": loss, "target": loss}
+
+
 def check_every_key(config, *groups, dataset=None):
-    base = used(config, dataset)
+    experiment = build(config, dataset=dataset)
+    base = {use: use(experiment) for use in {USED.get(group, run) for group in groups}}
     for key, value in list(flatten(config)):
         if key in COMBINED or not key.startswith(groups):
             continue
@@ -106,7 +127,8 @@ def check_every_key(config, *groups, dataset=None):
             continue  # of another policy
         changed = config.copy_and_resolve_references().unlock()
         changed.update_from_flattened_dict({key: another(key, value), **TOGETHER.get(key, {})})
-        if used(changed, dataset) == base:
+        use = USED.get(key.split(".")[0], run)
+        if use(build(changed, dataset=dataset)) == base[use]:
             pytest.fail(f"{key} changes nothing")
 
 

@@ -122,7 +122,7 @@ def test_an_archive_like_the_published_one_is_not_remarked_on(tmp_path, capsys):
 
 @pytest.mark.usefixtures("without_tensorflow")
 def test_digits_and_folders_need_no_tensorflow(tmp_path, capsys):
-    prepare.prepare(config("digits", tmp_path))
+    prepare.prepare(types.SimpleNamespace(data={"name": "digits"}))
     assert "1437 training images, 360 test images, 8 x 8 x 1" in capsys.readouterr().out
     tree = {"art/cat": 5, "art/dog": 5, "photo/cat": 5, "photo/dog": 5}
     prepared.write_folder(tmp_path / "pictures", tree)
