@@ -7,8 +7,6 @@ import zlib
 import numpy as np
 from jaxtyping import Int, UInt8
 from numpy.typing import ArrayLike
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, number
@@ -172,6 +170,9 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def digits(name: str, row: Source, *, limit: int | None = None) -> Dataset:
     """Read scikit-learn's digits; the split, 360 images to test, is stratified and always alike."""
+    from sklearn.datasets import load_digits  # takes most of a second
+    from sklearn.model_selection import train_test_split
+
     raw = load_digits()
     images = np.round(raw.images * (255 / 16)).astype(np.uint8)
     train, test, labels, test_labels = train_test_split(
