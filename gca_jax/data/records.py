@@ -32,16 +32,29 @@ class Records(Protocol):
 
 
 def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decode PNG or JPEG bytes; an OSError says why they are no whole picture."""
+    """Decode PNG or JPEG bytes; an OSError says why they are no whole picture.
+
+    Sixteen bits are scaled to eight, and transparent pixels show white.
+    """
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as picture:
-            mode = MODES[channels]
-            image = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+            mode, plain = MODES[channels], _plain(picture)
+            image = np.asarray(plain if plain.mode == mode else plain.convert(mode))
     except PIL.UnidentifiedImageError as error:
         raise OSError("is no picture") from error  # PIL names only a place in memory
     except (SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error  # what PIL raises for some broken files
     return image.reshape(*image.shape[:2], channels)
+
+
+def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Scale 16 bits of grey to 8, which Pillow would clip; lay what is transparent on white."""
+    if picture.mode.startswith("I"):
+        return PIL.Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
+    if not picture.has_transparency_data:
+        return picture
+    white = PIL.Image.new("RGBA", picture.size, "white")
+    return PIL.Image.alpha_composite(white, picture.convert("RGBA"))
 
 
 def centre(

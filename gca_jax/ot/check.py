@@ -85,7 +85,20 @@ def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Arra
     if not same or a.shape[1] != b.shape[1] or 0 in a.shape + b.shape:
         raise ValueError(f"z_a and z_b must be {allowed}, got {a.shape} and {b.shape}")
     dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
-    return a.astype(dtype), b.astype(dtype)
+    return _cast(a, dtype), _cast(b, dtype)
+
+
+def _cast(z: Array, dtype: jnp.dtype) -> Array:
+    """Casts up; a cotangent beyond float16's range (of very short rows) becomes its largest."""
+    if z.dtype != jnp.float16:
+        return z.astype(dtype)
+    most = float(jnp.finfo(jnp.float16).max)
+    cast = jax.custom_vjp(lambda z: z.astype(dtype))
+    cast.defvjp(
+        lambda z: (z.astype(dtype), None),
+        lambda _, cotangent: (jnp.clip(cotangent, -most, most).astype(jnp.float16),),
+    )
+    return cast(z)
 
 
 def pairs(name: str, rows: int, columns: int) -> None:

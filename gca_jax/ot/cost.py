@@ -37,6 +37,8 @@ class SquaredEuclidean:
 def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
 
+    A row with an entry that is not finite becomes NaN.
+
     The largest entry is divided out first, so that neither overflow nor underflow of the squares
     changes the direction of a very long or very short row.
 
@@ -47,4 +49,4 @@ def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
     largest = jax.lax.stop_gradient(jnp.abs(z).max(axis=-1, keepdims=True))
     z = z / jnp.where(largest > 0, largest, 1.0)
     squared = jnp.sum(z * z, axis=-1, keepdims=True)
-    return jnp.where(squared > 0, z * jax.lax.rsqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
+    return jnp.where(squared == 0, 0.0, z * jax.lax.rsqrt(jnp.where(squared == 0, 1.0, squared)))

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
 from gca_jax.ot.cost import CostFn, normalize
-from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes
+from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes, smallest_epsilon
 from gca_jax.ot.numerics import log
 
 Layout = Literal["cross", "joint"]
@@ -200,7 +200,7 @@ def cosine_kernel(
         normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
     )
     if epsilon_min is not None:
-        kernel = _bounded(kernel, epsilon_min)
+        kernel = _bounded(kernel, epsilon_min, f"epsilon_min={epsilon_min}")
     bound = epsilon_min if kernel.known_epsilon is None else kernel.known_epsilon
     plain = similarity_floor is None and self_pairs == "exclude"
     domain, block_size = choose(
@@ -208,6 +208,9 @@ def cosine_kernel(
     )
     if domain == "scaling" and not plain:
         raise ValueError("domain='scaling' has no similarity_floor and no self_pairs='max_cost'")
+    if domain == "scaling":
+        least = smallest_epsilon(kernel.dtype)
+        kernel = _bounded(kernel, least, f"{least} in the scaling domain of {kernel.dtype}")
     return dataclasses.replace(kernel, domain=domain, block_size=block_size, axis_name=axis_name)
 
 
@@ -269,16 +272,14 @@ def _point_kernel(
     return Kernel(jnp.asarray(epsilon, a.dtype), a, b, **options)
 
 
-def _bounded(kernel: Kernel, epsilon_min: float) -> Kernel:
+def _bounded(kernel: Kernel, bound: float, words: str) -> Kernel:
     """Refuses an ε below its bound, or makes it NaN where it is traced."""
-    check.positive("epsilon_min", epsilon_min)
+    check.positive("epsilon_min", bound)
     if kernel.known_epsilon is None:
-        epsilon = jnp.where(kernel.epsilon >= epsilon_min, kernel.epsilon, jnp.nan)
+        epsilon = jnp.where(kernel.epsilon >= bound, kernel.epsilon, jnp.nan)
         return dataclasses.replace(kernel, epsilon=epsilon)
-    if kernel.known_epsilon < epsilon_min:
-        raise ValueError(
-            f"epsilon must be >= epsilon_min={epsilon_min}, got {kernel.known_epsilon}"
-        )
+    if kernel.known_epsilon < bound:
+        raise ValueError(f"epsilon must be >= {words}, got {kernel.known_epsilon}")
     return kernel
 
 

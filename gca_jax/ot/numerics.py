@@ -1,4 +1,7 @@
-"""Logarithms and sums that stay finite, and have finite gradients, where there is no mass."""
+"""Logarithms and sums that stay finite, and have finite gradients, where there is no mass.
+
+What is not a number stays so: each asks whether there is none, not whether there is some.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,7 @@ from jaxtyping import Array, Float
 
 def log(x: Array) -> Array:
     """Returns log x, -inf at 0 with a zero gradient."""
-    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), -jnp.inf)
+    return jnp.where(x <= 0, -jnp.inf, jnp.log(jnp.where(x <= 0, 1.0, x)))
 
 
 def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
@@ -15,15 +18,15 @@ def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
     largest = jax.lax.stop_gradient(x.max(axis=axis, keepdims=True))
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     total = jnp.exp(x - largest).sum(axis=axis)
-    reached = total > 0
-    logarithm = jnp.log(jnp.where(reached, total, 1.0)) + jnp.squeeze(largest, axis)
-    return jnp.where(reached, logarithm, -jnp.inf)
+    empty = total <= 0
+    logarithm = jnp.log(jnp.where(empty, 1.0, total)) + jnp.squeeze(largest, axis)
+    return jnp.where(empty, -jnp.inf, logarithm)
 
 
 def weighted_sum(weights: Array, values: Array) -> Float[Array, ""]:
     """Returns Σ weights · values, where a weight of 0 silences a value that is not finite."""
-    present = weights > 0
-    return jnp.sum(jnp.where(present, weights * jnp.where(present, values, 0.0), 0.0))
+    absent = weights <= 0
+    return jnp.sum(jnp.where(absent, 0.0, weights * jnp.where(absent, 0.0, values)))
 
 
 def negative_entropy(weights: Array) -> Float[Array, ""]:
@@ -33,4 +36,4 @@ def negative_entropy(weights: Array) -> Float[Array, ""]:
 
 def ratio(x: Array, y: Array) -> Array:
     """Returns x/y, and 0 where y is 0."""
-    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)
+    return jnp.where(y <= 0, 0.0, x / jnp.where(y <= 0, 1.0, y))

@@ -1,7 +1,8 @@
 """Sums over a target plan that never form its n×m matrix, where its structure allows.
 
 With one weight a positive pair, one inside a group and one across groups, every sum over all pairs
-is a sum over groups, corrected at the positive pairs and at self-pairs: O(n d) for block targets.
+is a sum over groups: O(n d) for block targets. Pairs are counted by their weight, never counted
+with one and then corrected to another: large weights of few pairs would leave rounding alone.
 """
 
 from typing import NamedTuple
@@ -17,15 +18,22 @@ from gca_jax.ot.target import AnyTarget, DenseTarget
 from gca_jax.ot.weights import SimilarityTarget, Target, TargetSums
 
 
+class _Others(NamedTuple):
+    """Pairs of each row (or column) beside its positive one and, in the joint layout, itself."""
+
+    same: Float[Array, " n"]  # how many of its group
+    different: Float[Array, " n"]  # how many of others
+
+
 class _Groups(NamedTuple):
-    """Groups as indices, their sizes, and how much each positive pair weighs beyond its group's."""
+    """Groups as indices 0 to g - 1, and the pairs inside and across them."""
 
     rows: Int[Array, " n"]
     columns: Int[Array, " m"]
-    row_counts: Float[Array, " g"]
-    column_counts: Float[Array, " g"]
-    same_pairs: Float[Array, " k"]  # 1 where a positive pair is inside a group
-    excess: Float[Array, " k"]
+    size: int  # g
+    is_same: Float[Array, " k"]  # 1 where a positive pair is of one group; k = 0 without
+    of_rows: _Others
+    of_columns: _Others
 
 
 def row_sums(target: AnyTarget) -> Float[Array, " n"]:
@@ -71,13 +79,9 @@ def _structured_w_log_w(target: Target) -> Array:
         raw += copies * numerics.negative_entropy(target.positives)
     if target.groups is None:
         return raw
-    g, (n, m) = _groups(target), target.shape
-    same = jnp.sum(g.column_counts[g.rows]) - (n if target.layout == "joint" else 0)
-    pairs = n * m - (n if target.layout == "joint" else 0)
-    if target.positives is not None:
-        same, pairs = same - g.same_pairs.sum(), pairs - g.same_pairs.size
+    others = _groups(target).of_rows
     of_same, of_different = (numerics.negative_entropy(w) for w in (target.same, target.different))
-    return raw + of_same * same + of_different * (pairs - same)
+    return raw + of_same * others.same.sum() + of_different * others.different.sum()
 
 
 def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
@@ -96,13 +100,23 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     x, y = kernel.points_a, kernel.points_b
     assert x is not None
     assert y is not None
-    by_group = jax.ops.segment_sum(x, g.rows, g.row_counts.size)
-    by_group *= jax.ops.segment_sum(y, g.columns, g.row_counts.size)
-    cosines = target.different * jnp.sum(x.sum(axis=0) * y.sum(axis=0))
-    cosines += (target.same - target.different) * by_group.sum()
-    cosines += jnp.sum(g.excess * (1.0 + kernel.epsilon * kernel.log_positives))
+    of_group = jax.ops.segment_sum(y, g.columns, g.size)
+    none = jnp.zeros_like(of_group[:1])
+    before = jnp.concatenate([none, jnp.cumsum(of_group[:-1], axis=0)])
+    after = jnp.concatenate([jnp.cumsum(of_group[:0:-1], axis=0)[::-1], none])
+    same = jnp.sum(x * of_group[g.rows], axis=1)
+    different = jnp.sum(x * (before + after)[g.rows], axis=1)
     if target.layout == "joint":
-        cosines -= target.same * jnp.sum(x * x)
+        same -= jnp.sum(x * x, axis=1)
+    cosines = jnp.zeros((), x.dtype)
+    if target.positives is not None:
+        positive = 1.0 + kernel.epsilon * kernel.log_positives
+        same = same.at[: positive.size].add(-g.is_same * positive)
+        different = different.at[: positive.size].add(-(1.0 - g.is_same) * positive)
+        cosines += jnp.sum(_tiled_positives(target) * positive)
+    # A sum over no pair is rounding alone.
+    cosines += target.same * jnp.sum(jnp.where(g.of_rows.same > 0, same, 0.0))
+    cosines += target.different * jnp.sum(jnp.where(g.of_rows.different > 0, different, 0.0))
     return (cosines / mass - 1.0) / kernel.epsilon
 
 
@@ -122,14 +136,12 @@ def _raw_sums(target: Target | SimilarityTarget, axis: int) -> Array:
         positives = _tiled_positives(target)
         return jnp.zeros(size, target.same.dtype).at[: positives.size].set(positives[:size])
     g = _groups(target)
-    own, others, counts = g.rows, m, g.column_counts
-    if axis == 0:
-        own, others, counts = g.columns, n, g.row_counts
-    same = counts[own]
-    sums = target.same * same + target.different * (others - same)
-    if target.layout == "joint":
-        sums -= target.same
-    return sums.at[: g.excess.size].add(g.excess)
+    others = g.of_rows if axis == 1 else g.of_columns
+    sums = target.same * others.same + target.different * others.different
+    if target.positives is None:
+        return sums
+    positives = _tiled_positives(target)
+    return sums.at[: positives.size].add(positives)
 
 
 def _tiled_positives(target: Target) -> Array:
@@ -142,17 +154,17 @@ def _groups(target: Target) -> _Groups:
     assert target.groups is not None
     rows, columns = target.groups
     n, m = target.shape
-    _, index = jnp.unique(jnp.concatenate([rows, columns]), return_inverse=True, size=n + m)
+    size = n + m
+    _, index = jnp.unique(jnp.concatenate([rows, columns]), return_inverse=True, size=size)
     rows, columns = index[:n], index[n:]
-    ones = jnp.ones(n + m, target.same.dtype)
-    row_counts, column_counts = (
-        jax.ops.segment_sum(ones[: i.size], i, num_segments=n + m) for i in (rows, columns)
-    )
-    pairs = min(n, m)
-    partner = jnp.roll(columns, n // 2) if target.layout == "joint" else columns
-    same = (rows[:pairs] == partner[:pairs]).astype(ones.dtype)
-    excess = jnp.zeros(pairs, ones.dtype)
-    if target.positives is not None:
-        usual = jnp.where(same > 0, target.same, target.different)
-        excess = _tiled_positives(target) - usual
-    return _Groups(rows, columns, row_counts, column_counts, same, excess)
+    joint, pairs = target.layout == "joint", 0 if target.positives is None else min(n, m)
+    partner = jnp.roll(columns, n // 2) if joint else columns
+    is_same = (rows[:pairs] == partner[:pairs]).astype(target.same.dtype)
+
+    def others(own: Array, across: Array) -> _Others:
+        sizes = jax.ops.segment_sum(jnp.ones_like(across, is_same.dtype), across, size)
+        same, different = sizes[own] - float(joint), across.size - sizes[own]
+        return _Others(same.at[:pairs].add(-is_same), different.at[:pairs].add(is_same - 1.0))
+
+    of_rows, of_columns = others(rows, columns), others(columns, rows)
+    return _Groups(rows, columns, size, is_same, of_rows, of_columns)

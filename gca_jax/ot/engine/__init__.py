@@ -4,7 +4,7 @@ The names below are all that the rest of the package uses.
 """
 
 from gca_jax.ot.engine.forward import row_sums, sweep
-from gca_jax.ot.engine.mode import Domain, choose
+from gca_jax.ot.engine.mode import Domain, choose, smallest_epsilon
 from gca_jax.ot.engine.passes import Points, make_passes
 from gca_jax.ot.engine.problem import Problem, scaling
 from gca_jax.ot.engine.sharding import gathered, replicated
@@ -19,5 +19,6 @@ __all__ = [
     "replicated",
     "row_sums",
     "scaling",
+    "smallest_epsilon",
     "sweep",
 ]

@@ -14,6 +14,7 @@ Axis. Inside `jax.shard_map` each device goes over its share of K's rows (scalin
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 from gca_jax.ot import check
 
@@ -21,6 +22,9 @@ Domain = Literal["scaling", "log"]
 
 SMALLEST_SCALING_EPSILON = 0.03
 """Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range."""
+
+SMALLEST_OF_FLOAT64 = 0.003
+"""The same of float64, for a caller who names the domain; the rule knows float32's alone."""
 
 LARGEST_WHOLE = 2**28
 """Entries of K that a device keeps whole, unless told otherwise: 1 GiB of float32, n = 16,384."""
@@ -63,3 +67,8 @@ def choose(
         block_size = rows if rows * m <= LARGEST_WHOLE else max(1, BLOCK // m)
     check.at_least("block_size", block_size, 1)
     return domain, block_size if block_size < rows else None
+
+
+def smallest_epsilon(dtype: jnp.dtype) -> float:
+    """The least ε of the scaling domain."""
+    return SMALLEST_OF_FLOAT64 if dtype == jnp.float64 else SMALLEST_SCALING_EPSILON

@@ -218,7 +218,7 @@ def test_grey_and_transparent_pictures_become_rgb(root, load):
     PIL.Image.new("RGBA", (24, 24), (1, 2, 3, 0)).save(root / "train/cat/0002.png")
     images = load().train_images
     np.testing.assert_array_equal(images[0], np.stack([grey] * 3, axis=-1))
-    assert (images[2] == (1, 2, 3)).all()
+    assert (images[2] == 255).all()
 
 
 def test_other_files_are_no_pictures(root, load):
