@@ -177,13 +177,13 @@ def test_float16_embeddings_have_finite_gradients(length):
         assert all(g.dtype == jnp.float16 and np.isfinite(g).all() for g in gradient), name
 
 
-@pytest.mark.parametrize("epsilon", [0.05, 0.5])
-def test_a_converged_plan_of_aligned_views_has_a_gradient(epsilon):
-    """At ε = 0.05 the linear system of the implicit derivative is singular up to rounding."""
-    z = views(4, n=16)[0]
-    words = {"epsilon": epsilon, "until": 1e-4, "gradient": "implicit"}
-    _, _, gradient = value_and_gradient("gca_ince", (z, z), **words)
-    del words["until"], words["gradient"]
-    _, _, unrolled = value_and_gradient("gca_ince", (z, z), iterations=200, **words)
+@pytest.mark.parametrize("until", [1e-3, 1e-5])
+def test_a_converged_plan_of_aligned_views_has_a_gradient(until):
+    """The linear system of its implicit derivative is singular up to rounding."""
+    z = views(4, n=64)[0]
+    converged = {"epsilon": 0.05, "until": until, "gradient": "implicit"}
+    _, _, gradient = value_and_gradient("gca_ince", (z, z), **converged)
+    _, _, unrolled = value_and_gradient("gca_ince", (z, z), epsilon=0.05, iterations=500)
+    assert max(np.abs(g).max() for g in unrolled) > 1e-5
     for got, want in zip(gradient, unrolled, strict=True):
-        np.testing.assert_allclose(got, want, atol=1e-3)
+        np.testing.assert_allclose(got, want, atol=0.01 * np.abs(want).max())

@@ -5,6 +5,7 @@ import math
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 from tensorboardX import SummaryWriter
@@ -71,7 +72,14 @@ class Log:
     when the loss is not finite; `start` is the step that the session starts from.
     """
 
-    def __init__(self, training: Training, hint: str, folder: pathlib.Path, start: int, bar: tqdm):
+    def __init__(
+        self,
+        training: Training,
+        hint: Callable[[], str],
+        folder: pathlib.Path,
+        start: int,
+        bar: tqdm,
+    ):
         self._training, self._hint, self._bar = training, hint, bar
         self._writer = Writer(folder, start) if jax.process_index() == 0 else None
         self._pending: tuple[int, Metrics] | None = None
@@ -106,11 +114,11 @@ class Log:
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
-        for name in ("loss", "gradient_norm"):
+        for name in ("loss", "gradient_norm", "parameter_norm"):
             if not math.isfinite(row[name]):
                 epoch = step / self._training.steps_per_epoch
                 raise ValueError(
-                    f"{name} is {row[name]} at step {step} (epoch {epoch:.2f}); {self._hint}"
+                    f"{name} is {row[name]} at step {step} (epoch {epoch:.2f}); {self._hint()}"
                 )
 
     def _write(self, step: int, row: dict[str, float]) -> None:

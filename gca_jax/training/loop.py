@@ -112,7 +112,7 @@ class Session:
         began, progress = time.perf_counter(), start
         with (
             stop_on_signals() as stop,
-            Log(self.training, self.hint(), self.workdir, start.step, bar) as log,
+            Log(self.training, self.hint, self.workdir, start.step, bar) as log,
         ):
             parts = batches(self.training, start.step)
             for step, (images, groups) in enumerate(parts, start.step + 1):
@@ -151,9 +151,14 @@ class Session:
         experiment, larger = self.training.experiment, ""
         if "loss" not in experiment.given and "epsilon" in experiment.config.loss:
             larger = f" a --config.loss.epsilon above {experiment.config.loss.epsilon} or"
-        step = self.manager.latest_step()
-        where = "" if step is None else f" in a new --workdir (this one keeps step {step})"
-        return f"try{larger} a lower --config.optimizer.learning_rate{where}"
+        self.manager.wait_until_finished()
+        step, kept = self.manager.latest_step(), ""
+        if step is not None:
+            kept = (
+                f" in a new --workdir; {self.workdir} keeps step {step}, from which the same "
+                "command goes on, and --mode=evaluate judges it"
+            )
+        return f"try{larger} a lower --config.optimizer.learning_rate{kept}"
 
 
 def batches(training: setup.Training, start: int) -> Iterator[tuple[Array, Array | None]]:

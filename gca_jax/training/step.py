@@ -140,7 +140,13 @@ def make_train_step(
                 params, state.target["params"], 1 - target_decay(state.step)
             )
             target = {"params": average, "batch_stats": forward.target_stats}
-        metrics = {"loss": value, "gradient_norm": optax.tree.norm(gradients), **forward.aux}
+        metrics = {
+            "loss": value,
+            "gradient_norm": optax.tree.norm(gradients),
+            # Of what is saved next: finite if and only if all of it is.
+            "parameter_norm": optax.tree.norm((params, forward.batch_stats)),
+            **forward.aux,
+        }
         new = TrainState(state.step + 1, params, forward.batch_stats, opt_state, target)
         return new, metrics
 

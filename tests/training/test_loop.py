@@ -5,7 +5,9 @@ import json
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import PIL.Image
 import pytest
 
@@ -138,13 +140,33 @@ def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
 
 
 def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
-    with pytest.raises(ValueError, match=r"(loss|gradient_norm) is (nan|inf) at step \d") as caught:
+    with pytest.raises(ValueError, match=r"\w+ is (nan|inf) at step \d") as caught:
         loop.pretrain(build(tiny(**{"optimizer.learning_rate": 1e30})), tmp_path)
     message = str(caught.value)
     assert "--config.loss.epsilon above 0.2" in message
     assert message.endswith("or a lower --config.optimizer.learning_rate")
     # Nothing of value was there, so another config may have the folder.
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
+def test_a_state_that_is_not_finite_is_not_saved(unbroken, tiny, tmp_path, monkeypatch):
+    """Loss and gradient of the step are finite; its update, on a step that is saved, is not."""
+    make = setup.make_optimizer
+
+    def broken(*counts, **options):
+        optimizer, rate = make(*counts, **options)
+        last = optax.scale_by_schedule(lambda k: jnp.where(k == 5, jnp.inf, 1.0))
+        return optax.chain(optimizer, last), rate
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setup, "make_optimizer", broken)
+        with pytest.raises(
+            ValueError, match=r"parameter_norm is (nan|inf) at step 6 .*keeps step 3"
+        ):
+            loop.pretrain(build(tiny()), tmp_path)
+    variables, step = checkpoint.restore_variables(tmp_path)
+    assert step == 3
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
 
 def train_whole_and_broken(experiment, folder, monkeypatch, step):
