@@ -147,8 +147,8 @@ def rince(
     mean_i [-(1/q) e^{q s_ii} + (1/q) (λ Σ_j e^{s_ij})^q] with the scores s = cos/ε.
 
     Args:
-      epsilon: As in `ince`. At about q/ε > 88 the value exceeds float32 and is inf; `aux` and, out
-        of `jit`, a `RuntimeWarning` say so.
+      epsilon: As in `ince`. At about q/ε > 80 the value leaves the range of float32 and is
+        infinite; `aux` and, out of `jit`, a `RuntimeWarning` say so.
       q: In (0, 1]: robustness to wrong pairs; q → 0 tends to `ince` + log λ.
       lam: λ > 0, weight of the negatives, inside the power.
       target: As in `ince`; the sum over positive pairs is weighted by it.

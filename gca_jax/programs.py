@@ -23,7 +23,7 @@ class Command(NamedTuple):
     @property
     def folder(self) -> str:
         """Give the workdir to programs that need one."""
-        if self.workdir is None:
+        if not self.workdir:
             raise ValueError("--workdir must have a value: the folder of the run")
         return self.workdir
 

@@ -1,5 +1,6 @@
 """The folder of a run: names, reads and writes of its files, and whether another run may use it."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,6 +10,11 @@ from typing import IO, Any, TypedDict
 
 import numpy as np
 from ml_collections import ConfigDict
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 
 class Summary(TypedDict):
@@ -46,14 +52,37 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         write(file)
+        file.flush()
+        os.fsync(
+            file.fileno()
+        )  # else a crash of the machine may leave the new name without content
     os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Hold a folder for one training at a time; a killed process leaves no lock behind.
+
+    Raises:
+        ValueError: another process trains in it.
+    """
+    with (workdir / "lock").open("a") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another process trains in {workdir}: wait for it, stop it, or choose another "
+                "--workdir"
+            ) from error
+        yield
 
 
 def read_json(path: Path) -> Any:
     """Read JSON; a ValueError names a file that is not."""
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # nor is it text, perhaps
         raise ValueError(
             f"{path} is damaged ({error}): run again the program that wrote it"
         ) from error
@@ -66,7 +95,10 @@ def training_summary(workdir: Path) -> Summary:
         raise FileNotFoundError(
             f"there is no run in {workdir} (no training.json): train one first with --mode=pretrain"
         )
-    return read_json(path)
+    found = read_json(path)
+    if not isinstance(found, dict) or found.keys() < set(Summary.__annotations__):
+        raise ValueError(f"{path} is damaged (it lacks entries): delete it and train again")
+    return found  # type: ignore[return-value]
 
 
 def as_json(config: ConfigDict) -> dict[str, object]:
@@ -78,12 +110,12 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
     """Raise a ValueError where the folder is a file, or holds checkpoints of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
-    if not any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")):
+    if not has_checkpoints(workdir):
         return  # Nothing of value is there: a run that was stopped before it saved anything.
     path = workdir / "config.json"
     if not path.exists():
         raise ValueError(f"{workdir} holds checkpoints without a config.json; choose another one")
-    differing = list(differences(json.loads(path.read_text()), config))
+    differing = list(differences(read_json(path), config))
     if differing:
         shown = "; ".join(differing[:4] + ["..."] * (len(differing) > 4))
         raise ValueError(
@@ -92,11 +124,19 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
         )
 
 
+def has_checkpoints(workdir: Path) -> bool:
+    """Tell whether the run in this folder has saved anything."""
+    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
+
+
 def finished(workdir: Path) -> Summary | None:
-    """Read the summary of the run in this folder if it has come to its end."""
+    """Read the summary of the run in this folder if it has come to its end, and is still there."""
     if not (workdir / "training.json").exists():
         return None
     summary = training_summary(workdir)
+    if summary["finished"] and not has_checkpoints(workdir):
+        print(f"{workdir} held this run, but its checkpoints are gone: it is trained again")
+        return None
     return summary if summary["finished"] else None
 
 

@@ -33,6 +33,7 @@ ALLOWED = {
 # libraries that only the named part may know
 ONLY_IN = {
     "ott": {"ot"},
+    "lineax": {"ot"},
     "flax": {"models"},
     "sklearn": {"data", "evaluation"},
     "tensorflow_datasets": {"data"},
@@ -53,7 +54,7 @@ ONLY_IN = {
     },
     "absl": {"programs", "main"},
 }
-OT_MAY_IMPORT = {"jax", "jaxtyping", "numpy", "ott"}
+OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 # parts that work with the core requirements alone: the public ones and what they import
 PUBLIC = {"__init__", "losses", "metrics", "ot", "theorems"}

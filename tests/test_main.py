@@ -64,6 +64,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
             "--mode=train",
         ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions>",
         (digits,): "--workdir must have a value",
+        (digits, "--workdir="): "--workdir must have a value",
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",
     }
@@ -71,7 +72,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
     results = {}
     for case in cases:  # two at a time
         running[case] = start(*case)
-        if len(running) == 2:
+        if len(running) == 2 or case == [*cases][-1]:
             results |= {c: finish(p) for c, p in running.items()}
             running = {}
     for case, (status, out, err) in results.items():

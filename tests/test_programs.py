@@ -11,7 +11,7 @@ from gca_jax.evaluation import run
 from gca_jax.programs import PROGRAMS, Command
 from gca_jax.report import run as report
 from gca_jax.training import loop
-from gca_jax.workdir import as_json
+from gca_jax.workdir import Summary, as_json
 
 
 def command(config, folder, distributed=False):
@@ -23,7 +23,8 @@ def trained(tiny, tmp_path):
     """A folder as a run leaves it that has come to its end."""
     (tmp_path / "checkpoints" / "6").mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps(as_json(tiny())))
-    (tmp_path / "training.json").write_text('{"finished": true}')
+    summary = dict.fromkeys(Summary.__annotations__, 1) | {"finished": True}
+    (tmp_path / "training.json").write_text(json.dumps(summary))
     return tmp_path
 
 

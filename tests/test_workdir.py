@@ -1,11 +1,13 @@
 """What may be written over, and what is said where it may not; the log's repair."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from gca_jax.training.log import Writer
-from gca_jax.workdir import differences, finished, refuse_another_run, write_json
+from gca_jax.workdir import differences, finished, locked, refuse_another_run, write_json
 
 
 def test_differences_name_keys_on_either_side():
@@ -43,12 +45,61 @@ def test_file_in_place_of_a_folder_is_said(tmp_path):
         refuse_another_run(tmp_path / "file", {})
 
 
+SUMMARY = dict(
+    finished=True, steps=3, train_seconds=1.0, images_per_second=2.0, device="cpu", parameters=4
+)
+
+
 def test_finished_reads_the_summary(tmp_path):
     assert finished(tmp_path) is None
-    write_json(tmp_path / "training.json", {"finished": False})
+    hold(tmp_path, {})
+    write_json(tmp_path / "training.json", SUMMARY | {"finished": False})
     assert finished(tmp_path) is None
-    write_json(tmp_path / "training.json", {"finished": True, "steps": 3})
-    assert finished(tmp_path) == {"finished": True, "steps": 3}
+    write_json(tmp_path / "training.json", SUMMARY)
+    assert finished(tmp_path) == SUMMARY
+
+
+def test_a_finished_run_without_its_checkpoints_is_trained_again(tmp_path, capsys):
+    write_json(tmp_path / "training.json", SUMMARY)
+    assert finished(tmp_path) is None
+    assert "its checkpoints are gone: it is trained again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["{", "3", '{"finished": true}', "\udcff"])
+def test_a_damaged_summary_is_named(tmp_path, content):
+    path = tmp_path / "training.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"training\.json is damaged") as caught:
+        finished(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+HOLD = """
+import pathlib, sys, time
+from gca_jax.workdir import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_is_locked_until_its_process_is_gone(tmp_path):
+    command = [sys.executable, "-c", HOLD, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        says = f"another process trains in {tmp_path}: wait"
+        with pytest.raises(ValueError, match=says), locked(tmp_path):
+            pass
+        holder.kill()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_line_of_the_log_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl is damaged in line 2: delete"):
+        Writer(tmp_path, 3)
+    assert "nonsense" in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_writer_drops_what_was_not_saved_and_writes_valid_json(tmp_path):

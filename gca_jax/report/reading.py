@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,12 @@ def read(workdir: Path) -> Finished:
             f"the evaluation in {workdir} is of an earlier version of this package: "
             "evaluate again with --mode=evaluate"
         )
-    with np.load(workdir / "evaluation.npz") as stored:
-        arrays = dict(stored)
+    try:
+        with np.load(workdir / "evaluation.npz") as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        path = workdir / "evaluation.npz"
+        raise ValueError(f"{path} is damaged ({error}): evaluate again, --mode=evaluate") from error
     config, rows = read_json(workdir / "config.json"), _rows(workdir / "metrics.jsonl")
     found = _corruptions(workdir, evaluation["step"])
     return Finished(config, training, rows, evaluation, arrays, found)

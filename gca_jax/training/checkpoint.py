@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import args
 
 from gca_jax.training.step import TrainState, Variables
+from gca_jax.workdir import has_checkpoints, read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,18 @@ def restore_config(workdir: str | pathlib.Path) -> ConfigDict:
     with _open_latest(workdir) as (manager, step):
         found = manager.restore(step, args=args.Composite(config=args.JsonRestore()))
     return ConfigDict(found["config"]).lock()
+
+
+def repair_config(workdir: pathlib.Path) -> None:
+    """Write config.json anew from the latest checkpoint where it is damaged or missing."""
+    path = workdir / "config.json"
+    if not has_checkpoints(workdir):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        read_json(path)
+        return
+    write_json(path, restore_config(workdir).to_dict())
+    print(f"note: {path} was missing or damaged; it is written anew from the latest checkpoint")
 
 
 def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:

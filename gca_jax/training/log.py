@@ -41,11 +41,10 @@ class Writer:
 
     def __init__(self, workdir: pathlib.Path, step: int):
         path = workdir / "metrics.jsonl"
-        rows = path.read_text().splitlines(keepends=True) if path.exists() else []
-        # The last row may have been cut off by a kill.
-        kept = (row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= step)
-        path.write_text("".join(kept))
-        self._file = path.open("a")
+        path.touch()
+        end = _end(path, step)
+        self._file = path.open("ab")
+        self._file.truncate(end)
         self._events = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10
         )
@@ -53,7 +52,7 @@ class Writer:
     def write(self, step: int, row: dict[str, float]) -> None:
         """Log one row; a number that is not finite becomes null."""
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        self._file.write((json.dumps({"step": step, **finite}) + "\n").encode())
         self._file.flush()
         for key, value in row.items():
             self._events.add_scalar(key, value, step)
@@ -62,6 +61,22 @@ class Writer:
         """Write out what is buffered."""
         self._file.close()
         self._events.close()
+
+
+def _end(path: pathlib.Path, step: int) -> int:
+    """Where the rows up to a step end, in bytes; the last one may have been cut off by a kill."""
+    end = 0
+    for number, row in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not row.endswith(b"\n"):
+            break
+        try:
+            logged = json.loads(row)["step"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged in line {number}: delete that line") from error
+        if logged > step:
+            break
+        end += len(row)
+    return end
 
 
 class Log:

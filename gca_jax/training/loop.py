@@ -21,7 +21,7 @@ from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
-from gca_jax.workdir import Summary, finished, refuse_another_run, write_json
+from gca_jax.workdir import Summary, finished, locked, refuse_another_run, write_json
 
 
 class Interrupted(KeyboardInterrupt):
@@ -47,8 +47,8 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
         images_per_second (without it; each image is seen in two views), device, parameters.
 
     Raises:
-        ValueError: something in the config is wrong, the folder holds a run of another config, or
-            the loss is not finite.
+        ValueError: something in the config is wrong, the folder holds a run of another config or
+            one that another process trains, or the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
     workdir = pathlib.Path(workdir)
@@ -56,16 +56,19 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
     if summary is not None:
         return summary
     training = setup.trace(experiment)
-    if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(workdir / "config.json", experiment.record)
-    with checkpoint.open_manager(workdir) as manager:
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            workdir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(workdir))
+            write_json(workdir / "config.json", experiment.record)
+        manager = stack.enter_context(checkpoint.open_manager(workdir))
         return Session(training, workdir, manager).train()
 
 
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
     """Read the summary of a run that is trained to its end, and say so; refuse another record."""
     workdir = pathlib.Path(workdir)
+    checkpoint.repair_config(workdir)
     refuse_another_run(workdir, record)
     summary = finished(workdir)
     if summary is not None:

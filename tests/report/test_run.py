@@ -175,6 +175,7 @@ def test_an_evaluation_of_an_earlier_step_is_refused(workdir):
         ("metrics.jsonl", '{"step": 1', "metrics.jsonl is damaged"),
         ("metrics.jsonl", '{"step": 1}\n', "has no 'epoch'"),
         ("evaluation.json", "{", "evaluation.json is damaged"),
+        ("evaluation.npz", "PK", r"evaluation.npz is damaged .*: evaluate again"),
     ],
 )
 def test_damaged_files_are_named(workdir, name, content, message):

@@ -16,6 +16,7 @@ from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
 from gca_jax.training import checkpoint, loop, setup, step
 from gca_jax.training.log import Log
+from gca_jax.workdir import locked
 
 TIMINGS = ("images_per_second",)
 
@@ -137,6 +138,22 @@ def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
         loop.pretrain(build(other), unbroken)
     assert "loss.epsilon: 0.2 there, 0.1 here; seed: 0 there, 3 here" in str(caught.value)
     assert {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()} == before
+
+
+def test_two_runs_in_one_folder_are_refused(unbroken, tiny, tmp_path):
+    with locked(tmp_path), pytest.raises(ValueError, match="another process trains in"):
+        loop.pretrain(build(tiny()), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"lock"}
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, tiny, capsys, content):
+    path = unbroken / "config.json"
+    before = json.loads(path.read_text())
+    path.unlink() if content is None else path.write_text(content)
+    assert loop.pretrain(build(tiny()), unbroken)["finished"]
+    assert "is written anew from the latest checkpoint" in capsys.readouterr().out
+    assert json.loads(path.read_text()) == before
 
 
 def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
