@@ -13,6 +13,7 @@ from gca_jax.evaluation.run import evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training.loop import pretrain
+from gca_jax.workdir import Summary
 from tests.data import prepared
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/cifar10.py"
@@ -82,7 +83,8 @@ def test_a_missing_set_is_said_first_with_the_command(judged, monkeypatch):
 
 
 def test_a_run_on_other_images_is_refused(tmp_path, tiny):
-    (tmp_path / "training.json").write_text("{}")
+    summary = dict.fromkeys(Summary.__annotations__, 1)
+    (tmp_path / "training.json").write_text(json.dumps(summary))
     with pytest.raises(ValueError, match=f"images of CIFAR-10; {tmp_path} is of digits"):
         corruptions.evaluate_corruptions(build(tiny()), tmp_path)
 
