@@ -11,6 +11,8 @@ from gca_jax import alignment, experiment, losses, models, ot
 from gca_jax.data.views import augment
 from gca_jax.training import setup, step
 
+pytestmark = pytest.mark.slow
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
 GROUPS = np.arange(16, dtype=np.int32) % 3
 KEY = jax.random.key(3)
@@ -57,7 +59,6 @@ def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gca_uot", "ince"])
 def test_sharded_step_with_domains_is_the_step_of_one_device(method):
     _, _, initial, train_step = build(method, alignment.make("blocks", alpha=0.2))

@@ -35,6 +35,7 @@ def examples():
 
 
 @pytest.mark.parametrize("test", list(examples()))
+@pytest.mark.slow
 def test_examples_print_what_they_say(test):
     said = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

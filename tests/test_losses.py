@@ -152,9 +152,14 @@ def close(got, want, relative=1e-5):
     np.testing.assert_allclose(got, want, rtol=0, atol=relative * np.abs(want).max())
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"), [(name, s) for name, settings in TABLE.items() for s in settings]
-)
+def each_setting():
+    """Every method in every setting; beyond the first of a method they are slow together."""
+    for name, settings in TABLE.items():
+        for k, setting in enumerate(settings):
+            yield pytest.param(name, setting, marks=[pytest.mark.slow] if k else [])
+
+
+@pytest.mark.parametrize(("name", "setting"), list(each_setting()))
 def test_value_and_gradients(name, setting):
     z_a, z_b = toy.batch(3, n=N, d=3)
     with jax.enable_x64(True):
@@ -173,6 +178,7 @@ def test_value_and_gradients(name, setting):
 
 @pytest.mark.parametrize("layout", ["cross", "joint"])
 @pytest.mark.parametrize("name", [name for name in TABLE if name not in ("byol", "simclr", "iot")])
+@pytest.mark.slow
 def test_gradient_by_epsilon(name, layout):
     """A traced epsilon: the log domain's values, and the derivative by the temperature."""
     z_a, z_b = toy.batch(4, n=N, d=3)
@@ -203,6 +209,7 @@ def test_rectangular_kernels(name, n, m):
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.05, 0.5, 10.0])
+@pytest.mark.slow
 def test_the_papers_letters(epsilon):
     """Eq. 1, eq. 2 and NT-Xent, each written without the transport view."""
     z_a, z_b = toy.batch(7)
@@ -225,6 +232,7 @@ def test_the_papers_letters(epsilon):
 
 
 @pytest.mark.parametrize("name", ["ince", "gca_ince", "gca_uot", "iot_uni"])
+@pytest.mark.slow
 def test_aux_is_what_its_names_say(name):
     z_a, z_b = toy.batch(8)
     with jax.enable_x64(True):

@@ -11,6 +11,8 @@ from scipy.special import logsumexp
 from gca_jax import losses, ot
 from tests import toy
 
+pytestmark = pytest.mark.slow
+
 N = 8
 MODES = {
     "log": {"domain": "log"},

@@ -9,6 +9,8 @@ from gca_jax import losses, ot
 from tests import reference, toy
 from tests.test_losses import QUALITY, blocks, close, reference_value
 
+pytestmark = pytest.mark.slow
+
 N, LIMIT = 4, 300  # sweeps that converge at epsilon 0.3 to float64's accuracy
 REFERENCE_BLOCKS = reference.blocks([0, 1, 0, 1], [0, 1, 1, 1], 0.4, 0.1)
 

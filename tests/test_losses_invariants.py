@@ -15,6 +15,8 @@ from ott.geometry import costs
 from gca_jax import losses
 from tests import reference, toy
 
+pytestmark = pytest.mark.slow
+
 METHODS = list(losses.METHODS)
 N = 8  # one row on each of the session's devices
 WEIGHTED = np.diag(np.linspace(0.2, 1.0, N, dtype=np.float32))

@@ -10,6 +10,8 @@ from ott.geometry import costs
 from gca_jax import losses, ot
 from tests import reference, toy
 
+pytestmark = pytest.mark.slow
+
 EPSILON = 0.3
 INF = float("inf")
 

@@ -13,6 +13,8 @@ import pytest
 from tests import processes
 from tests.data import prepared
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
     "--config.model.stage_sizes=(1,)",
@@ -123,7 +125,6 @@ def test_verbose_shows_where(tmp_path):
     assert "config.loss: epsilon" in err
 
 
-@pytest.mark.slow
 def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
     reports = []
     for name in ("first", "second"):
@@ -146,7 +147,6 @@ def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
     assert reports[0]["uniformity"] == reports[1]["uniformity"]
 
 
-@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     process = start("--mode=pretrain", f"--workdir={tmp_path}", *TINY, "--config.train.epochs=5000")
     log = tmp_path / "metrics.jsonl"

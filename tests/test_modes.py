@@ -11,6 +11,8 @@ import pytest
 from gca_jax import losses, ot
 from tests import toy
 
+pytestmark = pytest.mark.slow
+
 N = 8
 RNG = np.random.default_rng(0)
 DENSE = RNG.uniform(0, 1, size=(N, N))

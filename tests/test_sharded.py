@@ -12,6 +12,8 @@ from gca_jax import losses
 from tests import processes, toy
 from tests.test_modes import CASES, N
 
+pytestmark = pytest.mark.slow
+
 ROWS, WHOLE = PartitionSpec("data"), PartitionSpec()
 
 
@@ -170,7 +172,6 @@ np.savez(f"{folder}/{index}.npz", value, *gradient)
 """
 
 
-@pytest.mark.slow
 def test_over_two_processes(tmp_path):
     processes.run(PROGRAM, 2, 2, tmp_path)
     views = np.random.default_rng(0).normal(size=(2, 16, 5)).astype(np.float32)

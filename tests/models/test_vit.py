@@ -10,6 +10,8 @@ import pytest
 from gca_jax import models
 from gca_jax.models import ENCODERS, ViT, vit
 
+pytestmark = pytest.mark.slow
+
 HEADS = dict(projector_hidden=8, projector_dim=5)
 TINY = dict(width=8, depth=2, heads=2, patch=2, positions="sincos")
 

@@ -14,6 +14,8 @@ from ott.solvers.linear import sinkhorn
 from gca_jax import ot
 from tests import reference, toy
 
+pytestmark = pytest.mark.slow
+
 EPSILON = 0.3
 TAUS = [(1.0, 1.0), (0.4, 0.8), (1.0, 0.5)]
 

@@ -10,6 +10,8 @@ from gca_jax.report.reading import read
 from gca_jax.report.run import summary, write
 from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, probe
 
+pytestmark = pytest.mark.slow
+
 
 def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))

@@ -18,6 +18,8 @@ from gca_jax.training import checkpoint, loop, setup, step
 from gca_jax.training.log import Log
 from gca_jax.workdir import locked
 
+pytestmark = pytest.mark.slow
+
 TIMINGS = ("images_per_second",)
 
 
@@ -211,7 +213,6 @@ def test_missing_run_is_said(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_a_run_on_streamed_images_resumes_exactly(tiny, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     records = []

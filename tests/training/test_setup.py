@@ -13,6 +13,8 @@ from gca_jax.data.views import policies
 from gca_jax.experiment import build
 from gca_jax.training import loop, setup
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("method", losses.METHODS)
 def test_every_method_is_ready_to_train(tiny, method):
@@ -132,26 +134,22 @@ def check_every_key(config, *groups, dataset=None):
             pytest.fail(f"{key} changes nothing")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_every_key_of_the_digits_config_changes_the_run(tiny):
     groups = ("seed", "augment", "target", "model", "optimizer", "train", "loss")
     check_every_key(tiny("gca_uot"), *groups)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_keys_of_another_encoder_change_the_run(tiny):
     check_every_key(tiny("ince,vit"), "model")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_keys_of_byol_change_the_run(tiny):
     check_every_key(tiny("byol"), "model", "train")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_keys_of_another_policy_change_the_run(tiny):
     """Over images that a policy of photographs takes."""

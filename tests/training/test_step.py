@@ -13,6 +13,8 @@ from gca_jax import losses, models
 from gca_jax.data.views import augment
 from gca_jax.training import step
 
+pytestmark = pytest.mark.slow
+
 MODEL = dict(
     stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=8, projector_dim=8
 )

@@ -10,6 +10,8 @@ import pytest
 from gca_jax.data import sources
 from gca_jax.data.views import augment, color, geometry, policies
 
+pytestmark = pytest.mark.slow
+
 OFF = {
     "rotation": 0.0,
     "shift": 0.0,

@@ -14,6 +14,8 @@ from scipy import ndimage, stats
 
 from gca_jax.data.views import geometry
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 NONE = dict(rotation=0.0, shift=0.0, scale=0.0, shear=0.0)
 

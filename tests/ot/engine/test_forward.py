@@ -10,6 +10,8 @@ from gca_jax import ot
 from gca_jax.ot.engine import Points, Problem, passes, sweep
 from tests import toy
 
+pytestmark = pytest.mark.slow
+
 N, DEVICES = 16, 4
 WEIGHTS = np.random.default_rng(0).normal(size=(3, N))
 WHOLE = PartitionSpec()
