@@ -147,8 +147,11 @@ def test_a_traced_epsilon_too_small_for_the_scaling_domain_is_flagged(name):
 
 
 @pytest.mark.parametrize("name", ["rince", "gca_rince", "gca_uot"])
-def test_rince_is_finite_or_infinite_and_then_flagged(name):
+@pytest.mark.parametrize("groups", [None, np.arange(N) // 2])
+def test_rince_is_finite_or_infinite_and_then_flagged(name, groups):
     words = {"domain": "log"} | ({"w_rince": 1.0} if name == "gca_uot" else {})
+    if groups is not None:
+        words["target"] = ot.target.blocks(groups, alpha=0.5)
 
     @jax.jit
     def step(epsilon, lam, pair):

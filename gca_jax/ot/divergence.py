@@ -1,7 +1,6 @@
 """Divergences between a target plan and a plan: KL and the RINCE family W_q."""
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -115,55 +114,45 @@ def w_q(
     target, kernel = resolve(target, plan.kernel), plan.kernel
     shift = 1.0 / kernel.epsilon if scores else 0.0  # s = log K + 1/ε
 
-    log_rows = plan.log_row_sums + shift if scores else -plan.log_u
     rows = sums.row_sums(target)
-    log_sums = jnp.log(lam) + jnp.where(rows > 0, log_rows, 0.0)
-    overflows, power = _powers(target, plan, q, shift, jnp.where(rows > 0, log_sums, -jnp.inf))
-
-    def power_sum(weights: Array, log_pairs: Array) -> Array:
-        present = weights > 0
-        powers = power(jnp.where(present, log_pairs, 0.0) + shift)
-        return jnp.where(present, weights * powers, 0.0).sum()
-
-    if _has_pairs_alone(target):
-        pairs = plan.log_positives
-        positive = power_sum(rows[: pairs.size], pairs)
-    else:
-        mass = sums.total(target)
-        positive = kernel.sum_over_rows(
-            lambda log_k, rows: power_sum(target.weights(rows) / mass, log_k + plan.log_v[None, :])
-        )
-    negative = jnp.where(rows > 0, rows * power(log_sums), 0.0).sum()
-    difference = negative - positive
+    log_rows = plan.log_row_sums + shift if scores else -plan.log_u
+    negative = rows, jnp.multiply(q, jnp.log(lam) + jnp.where(rows > 0, log_rows, 0.0))
+    positive = _positive_powers(target, plan, q, shift)
+    largest = jnp.maximum(*(jnp.where(w > 0, x, -jnp.inf).max() for w, x in (negative, positive)))
+    largest = jax.lax.stop_gradient(largest)
+    overflows = largest > math.log(jnp.finfo(largest.dtype).max) - 8.0
+    taken = jnp.where(overflows, largest, 0.0)  # so that the sign of an infinite value is known
+    left, right = (weighted_sum(w, jnp.exp(x - taken)) for w, x in (negative, positive))
+    difference = left - right
     lost = overflows & (difference == 0)  # less than one rounding of what is out of range
     return jnp.where(lost, jnp.inf, jnp.where(overflows, jnp.inf, 1.0) * difference / q)
 
 
-def _has_pairs_alone(target: AnyTarget) -> bool:
-    return isinstance(target, Target) and target.groups is None
+def _positive_powers(
+    target: AnyTarget, plan: Plan, q: ArrayLike, shift: ArrayLike
+) -> tuple[Array, Array]:
+    """Weights w and logarithms x whose Σ w e^x is the sum of `w_q` over pairs with target mass.
 
-
-def _powers(
-    target: AnyTarget, plan: Plan, q: ArrayLike, shift: ArrayLike, log_sums: Array
-) -> tuple[Array, Callable[[Array], Array]]:
-    """Whether a power of `w_q` overflows, and x -> e^(q x), over the largest one if it does.
-
-    The sign of what is then left tells which infinity the value is.
+    One entry a positive pair, or a row of the kernel for a target with other pairs: there x is the
+    row's largest logarithm and w its sum of powers relative to that one.
     """
-
-    def largest_of(log_k: Array, rows: Array) -> tuple[tuple[()], Array]:
-        reached = jnp.where(target.weights(rows) > 0, log_k + plan.log_v[None, :], -jnp.inf)
-        return (), reached.max(axis=1)
-
-    if _has_pairs_alone(target):
+    if isinstance(target, Target) and target.groups is None:
         pairs = plan.log_positives
-        reached = jnp.where(sums.row_sums(target)[: pairs.size] > 0, pairs, -jnp.inf)
-    else:
-        _, reached = plan.kernel.over_rows(largest_of)
-    largest = jax.lax.stop_gradient(q * jnp.maximum(reached.max() + shift, log_sums.max()))
-    overflows = jnp.asarray(largest > math.log(jnp.finfo(largest.dtype).max) - 8.0)
-    taken = jnp.where(overflows, largest, 0.0)
-    return overflows, lambda x: jnp.exp(q * x - taken)
+        weights = sums.row_sums(target)[: pairs.size]
+        return weights, jnp.multiply(q, jnp.where(weights > 0, pairs, 0.0) + shift)
+    mass = sums.total(target)
+
+    def of_rows(log_k: Array, rows: Array) -> tuple[tuple[()], tuple[Array, Array]]:
+        weights = target.weights(rows) / mass
+        present = weights > 0
+        x = q * (jnp.where(present, log_k + plan.log_v[None, :], 0.0) + shift)
+        largest = jax.lax.stop_gradient(jnp.where(present, x, -jnp.inf).max(axis=1))
+        largest = jnp.where(present.any(axis=1), largest, 0.0)
+        powers = jnp.exp(jnp.where(present, x - largest[:, None], 0.0))
+        return (), (jnp.where(present, weights * powers, 0.0).sum(axis=1), largest)
+
+    _, found = plan.kernel.over_rows(of_rows)
+    return found
 
 
 def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
