@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import NearestNeighbors
 
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.probes import Labelled, Result, Score, probe
@@ -40,12 +40,17 @@ def predict(
     A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
     al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
     """
+    search = NearestNeighbors(n_neighbors=max(neighbours), metric="cosine").fit(bank)
+    distance, index = search.kneighbors(queries)
+    weight = np.exp(-distance / TEMPERATURE)  # times exp(-1 / 0.07), which changes no vote
+    voted, row = bank_labels[index], np.arange(len(queries))[:, None]
 
-    def weights(distance: np.ndarray) -> np.ndarray:  # times exp(-1 / 0.07), which changes no vote
-        return np.exp(-distance / TEMPERATURE)
+    def winners(k: int) -> Int[np.ndarray, "m"]:
+        votes = np.zeros((len(queries), bank_labels.max() + 1))
+        np.add.at(votes, (row, voted[:, :k]), weight[:, :k])
+        return votes.argmax(axis=1)
 
-    voters = KNeighborsClassifier(metric="cosine", weights=weights).fit(bank, bank_labels)
-    return np.stack([voters.set_params(n_neighbors=k).predict(queries) for k in neighbours])
+    return np.stack([winners(k) for k in neighbours])
 
 
 def choose_neighbours(train: Labelled, fold: splits.Fold, neighbours: Sequence[int]) -> int:
