@@ -4,13 +4,21 @@ Most of its time is compilation, of functions that run once: XLA leaves out what
 their values. `processes.environment` says so, also to the processes that tests start.
 """
 
+import atexit
 import importlib.util
 import os
 import pathlib
+import shutil
+import tempfile
 
 from tests import processes
 
 os.environ |= processes.environment(devices=8) | {"MPLBACKEND": "Agg"}
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of the process that started this one
+    compiled = tempfile.mkdtemp(prefix="gca_jax_compiled_")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jaxtyping

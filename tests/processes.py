@@ -1,42 +1,22 @@
 """Processes that tests start: their environment, and several on 127.0.0.1 as several hosts."""
 
-import atexit
-import functools
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
 def environment(devices=1):
-    """Variables for CPU devices that compile in a fifth of the time, into slower code.
-
-    What is compiled is kept for all processes of this session of tests.
-    """
+    """Variables for CPU devices that compile in a fifth of the time, into slower code."""
     return {
-        "JAX_COMPILATION_CACHE_DIR": compiled(),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_PLATFORMS": "cpu",
     }
-
-
-@functools.cache
-def compiled():
-    """The folder of what this session has compiled; its first process makes and removes it."""
-    if there := os.environ.get("GCA_JAX_TESTS_COMPILED"):
-        return there
-    made = tempfile.mkdtemp(prefix="gca_jax_compiled_")
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    os.environ["GCA_JAX_TESTS_COMPILED"] = made
-    return made
 
 
 def run(program, count, devices, *arguments):

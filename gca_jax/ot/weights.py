@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gca_jax.ot import check
+from gca_jax.ot.cost import SquaredEuclidean
 from gca_jax.ot.kernel import Kernel, Layout
 from gca_jax.ot.numerics import negative_entropy
 
@@ -180,6 +181,4 @@ def squared_distances(x: Float[Array, "n k"], y: Float[Array, "m k"]) -> Float[A
     """‖x_i - y_j‖² (n, m): exact differences for a few coordinates, else by one product."""
     if x.shape[1] <= MAX_DIFFERENCES:
         return jnp.square(x[:, None, :] - y[None, :, :]).sum(axis=-1)
-    products = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-    squared = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :] - 2.0 * products
-    return jnp.maximum(squared, 0.0)
+    return jnp.maximum(SquaredEuclidean().all_pairs(x, y), 0.0)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from gca_jax.data.batches import Batches
 from gca_jax.data.views.augment import Augment
+from gca_jax.evaluation.splits import evenly_spaced
 from gca_jax.experiment import Experiment
 from gca_jax.report.figures import show_image
 
@@ -30,8 +31,7 @@ def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -
 
 def examples(batches: Batches, policy: Augment, seed: int) -> list[Float[np.ndarray, "n h w c"]]:
     """Give images from all over the set and their views, with values in [0, 1]."""
-    count = len(batches.images)
-    rows = np.linspace(0, count - 1, min(SHOWN, count)).astype(int)
+    rows = evenly_spaced(len(batches.images), SHOWN)
     pair = jax.jit(policy.views)(jax.random.key(seed), batches.sample(rows, seed))
     mean, std = (np.array(x).reshape(1, 1, 1, -1) for x in (policy.mean, policy.std))
     views = [np.clip(np.asarray(view) * std + mean, 0, 1) for view in pair]
