@@ -17,8 +17,9 @@ Groups = Int32[np.ndarray, "n"]
 class Alignment:
     """A target plan as a function of the groups [b] of a batch; made by `make`.
 
-    Groups are what is `known` of images. Without them and a `plan`, losses keep their own target:
-    the identity aligns the two views of one image, as in the paper's self-supervised runs.
+    `known` names what the groups are, labels or domains; None if the target needs none. `plan` maps
+    groups to a target plan; None keeps the losses' own, the identity, which aligns the two views of
+    one image.
     """
 
     known: Literal["labels", "domains"] | None = None

@@ -53,9 +53,8 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     with partial.open("wb") as file:
         write(file)
         file.flush()
-        os.fsync(
-            file.fileno()
-        )  # else a crash of the machine may leave the new name without content
+        # Without this, a crash of the machine may leave the new name without its content.
+        os.fsync(file.fileno())
     os.replace(partial, path)
 
 

@@ -48,7 +48,7 @@ def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
 
 
 def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Scale 16 bits of grey to 8, which Pillow would clip; lay what is transparent on white."""
+    """Convert 16-bit grey to 8 bits, where Pillow clips, and composite transparency on white."""
     if picture.mode.startswith("I"):
         return PIL.Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
     if not picture.has_transparency_data:

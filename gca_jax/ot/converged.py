@@ -21,8 +21,8 @@ with warnings.catch_warnings():  # ott imports jaxopt, which announces its retir
     from ott.solvers.linear.sinkhorn import Sinkhorn
 
 
-class _Robust(lineax.AbstractLinearSolver):
-    """Conjugate gradients, and the pseudo-inverse where rounding breaks them off.
+class _CGThenPseudoInverse(lineax.AbstractLinearSolver):
+    """Solves by conjugate gradients, and by the pseudo-inverse where rounding breaks them off.
 
     On aligned views at a small ε the plan is nearly the identity and the system nearly singular.
     """
@@ -93,7 +93,7 @@ def solve(
         little = float(np.sqrt(jnp.finfo(kernel.dtype).tiny))
         a, b = (jnp.where(x > 0, x, little) for x in (nu, mu))
         problem = LinearProblem(geometry, a=a, b=b, tau_a=tau_b, tau_b=tau_a)
-        words: Any = {"solver_kwargs": {"nonsym_solver": _Robust}}
+        words: Any = {"solver_kwargs": {"nonsym_solver": _CGThenPseudoInverse}}
         implicit = _ImplicitDiff(**words)
         solver = Sinkhorn(
             threshold=tolerance, max_iterations=max_iterations, implicit_diff=implicit

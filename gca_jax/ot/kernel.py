@@ -200,6 +200,7 @@ def cosine_kernel(
         normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
     )
     if epsilon_min is not None:
+        check.positive("epsilon_min", epsilon_min)
         kernel = _bounded(kernel, epsilon_min, f"epsilon_min={epsilon_min}")
     bound = epsilon_min if kernel.known_epsilon is None else kernel.known_epsilon
     plain = similarity_floor is None and self_pairs == "exclude"
@@ -273,8 +274,7 @@ def _point_kernel(
 
 
 def _bounded(kernel: Kernel, bound: float, words: str) -> Kernel:
-    """Refuses an ε below its bound, or makes it NaN where it is traced."""
-    check.positive("epsilon_min", bound)
+    """Refuses an ε below a bound, or makes it NaN where it is traced; `words` name the bound."""
     if kernel.known_epsilon is None:
         epsilon = jnp.where(kernel.epsilon >= bound, kernel.epsilon, jnp.nan)
         return dataclasses.replace(kernel, epsilon=epsilon)

@@ -1,6 +1,6 @@
 """Logarithms and sums that stay finite, and have finite gradients, where there is no mass.
 
-What is not a number stays so: each asks whether there is none, not whether there is some.
+NaN propagates: masks ask `x <= 0`, which NaN is not, instead of `x > 0`.
 """
 
 import jax

@@ -1,8 +1,8 @@
 """Sums over a target plan that never form its n×m matrix, where its structure allows.
 
 With one weight a positive pair, one inside a group and one across groups, every sum over all pairs
-is a sum over groups: O(n d) for block targets. Pairs are counted by their weight, never counted
-with one and then corrected to another: large weights of few pairs would leave rounding alone.
+is a sum over groups: O(n d) for block targets. Positive pairs and self-pairs are taken out of a
+group's sum before its weight multiplies it; corrected afterwards, a large weight would cancel.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from gca_jax.ot.weights import SimilarityTarget, Target, TargetSums
 
 
 class _Others(NamedTuple):
-    """Pairs of each row (or column) beside its positive one and, in the joint layout, itself."""
+    """Counts of each row's (or column's) pairs, without its positive pair and its self-pair."""
 
     same: Float[Array, " n"]  # how many of its group
     different: Float[Array, " n"]  # how many of others
@@ -114,7 +114,7 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
         same = same.at[: positive.size].add(-g.is_same * positive)
         different = different.at[: positive.size].add(-(1.0 - g.is_same) * positive)
         cosines += jnp.sum(_tiled_positives(target) * positive)
-    # A sum over no pair is rounding alone.
+    # Where a row has no such pair, what is left of its sum is rounding error.
     cosines += target.same * jnp.sum(jnp.where(g.of_rows.same > 0, same, 0.0))
     cosines += target.different * jnp.sum(jnp.where(g.of_rows.different > 0, different, 0.0))
     return (cosines / mass - 1.0) / kernel.epsilon

@@ -64,7 +64,7 @@ class Writer:
 
 
 def _end(path: pathlib.Path, step: int) -> int:
-    """Where the rows up to a step end, in bytes; the last one may have been cut off by a kill."""
+    """Find the byte where the rows up to a step end; a last row cut off by a kill is left out."""
     end = 0
     for number, row in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         if not row.endswith(b"\n"):

@@ -24,7 +24,7 @@ SMALLEST_SCALING_EPSILON = 0.03
 """Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range."""
 
 SMALLEST_OF_FLOAT64 = 0.003
-"""The same of float64, for a caller who names the domain; the rule knows float32's alone."""
+"""The bound of float64, for a caller's domain="scaling"; the rule keeps float32's for both."""
 
 LARGEST_WHOLE = 2**28
 """Entries of K that a device keeps whole, unless told otherwise: 1 GiB of float32, n = 16,384."""
@@ -70,5 +70,5 @@ def choose(
 
 
 def smallest_epsilon(dtype: jnp.dtype) -> float:
-    """The least ε of the scaling domain."""
+    """The smallest ε that the scaling domain takes in a dtype."""
     return SMALLEST_OF_FLOAT64 if dtype == jnp.float64 else SMALLEST_SCALING_EPSILON
