@@ -109,7 +109,7 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
     """Raise a ValueError where the folder is a file, or holds checkpoints of another config."""
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
-    if not has_checkpoints(workdir):
+    if not checkpoints(workdir):
         return  # Nothing of value is there: a run that was stopped before it saved anything.
     path = workdir / "config.json"
     if not path.exists():
@@ -123,20 +123,10 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
         )
 
 
-def has_checkpoints(workdir: Path) -> bool:
-    """Tell whether the run in this folder has saved anything."""
-    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
-
-
-def finished(workdir: Path) -> Summary | None:
-    """Read the summary of the run in this folder if it has come to its end, and is still there."""
-    if not (workdir / "training.json").exists():
-        return None
-    summary = training_summary(workdir)
-    if summary["finished"] and not has_checkpoints(workdir):
-        print(f"{workdir} held this run, but its checkpoints are gone: it is trained again")
-        return None
-    return summary if summary["finished"] else None
+def checkpoints(workdir: str | Path) -> dict[int, Path]:
+    """Find what the run in this folder has saved: folders by step, in no order."""
+    folders = (Path(workdir) / "checkpoints").glob("*")
+    return {int(path.name): path for path in folders if path.name.isdigit()}
 
 
 def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:

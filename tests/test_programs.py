@@ -21,9 +21,11 @@ def command(config, folder, distributed=False):
 @pytest.fixture
 def trained(tiny, tmp_path):
     """A folder as a run leaves it that has come to its end."""
-    (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    for item in ("variables", "optimizer"):
+        (tmp_path / "checkpoints" / "6" / item).mkdir(parents=True)
+        (tmp_path / "checkpoints" / "6" / item / "_METADATA").touch()
     (tmp_path / "config.json").write_text(json.dumps(as_json(tiny())))
-    summary = dict.fromkeys(Summary.__annotations__, 1) | {"finished": True}
+    summary = dict.fromkeys(Summary.__annotations__, 1) | {"finished": True, "steps": 6}
     (tmp_path / "training.json").write_text(json.dumps(summary))
     return tmp_path
 

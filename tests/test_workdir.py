@@ -7,7 +7,13 @@ import sys
 import pytest
 
 from gca_jax.training.log import Writer
-from gca_jax.workdir import differences, finished, locked, refuse_another_run, write_json
+from gca_jax.workdir import (
+    differences,
+    locked,
+    refuse_another_run,
+    training_summary,
+    write_json,
+)
 
 
 def test_differences_name_keys_on_either_side():
@@ -45,32 +51,12 @@ def test_file_in_place_of_a_folder_is_said(tmp_path):
         refuse_another_run(tmp_path / "file", {})
 
 
-SUMMARY = dict(
-    finished=True, steps=3, train_seconds=1.0, images_per_second=2.0, device="cpu", parameters=4
-)
-
-
-def test_finished_reads_the_summary(tmp_path):
-    assert finished(tmp_path) is None
-    hold(tmp_path, {})
-    write_json(tmp_path / "training.json", SUMMARY | {"finished": False})
-    assert finished(tmp_path) is None
-    write_json(tmp_path / "training.json", SUMMARY)
-    assert finished(tmp_path) == SUMMARY
-
-
-def test_a_finished_run_without_its_checkpoints_is_trained_again(tmp_path, capsys):
-    write_json(tmp_path / "training.json", SUMMARY)
-    assert finished(tmp_path) is None
-    assert "its checkpoints are gone: it is trained again" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("content", ["{", "3", '{"finished": true}', "\udcff"])
 def test_a_damaged_summary_is_named(tmp_path, content):
     path = tmp_path / "training.json"
     path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=r"training\.json is damaged") as caught:
-        finished(tmp_path)
+        training_summary(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
 
 

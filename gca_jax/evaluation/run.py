@@ -55,12 +55,17 @@ def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no run in `workdir`.
-        ValueError: The run in `workdir` is another one.
+        ValueError: The run in `workdir` is another one, or it lost its last checkpoint.
     """
     workdir = Path(workdir)
-    training_summary(workdir)
+    training = training_summary(workdir)
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
+    if training["finished"] and step != training["steps"]:
+        raise ValueError(
+            f"{workdir} has lost its last checkpoint, of step {training['steps']}: "
+            f"--mode=pretrain trains on from step {step}"
+        )
     results = judge(Subject(experiment, variables))
     summary = {
         "method": experiment.method,

@@ -1,12 +1,15 @@
 """Checkpoints of a run, by Orbax: written atomically, in the background.
 
 Each holds four items: `variables` (weights and batch statistics, all that evaluation reads),
-`optimizer` (the rest of the state), `progress` (step and clock) and `config`.
+`optimizer` (the rest of the state), `progress` (step and clock) and `config`. One whose files are
+no longer as they were written is passed over for the one before it.
 """
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 import jax
@@ -15,8 +18,9 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from orbax.checkpoint import args
 
+from gca_jax.training import checksums
 from gca_jax.training.step import TrainState, Variables
-from gca_jax.workdir import has_checkpoints, read_json, write_json
+from gca_jax.workdir import checkpoints, read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +32,50 @@ class Progress:
     compile_seconds: float = 0.0
 
 
-def open_manager(workdir: str | pathlib.Path) -> ocp.CheckpointManager:
-    """Open `workdir/checkpoints`, which keeps the latest two; use it as a context manager."""
+def open_manager(workdir: str | pathlib.Path, clean: bool = True) -> ocp.CheckpointManager:
+    """Open `workdir/checkpoints`, which keeps the latest two; use it as a context manager.
+
+    `clean` removes what a killed process left half written.
+    """
     standard, json = ocp.StandardCheckpointHandler, ocp.JsonCheckpointHandler
+    # Orbax fails on a relative path, and only in its background thread.
+    folder = pathlib.Path(workdir).absolute() / "checkpoints"
+    # Called by one process, when all files are written and the checkpoint has no name yet.
+    written = ocp.AsyncOptions(
+        post_finalization_callback=functools.partial(checksums.write, folder)
+    )
     return ocp.CheckpointManager(
-        # Orbax fails on a relative path, and only in its background thread.
-        pathlib.Path(workdir).absolute() / "checkpoints",
+        folder,
         item_handlers=dict(
             variables=standard(), optimizer=standard(), progress=json(), config=json()
         ),
-        options=ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=2, cleanup_tmp_directories=clean, async_options=written
+        ),
     )
+
+
+def newest(workdir: str | pathlib.Path) -> int | None:
+    """Find the step of a run's newest checkpoint that is intact; say once which are not."""
+    for step in sorted(checkpoints(workdir), reverse=True):
+        fault = checksums.fault(checkpoints(workdir)[step])
+        if fault is None:
+            return step
+        _say(f"note: {checkpoints(workdir)[step]} is damaged ({fault}): it is passed over")
+    return None
+
+
+_say = functools.cache(print)
+
+
+def set_damaged_aside(workdir: pathlib.Path) -> None:
+    """Rename checkpoints newer than the newest intact one, to make room for their steps."""
+    intact = newest(workdir)
+    for step, folder in checkpoints(workdir).items():
+        if intact is None or step > intact:
+            aside = folder.with_name(f"damaged-{step}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
 
 
 def save(
@@ -86,7 +123,7 @@ def restore_config(workdir: str | pathlib.Path) -> ConfigDict:
 def repair_config(workdir: pathlib.Path) -> None:
     """Write config.json anew from the latest checkpoint where it is damaged or missing."""
     path = workdir / "config.json"
-    if not has_checkpoints(workdir):
+    if not checkpoints(workdir):
         return
     with contextlib.suppress(OSError, ValueError):
         read_json(path)
@@ -111,14 +148,11 @@ def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:
 
 @contextlib.contextmanager
 def _open_latest(workdir: str | pathlib.Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
-    """Open a run's checkpoints to read, and find their latest step."""
-    folder = pathlib.Path(workdir) / "checkpoints"
-    if not folder.is_dir():
+    """Open a run's checkpoints to read, and find the latest step that is intact."""
+    step = newest(workdir)
+    if step is None:
         raise FileNotFoundError(f"no checkpoint in {workdir}: train first, with --mode=pretrain")
-    with open_manager(workdir) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"no checkpoint in {folder}: train first, with --mode=pretrain")
+    with open_manager(workdir, clean=False) as manager:
         yield manager, step
 
 

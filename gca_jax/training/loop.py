@@ -21,7 +21,7 @@ from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
-from gca_jax.workdir import Summary, finished, locked, refuse_another_run, write_json
+from gca_jax.workdir import Summary, locked, refuse_another_run, training_summary, write_json
 
 
 class Interrupted(KeyboardInterrupt):
@@ -61,6 +61,7 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
             workdir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(workdir))
             write_json(workdir / "config.json", experiment.record)
+            checkpoint.set_damaged_aside(workdir)
         manager = stack.enter_context(checkpoint.open_manager(workdir))
         return Session(training, workdir, manager).train()
 
@@ -70,9 +71,17 @@ def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) ->
     workdir = pathlib.Path(workdir)
     checkpoint.repair_config(workdir)
     refuse_another_run(workdir, record)
-    summary = finished(workdir)
-    if summary is not None:
-        print(f"{workdir} holds this run, trained to its end: it is not trained again")
+    if not (workdir / "training.json").exists():
+        return None
+    summary = training_summary(workdir)
+    if not summary["finished"]:
+        return None
+    step = checkpoint.newest(workdir)
+    if step != summary["steps"]:
+        where = "from the start" if step is None else f"on from step {step}"
+        print(f"{workdir} held this run, but its last checkpoint is gone: it is trained {where}")
+        return None
+    print(f"{workdir} holds this run, trained to its end: it is not trained again")
     return summary
 
 

@@ -1,0 +1,129 @@
+"""Checkpoints damaged on the disk: found before they are read, and nothing else is lost."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from gca_jax.evaluation.run import evaluate
+from gca_jax.experiment import build
+from gca_jax.training import checkpoint, checksums, loop
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_device")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny):
+    """The workdir of a run of two checkpoints, of steps 3 and 6, to be copied."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    loop.pretrain(build(tiny()), workdir)
+    return workdir
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def weights(workdir):
+    return checkpoint.restore_variables(workdir)[0]
+
+
+def files(folder):
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()])
+def test_every_damaged_file_is_found_or_does_no_harm(finished, run, damage):
+    """All files of all items, one after the other; what is not found must read as before."""
+    newest, before = run / "checkpoints" / "6", weights(finished)
+    found = 0
+    for path in files(newest):
+        content = path.read_bytes()
+        damage(path)
+        if checksums.fault(newest) is None:
+            assert path.name in (*checksums.LATER, checksums.NAME)
+            jax.tree.map(np.testing.assert_array_equal, weights(run), before)
+        else:
+            found += 1
+        path.write_bytes(content)
+    assert checksums.fault(newest) is None
+    assert found > 20
+
+
+def test_a_run_whose_end_is_damaged_is_trained_from_the_checkpoint_before(
+    finished, run, tiny, capsys
+):
+    flip(max(files(run / "checkpoints/6/optimizer"), key=lambda path: path.stat().st_size))
+    with pytest.raises(ValueError, match="lost its last checkpoint, of step 6: --mode=pretrain"):
+        evaluate(build(tiny()), run)
+    assert checkpoint.restore_variables(run)[1] == 3
+    assert loop.pretrain(build(tiny()), run)["steps"] == 6
+    out = capsys.readouterr().out
+    assert out.count("checkpoints/6 is damaged (optimizer/") == 1
+    assert "it is trained on from step 3" in out
+    jax.tree.map(np.testing.assert_array_equal, weights(run), weights(finished))
+    assert (run / "checkpoints/damaged-6").is_dir()
+    assert checksums.fault(run / "checkpoints/6") is None
+
+
+@pytest.mark.parametrize("item", ["variables", "optimizer", "progress", "config", "."])
+def test_an_item_that_is_empty_or_gone_is_damage(run, item):
+    folder = run / "checkpoints/6" / item
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert checkpoint.newest(run) == 3
+    folder.rmdir()
+    assert checkpoint.newest(run) == 3
+
+
+def test_a_run_without_an_intact_checkpoint_starts_again(finished, run, tiny, capsys):
+    for step in (3, 6):
+        shutil.rmtree(run / "checkpoints" / str(step))
+    assert loop.pretrain(build(tiny()), run)["finished"]
+    assert "its last checkpoint is gone: it is trained from the start" in capsys.readouterr().out
+    jax.tree.map(np.testing.assert_array_equal, weights(run), weights(finished))
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_checksums(run):
+    (run / "checkpoints/6" / checksums.NAME).unlink()
+    assert checkpoint.newest(run) == 6
+
+
+def test_reading_leaves_a_checkpoint_that_is_being_written(run):
+    """A run may be judged while it trains."""
+    written = run / "checkpoints/9.orbax-checkpoint-tmp"
+    written.mkdir()
+    weights(run)
+    assert written.is_dir()
+
+
+def test_the_checkpoint_before_is_there_until_the_next_one_is(run, tiny, monkeypatch):
+    shutil.rmtree(run / "checkpoints/6")
+    seen = []
+    write = checksums.write
+
+    def fail(folder):
+        seen.append(sorted(path.name for path in folder.iterdir()))
+        raise OSError("no more")
+
+    monkeypatch.setattr(checksums, "write", fail)
+    with pytest.raises(OSError, match="no more"):
+        loop.pretrain(build(tiny()), run)
+    assert "3" in seen[0]
+    assert checkpoint.newest(run) == 3
+    monkeypatch.setattr(checksums, "write", write)
+    assert loop.pretrain(build(tiny()), run)["steps"] == 6
+    assert json.loads((run / "training.json").read_text())["finished"]
