@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypedDict
@@ -15,6 +16,9 @@ try:
     import fcntl
 except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
+
+
+SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 
 
 class Summary(TypedDict):
@@ -50,12 +54,26 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        # Without this, a crash of the machine may leave the new name without its content.
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            # Without this, a crash of the machine may leave the new name without its content.
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
     os.replace(partial, path)
+
+
+def need_space(folder: Path, size: int = 0) -> None:
+    """Raise an OSError if the disk of a folder has no room for so many bytes and a few more."""
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE:
+        raise OSError(
+            f"the disk of {folder} has {free / 1e6:,.2f} MB left, and {(size + SPARE) / 1e6:,.2f} "
+            "MB are needed: make room, then run the same command again; what is saved is kept"
+        )
 
 
 @contextlib.contextmanager

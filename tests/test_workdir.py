@@ -101,3 +101,13 @@ def test_writer_drops_what_was_not_saved_and_writes_valid_json(tmp_path):
         {"step": 1, "loss": 1.0, "ratio": None},
         {"step": 2, "loss": 20.0, "ratio": 1.0},
     ]
+
+
+def test_a_write_that_fails_names_its_file_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_json(path, 1)
+    (tmp_path / "evaluation.json.partial").symlink_to("/dev/full")  # every write: no space left
+    with pytest.raises(OSError, match=rf"No space left on device: '{path}'"):
+        write_json(path, 2)
+    assert path.read_text() == "1\n"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
+from gca_jax.workdir import need_space
 
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
@@ -96,6 +97,7 @@ class Log:
         bar: tqdm,
     ):
         self._training, self._hint, self._bar = training, hint, bar
+        self._folder = folder
         self._writer = Writer(folder, start) if jax.process_index() == 0 else None
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
@@ -144,4 +146,5 @@ class Log:
         images = (step - before) * self._training.experiment.train.batch_size
         row["images_per_second"] = images / (now - then)
         if self._writer is not None:
+            need_space(self._folder)
             self._writer.write(step, row)

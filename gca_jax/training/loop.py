@@ -21,7 +21,15 @@ from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
-from gca_jax.workdir import Summary, locked, refuse_another_run, training_summary, write_json
+from gca_jax.workdir import (
+    Summary,
+    checkpoints,
+    locked,
+    need_space,
+    refuse_another_run,
+    training_summary,
+    write_json,
+)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,6 +57,7 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
     Raises:
         ValueError: something in the config is wrong, the folder holds a run of another config or
             one that another process trains, or the loss is not finite.
+        OSError: the disk has no room for the next checkpoint, or for the first three.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
     workdir = pathlib.Path(workdir)
@@ -62,6 +71,8 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
             stack.enter_context(locked(workdir))
             write_json(workdir / "config.json", experiment.record)
             checkpoint.set_damaged_aside(workdir)
+            # Two are kept, and the next one is written before the older one goes.
+            need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
         manager = stack.enter_context(checkpoint.open_manager(workdir))
         return Session(training, workdir, manager).train()
 
@@ -143,6 +154,7 @@ class Session:
 
     def save(self, state: TrainState, progress: Progress, finished: bool) -> Summary:
         """Write a checkpoint, unless there is one of this step, and the summary beside it."""
+        need_space(self.workdir, 0 if finished else self.training.bytes)
         checkpoint.save(self.manager, state, progress, self.training.experiment.record)
         images = progress.step * self.training.experiment.train.batch_size
         weights = jax.tree.leaves(self.training.abstract.params)

@@ -30,6 +30,11 @@ class Training:
     abstract: step.TrainState
     lowered: jax.stages.Lowered
 
+    @property
+    def bytes(self) -> int:
+        """Size of a checkpoint."""
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.abstract))
+
 
 def trace(experiment: Experiment) -> Training:
     """Make optimizer and initial state, trace the sharded step; a mistake names its group."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from gca_jax.evaluation.run import evaluate
 from gca_jax.experiment import build
 from gca_jax.training import checkpoint, checksums, loop
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_device")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,33 @@ def test_the_checkpoint_before_is_there_until_the_next_one_is(run, tiny, monkeyp
     monkeypatch.setattr(checksums, "write", write)
     assert loop.pretrain(build(tiny()), run)["steps"] == 6
     assert json.loads((run / "training.json").read_text())["finished"]
+
+
+def disk(monkeypatch, *free):
+    """Let the disk have so many bytes left, one number for each time it is asked."""
+    left = iter(free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Free(next(left)))
+
+
+class Free(NamedTuple):
+    free: int
+
+
+def test_a_full_disk_is_said_before_training(tiny, tmp_path, monkeypatch):
+    disk(monkeypatch, 2**20)
+    with pytest.raises(
+        OSError, match=r"^the disk of .* has 1\.05 MB left, and .* are needed: make"
+    ):
+        loop.pretrain(build(tiny()), tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_disk_that_fills_up_costs_nothing_that_was_saved(finished, tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        # Asked at the start, by the save of step 3, and by the log's row of step 6.
+        disk(patch, 2**30, 2**30, 1000)
+        with pytest.raises(OSError, match="what is saved is kept"):
+            loop.pretrain(build(tiny(**{"train.log_every_steps": 6})), tmp_path)
+    assert checkpoint.newest(tmp_path) == 3
+    loop.pretrain(build(tiny(**{"train.log_every_steps": 6})), tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(finished))
