@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -18,14 +19,17 @@ from gca_jax.training.optimizer import make_optimizer
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Training:
-    """An experiment, ready to be trained; `lowered` is its sharded step, traced."""
+    """An experiment, ready to be trained; `lowered` is its sharded step, traced.
+
+    `learning_rate` [total_steps] is on the host, so that to log it moves nothing.
+    """
 
     experiment: Experiment
     mesh: Mesh
     order: Order
     steps_per_epoch: int
     total_steps: int
-    learning_rate: optax.Schedule
+    learning_rate: np.ndarray
     initial: Callable[[], step.TrainState]
     abstract: step.TrainState
     lowered: jax.stages.Lowered
@@ -64,7 +68,8 @@ def trace(experiment: Experiment) -> Training:
         variables = step.init_variables(network, key, image)
         return jax.device_put(create(variables), step.replicated(mesh))
 
-    return Training(experiment, mesh, order, per_epoch, total, rate, initial, abstract, lowered)
+    rates = np.asarray(jax.jit(lambda: jax.vmap(rate)(jnp.arange(total)))())
+    return Training(experiment, mesh, order, per_epoch, total, rates, initial, abstract, lowered)
 
 
 def _order(experiment: Experiment, mesh: Mesh) -> Order:

@@ -125,6 +125,19 @@ def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, tiny, tmp_path, m
     assert rows(tmp_path) == rows(unbroken)
 
 
+def test_the_loop_moves_nothing_but_batches_and_metrics(unbroken, tiny, tmp_path, monkeypatch):
+    """Batches go to the devices and metrics come back explicitly; nothing else moves."""
+    run = loop.Session.loop
+
+    def guarded(*arguments):
+        with jax.transfer_guard("disallow"):
+            return run(*arguments)
+
+    monkeypatch.setattr(loop.Session, "loop", guarded)
+    loop.pretrain(build(tiny()), tmp_path)
+    assert rows(tmp_path) == rows(unbroken)
+
+
 def test_finished_run_is_not_trained_again(unbroken, tiny, capsys):
     before = (unbroken / "metrics.jsonl").read_text()
     summary = loop.pretrain(build(tiny()), unbroken)
