@@ -5,10 +5,11 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gca_jax.programs import PROGRAMS, Command, missing_file, wrong_key
+from gca_jax.programs import PROGRAMS, Command, broken_file, config_file, missing_file, wrong_key
 
 FILE = "configs/digits.py"
-CONFIG = config_flags.DEFINE_config_file("config", FILE, "FILE:METHOD of a run.")
+# With a default, ml_collections would look at the settings now, where no mistake can be caught.
+CONFIG = config_flags.DEFINE_config_file("config", None, f"FILE:METHOD of a run; {FILE} if none.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; prepare and preview need none.")
 MODE = flags.DEFINE_enum("mode", "all", list(PROGRAMS), "all: pretrain, evaluate, report.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "With --mode=pretrain on a cluster.")
@@ -37,12 +38,16 @@ def main(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> list[str]:
     """Read the flags, config included; a mistake in them is one line too."""
+    if config_file(argv) is None:
+        argv = [argv[0], f"--config={FILE}", *argv[1:]]
+    if lost := missing_file(argv):
+        sys.exit(f"error: {lost}")
     try:
         words = flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, ValueError) as error:
-        sys.exit(f"error: {wrong_key(argv, FILE) or str(error).split('Error: ')[-1].strip()}")
-    if lost := missing_file(config_flags.get_config_filename(flags.FLAGS["config"])):
-        sys.exit(f"error: {lost}")
+    except Exception as error:  # of a config file, which is any code
+        sys.exit(f"error: {wrong_key(argv) or broken_file(argv, error)}")
+    if len(words) > 1:
+        sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
     return words
 
 

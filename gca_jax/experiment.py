@@ -29,7 +29,8 @@ class TrainSettings:
     """The `train` group of a config.
 
     Attributes:
-        batch_size: images in a batch, over all devices and processes.
+        batch_size: images in a batch, over all devices and processes; one has nothing to be
+            compared with.
         epochs: length of the run.
         checkpoint_every_epochs: how often a checkpoint is written, besides the last.
         log_every_steps: how often a row is logged, besides the last.
@@ -46,9 +47,11 @@ class TrainSettings:
     target_decay: float | None = None
 
     def __post_init__(self):
-        for name in ("batch_size", "epochs", "checkpoint_every_epochs", "log_every_steps"):
+        for name in ("epochs", "checkpoint_every_epochs", "log_every_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
         if self.target_decay is not None and not 0 <= self.target_decay <= 1:
             raise ValueError(f"target_decay must be from 0 to 1, got {self.target_decay}")
 

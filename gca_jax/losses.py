@@ -235,8 +235,8 @@ def gca_uot(
       penalty_a: λ₁ >= 0 of the row marginal, a number or one for each sample [n]; ∞ makes it hard,
         0 drops it.
       penalty_b: λ₂ >= 0 of the column marginal, a number or [m].
-      w_kl: r₁, weight of KL.
-      w_rince: r₂, weight of W_q.
+      w_kl: r₁ >= 0, weight of KL.
+      w_rince: r₂ >= 0, weight of W_q; one of both is above 0.
       mass: Reading of KL, as the plan's mass is free: "rows", "generalized" or "total"; see
         `ot.divergence.kl`.
       penalise_marginals: Whether to add λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν), as equation 9 has it.
@@ -252,6 +252,7 @@ def gca_uot(
     kernel, target = _pose("gca_uot", z_a, z_b, epsilon, layout, target, options)
     penalty_a = parts.penalty_of("penalty_a", penalty_a, kernel.shape[0], layout)
     penalty_b = parts.penalty_of("penalty_b", penalty_b, kernel.shape[1], layout)
+    check.weights(w_kl=w_kl, w_rince=w_rince, penalise_marginals=penalise_marginals)
     plan = parts.sinkhorn(
         "gca_uot", kernel, target, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),

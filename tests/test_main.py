@@ -44,6 +44,8 @@ def finish(process):
 def test_mistakes_are_one_line_and_status_1(tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     digits = "--config=configs/digits.py:gca_uot"
+    broken = tmp_path / "broken.py"
+    broken.write_text("def get_config(words=''):\n    return nonsense\n")
     cases = {
         ("--config=configs/digits.py:moco", workdir): "unknown method 'moco'; one of: ince, gca",
         (
@@ -67,6 +69,10 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions>",
         (digits,): "--workdir must have a value",
         (digits, "--workdir="): "--workdir must have a value",
+        (digits, workdir, "again"): "'again' is no flag; flags begin with --",
+        (f"--config={broken}", workdir): f"{broken}, line 2: NameError: name 'nonsense' is not def",
+        (f"--config={tmp_path}", workdir): f"{tmp_path} is no config file",
+        (workdir, "--config.loss.lr=1"): "config.loss has no key 'lr'; it has: block_size, domain",
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",
     }

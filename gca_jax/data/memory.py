@@ -154,8 +154,8 @@ def load(name: str, row: Source, *, file: str | None = None, limit: int | None =
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Arrays of an archive by their names as arguments; errors are predicates of "FILE ..."."""
-    if not path.exists():
-        raise ValueError("does not exist")
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError("is not a file" if path.exists() else "does not exist")
     if not zipfile.is_zipfile(path):
         raise ValueError("is not a .npz file")
     with np.load(path) as archive:

@@ -35,6 +35,14 @@ def between(
         )
 
 
+def weights(**values: ArrayLike) -> None:
+    """Refuses weights of a sum that are negative or not finite, or all 0."""
+    for name, value in values.items():
+        non_negative(name, value)
+    if all(is_concrete(value) and np.all(np.asarray(value) == 0) for value in values.values()):
+        raise ValueError(f"one of {', '.join(values)} must be above 0")
+
+
 def at_least(name: str, value: int, low: int) -> None:
     """Refuses a count that is not an integer >= low."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
@@ -47,7 +55,7 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(sorted(allowed))}; got {value!r}")
 
 
-def non_negative(name: str, values: Array) -> None:
+def non_negative(name: str, values: ArrayLike) -> None:
     """Refuses an array with a negative or non-finite entry."""
     if is_concrete(values):
         x = np.asarray(values)

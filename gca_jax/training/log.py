@@ -142,7 +142,7 @@ class Log:
         (before, then), now = self._last, time.perf_counter()
         self._last = step, now
         row["epoch"] = step / self._training.steps_per_epoch
-        row["learning_rate"] = float(self._training.learning_rate[step - 1])
+        row["learning_rate"] = self._training.learning_rate(step - 1)
         images = (step - before) * self._training.experiment.train.batch_size
         row["images_per_second"] = images / (now - then)
         if self._writer is not None:

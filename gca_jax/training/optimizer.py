@@ -1,5 +1,6 @@
 """Optimizers and their learning rate by name."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -47,6 +48,10 @@ def make_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; one of: {', '.join(OPTIMIZERS)}")
+    numbers = dict(warmup_epochs=warmup_epochs, weight_decay=weight_decay, **options)
+    for key, value in {"learning_rate": learning_rate, **numbers}.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{key} must be a finite number, got {value}")
     if not learning_rate > 0:
         raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
     if not 0 <= final_learning_rate <= learning_rate:

@@ -19,17 +19,14 @@ from gca_jax.training.optimizer import make_optimizer
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Training:
-    """An experiment, ready to be trained; `lowered` is its sharded step, traced.
-
-    `learning_rate` [total_steps] is on the host, so that to log it moves nothing.
-    """
+    """An experiment, ready to be trained; `lowered` is its sharded step, traced."""
 
     experiment: Experiment
     mesh: Mesh
     order: Order
     steps_per_epoch: int
     total_steps: int
-    learning_rate: np.ndarray
+    learning_rate: Callable[[int], float]
     initial: Callable[[], step.TrainState]
     abstract: step.TrainState
     lowered: jax.stages.Lowered
@@ -47,7 +44,9 @@ def trace(experiment: Experiment) -> Training:
     with blame("config.train"):
         order = _order(experiment, mesh)
         per_epoch = steps_per_epoch(order.size, order.batch_size)
-    total = settings.epochs * per_epoch
+        total = settings.epochs * per_epoch
+        if total >= 2**31:
+            raise ValueError(f"epochs must give less than 2^31 steps, got {settings.epochs}")
     with blame("config.optimizer"):
         optimizer, rate = make_optimizer(total, per_epoch, **experiment.config.optimizer)
     decay = _target_decay(settings, total)
@@ -68,8 +67,15 @@ def trace(experiment: Experiment) -> Training:
         variables = step.init_variables(network, key, image)
         return jax.device_put(create(variables), step.replicated(mesh))
 
-    rates = np.asarray(jax.jit(lambda: jax.vmap(rate)(jnp.arange(total)))())
-    return Training(experiment, mesh, order, per_epoch, total, rates, initial, abstract, lowered)
+    schedule = jax.jit(rate)
+
+    def learning_rate(step: int) -> float:
+        """Both ways explicitly, as all that the loop moves."""
+        return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
+
+    return Training(
+        experiment, mesh, order, per_epoch, total, learning_rate, initial, abstract, lowered
+    )
 
 
 def _order(experiment: Experiment, mesh: Mesh) -> Order:

@@ -1,5 +1,6 @@
 """Archives of arrays: the keys, and files that are none."""
 
+import os
 import re
 
 import numpy as np
@@ -82,6 +83,9 @@ def test_files_that_are_no_archive(load, tmp_path):
             sources.load("arrays", file=str(path))
 
     refused("does not exist; it must be an archive of numpy.savez with images")
+    os.mkfifo(path)
+    refused("is not a file; it must be an archive of numpy.savez with images")
+    path.unlink()
     path.write_text("words")
     refused("is not a .npz file")
     load(images=IMAGES)

@@ -1,6 +1,7 @@
 """Optimizers against their formulas in NumPy, the schedule against its corner points."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,11 @@ def test_equal_rates_are_a_constant():
         ({"final_learning_rate": 0.2}, "final_learning_rate must be from 0 to learning_rate"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
         ({"warmup_epochs": 2.0}, "warmup_epochs must be at least 0 and shorter than the run"),
-        ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        ({"learning_rate": math.nan}, "learning_rate must be a finite number, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be a finite number, got inf"),
+        ({"weight_decay": math.inf}, "weight_decay must be a finite number, got inf"),
+        ({"warmup_epochs": math.nan}, "warmup_epochs must be a finite number, got nan"),
+        ({"momentum": math.inf}, "momentum must be a finite number, got inf"),
     ],
 )
 def test_wrong_values_are_named(change, message):

@@ -104,7 +104,7 @@ def loss(experiment):
 def run(experiment):
     """All that a run makes of a config: program, learning rates, data, settings."""
     training, images = setup.trace(experiment), experiment.batches.images
-    rates = training.learning_rate[[0, -1]]
+    rates = [training.learning_rate(k) for k in (0, training.total_steps - 1)]
     return (
         training.lowered.as_text(),
         rates,

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import stat
 from collections.abc import Iterator
 
 import numpy as np
@@ -99,6 +100,10 @@ def _pictures(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 path = pathlib.Path(folder, name)
                 status = path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
+                if not os.fsencode(path).decode(errors="ignore") == str(path):
+                    raise ValueError(f"{os.fsencode(path)!r} is not UTF-8: rename it")
                 yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
 
 

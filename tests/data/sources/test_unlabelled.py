@@ -1,5 +1,6 @@
 """Folders of pictures without labels, with a labelled one beside them, and how trees are read."""
 
+import os
 import re
 
 import numpy as np
@@ -107,6 +108,15 @@ def test_hidden_folders_and_links_in_a_circle_are_not_read(root, load):
     data = load()
     assert data.class_names == ("cat", "dog")
     assert len(data.train_images) + len(data.test_images) == 10
+
+
+def test_a_pipe_and_a_name_that_is_no_text_are_refused(root, load):
+    prepared.write_folder(root, {".": 6})
+    os.mkfifo(root / "pipe.png")
+    refused(load, f"{root}/pipe.png is a pipe or a device, not a picture: remove it")
+    os.rename(root / "pipe.png", os.fsencode(root) + b"/\xff.png")
+    (root / "0000.png").replace(os.fsdecode(os.fsencode(root) + b"/\xff.png"))
+    refused(load, f"b'{root}/\\xff.png' is not UTF-8: rename it")
 
 
 def test_a_labelled_folder_serves_the_probes(tmp_path, root, load, capsys):
