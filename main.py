@@ -5,14 +5,27 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gca_jax.programs import PROGRAMS, Command, broken_file, config_file, missing_file, wrong_key
+from gca_jax.programs import (
+    ALONE,
+    PROGRAMS,
+    Command,
+    broken_file,
+    config_file,
+    missing_file,
+    wrong_key,
+)
 
 FILE = "configs/digits.py"
 # With a default, ml_collections would look at the settings now, where no mistake can be caught.
 CONFIG = config_flags.DEFINE_config_file("config", None, f"FILE:METHOD of a run; {FILE} if none.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; prepare and preview need none.")
 MODE = flags.DEFINE_enum("mode", "all", list(PROGRAMS), "all: pretrain, evaluate, report.")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "With --mode=pretrain on a cluster.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One of several processes on a cluster.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes."
+)
+PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "How many they are.")
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
@@ -27,13 +40,25 @@ def main(argv: list[str]) -> None:
                 f"error: of {CONFIG.value.data.name} no image can be skipped: one file has all"
             )
         CONFIG.value.data.skip_unreadable = True
-    command = Command(CONFIG.value, WORKDIR.value, DISTRIBUTED.value, ARCHIVES.value)
+    place = (COORDINATOR.value, PROCESS.value, PROCESSES.value)
+    together = DISTRIBUTED.value or place != (None, None, None)
+    if together and MODE.value in ALONE:
+        sys.exit(f"error: --mode={MODE.value} is for one process")
+    command = Command(CONFIG.value, WORKDIR.value, ARCHIVES.value, place if together else None)
     try:
         PROGRAMS[MODE.value](command)
     except (KeyboardInterrupt, ValueError, OSError) as error:
+        if hasattr(error, "status"):  # It was stopped in good order, all processes at one step.
+            print(error, file=sys.stderr)
+            sys.exit(error.status)
         if VERBOSE.value:
             raise
-        sys.exit(f"error: {error}" if isinstance(error, Exception) else str(error) or "interrupted")
+        said = f"error: {error}" if isinstance(error, Exception) else str(error) or "interrupted"
+        if together:
+            from gca_jax import processes
+
+            processes.leave(error, said)
+        sys.exit(said)
 
 
 def parse(argv: list[str]) -> list[str]:

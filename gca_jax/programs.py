@@ -17,9 +17,10 @@ class Command(NamedTuple):
     """What was typed: the flags of `main.py`."""
 
     config: ConfigDict
-    workdir: str | None
-    distributed: bool
-    archives: str | None
+    workdir: str | None = None
+    archives: str | None = None
+    place: tuple[str | None, int | None, int | None] | None = None
+    """Where this process stands among several, `processes.Place`; None: it is alone."""
 
     @property
     def folder(self) -> str:
@@ -34,21 +35,21 @@ class Command(NamedTuple):
 
 def run(command: Command) -> None:
     """Train an encoder, judge it and report: one experiment, built once."""
+    from gca_jax import processes
+
     experiment = pretrain(command) or _built(command)
     _judge(experiment, command.folder)
-    report(command)
+    if processes.first():
+        report(command)
 
 
 def pretrain(command: Command) -> "Experiment | None":
     """Train an encoder; None if the folder holds the run trained to its end."""
-    import jax
-
+    _join(command)
     from gca_jax.training.loop import pretrain, trained_before
     from gca_jax.workdir import as_json
 
     folder = command.folder
-    if command.distributed:
-        jax.distributed.initialize()  # before anything asks for devices
     if trained_before(folder, as_json(command.config)) is not None:  # which refuses another run
         return None
     pretrain(experiment := _built(command), folder)
@@ -57,6 +58,7 @@ def pretrain(command: Command) -> "Experiment | None":
 
 def evaluate(command: Command) -> None:
     """Judge the encoder of a run."""
+    _join(command)
     _judge(_restored(command.folder), command.folder)
 
 
@@ -86,6 +88,7 @@ def preview(command: Command) -> None:
 
 def corruptions(command: Command) -> None:
     """Judge a run on CIFAR-10 by CIFAR-10-C."""
+    _join(command)
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 
     found = evaluate_corruptions(_restored(command.folder), command.folder)
@@ -104,6 +107,17 @@ PROGRAMS = {
     "preview": preview,
     "corruptions": corruptions,
 }
+
+ALONE = ("prepare", "preview", "report")
+
+
+def _join(command: Command) -> None:
+    """Join the other processes, if there are any, before anything asks for devices."""
+    folder = command.folder
+    if command.place is not None:
+        from gca_jax import processes
+
+        processes.join(processes.Place(*command.place), folder)
 
 
 def _built(command: Command) -> "Experiment":

@@ -19,24 +19,33 @@ def environment(devices=1):
     }
 
 
+def free_port():
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(*arguments, devices=1):
+    """Start Python with these arguments in the project's folder."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment(devices)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def run(program, count, devices, *arguments):
     """Run `program` in processes of `devices` CPU devices each; return what each prints.
 
     It is given its index, how many there are, the coordinator's port, and the arguments.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, *map(str, (i, count, port, *arguments))],
-            cwd=ROOT,
-            env={**os.environ, **environment(devices)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(count)
+        start("-c", program, i, count, port, *arguments, devices=devices) for i in range(count)
     ]
     try:
         results = [process.communicate(timeout=300) for process in processes]

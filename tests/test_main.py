@@ -1,11 +1,7 @@
 """The command as a user types it: one line for a mistake, the three programs in turn."""
 
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,7 +11,6 @@ from tests.data import prepared
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
     "--config.model.stage_sizes=(1,)",
     "--config.model.width=4",
@@ -26,14 +21,7 @@ TINY = [
 
 def start(*arguments):
     """Run main.py on one device."""
-    return subprocess.Popen(
-        [sys.executable, "main.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **processes.environment()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return processes.start("main.py", *arguments)
 
 
 def finish(process):

@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from gca_jax import experiment
+from gca_jax import experiment, processes
 from gca_jax.data import sources
 from gca_jax.evaluation import run
 from gca_jax.programs import PROGRAMS, Command
@@ -14,8 +14,8 @@ from gca_jax.training import loop
 from gca_jax.workdir import Summary, as_json
 
 
-def command(config, folder, distributed=False):
-    return Command(config, str(folder), distributed, None)
+def command(config, folder, place=None):
+    return Command(config, str(folder), place=place)
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
         done.append("build")
         raise ValueError
 
-    monkeypatch.setattr(jax.distributed, "initialize", lambda: done.append("join"))
+    monkeypatch.setattr(processes, "join", lambda place, folder: done.append(place))
     monkeypatch.setattr(jax, "devices", lambda: done.append("devices"))
     monkeypatch.setattr(experiment, "build", build)
     with pytest.raises(ValueError, match=r"^$"):
-        PROGRAMS["pretrain"](command(tiny(), tmp_path, distributed=True))
-    assert done == ["join", "build"]
+        PROGRAMS["pretrain"](command(tiny(), tmp_path, place=("host:1", 0, 2)))
+    assert done == [("host:1", 0, 2), "build"]
 
 
 def test_all_programs_of_a_run_take_one_experiment(tiny, tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from gca_jax import processes
 from gca_jax.data import sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
@@ -79,7 +80,8 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
     mean = means(accuracy)
     result = {"step": step, "clean": clean_accuracy, "accuracy": accuracy, "mean": mean}
-    write_json(workdir / "corruptions.json", result)
+    if processes.first():
+        write_json(workdir / "corruptions.json", result)
     return result
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
+from gca_jax import processes
 from gca_jax.data.dataset import Images
 from gca_jax.models import Network
 
@@ -33,17 +34,19 @@ def batch_size(images: Images) -> int:
     return max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
 
 
-def batches(images: Images, size: int) -> Iterator[Batch]:
-    """Give all images in order, in batches of one size; black images fill up the last one."""
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        yield np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
+def batches(images: Images, size: int) -> Iterator[tuple[int, Batch]]:
+    """Give this process's share of the batches of all images; black images fill up the last."""
+    for index in processes.share(-(-len(images) // size)):
+        part = images[index * size : (index + 1) * size]
+        yield index, np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
 
 
 def extract(
     encoders: Mapping[str, Encode], images: Images, *, batch_size: int
 ) -> dict[str, Features]:
     """Extract float32 features of all images by several encoders, reading each image once.
+
+    Of several processes each extracts its share, and all get all features.
 
     Raises:
         ValueError: There is no image, or `batch_size` is below 1.
@@ -53,10 +56,12 @@ def extract(
             f"extract needs images and a batch_size ≥ 1, got {len(images)} and {batch_size}"
         )
     parts: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
-    for batch in batches(images, batch_size):
+    for _, batch in batches(images, batch_size):
         for name, encode in encoders.items():
             parts[name].append(np.asarray(encode(batch), np.float32))
-    return {name: np.concatenate(part)[: len(images)] for name, part in parts.items()}
+    return {
+        name: processes.gather(np.concatenate(part))[: len(images)] for name, part in parts.items()
+    }
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -101,7 +106,8 @@ def embed_all(embed: Embed, images: Images, key: PRNGKeyArray, batch_size: int) 
     """Embed two views of every image, `[n, d]` each, in batches of one compiled size."""
     pairs = [
         embed(jax.random.fold_in(key, batch_size * index), batch)
-        for index, batch in enumerate(batches(images, batch_size))
+        for index, batch in batches(images, batch_size)
     ]
-    z_a, z_b = (jnp.concatenate(side)[: len(images)] for side in zip(*pairs, strict=True))
+    sides = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    z_a, z_b = (jnp.asarray(processes.gather(side)[: len(images)]) for side in sides)
     return z_a, z_b

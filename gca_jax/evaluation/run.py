@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gca_jax import processes
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import EVALUATIONS
 from gca_jax.evaluation.probes import ENCODERS, Result
@@ -44,7 +45,7 @@ def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
     views and features of test images. All of it is a function of the checkpoint and the
     experiment: the same command gives the same numbers. Where images have no labels, or the loss
     that was given to `build` no transport plan, what needs them is left out, and `left_out` says
-    so.
+    so. Of several processes each encodes its share of the images, all judge them, the first writes.
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
@@ -78,8 +79,9 @@ def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
     arrays = {name: array for result in results for name, array in result.arrays.items()}
-    write_arrays(workdir / "evaluation.npz", arrays)
-    write_json(workdir / "evaluation.json", summary)
+    if processes.first():
+        write_arrays(workdir / "evaluation.npz", arrays)
+        write_json(workdir / "evaluation.json", summary)
     return summary
 
 

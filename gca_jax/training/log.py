@@ -11,6 +11,7 @@ import jax
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from gca_jax import processes
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
 from gca_jax.workdir import need_space
@@ -24,7 +25,7 @@ def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
         desc=name,
         total=total_steps,
         initial=start,
-        disable=jax.process_index() != 0,
+        disable=not processes.first(),
         bar_format=BAR,
         mininterval=0.2 if sys.stderr.isatty() else 10.0,
         maxinterval=10.0,
@@ -98,7 +99,7 @@ class Log:
     ):
         self._training, self._hint, self._bar = training, hint, bar
         self._folder = folder
-        self._writer = Writer(folder, start) if jax.process_index() == 0 else None
+        self._writer = Writer(folder, start) if processes.first() else None
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
         self._last = start, self._began

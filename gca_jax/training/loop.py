@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jaxtyping import Array
 from tqdm import tqdm
 
+from gca_jax import processes
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
@@ -33,7 +35,14 @@ from gca_jax.workdir import (
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop and has saved where it was; the message says how to go on."""
+    """The run was asked to stop and has saved where it was; the message says how to go on.
+
+    `status` is that of the process: 0 where a scheduler asked, by SIGTERM, and 1 for Ctrl-C.
+    """
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
 
 
 def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
@@ -42,8 +51,8 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
     CPU: batches, views and learning rate are functions of the seed and the step.
 
-    To train together with the other processes of a cluster, call `jax.distributed.initialize`
-    before the experiment is built; all of them must see the same workdir.
+    To train together with the other processes of a cluster, call `processes.join` before the
+    experiment is built; all of them must see the same workdir.
 
     Args:
         experiment: from `experiment.build`.
@@ -66,13 +75,14 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
         return summary
     training = setup.trace(experiment)
     with contextlib.ExitStack() as stack:
-        if jax.process_index() == 0:
+        if processes.first():
             workdir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(workdir))
             write_json(workdir / "config.json", experiment.record)
             checkpoint.set_damaged_aside(workdir)
             # Two are kept, and the next one is written before the older one goes.
             need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
+        processes.wait("the folder is ready")
         manager = stack.enter_context(checkpoint.open_manager(workdir))
         return Session(training, workdir, manager).train()
 
@@ -80,7 +90,9 @@ def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
     """Read the summary of a run that is trained to its end, and say so; refuse another record."""
     workdir = pathlib.Path(workdir)
-    checkpoint.repair_config(workdir)
+    if processes.first():
+        checkpoint.repair_config(workdir)
+    processes.wait("the config can be read")
     refuse_another_run(workdir, record)
     if not (workdir / "training.json").exists():
         return None
@@ -118,30 +130,29 @@ class Session:
             start = dataclasses.replace(start, compile_seconds=compiled)
             bar.unpause()  # Compiling took none of the time that a step takes.
             bar.set_description_str(self.training.experiment.method)
-            state, progress = self.loop(train_step, state, start, bar)
+            with stop_on_signals() as stop:
+                state, progress = self.loop(train_step, state, start, bar, stop)
         if progress.step < self.training.total_steps:
             raise Interrupted(
                 f"stopped at step {progress.step} of {self.training.total_steps}, saved in "
-                f"{self.workdir}; run the same command again to go on from there"
+                f"{self.workdir}; run the same command again to go on from there",
+                stop.status,
             )
         return self.save(state, progress, finished=True)
 
     def loop(
-        self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm
+        self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm, stop: "Stop"
     ) -> tuple[TrainState, Progress]:
         """Train until the end or until a signal asks to stop; either way the state is saved."""
         settings, per_epoch = self.training.experiment.train, self.training.steps_per_epoch
         every = settings.checkpoint_every_epochs * per_epoch
         began, progress = time.perf_counter(), start
-        with (
-            stop_on_signals() as stop,
-            Log(self.training, self.hint, self.workdir, start.step, bar) as log,
-        ):
+        with Log(self.training, self.hint, self.workdir, start.step, bar) as log:
             parts = batches(self.training, start.step)
             for step, (images, groups) in enumerate(parts, start.step + 1):
                 state, metrics = train_step(state, images, groups)
                 log.add(step, metrics)
-                last = step == self.training.total_steps or stop.is_set()
+                last = stop.asked(step) or step == self.training.total_steps
                 if last or step % every == 0:
                     log.flush()  # A state whose loss is not finite must not be saved.
                     seconds = start.seconds + time.perf_counter() - began
@@ -166,7 +177,7 @@ class Session:
             device=describe_devices(),
             parameters=sum(leaf.size for leaf in weights),
         )
-        if jax.process_index() == 0:
+        if processes.first():
             write_json(self.workdir / "training.json", summary)
         return summary
 
@@ -209,27 +220,52 @@ def describe_devices() -> str:
     return f"{jax.device_count()} x {kind}{cores}"
 
 
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Let Ctrl-C or SIGTERM set an event instead of breaking off a step; a second one breaks off.
+class Stop:
+    """Whether the run was asked to stop, by Ctrl-C or SIGTERM."""
 
-    Signals are left alone outside the main thread, where they cannot be caught, and where several
-    processes train together, since they could not agree on the step to stop at.
+    def __init__(self) -> None:
+        self.number = 0  # of the signal
+        self.agreed = False
+
+    def asked(self, step: int) -> bool:
+        """Tell whether this step is the last; several processes agree on one."""
+        if jax.process_count() > 1:
+            self.agreed = multihost_utils.reached_preemption_sync_point(step)
+            return self.agreed
+        return self.number > 0
+
+    @property
+    def status(self) -> int:
+        """Give the exit status, as in `Interrupted`."""
+        return int(self.number == signal.SIGINT)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Let Ctrl-C or SIGTERM ask for a stop instead of breaking off a step; a second one breaks off.
+
+    Signals are left alone outside the main thread, where they cannot be caught. Where several
+    processes train together, JAX takes SIGTERM, to any of them, for a notice to all.
     """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
+    stop, together = Stop(), jax.process_count() > 1
+    if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def handler(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.number:
             raise KeyboardInterrupt
-        stop.set()
+        stop.number = number
         os.write(2, b"\nstopping after this step ...\n")
+        if together:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = (signal.SIGINT,) if together else (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handler) for number in caught}
     try:
         yield stop
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+        if together:  # JAX no longer waits for the signal; it may come late to some of them.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.agreed else signal.SIG_DFL)

@@ -1,39 +1,171 @@
-"""Two processes that train together give what one process gives."""
+"""Two processes of two devices each, from the command line: equal to one, stopped, killed."""
+
+import json
+import shutil
+import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 
-from gca_jax.training import checkpoint
+from gca_jax import processes as module
+from gca_jax.evaluation.run import evaluate
+from gca_jax.experiment import build
+from gca_jax.training import checkpoint, checksums, loop
 from tests import processes
 
-PROGRAM = """
-import runpy, sys, jax
-index, count, port, workdir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-if count > 1:
-    jax.distributed.initialize(f"127.0.0.1:{port}", count, index, heartbeat_timeout_seconds=20)
-from gca_jax.experiment import build
-from gca_jax.training import loop
-config = runpy.run_path("configs/digits.py")["get_config"]("gca_uot")
-config.update_from_flattened_dict({"model.stage_sizes": (1,), "model.width": 4,
-    "model.projector_hidden": 8, "model.projector_dim": 8, "train.batch_size": 472,
-    "train.epochs": 1})
-loop.pretrain(build(config.lock()), workdir)
-print("trained in", jax.process_count(), "on", jax.device_count())
-"""
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "train.batch_size": 240,
+    "train.epochs": 2,
+    "train.log_every_steps": 1,
+    "evaluation.draws": 2,
+    "evaluation.strengths": (1.0,),
+}
+NETWORK = {
+    "model.stage_sizes": (1,),
+    "model.width": 4,
+    "model.projector_hidden": 8,
+    "model.projector_dim": 8,
+}
+ENDED = "has ended, as it or another of them was killed or met an error"
 
 
-def train(workdir, count, devices):
-    """Train in `count` processes of `devices` devices each; return the last line of each."""
-    return [out.splitlines()[-1] for out in processes.run(PROGRAM, count, devices, workdir)]
+@pytest.fixture(scope="module")
+def experiment(tiny):
+    return build(tiny(**SETTINGS, **{"train.checkpoint_every_epochs": 10}))
 
 
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
-    together, alone = tmp_path / "together", tmp_path / "alone"
-    assert train(together, 2, 2) == ["trained in 2 on 4"] * 2
-    assert train(alone, 1, 4) == ["trained in 1 on 4"]
-    # Written by two processes, read by this one.
-    ours, theirs = (checkpoint.restore_variables(path)[0] for path in (together, alone))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), ours, theirs)
-    assert len((together / "metrics.jsonl").read_text().splitlines()) == 3
+def start(workdir, *arguments):
+    """Start a run in two processes of two devices."""
+    place = [f"--coordinator=127.0.0.1:{processes.free_port()}", "--num_processes=2"]
+    keys = [f"--config.{key}={value}" for key, value in {**SETTINGS, **NETWORK}.items()]
+    keys += ["--config.train.checkpoint_every_epochs=10", f"--workdir={workdir}", *arguments]
+    return [
+        processes.start("main.py", *place, f"--process_id={index}", *keys, devices=2)
+        for index in range(2)
+    ]
+
+
+def finish(pair):
+    """Wait for both; their statuses, outputs and what they say on standard error but the bar."""
+    try:
+        results = [process.communicate(timeout=240) for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
+    said = [
+        [
+            line
+            for line in err.replace("\r", "\n").splitlines()
+            if line.strip() and "left" not in line
+        ]
+        for _, err in results
+    ]
+    return [process.returncode for process in pair], [out for out, _ in results], said
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The workdir of a run of ten steps that two processes have trained and evaluated."""
+    workdir = tmp_path_factory.mktemp("together")
+    statuses, (first, second), said = finish(start(workdir))
+    assert statuses == [0, 0], said
+    assert f"report: {workdir}/report.md" in first
+    assert second == ""
+    assert said == [[], []]
+    return workdir
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def compare_weights(one, other):
+    ours, theirs = (checkpoint.restore_variables(path)[0] for path in (one, other))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4), ours, theirs)
+
+
+def test_two_processes_train_as_one_does(together, experiment, tmp_path):
+    loop.pretrain(experiment, tmp_path)
+    compare_weights(together, tmp_path)
+    for ours, theirs in zip(rows(together), rows(tmp_path), strict=True):
+        for key in ("loss", "gradient_norm", "learning_rate", "alignment"):
+            np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-3)
+
+
+def test_two_processes_evaluate_as_one_does(together, experiment, tmp_path):
+    """The same checkpoint: features to the last digit, and so all that is made of them."""
+    run = shutil.copytree(together, tmp_path / "run")
+    evaluate(experiment, run)
+    ours, theirs = (json.loads((path / "evaluation.json").read_text()) for path in (together, run))
+    assert ours == theirs
+    with np.load(together / "evaluation.npz") as a, np.load(run / "evaluation.npz") as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], name)
+
+
+def test_sigterm_stops_all_at_one_step_and_the_run_goes_on_elsewhere(
+    together, experiment, tmp_path
+):
+    pair = start(tmp_path)
+    while "compiling" not in pair[0].stderr.readline():  # the first step comes soon after it
+        pass
+    for process in pair:
+        process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    statuses, _, said = finish(pair)
+    assert statuses == [0, 0], said
+    assert time.monotonic() - asked < 60  # seconds on a quiet machine
+    step = checkpoint.newest(tmp_path)
+    assert 0 < step < 10
+    for lines in said:
+        assert lines[-1].startswith(f"stopped at step {step} of 10, saved in {tmp_path}; run the")
+    assert checksums.fault(tmp_path / "checkpoints" / str(step)) is None
+    assert loop.pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
+    compare_weights(together, tmp_path)
+    assert [row["step"] for row in rows(tmp_path)] == [*range(1, 11)]
+
+
+def test_a_killed_process_ends_the_other_with_one_line(tmp_path):
+    first, second = start(tmp_path, "--config.train.epochs=1000")
+    log = tmp_path / "metrics.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > 3):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.1)
+    second.kill()
+    killed = time.monotonic()
+    statuses, _, said = finish([first, second])
+    assert time.monotonic() - killed < module.SILENCE + 15
+    assert statuses[0] != 0
+    assert statuses[1] == -signal.SIGKILL
+    assert len(said[0]) == 1
+    assert said[0][0].startswith(f"error: process 0 of 2 {ENDED}")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (("host:1", 0, None), "--coordinator=HOST:PORT, --process_id=K and --num_processes=N go"),
+        ((None, 0, 2), "--coordinator=HOST:PORT, --process_id=K and --num_processes=N go together"),
+        (("host", 0, 2), "--coordinator must be HOST:PORT, got host"),
+        (("host:1", 2, 2), "--process_id must be from 0 to 2 - 1, got 2"),
+    ],
+)
+def test_a_place_that_is_none_is_said_at_once(place, message):
+    with pytest.raises(ValueError, match=message):
+        module.Place(*place).checked()
+
+
+def test_a_place_may_be_said_by_jax_s_variables(monkeypatch):
+    assert module.Place().checked() == module.Place()
+    for name, value in zip(module.VARIABLES, ("host:1", "1", "3"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert module.Place().checked() == ("host:1", 1, 3)
+    assert module.Place(process_id=2).checked() == ("host:1", 2, 3)
+    monkeypatch.setenv("JAX_PROCESS_ID", "x")
+    with pytest.raises(ValueError, match="go together; their variables are JAX_COORDINATOR"):
+        module.Place().checked()
