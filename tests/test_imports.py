@@ -22,13 +22,22 @@ ALLOWED = {
     "models": set(),
     "data": set(),
     "workdir": set(),
+    "processes": set(),
     "alignment": {"ot"},
     "config": {"losses", "data", "models"},
     "experiment": BEFORE_EXPERIMENT,
-    "training": BEFORE_EXPERIMENT | {"experiment"},
-    "evaluation": BEFORE_EXPERIMENT | {"experiment", "training"},
+    "training": BEFORE_EXPERIMENT | {"experiment", "processes"},
+    "evaluation": BEFORE_EXPERIMENT | {"experiment", "processes", "training"},
     "report": BEFORE_EXPERIMENT | {"config", "theorems", "experiment", "training", "evaluation"},
-    "programs": {"workdir", "data", "experiment", "training", "evaluation", "report"},
+    "programs": {
+        "workdir",
+        "data",
+        "processes",
+        "experiment",
+        "training",
+        "evaluation",
+        "report",
+    },
 }
 # libraries that only the named part may know
 ONLY_IN = {
