@@ -5,15 +5,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gca_jax.programs import (
-    ALONE,
-    PROGRAMS,
-    Command,
-    broken_file,
-    config_file,
-    missing_file,
-    wrong_key,
-)
+from gca_jax.command_line import read_flags, run
+from gca_jax.programs import PROGRAMS, Command
 
 FILE = "configs/digits.py"
 # With a default, ml_collections would look at the settings now, where no mistake can be caught.
@@ -32,7 +25,7 @@ VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whol
 
 
 def main(argv: list[str]) -> None:
-    """Run what was asked for; a mistake of the caller's is one line, not a traceback."""
+    """Run what was asked for."""
     logging.set_verbosity(logging.INFO if VERBOSE.value else logging.ERROR)
     if SKIP.value:
         if "skip_unreadable" not in CONFIG.value.data:
@@ -42,39 +35,9 @@ def main(argv: list[str]) -> None:
         CONFIG.value.data.skip_unreadable = True
     place = (COORDINATOR.value, PROCESS.value, PROCESSES.value)
     together = DISTRIBUTED.value or place != (None, None, None)
-    if together and MODE.value in ALONE:
-        sys.exit(f"error: --mode={MODE.value} is for one process")
     command = Command(CONFIG.value, WORKDIR.value, ARCHIVES.value, place if together else None)
-    try:
-        PROGRAMS[MODE.value](command)
-    except (KeyboardInterrupt, ValueError, OSError) as error:
-        if hasattr(error, "status"):  # It was stopped in good order, all processes at one step.
-            print(error, file=sys.stderr)
-            sys.exit(error.status)
-        if VERBOSE.value:
-            raise
-        said = f"error: {error}" if isinstance(error, Exception) else str(error) or "interrupted"
-        if together:
-            from gca_jax import processes
-
-            processes.leave(error, said)
-        sys.exit(said)
-
-
-def parse(argv: list[str]) -> list[str]:
-    """Read the flags, config included; a mistake in them is one line too."""
-    if config_file(argv) is None:
-        argv = [argv[0], f"--config={FILE}", *argv[1:]]
-    if lost := missing_file(argv):
-        sys.exit(f"error: {lost}")
-    try:
-        words = flags.FLAGS(argv)
-    except Exception as error:  # of a config file, which is any code
-        sys.exit(f"error: {wrong_key(argv) or broken_file(argv, error)}")
-    if len(words) > 1:
-        sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
-    return words
+    run(MODE.value, command, VERBOSE.value)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    app.run(main, flags_parser=lambda argv: read_flags(argv, FILE))

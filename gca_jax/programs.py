@@ -1,13 +1,9 @@
-"""The programs of the command line, by name, and what is wrong with its flags."""
+"""The programs of the command line, by name."""
 
-import re
-import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
@@ -145,59 +141,3 @@ def _judge(experiment: "Experiment", folder: str) -> None:
     print("evaluating ...", flush=True)
     for words in evaluate(experiment, folder)["left_out"]:
         print(f"left out: {words}")
-
-
-def config_file(arguments: Sequence[str]) -> Path | None:
-    """Find the file that --config=FILE:WORDS names; None where it is not given."""
-    given = re.findall(r"(?m)^--?config[=\n]([^:\n]*)", "\n".join(arguments))
-    return Path(given[-1]) if given else None
-
-
-def missing_file(arguments: Sequence[str]) -> str | None:
-    """Say what is wrong where --config names no file; a pipe would be waited for."""
-    path = config_file(arguments)
-    if path is None or path.is_file():
-        return None
-    if path.exists():
-        return f"{path} is no config file"
-    there = ", ".join(sorted(file.name for file in path.parent.glob("*.py")))
-    return f"there is no config file {path}; {path.parent} has: {there or 'none'}"
-
-
-def broken_file(arguments: Sequence[str], error: Exception) -> str:
-    """Say what went wrong when flags were read: in one of them, or in the code of a config file."""
-    if isinstance(error, flags.Error | ValueError | KeyError):
-        return str(error).split("Error: ")[-1].strip()
-    path = config_file(arguments)
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f.lineno for f in frames if path and Path(f.filename).resolve() == path.resolve()]
-    where = f"{path}, line {lines[-1]}: " if lines else f"{path}: " if path else ""
-    return f"{where}{type(error).__name__}: {error}"
-
-
-def wrong_key(arguments: Sequence[str]) -> str | None:
-    """Say what is wrong with the first setting whose key the config lacks, if that can be read."""
-    setting = re.compile(r"--?(?:no)?config\.([^=]+)")
-    plain = [argument for argument in arguments if not setting.match(argument)]
-    values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=plain)
-    try:
-        values(plain, known_only=True)
-        known = config.value
-    except Exception:  # of a config file
-        return None
-    found = (setting.match(argument) for argument in arguments)
-    faults = (_fault(known, match[1]) for match in found if match)
-    return next((fault for fault in faults if fault), None)
-
-
-def _fault(config: object, path: str) -> str | None:
-    """Name the first part of a key's path that is not there, and what is."""
-    where = "config"
-    for key in path.split("."):
-        if not isinstance(config, ConfigDict):
-            return f"{where} has no key {key!r}; it is one value"
-        if key not in config:
-            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        where, config = f"{where}.{key}", config[key]
-    return None

@@ -29,6 +29,7 @@ ALLOWED = {
     "training": BEFORE_EXPERIMENT | {"experiment", "processes"},
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "processes", "training"},
     "report": BEFORE_EXPERIMENT | {"config", "theorems", "experiment", "training", "evaluation"},
+    "command_line": {"programs", "processes"},
     "programs": {
         "workdir",
         "data",
@@ -59,9 +60,10 @@ ONLY_IN = {
         "config",
         "configs",
         "programs",
+        "command_line",
         "main",
     },
-    "absl": {"programs", "main"},
+    "absl": {"command_line", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
