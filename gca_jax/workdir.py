@@ -105,6 +105,25 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
+    """Read the rows of a `metrics.jsonl`, each with the byte where it ends.
+
+    A last row that a kill cut off is left out; a ValueError names any other that is damaged.
+    """
+    rows, end = [], 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            row = json.loads(line)
+            row["step"] + 0
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged in line {number}: delete that line") from error
+        end += len(line)
+        rows.append((row, end))
+    return rows
+
+
 def training_summary(workdir: Path) -> Summary:
     """Read what training left; a FileNotFoundError where it has saved nothing yet."""
     path = workdir / "training.json"

@@ -1,7 +1,6 @@
 """What a finished run left in its workdir, read and checked before anything is drawn."""
 
 import dataclasses
-import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gca_jax.workdir import Summary, read_json, training_summary
+from gca_jax.workdir import Summary, read_json, read_log, training_summary
 
 Json = dict[str, Any]
 """What a JSON file holds; its keys are those that its program writes."""
@@ -80,10 +79,7 @@ def _corruptions(workdir: Path, step: int) -> Json | None:
 def _rows(path: Path) -> list[Json]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: the run's log belongs to its report")
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
+    rows = [row for row, _ in read_log(path)]
     if not rows:
         raise ValueError(f"{path} is empty: nothing was logged, so there is nothing to draw")
     return rows

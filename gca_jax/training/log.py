@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gca_jax import processes
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
-from gca_jax.workdir import need_space
+from gca_jax.workdir import need_space, read_log
 
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
@@ -44,7 +44,7 @@ class Writer:
     def __init__(self, workdir: pathlib.Path, step: int):
         path = workdir / "metrics.jsonl"
         path.touch()
-        end = _end(path, step)
+        end = max((end for row, end in read_log(path) if row["step"] <= step), default=0)
         self._file = path.open("ab")
         self._file.truncate(end)
         self._events = SummaryWriter(
@@ -63,22 +63,6 @@ class Writer:
         """Write out what is buffered."""
         self._file.close()
         self._events.close()
-
-
-def _end(path: pathlib.Path, step: int) -> int:
-    """Find the byte where the rows up to a step end; a last row cut off by a kill is left out."""
-    end = 0
-    for number, row in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if not row.endswith(b"\n"):
-            break
-        try:
-            logged = json.loads(row)["step"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged in line {number}: delete that line") from error
-        if logged > step:
-            break
-        end += len(row)
-    return end
 
 
 class Log:

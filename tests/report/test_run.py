@@ -174,7 +174,7 @@ def test_an_evaluation_of_an_earlier_step_is_refused(workdir):
     ("name", "content", "message"),
     [
         ("metrics.jsonl", "", "nothing was logged"),
-        ("metrics.jsonl", '{"step": 1', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", '{"step": 1\n', r"metrics.jsonl is damaged in line 1: delete that line"),
         ("metrics.jsonl", '{"step": 1}\n', "has no 'epoch'"),
         ("evaluation.json", "{", "evaluation.json is damaged"),
         ("evaluation.npz", "PK", r"evaluation.npz is damaged .*: evaluate again"),
