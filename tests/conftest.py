@@ -5,6 +5,7 @@ their values. `processes.environment` says so, also to the processes that tests 
 """
 
 import atexit
+import gc
 import importlib.util
 import os
 import pathlib
@@ -30,6 +31,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("gca_jax", f"{annotations.__name__}.check")
+
+
+def pytest_collection_finish():
+    """Tracing makes many short-lived objects: to look for cycles as often as usual costs a tenth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture
