@@ -5,6 +5,7 @@ their values. `processes.environment` says so, also to the processes that tests 
 """
 
 import atexit
+import functools
 import gc
 import importlib.util
 import os
@@ -24,6 +25,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of the process th
 import jax
 import jaxtyping
 import pytest
+import sklearn.manifold
 
 from tests import annotations
 
@@ -34,7 +36,7 @@ jaxtyping.install_import_hook("gca_jax", f"{annotations.__name__}.check")
 
 
 def pytest_collection_finish():
-    """Tracing makes many short-lived objects: to look for cycles as often as usual costs a tenth."""
+    """Tracing makes many objects: looking for cycles among them as often as usual costs a tenth."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -56,9 +58,11 @@ def one_device(monkeypatch):
 
 
 @pytest.fixture
-def few_batches(monkeypatch):
-    """Plans are the mean over two batches."""
+def quick_evaluation(monkeypatch):
+    """Plans are the mean over two batches, and t-SNE stops early."""
     monkeypatch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
+    tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
+    monkeypatch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
 
 
 def load_config(name):

@@ -85,7 +85,7 @@ def test_inside_a_users_own_shard_map():
         in_specs=(ROWS, ROWS),
         out_specs=(ROWS, ROWS),
     )
-    for got, want in zip(jax.jit(inside)(*views), gradient(*views), strict=True):
+    for got, want in zip(jax.jit(inside)(*views), jax.jit(gradient)(*views), strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-4, atol=1e-6)
 
 
@@ -151,7 +151,7 @@ def test_bad_batches_are_refused():
             return losses.gca_ince(z, z, axis_name="data", **words)[0]
 
         with pytest.raises(ValueError, match=says):
-            jax.shard_map(inside, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE)(z)
+            jax.jit(jax.shard_map(inside, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE))(z)
 
 
 PROGRAM = """
