@@ -17,11 +17,11 @@ demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py:gca_uot --workdir=$(RUN)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # While working: without the tests that take more than a few seconds each.
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

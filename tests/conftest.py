@@ -5,6 +5,8 @@ their values. `processes.environment` says so, also to the processes that tests 
 """
 
 import atexit
+import functools
+import gc
 import importlib.util
 import os
 import pathlib
@@ -23,6 +25,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of the process th
 import jax
 import jaxtyping
 import pytest
+import sklearn.manifold
 
 from tests import annotations
 
@@ -30,6 +33,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("gca_jax", f"{annotations.__name__}.check")
+
+
+def pytest_collection_finish():
+    """Tracing makes many objects: looking for cycles among them as often as usual costs a tenth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture
@@ -48,9 +58,11 @@ def one_device(monkeypatch):
 
 
 @pytest.fixture
-def few_batches(monkeypatch):
-    """Plans are the mean over two batches."""
+def quick_evaluation(monkeypatch):
+    """Plans are the mean over two batches, and t-SNE stops early."""
     monkeypatch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
+    tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
+    monkeypatch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
 
 
 def load_config(name):

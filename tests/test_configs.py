@@ -262,7 +262,7 @@ def tfds_labels():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device", "few_batches")
+@pytest.mark.usefixtures("one_device", "quick_evaluation")
 @pytest.mark.parametrize("name", WORDS)
 def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path):
     config = get(name, f"smoke,{WORDS[name]}")

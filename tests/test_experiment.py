@@ -91,7 +91,7 @@ def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, met
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device", "few_batches")
+@pytest.mark.usefixtures("one_device", "quick_evaluation")
 def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tmp_path):
     experiment = two_steps(tiny(), loss=distance)
     summary = loop.pretrain(experiment, tmp_path)
@@ -172,7 +172,7 @@ class Means(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device", "few_batches")
+@pytest.mark.usefixtures("one_device", "quick_evaluation")
 def test_an_encoder_of_the_caller_s_is_trained_and_judged(tiny, tmp_path):
     experiment = two_steps(tiny(), encoder=Means())
     assert experiment.given == {"encoder": "Means"}

@@ -29,6 +29,39 @@ def finish(process):
     return process.returncode, out, err
 
 
+FORK = """
+import gc, json, os, runpy, sys
+sys.path.insert(0, os.getcwd())
+import gca_jax.evaluation.run, gca_jax.programs, gca_jax.report.run, gca_jax.training.loop
+gc.freeze()
+for i, arguments in enumerate(json.loads(sys.argv[2])):
+    process = os.fork()
+    if not process:
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{sys.argv[1]}/{i}.{name}", os.O_CREAT | os.O_WRONLY), number)
+        sys.argv = ["main.py", *arguments]
+        runpy.run_path("main.py", run_name="__main__")
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
+def run_all(cases, folder):
+    """Run main.py with each tuple of arguments, in processes forked off one with the imports."""
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, folder, json.dumps([*cases])],
+        cwd=ROOT,
+        env={**os.environ, **processes.environment()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for i, status in enumerate(map(int, done.stdout.split())):
+        yield status, *((folder / f"{i}.{name}").read_text() for name in ("out", "err"))
+
+
 def test_mistakes_are_one_line_and_status_1(tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     digits = "--config=configs/digits.py:gca_uot"
@@ -64,14 +97,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",
     }
-    running = {}
-    results = {}
-    for case in cases:  # two at a time
-        running[case] = start(*case)
-        if len(running) == 2 or case == [*cases][-1]:
-            results |= {c: finish(p) for c, p in running.items()}
-            running = {}
-    for case, (status, out, err) in results.items():
+    for case, (status, out, err) in zip(cases, run_all(cases, tmp_path / "said"), strict=True):
         assert status == 1, (case, err)
         assert cases[case] in err, case
         assert err.startswith("error: "), case

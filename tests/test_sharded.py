@@ -85,14 +85,15 @@ def test_inside_a_users_own_shard_map():
         in_specs=(ROWS, ROWS),
         out_specs=(ROWS, ROWS),
     )
-    for got, want in zip(jax.jit(inside)(*views), gradient(*views), strict=True):
+    for got, want in zip(jax.jit(inside)(*views), jax.jit(gradient)(*views), strict=True):
         np.testing.assert_allclose(got, want, rtol=2e-4, atol=1e-6)
 
 
 def test_what_the_compiler_partitions_itself():
     """In the log domain, and without `sharded`, a batch split by `jit` has the same loss."""
     views = toy.batch(2, n=16, d=4)
-    split = NamedSharding(mesh(), ROWS)
+    two = mesh(2)  # hundreds of sweeps, each with messages: eight devices on few cores are slow
+    split = NamedSharding(two, ROWS)
     with jax.enable_x64(True):
         for name, hyper in (
             ("gca_ince", {"epsilon": 0.02}),
@@ -102,7 +103,7 @@ def test_what_the_compiler_partitions_itself():
             want = value_and_gradient(losses.METHODS[name], hyper, views)
             placed = tuple(jax.device_put(z, split) for z in views)
             assert_same(value_and_gradient(losses.METHODS[name], hyper, placed), want)
-            assert_same(value_and_gradient(losses.sharded(name, mesh()), hyper, placed), want)
+            assert_same(value_and_gradient(losses.sharded(name, two), hyper, placed), want)
 
 
 def compiled(name, n, d, devices, **hyper):
@@ -151,7 +152,7 @@ def test_bad_batches_are_refused():
             return losses.gca_ince(z, z, axis_name="data", **words)[0]
 
         with pytest.raises(ValueError, match=says):
-            jax.shard_map(inside, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE)(z)
+            jax.jit(jax.shard_map(inside, mesh=mesh(2), in_specs=ROWS, out_specs=WHOLE))(z)
 
 
 PROGRAM = """
