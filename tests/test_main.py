@@ -49,16 +49,10 @@ for i, arguments in enumerate(json.loads(sys.argv[2])):
 def run_all(cases, folder):
     """Run main.py with each tuple of arguments, in processes forked off one with the imports."""
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, folder, json.dumps([*cases])],
-        cwd=ROOT,
-        env={**os.environ, **processes.environment()},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    for i, status in enumerate(map(int, done.stdout.split())):
+    done = processes.start("-c", FORK, folder, json.dumps([*cases]))
+    statuses, err = done.communicate(timeout=300)
+    assert (done.returncode, err) == (0, "")
+    for i, status in enumerate(map(int, statuses.split())):
         yield status, *((folder / f"{i}.{name}").read_text() for name in ("out", "err"))
 
 
