@@ -10,7 +10,8 @@ measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, 
 uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
 (`ot.plan.diagnose`); whether the value overflowed. Embeddings are normalised here and may be
 float16, bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The
-gradient is the exact derivative of the value, except where `gradient=` says otherwise.
+gradient is the exact derivative of the value, except where `gradient=` says otherwise. That of a
+row grows as 1/length, beyond the dtype's range for the shortest rows: docs/reliability.md.
 
 Shapes: z_a [n, d] and z_b [m, d]; positive pairs have the same index. With `layout="cross"` the
 kernel is z_a against z_b, [n, m]; with `"joint"`, SimCLR's, it is all 2n views against all 2n
@@ -109,7 +110,8 @@ def gca_ince(
       iterations: T >= 1 sweeps, two half-steps each.
       layout: "cross" or "joint".
       target: As in `ince`.
-      until: Converges the plan to this marginal error by OTT-JAX, in place of `iterations` sweeps.
+      until: Converges the plan to this marginal error by OTT-JAX, in place of `iterations` sweeps;
+        NaN where no plan has the marginals (μ_i + ν_i > 1 of a view, in the joint layout).
       gradient: "unrolled": exact derivative of the T-sweep value; "implicit": of the converged one
         (needs `until`); "envelope": (P_tgt - P)/ε, exact at convergence, no reverse sweeps.
       mu: Row marginal [n], summing to 1; None follows `marginals`.

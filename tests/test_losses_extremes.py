@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logsumexp
 
 from gca_jax import losses, ot
-from tests import toy
+from tests import reference, toy
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +125,44 @@ def test_a_traced_penalty_of_infinity_is_the_hard_constraint_or_not_finite(penal
         np.testing.assert_allclose(value, hard, rtol=1e-6)
         slope = jax.jit(jax.grad(lambda p: soft(math.inf, p)[0]))(pair)
         assert all(np.isfinite(s).all() for s in slope)
+
+
+@pytest.mark.parametrize("name", ["gca_rince", "gca_uot", "iot"])
+@pytest.mark.parametrize("iterations", [1, 2, 100])
+def test_columns_without_mass_beside_equal_embeddings(name, iterations):
+    """They enter K v of the first sweep alone, though it moves all others by one number."""
+    z, labels = np.ones((N, 3), np.float32), (np.arange(N), np.array([0] + (N - 1) * [-1]))
+    words = {"iterations": iterations, "layout": "cross"}
+    target = ot.target.classes(*labels)
+    value, _, gradient = value_and_gradient(name, (z, z), target=target, **words)
+    want = reference.METHODS[name](z, z, target=reference.classes(*labels), **words)
+    np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-6)
+    assert all(np.isfinite(g).all() for g in gradient)
+
+
+@pytest.mark.parametrize("how", [{}, {"until": 1e-3, "gradient": "implicit"}])
+def test_the_gradient_where_a_row_meets_no_mass(how):
+    """A view whose one column with mass is itself: K v is 0 there, and so is its cotangent."""
+    pair = views(n=2)
+    target = np.zeros((4, 4))
+    target[0, 1] = 1.0
+    for name in ("iot", "iot_uni"):
+        slopes = [
+            value_and_gradient(name, pair, target=target, **words)[2]
+            for words in (how, {"domain": "log"})
+        ]
+        for got, want in zip(*slopes, strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("none", [0.0, np.zeros(N)])
+def test_a_marginal_without_penalty_costs_nothing_where_it_is_zero(none):
+    quality = np.where(np.arange(N) % 3, 1.0, 0.0)
+    words = {"penalty_a": none, "penalty_b": none, "target": ot.target.weighted(quality)}
+    free = value_and_gradient("gca_uot", views(), **words)
+    penalised = value_and_gradient("gca_uot", views(), penalise_marginals=True, **words)
+    for got, want in zip(jax.tree.leaves(penalised), jax.tree.leaves(free), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
 
 
 def test_the_scaling_domain_refuses_an_epsilon_that_it_cannot_have():

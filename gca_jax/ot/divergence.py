@@ -74,9 +74,11 @@ def marginal_kl(
     Args:
       marginal: p (n,).
       wanted: μ (n,).
-      weights: λ, a number or one for each sample (n,): λ_i weighs the i-th term of all three sums.
+      weights: λ, a number or one for each sample (n,): λ_i weighs the i-th term of all three sums,
+        and 0 drops it, also where it is infinite (p_i > 0 = μ_i).
     """
-    return jnp.sum(jnp.asarray(weights) * _kl_terms(marginal, log(wanted)))
+    weights = jnp.asarray(weights)
+    return jnp.sum(weights * _kl_terms(marginal, jnp.where(weights == 0, 0.0, log(wanted))))
 
 
 def w_q(

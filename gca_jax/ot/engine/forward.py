@@ -97,7 +97,8 @@ def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
         log_v = scaling(problem.tau_b, log_nu, b)
         steps = jnp.where(has_mass, log_v - now.log_v, 0.0)
         moved = steps.sum() / has_mass.sum() if shared else 0 * now.moved
-        uneven = jnp.where(has_mass, jnp.abs(steps - moved), 0.0).max()
+        emptied = (log_v == -jnp.inf) & (now.log_v > -jnp.inf)  # v was 1 there, and enters K v
+        uneven = jnp.where(has_mass, jnp.abs(steps - moved), jnp.where(emptied, jnp.inf, 0.0)).max()
         log_a, log_b = now.log_a.at[now.t].set(a), now.log_b.at[now.t].set(b)
         return _Progress(now.t + 1, log_v, uneven <= rounding_of(dtype), moved, log_a, log_b)
 

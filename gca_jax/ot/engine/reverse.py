@@ -54,7 +54,7 @@ def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings
     of_u, of_v = jnp.where(problem.mu > 0, of_u, 0.0), jnp.where(problem.nu > 0, of_v, 0.0)
     p_rows, last_v = varying(jnp.zeros_like(of_u), axis), jnp.exp(out.log_v)
     if with_rows:
-        p_rows = of_rows * jnp.exp(-out.log_rows)
+        p_rows = of_rows * inverse(out.log_rows)
         of_v = of_v + last_v * passes.left_times(p_rows)
     factors = _factors(saved, iterations)
     back = _start(saved, factors, of_u, of_v, p_rows)
@@ -128,14 +128,14 @@ def _sweep_back(saved: Saved, factors: _Factors, tolerance: Array, back: _Back) 
     problem, ran, tau = saved.problem, saved.out.sweeps, factors.tau
     ahead = jnp.arange(len(factors.u))
     slot = jnp.minimum(back.t, ran) - 1
-    r = -problem.tau_b * back.of_v * jnp.exp(-saved.log_b[slot])
+    r = -problem.tau_b * back.of_v * inverse(saved.log_b[slot])
 
     def rowwise(
         product: Array, rows: tuple[Array, Array, Array, Array]
     ) -> tuple[Array, tuple[Array, Array]]:
         of_u, u, log_a, tau_a = rows
         of_u = of_u + u * product
-        p = -tau_a * of_u * jnp.exp(-log_a)
+        p = -tau_a * of_u * inverse(log_a)
         return p, (p, of_u)
 
     rows = back.of_u, factors.u[slot], saved.log_a[slot], factors.tau_rows
@@ -205,6 +205,11 @@ def _of_points(
     of_others = jax.lax.cond(few, lambda: zeros, of_all_but_last)
     passes, of_others = jax.lax.optimization_barrier((passes, of_others))
     return jax.tree.map(jnp.add, of_last(), of_others)
+
+
+def inverse(log_product: Array) -> Array:
+    """Returns 1/(K v), and 1 for a row that meets no mass: its cotangent is zero."""
+    return jnp.exp(-jnp.where(log_product == -jnp.inf, 0.0, log_product))
 
 
 def finite(x: Array) -> Array:
