@@ -119,6 +119,7 @@ USED = {"augment": views, "loss": loss, "target": loss}
 
 
 def check_every_key(config, *groups, dataset=None):
+    dataset = build(config).dataset if dataset is None else dataset  # read once
     experiment = build(config, dataset=dataset)
     base = {use: use(experiment) for use in {USED.get(group, run) for group in groups}}
     for key, value in list(flatten(config)):
