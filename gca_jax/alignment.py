@@ -1,16 +1,21 @@
 """What the plan of a batch is aligned with: the `target` group of a config (section 3.4)."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32
 
 from gca_jax import ot
+from gca_jax.ot import check
 
 Groups = Int32[np.ndarray, "n"]
+LATE = 2**31 - 1  # a step after any warm-up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +24,12 @@ class Alignment:
 
     `known` names what the groups are, labels or domains; None if the target needs none. `plan` maps
     groups to a target plan; None keeps the losses' own, the identity, which aligns the two views of
-    one image.
+    one image. `learned` maps a step to a target that is a function of the plan.
     """
 
     known: Literal["labels", "domains"] | None = None
     plan: Callable[..., ot.target.Target] | None = None
+    learned: Callable[[Array | int], Callable[..., object]] | None = None
 
     def groups(self, labels: Groups | None, domains: Groups | None) -> Groups | None:
         """Give the group ids that the target needs, the labels or the domains [n] of a set."""
@@ -37,8 +43,10 @@ class Alignment:
             )
         return groups
 
-    def keywords(self, groups: Groups | Array | None) -> dict[str, ot.target.Target]:
-        """Give what a loss takes besides its settings, for a batch of these groups [b]."""
+    def keywords(self, groups: Groups | Array | None, step: Array | int = LATE) -> dict[str, Any]:
+        """Give what a loss takes besides its settings, for groups [b] of a batch at a step."""
+        if self.learned is not None:
+            return {"target": self.learned(step)}
         return {} if self.plan is None else {"target": self.plan(groups)}
 
 
@@ -50,10 +58,31 @@ def blocks(*, alpha: float, beta: float = 0.0) -> Alignment:
     return Alignment("domains", partial(ot.target.blocks, alpha=alpha, beta=beta))
 
 
+def self_weighted(
+    *, sharpness: float = 1.0, floor: float = 0.0, keep: float = 1.0, warmup_steps: int = 0
+) -> Alignment:
+    """Weigh each image's pair of views by the plan's mass on it, after steps with the identity."""
+    check.between("sharpness", sharpness, 0.0, math.inf)
+    check.between("floor", floor, 0.0, 1.0)
+    check.between("keep", keep, 0.0, 1.0, open_low=True)
+    check.at_least("warmup_steps", warmup_steps, 0)
+
+    def learned(step: Array | int) -> Callable[..., object]:
+        warm = jnp.asarray(step >= warmup_steps)
+        settings = {
+            "sharpness": jnp.where(warm, sharpness, 0.0),
+            "keep": jnp.where(warm, keep, 1.0),
+        }
+        return jax.tree_util.Partial(ot.learned.self_weighted, floor=floor, **settings)
+
+    return Alignment(learned=learned)
+
+
 TARGETS: dict[str, Callable[..., Alignment]] = {
     "identity": partial(Alignment, None, None),
     "blocks": blocks,
     "classes": partial(Alignment, "labels", ot.target.classes),  # supervised contrast
+    "self_weighted": self_weighted,
 }
 
 
@@ -62,7 +91,8 @@ def make(name: str, **weights: float | None) -> Alignment:
 
     Args:
         name: a key of `TARGETS`.
-        **weights: what that target takes (`alpha`, `beta`); None is not given.
+        **weights: what that target takes (`alpha`, `beta`; `sharpness`, `floor`, `keep`,
+            `warmup_steps`); None is not given.
 
     Raises:
         ValueError: an unknown name, or a weight out of its range.

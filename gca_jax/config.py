@@ -64,7 +64,15 @@ ADAMW: Settings = dict(  # our own, for sets that the paper does not have
 RESNET50: Settings = dict(stage_sizes=(3, 4, 6, 3), block="bottleneck")
 UNCHANGED: Settings = {}
 # What a config has where its file says nothing else; loss, heads and batch are the authors'.
-TARGET: Settings = dict(name="identity", alpha=float, beta=float)
+TARGET: Settings = dict(
+    name="identity",
+    alpha=float,  # of blocks: weight inside a domain
+    beta=float,  # and across domains
+    sharpness=float,  # of self_weighted, as floor and keep: see `ot.learned`
+    floor=float,
+    keep=float,
+    warmup_steps=int,  # with the identity
+)
 HEADS: Settings = dict(projector_hidden=2048, projector_dim=128)
 TRAIN: Settings = dict(batch_size=512, epochs=200, checkpoint_every_epochs=10, log_every_steps=20)
 LOSS: Settings = dict(  # of all methods; each takes what it has

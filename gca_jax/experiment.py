@@ -134,6 +134,8 @@ def build(
         policy = augment.make(**config.augment)
     with blame("config.target"):
         aligned = alignment.make(**config.target)
+        if loss is not None and aligned.learned is not None:
+            raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
         if loss is not None and aligned.plan is not None:
             _check_target(loss)
     with blame("config.model"):

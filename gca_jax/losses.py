@@ -62,7 +62,8 @@ def ince(
       epsilon: ε > 0, entropic regularisation, the temperature of contrastive learning. May be
         traced (learned); see docs/engine.md for what that costs.
       layout: "cross" or "joint".
-      target: P_tgt of mass 1: None (the identity), a target of `ot.target`, or an array [n, m].
+      target: P_tgt of mass 1: None (the identity), a target of `ot.target`, an array [n, m], or a
+        function of the plan, such as `ot.learned.self_weighted`.
       mu: Row marginal [n], summing to 1; None follows `marginals`.
       marginals: "target": the target's sums, so that it is feasible; or "uniform".
       **options: See `KernelOptions`.
@@ -78,8 +79,9 @@ def ince(
     >>> f"{ince(z, z, epsilon=0.5)[0]:.4f}"
     '0.3408'
     """
-    kernel, target = _pose("ince", z_a, z_b, epsilon, layout, target, options)
-    plan = ot.project(kernel, half_steps=1, mu=parts.row_marginal(target, mu, marginals))
+    kernel, prior = _pose("ince", z_a, z_b, epsilon, layout, target, options)
+    plan = ot.project(kernel, half_steps=1, mu=parts.row_marginal(prior, mu, marginals))
+    target = parts.of_plan(target, prior, plan)
     return parts.report("ince", divergence.kl(target, plan), plan, target, options, kl=True)
 
 
@@ -125,11 +127,14 @@ def gca_ince(
     >>> f"{gca_ince(z, z, epsilon=0.5)[0]:.4f}"
     '0.3408'
     """
-    kernel, target = _pose("gca_ince", z_a, z_b, epsilon, layout, target, options)
+    if callable(target) and gradient == "envelope":
+        raise ValueError("gradient='envelope' needs a target that does not depend on the plan")
+    kernel, prior = _pose("gca_ince", z_a, z_b, epsilon, layout, target, options)
     plan = parts.sinkhorn(
-        "gca_ince", kernel, target, iterations=iterations, until=until, gradient=gradient,
+        "gca_ince", kernel, prior, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals,
     )  # fmt: skip
+    target = parts.of_plan(target, prior, plan)
     return parts.report("gca_ince", divergence.kl(target, plan), plan, target, options, kl=True)
 
 
@@ -161,8 +166,9 @@ def rince(
     >>> f"{rince(z, z, epsilon=0.5, q=1.0, lam=0.01)[0]:.4f}"
     '-7.2852'
     """
-    kernel, target = _pose("rince", z_a, z_b, epsilon, layout, target, options)
-    plan = ot.project(kernel, half_steps=1, mu=sums.row_sums(target))
+    kernel, prior = _pose("rince", z_a, z_b, epsilon, layout, target, options)
+    plan = ot.project(kernel, half_steps=1, mu=sums.row_sums(prior))
+    target = parts.of_plan(target, prior, plan)
     value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
     return parts.report("rince", value, plan, target, options)
 
@@ -197,10 +203,11 @@ def gca_rince(
     >>> bool(gca_rince(*z, iterations=1)[0] == rince(*z)[0])
     True
     """
-    kernel, target = _pose("gca_rince", z_a, z_b, epsilon, layout, target, options)
+    kernel, prior = _pose("gca_rince", z_a, z_b, epsilon, layout, target, options)
     check.at_least("iterations", iterations, 1)
-    fitted = parts.fit_marginals(target, mu, nu, marginals)
+    fitted = parts.fit_marginals(prior, mu, nu, marginals)
     plan = ot.project(kernel, half_steps=2 * iterations - 1, **fitted)
+    target = parts.of_plan(target, prior, plan)
     value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
     return parts.report("gca_rince", value, plan, target, options)
 
@@ -251,15 +258,16 @@ def gca_uot(
     >>> bool(jnp.allclose(value, gca_ince(*z)[0]))
     True
     """
-    kernel, target = _pose("gca_uot", z_a, z_b, epsilon, layout, target, options)
+    kernel, prior = _pose("gca_uot", z_a, z_b, epsilon, layout, target, options)
     penalty_a = parts.penalty_of("penalty_a", penalty_a, kernel.shape[0], layout)
     penalty_b = parts.penalty_of("penalty_b", penalty_b, kernel.shape[1], layout)
     check.weights(w_kl=w_kl, w_rince=w_rince, penalise_marginals=penalise_marginals)
     plan = parts.sinkhorn(
-        "gca_uot", kernel, target, iterations=iterations, until=until, gradient=gradient,
+        "gca_uot", kernel, prior, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
         tau_a=parts.tau(penalty_a, kernel), tau_b=parts.tau(penalty_b, kernel), keep_rows=True,
     )  # fmt: skip
+    target = parts.of_plan(target, prior, plan)
     value = jnp.asarray(w_kl) * divergence.kl(target, plan, mass=mass)
     value += jnp.asarray(w_rince) * divergence.w_q(target, plan, q=q, lam=lam)
     if penalise_marginals:
@@ -322,10 +330,11 @@ def clip(
     >>> bool(jnp.allclose(clip(z_a, z_b, epsilon=0.5)[0], both))
     True
     """
-    kernel, target = _pose("clip", z_a, z_b, epsilon, "cross", target, options)
-    fitted = parts.fit_marginals(target, mu, nu, marginals)
+    kernel, prior = _pose("clip", z_a, z_b, epsilon, "cross", target, options)
+    fitted = parts.fit_marginals(prior, mu, nu, marginals)
     rows = ot.project(kernel, half_steps=1, mu=fitted["mu"])
     columns = ot.project(kernel, iterations=1, tau_a=0.0, nu=fitted["nu"])
+    target = parts.of_plan(target, prior, rows)
     value = (divergence.kl(target, rows) + divergence.kl(target, columns)) / 2
     return parts.report("clip", value, rows, target, options, kl=True)
 
@@ -360,6 +369,8 @@ def byol(
     '2.0000'
     """
     _check_options("byol", unknown)
+    if callable(target):
+        raise ValueError("byol projects on no plan, so no target can learn from it")
     a, b = check.embeddings(z_a, z_b, "cross")
     unit = ot.normalize(a), ot.normalize(b)
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
@@ -430,11 +441,12 @@ def iot_uni(
     True
     """
     check.between("lam_p", lam_p, 0.0, math.inf)
-    kernel, target = _pose("iot_uni", z_a, z_b, epsilon, layout, target, options)
+    kernel, prior = _pose("iot_uni", z_a, z_b, epsilon, layout, target, options)
     plan = parts.sinkhorn(
-        "iot_uni", kernel, target, iterations=iterations, until=until, gradient=gradient,
+        "iot_uni", kernel, prior, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
     )  # fmt: skip
+    target = parts.of_plan(target, prior, plan)
     value = divergence.kl(target, plan)
     value += jnp.asarray(lam_p) * divergence.uniform_kl(target, plan)
     return parts.report("iot_uni", value, plan, target, options)
@@ -558,10 +570,10 @@ def _pose(
     target: TargetLike,
     options: KernelOptions,
 ) -> tuple[ot.Kernel, AnyTarget]:
-    """The kernel of two batches and the target plan in its layout."""
+    """The kernel of two batches and the target plan in its layout, before a plan is known."""
     _check_options(name, options)
     kernel = parts.form_kernel(z_a, z_b, epsilon, layout, options)
-    return kernel, resolve(target, kernel)
+    return kernel, resolve(None if callable(target) else target, kernel)
 
 
 def _check_options(name: str, options: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, TypedDict
 
@@ -13,12 +14,12 @@ from jaxtyping import Array, ArrayLike, Float
 from gca_jax import metrics, ot
 from gca_jax.ot import check, divergence, engine, sums
 from gca_jax.ot.plan import diagnose
-from gca_jax.ot.target import AnyTarget, Target
+from gca_jax.ot.target import AnyTarget, Target, resolve
 
 Out = tuple[Float[Array, ""], dict[str, Any]]
 Marginals = Literal["target", "uniform"]
 Gradient = Literal["unrolled", "envelope", "implicit"]
-TargetLike = AnyTarget | ArrayLike | None
+TargetLike = AnyTarget | ArrayLike | Callable[[ot.Plan], AnyTarget | ArrayLike] | None
 
 
 class KernelOptions(TypedDict, total=False):
@@ -65,6 +66,13 @@ def form_kernel(
     unit = (ot.normalize(z) for z in check.embeddings(z_a, z_b, layout))
     same = {key: how[key] for key in ("epsilon", "layout", "self_pairs")}
     return ot.cost_kernel(cost_fn, *unit, **same)
+
+
+def of_plan(target: TargetLike, prior: AnyTarget, plan: ot.Plan) -> AnyTarget:
+    """What a function of the plan gives for a target; any other one is the prior already."""
+    if not callable(target):
+        return prior
+    return resolve(target(jax.lax.stop_gradient(plan)), plan.kernel)
 
 
 def row_marginal(target: AnyTarget, mu: ArrayLike | None, marginals: Marginals) -> ArrayLike | None:
@@ -210,6 +218,8 @@ def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
     plan, target = jax.lax.stop_gradient((plan, target))
     aux = diagnose(plan, target)
     aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)
+    rows = 2.0 if plan.kernel.layout == "joint" else 1.0  # in which a pair stands
+    aux["effective_pairs"] = 1.0 / jnp.sum(jnp.square(sums.row_sums(target))) / rows
     aux["scaling_domain"] = jnp.asarray(plan.kernel.domain == "scaling")
     if plan.sweeps is not None:
         aux["sweeps"] = plan.sweeps

@@ -98,3 +98,30 @@ def test_a_target_that_does_not_fit_is_one_line(tiny, overrides, message):
     with pytest.raises(ValueError, match=rf"^config\.target: .*{message}") as caught:
         experiment.build(tiny(**overrides))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_weights_are_learned_after_the_warm_up():
+    aligned = alignment.make("self_weighted", sharpness=2.0, keep=0.5, warmup_steps=3, floor=None)
+    network, variables, initial, train_step = build("gca_ince", aligned)
+    for number, rule in ((2, None), (3, learned())):
+        state = initial._replace(step=jnp.asarray(number, jnp.int32))
+        _, metrics = jax.jit(train_step)(state, IMAGES, None)
+        a, b = POLICY.views(jax.random.fold_in(KEY, number), IMAGES)
+        z, _ = network.apply(
+            variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"]
+        )
+        value, aux = losses.gca_ince(z[:16], z[16:], target=rule)
+        np.testing.assert_allclose(metrics["loss"], value, rtol=1e-4)
+        assert (aux["effective_pairs"] < 15.9) == (rule is not None)
+
+
+def learned():
+    return jax.tree_util.Partial(ot.learned.self_weighted, sharpness=2.0, keep=0.5)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"sharpness": -1.0}, {"floor": 2.0}, {"keep": 0.0}, {"warmup_steps": -1}]
+)
+def test_settings_of_learned_weights_are_checked(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        alignment.make("self_weighted", **setting)

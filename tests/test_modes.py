@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 from gca_jax import losses, ot
 from tests import toy
@@ -67,6 +68,15 @@ CASES = {
             "layout": "joint",
             "w_rince": 1.0,
             "target": ot.target.continuous(jnp.arange(N) / 3.0, bandwidth=1.0),
+        },
+    ),
+    "gca_uot self-weighted joint": (
+        "gca_uot",
+        lambda: {
+            "iterations": 2,
+            "layout": "joint",
+            "w_rince": 1.0,
+            "target": Partial(ot.learned.self_weighted, sharpness=jnp.asarray(0.7), floor=0.1),
         },
     ),
     "clip": ("clip", lambda: {"epsilon": 0.3, "target": blocks()}),

@@ -40,6 +40,7 @@ def assert_same(got, want):
         *("ince blocks", "gca_ince", "gca_ince array", "gca_ince envelope", "rince", "gca_rince"),
         *("gca_uot joint", "gca_uot eq. 9", "iot_uni", "clip"),
         *("gca_uot per sample", "gca_uot continuous joint"),
+        "gca_uot self-weighted joint",
     ],
 )
 def test_every_method_over_eight_devices(case):

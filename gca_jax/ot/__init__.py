@@ -1,6 +1,6 @@
 """The mathematics: kernel → projection → plan, and its divergence from a target plan."""
 
-from gca_jax.ot import divergence, target
+from gca_jax.ot import divergence, learned, target
 from gca_jax.ot.cost import CostFn, SquaredEuclidean, normalize
 from gca_jax.ot.kernel import Domain, Kernel, Layout, SelfPairs, cosine_kernel, cost_kernel
 from gca_jax.ot.plan import Plan
@@ -19,6 +19,7 @@ __all__ = [
     "cosine_kernel",
     "cost_kernel",
     "divergence",
+    "learned",
     "normalize",
     "project",
     "target",

@@ -100,6 +100,18 @@ class Plan:
         return log_k + self.log_v[:pairs]
 
     @property
+    def log_positive_shares(self) -> Float[Array, " n"]:
+        """log (P_ij/μ_i), how much of its row's mass each positive pair has: 0 where it has all.
+
+        In the joint layout, where a pair stands in two rows, it is the mean of both shares.
+        """
+        pairs = self.log_positives
+        shares = self.log_u[: pairs.size] + pairs - log(self.mu[: pairs.size])
+        if self.kernel.layout == "cross":
+            return shares
+        return logsumexp(shares.reshape(2, -1), axis=0) - jnp.log(2.0)
+
+    @property
     def positive_mass(self) -> Float[Array, ""]:
         """Mass on the positive pairs: the mean over rows of n P_ij, 1 for the identity target."""
         log_u = self.log_u[: self.kernel.log_positives.size]

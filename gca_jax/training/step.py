@@ -115,13 +115,13 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     key: PRNGKeyArray,
     target_decay: optax.Schedule | None = None,
-    keywords: Callable[[Array | None], Mapping[str, object]] = lambda groups: {},
+    keywords: Callable[[Array | None, Array], Mapping[str, object]] = lambda groups, step: {},
 ) -> TrainStep:
     """Make the pure function (state, images, groups) -> (state, metrics).
 
     Step k uses `fold_in(key, k)`, so that nothing random has to be saved. `target_decay`, of the
     moving average that is BYOL's target network, makes a network with a predictor bootstrap.
-    `keywords` makes the target of a batch's loss from the groups of its images.
+    `keywords` makes the target of a batch's loss from the groups of its images and the step.
     """
     objective = contrast if target_decay is None else bootstrap
 
@@ -129,7 +129,7 @@ def make_train_step(
         state: TrainState, images: UInt8[Array, "b ..."], groups: Int[Array, "b"] | None = None
     ) -> tuple[TrainState, Metrics]:
         views = augment.views(jax.random.fold_in(key, state.step), images)
-        loss = partial(loss_fn, **keywords(groups))
+        loss = partial(loss_fn, **keywords(groups, state.step))
         value_and_grad = jax.value_and_grad(partial(objective, network, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
