@@ -154,6 +154,17 @@ def learned_epsilon(name, n=2048):
     return milliseconds(f"n = {n // 2}, learned ε, {name}", functions, measure.views(n), repeats=5)
 
 
+def learned_target(blocks, n=2048):
+    """Time a target that learns from the plan beside the identity, K whole or in blocks of rows."""
+    how = {"block_size": 256 if blocks else n}
+    functions = {
+        "identity": ours("gca_ince", **how),
+        "self-weighted": ours("gca_ince", target=ot.learned.self_weighted, **how),
+    }
+    words = "in blocks of 256 rows" if blocks else "whole"
+    return milliseconds(f"n = {n}, K {words}, target", functions, measure.views(n))
+
+
 def megaflops(name, n=512):
     """FLOPs of value and gradient by XLA's cost analysis, in millions."""
     return measure.compiled(COMPARED[name], *measure.views(n)).cost_analysis()["flops"] / 1e6
@@ -168,6 +179,10 @@ def work(full):
         },
         "milliseconds by epsilon (n = 2048)": {
             str(epsilon): by_epsilon(epsilon) for epsilon in (0.5, 0.2, 0.1, 0.05)
+        },
+        "milliseconds with a learned target (n = 2048)": {
+            "whole": learned_target(False),
+            "blocks": learned_target(True),
         },
         "milliseconds with a learned epsilon (cross layout, n = 1024)": {
             name: learned_epsilon(name) for name in ("clip", "gca_ince", "gca_uot")
