@@ -53,7 +53,9 @@ WORDS = {
 }
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
 # Wrong alone, as other tests here and test_target.py show.
+LEARNED = {"sharpness": 2.0, "floor": 0.1, "keep": 0.5, "warmup_steps": 5}
 COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target.beta"}
+COMBINED |= {f"target.{key}" for key in LEARNED}
 
 
 def flatten(config, prefix=""):
@@ -96,7 +98,7 @@ def loss(experiment):
     z, groups = jnp.zeros((60, 4)), jnp.zeros(60, int)
 
     def program(a, b, groups):
-        return experiment.loss(a, b, **experiment.alignment.keywords(groups))
+        return experiment.loss(a, b, **experiment.alignment.keywords(groups, 0))
 
     return jax.jit(program).lower(z, z, groups).as_text()
 
@@ -144,6 +146,18 @@ def test_every_key_of_the_digits_config_changes_the_run(tiny):
 @pytest.mark.usefixtures("one_device")
 def test_keys_of_another_encoder_change_the_run(tiny):
     check_every_key(tiny("ince,vit"), "model")
+
+
+def test_keys_of_a_target_that_learns_change_the_loss(tiny):
+    def program(**keys):
+        target = {
+            f"target.{key}": value for key, value in {"name": "self_weighted", **keys}.items()
+        }
+        return loss(build(tiny("gca_ince", **target)))
+
+    base = program()
+    for key, value in LEARNED.items():
+        assert program(**{key: value}) != base, key
 
 
 @pytest.mark.usefixtures("one_device")
