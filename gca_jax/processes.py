@@ -17,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 SILENCE = 30  # seconds after which a process that says nothing counts as dead
+PEER_IS_GONE = r"Gloo|NCCL|coordination|heartbeat|UNAVAILABLE"  # as JAX's errors say it
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES")
 
 
@@ -98,10 +99,13 @@ def _watch(workdir: Path) -> None:
 def leave(error: BaseException, said: str) -> NoReturn:
     """End this process at once because of its own error, or of another process's end.
 
-    Else it would wait for the others, and they for it.
+    Else it would wait for the others, and they for it. Of another's end the watcher speaks; what
+    JAX said of it goes to the log.
     """
-    if not re.match(r"[A-Z_]+: ", str(error)):  # as JAX says that another process is gone
-        print(said.rstrip(), file=sys.stderr)
+    if re.search(PEER_IS_GONE, str(error)):
+        os.write(2, f"{said}\n".encode())
+    else:
+        print(said.rstrip(), file=sys.stderr, flush=True)
         _be_quiet()
     os._exit(1)
 

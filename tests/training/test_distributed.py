@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 import time
 
 import jax
@@ -144,6 +145,27 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path):
     assert statuses[1] == -signal.SIGKILL
     assert len(said[0]) == 1
     assert said[0][0].startswith(f"error: process 0 of 2 {ENDED}")
+
+
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (ValueError("config.loss: epsilon must be above 0"), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes"), True),
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), False),
+        (RuntimeError("UNAVAILABLE: The following tasks are unhealthy"), False),
+    ],
+)
+def test_an_error_of_its_own_is_said_and_another_s_left_to_the_watcher(
+    error, own, monkeypatch, capfd
+):
+    monkeypatch.setattr(module.os, "_exit", sys.exit)
+    monkeypatch.setattr(module, "_be_quiet", lambda: print("quiet"))
+    with pytest.raises(SystemExit):
+        module.leave(error, f"error: {error}")
+    out, err = capfd.readouterr()
+    assert err == f"error: {error}\n"  # where the descriptor is not yet the log's
+    assert (out == "quiet\n") == own
 
 
 @pytest.mark.parametrize(
