@@ -1,7 +1,6 @@
 """What the plan of a batch is aligned with: the `target` group of a config (section 3.4)."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -62,9 +61,7 @@ def self_weighted(
     *, sharpness: float = 1.0, floor: float = 0.0, keep: float = 1.0, warmup_steps: int = 0
 ) -> Alignment:
     """Weigh each image's pair of views by the plan's mass on it, after steps with the identity."""
-    check.between("sharpness", sharpness, 0.0, math.inf)
-    check.between("floor", floor, 0.0, 1.0)
-    check.between("keep", keep, 0.0, 1.0, open_low=True)
+    ot.learned.check_settings(sharpness, floor, keep)  # which the step traces
     check.at_least("warmup_steps", warmup_steps, 0)
 
     def learned(step: Array | int) -> Callable[..., object]:

@@ -34,14 +34,15 @@ def run(mode: str, command: Command, verbose: bool) -> None:
 
 def read_flags(arguments: list[str], default: str) -> list[str]:
     """Read the flags, config included; `default` is the config file where none is named."""
-    if config_file(arguments) is None:
-        arguments = [arguments[0], f"--config={default}", *arguments[1:]]
-    if lost := missing_file(arguments):
+    path = config_file(arguments)
+    if path is None:
+        path, arguments = Path(default), [arguments[0], f"--config={default}", *arguments[1:]]
+    if lost := missing_file(path):
         sys.exit(f"error: {lost}")
     try:
         words = flags.FLAGS(arguments)
     except Exception as error:  # of a config file, which is any code
-        sys.exit(f"error: {wrong_key(arguments) or broken_file(arguments, error)}")
+        sys.exit(f"error: {wrong_key(arguments) or broken_file(path, error)}")
     if len(words) > 1:
         sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
     return words
@@ -53,10 +54,9 @@ def config_file(arguments: Sequence[str]) -> Path | None:
     return Path(given[-1]) if given else None
 
 
-def missing_file(arguments: Sequence[str]) -> str | None:
+def missing_file(path: Path) -> str | None:
     """Say what is wrong where --config names no file; a pipe would be waited for."""
-    path = config_file(arguments)
-    if path is None or path.is_file():
+    if path.is_file():
         return None
     if path.exists():
         return f"{path} is no config file"
@@ -64,15 +64,14 @@ def missing_file(arguments: Sequence[str]) -> str | None:
     return f"there is no config file {path}; {path.parent} has: {there or 'none'}"
 
 
-def broken_file(arguments: Sequence[str], error: Exception) -> str:
+def broken_file(path: Path, error: Exception) -> str:
     """Say what went wrong when flags were read: in one of them, or in the code of a config file."""
     if isinstance(error, flags.Error | ValueError | KeyError):
         return str(error).split("Error: ")[-1].strip()
-    path = config_file(arguments)
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [f.lineno for f in frames if path and Path(f.filename).resolve() == path.resolve()]
-    where = f"{path}, line {lines[-1]}: " if lines else f"{path}: " if path else ""
-    return f"{where}{type(error).__name__}: {error}"
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    where = f"{path}, line {lines[-1]}" if lines else path
+    return f"{where}: {type(error).__name__}: {error}"
 
 
 def wrong_key(arguments: Sequence[str]) -> str | None:

@@ -7,6 +7,12 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
+NETWORK = {  # the smallest, as the fixture `tiny` has it
+    "model.stage_sizes": (1,),
+    "model.width": 4,
+    "model.projector_hidden": 8,
+    "model.projector_dim": 8,
+}
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 

@@ -11,12 +11,7 @@ from tests.data import prepared
 
 pytestmark = pytest.mark.slow
 
-TINY = [
-    "--config.model.stage_sizes=(1,)",
-    "--config.model.width=4",
-    "--config.model.projector_hidden=8",
-    "--config.model.projector_dim=8",
-]
+TINY = [f"--config.{key}={value}" for key, value in processes.NETWORK.items()]
 
 
 def start(*arguments):

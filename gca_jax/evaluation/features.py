@@ -35,7 +35,7 @@ def batch_size(images: Images) -> int:
 
 
 def batches(images: Images, size: int) -> Iterator[tuple[int, Batch]]:
-    """Give this process's share of the batches of all images; black images fill up the last."""
+    """Give this process's share of all images, in batches with their indices, padded by black."""
     for index in processes.share(-(-len(images) // size)):
         part = images[index * size : (index + 1) * size]
         yield index, np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))

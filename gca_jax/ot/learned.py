@@ -13,7 +13,7 @@ from jaxtyping import ArrayLike
 
 from gca_jax.ot import check
 from gca_jax.ot.plan import Plan
-from gca_jax.ot.target import DenseTarget, identity, weighted
+from gca_jax.ot.target import DenseTarget, resolve, weighted
 from gca_jax.ot.weights import Target
 
 
@@ -46,9 +46,7 @@ def self_weighted(
     >>> self_weighted(plan).matrix.diagonal().round(2)
     Array([0.29, 0.5 , 0.21], dtype=float32)
     """
-    check.between("sharpness", sharpness, 0.0, math.inf)
-    check.between("floor", floor, 0.0, 1.0)
-    check.between("keep", keep, 0.0, 1.0, open_low=True)
+    check_settings(sharpness, floor, keep)
     shares = jax.lax.stop_gradient(plan.log_positive_shares)
     n = shares.size
     # Of the largest share, so that small ε cannot make all weights 0.
@@ -60,6 +58,13 @@ def self_weighted(
     weights = jnp.where(weights >= jnp.sort(weights)[left_out], weights, 0.0)
     columns = n if plan.kernel.layout == "joint" else plan.kernel.shape[1]
     return weighted(jnp.minimum(weights, 1.0), columns)
+
+
+def check_settings(sharpness: ArrayLike, floor: ArrayLike, keep: ArrayLike) -> None:
+    """Refuses settings of `self_weighted` that are out of their range."""
+    check.between("sharpness", sharpness, 0.0, math.inf)
+    check.between("floor", floor, 0.0, 1.0)
+    check.between("keep", keep, 0.0, 1.0, open_low=True)
 
 
 def bootstrapped(plan: Plan, *, share: ArrayLike) -> DenseTarget:
@@ -82,7 +87,5 @@ def bootstrapped(plan: Plan, *, share: ArrayLike) -> DenseTarget:
     """
     check.between("share", share, 0.0, 1.0)
     p = jax.lax.stop_gradient(plan.matrix)
-    n, m = p.shape
-    layout = plan.kernel.layout
-    plain = identity(n // 2).with_layout(layout) if layout == "joint" else identity(n, m)
+    plain = resolve(None, plan.kernel)
     return DenseTarget((1.0 - jnp.asarray(share)) * plain.matrix + share * p / p.sum())

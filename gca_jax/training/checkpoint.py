@@ -57,11 +57,11 @@ def open_manager(workdir: str | pathlib.Path, clean: bool = True) -> ocp.Checkpo
 
 def newest(workdir: str | pathlib.Path) -> int | None:
     """Find the step of a run's newest checkpoint that is intact; say once which are not."""
-    for step in sorted(checkpoints(workdir), reverse=True):
-        fault = checksums.fault(checkpoints(workdir)[step])
+    for step, folder in sorted(checkpoints(workdir).items(), reverse=True):
+        fault = checksums.fault(folder)
         if fault is None:
             return step
-        _say(f"note: {checkpoints(workdir)[step]} is damaged ({fault}): it is passed over")
+        _say(f"note: {folder} is damaged ({fault}): it is passed over")
     return None
 
 

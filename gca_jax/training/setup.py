@@ -70,7 +70,7 @@ def trace(experiment: Experiment) -> Training:
     schedule = jax.jit(rate)
 
     def learning_rate(step: int) -> float:
-        """Both ways explicitly, as all that the loop moves."""
+        """Give the rate of a step; it moves to the device and back explicitly, as guards demand."""
         return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
 
     return Training(

@@ -25,12 +25,6 @@ SETTINGS = {
     "evaluation.draws": 2,
     "evaluation.strengths": (1.0,),
 }
-NETWORK = {
-    "model.stage_sizes": (1,),
-    "model.width": 4,
-    "model.projector_hidden": 8,
-    "model.projector_dim": 8,
-}
 ENDED = "has ended, as it or another of them was killed or met an error"
 
 
@@ -42,7 +36,7 @@ def experiment(tiny):
 def start(workdir, *arguments):
     """Start a run in two processes of two devices."""
     place = [f"--coordinator=127.0.0.1:{processes.free_port()}", "--num_processes=2"]
-    keys = [f"--config.{key}={value}" for key, value in {**SETTINGS, **NETWORK}.items()]
+    keys = [f"--config.{key}={value}" for key, value in {**SETTINGS, **processes.NETWORK}.items()]
     keys += ["--config.train.checkpoint_every_epochs=10", f"--workdir={workdir}", *arguments]
     return [
         processes.start("main.py", *place, f"--process_id={index}", *keys, devices=2)
