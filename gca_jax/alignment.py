@@ -75,11 +75,31 @@ def self_weighted(
     return Alignment(learned=learned)
 
 
+def bootstrapped(*, share: float, warmup_steps: int = 0) -> Alignment:
+    """Mix the identity with the plan itself, after steps with the identity alone."""
+    check.between("share", share, 0.0, 1.0)
+    check.at_least("warmup_steps", warmup_steps, 0)
+
+    def learned(step: Array | int) -> Callable[..., object]:
+        now = jnp.where(jnp.asarray(step >= warmup_steps), share, 0.0)
+        return jax.tree_util.Partial(ot.learned.bootstrapped, share=now)
+
+    return Alignment(learned=learned)
+
+
+def smoothed(*, share: float) -> Alignment:
+    """Mix the identity with the uniform plan: label smoothing."""
+    check.between("share", share, 0.0, 1.0)
+    return Alignment(learned=lambda step: jax.tree_util.Partial(ot.learned.smoothed, share=share))
+
+
 TARGETS: dict[str, Callable[..., Alignment]] = {
     "identity": partial(Alignment, None, None),
     "blocks": blocks,
     "classes": partial(Alignment, "labels", ot.target.classes),  # supervised contrast
     "self_weighted": self_weighted,
+    "bootstrapped": bootstrapped,
+    "smoothed": smoothed,
 }
 
 
@@ -88,7 +108,7 @@ def make(name: str, **weights: float | None) -> Alignment:
 
     Args:
         name: a key of `TARGETS`.
-        **weights: what that target takes (`alpha`, `beta`; `sharpness`, `floor`, `keep`,
+        **weights: what that target takes (`alpha`, `beta`; `share`; `sharpness`, `floor`, `keep`,
             `warmup_steps`); None is not given.
 
     Raises:

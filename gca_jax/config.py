@@ -9,7 +9,7 @@ Expected times of the files are estimates for one A100-class GPU at 20 TFLOP/s, 
 those that the paper has (arXiv 2502.20141, NeurIPS 2024); only those of digits are measured here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_dict
 from gca_jax import losses
 from gca_jax.data.views import policies
 from gca_jax.models import ENCODERS
+from gca_jax.models.towers import TOWERS
 
 SMOKE = "smoke"
 # What a loss takes and a config cannot hold.
@@ -71,6 +72,7 @@ TARGET: Settings = dict(
     sharpness=float,  # of self_weighted, as floor and keep: see `ot.learned`
     floor=float,
     keep=float,
+    share=float,  # of smoothed and bootstrapped: the uniform plan's, the plan's own
     warmup_steps=int,  # with the identity
 )
 HEADS: Settings = dict(projector_hidden=2048, projector_dim=128)
@@ -92,6 +94,46 @@ EVALUATION: Settings = dict(
     validation_fraction=0.1,
     strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
+)
+
+PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
+    data=dict(
+        name="pairs",
+        a=str,  # a file, .npy, .npz or .parquet; None: halves of digits
+        b=str,
+        test_a=str,  # pairs of their own to test with
+        test_b=str,
+        labels=str,  # a file; for shuffled_within, and targets that need labels
+        test_fraction=0.2,  # without test_a and test_b
+        validation_fraction=0.1,  # of the other rows
+        shuffled=0.0,  # share of the training and validation pairs that is made wrong
+        shuffled_within=False,  # whether only inside a class
+        scaling=str,  # columns, whole or none; None: columns, but whole for images
+        seed=0,  # of the split and the shuffle
+        limit=int,  # at most so many pairs; None: all
+    ),
+    model=dict(
+        tower_a="mlp",
+        tower_b="mlp",
+        hidden_a=(512,),
+        hidden_b=(512,),
+        dim=128,
+        learn_epsilon=False,  # whether epsilon is learned, from the loss's on
+        epsilon_min=0.03,  # and how far down
+    ),
+    train=dict(
+        batch_size=256,
+        epochs=100,
+        steps=int,  # in place of epochs
+        checkpoint_every_epochs=100,
+        log_every_steps=10,
+    ),
+    loss=dict(layout="cross", epsilon=0.1),
+    evaluation=dict(
+        split="test",  # or validation: which pairs are judged
+        rounds=4,  # random batches that each training pair is weighed in
+        suspects=100,  # pairs in the list of the most doubtful ones
+    ),
 )
 
 
@@ -158,6 +200,48 @@ def make(
     return config
 
 
+def make_pairs(
+    words: str,
+    *,
+    data: Settings = UNCHANGED,
+    target: Settings = UNCHANGED,
+    model: Settings = UNCHANGED,
+    optimizer: Settings = UNCHANGED,
+    train: Settings = UNCHANGED,
+    loss: Settings = UNCHANGED,
+) -> ConfigDict:
+    """Make the config of a run on pairs of two sets; each group is `PAIRS`'s, with changes.
+
+    Args:
+        words: after the colon of --config: a method, a kind of towers, `smoke`.
+        data: the two sets and their split, keywords of `data.pairs.load`.
+        target: what the plan is aligned with, see `alignment.make`.
+        model: keywords of `towers.create`, and `learn_epsilon`.
+        optimizer: the whole group.
+        train: length of the run and size of its batches.
+        loss: settings of any method; the chosen one takes what it has.
+
+    Raises:
+        ValueError: a word that is not known, or two of a kind.
+        TypeError: a change of a setting that there is not.
+    """
+    method, tower, small = read(words, "gca_ince", TOWERS)
+    config = ConfigDict(dict(method=method, seed=0))
+    config.target = _group(_changed("target", TARGET, target))
+    config.evaluation = dict(PAIRS["evaluation"])
+    config.data = _group(_changed("data", PAIRS["data"], data))
+    towers = {**PAIRS["model"], "tower_a": tower, "tower_b": tower}
+    config.model = _changed("model", towers, model)
+    config.optimizer = {**ADAMW, "warmup_epochs": 0.0, **optimizer}
+    config.train = _group(_changed("train", PAIRS["train"], train))
+    config.loss = _loss(method, {**LOSS, **PAIRS["loss"], **loss})
+    if small:
+        config.model.update(hidden_a=(16,), hidden_b=(16,), dim=8)
+        config.data.limit = 400
+        config.train.update(batch_size=96, steps=6, log_every_steps=1)
+    return config
+
+
 def _shrink(config: ConfigDict) -> None:
     """Let every part of a run be over in a minute."""
     config.model.update(projector_hidden=32, projector_dim=16)
@@ -168,21 +252,22 @@ def _shrink(config: ConfigDict) -> None:
     )
 
 
-def read(words: str, method: str) -> tuple[str, str, bool]:
-    """Read the method, the encoder, and whether a smoke run is asked for."""
+def read(words: str, method: str, networks: Iterable[str] = ENCODERS) -> tuple[str, str, bool]:
+    """Read the method, the encoder (the first, if none), and whether a smoke run is asked for."""
+    known = tuple(networks)
     named = [word for word in words.split(",") if word and word != SMOKE]
     methods = [word for word in named if word in losses.METHODS]
-    encoders = [word for word in named if word in ENCODERS]
+    encoders = [word for word in named if word in known]
     for word in named:
         if word not in methods + encoders:
             raise ValueError(
                 f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; an encoder "
-                f"({', '.join(ENCODERS)}) and {SMOKE!r} may be added: FILE:METHOD,ENCODER,{SMOKE}"
+                f"({', '.join(known)}) and {SMOKE!r} may be added: FILE:METHOD,ENCODER,{SMOKE}"
             )
     for kind, found in (("method", methods), ("encoder", encoders)):
         if len(found) > 1:
             raise ValueError(f"one {kind} at a time, got {', '.join(found)}")
-    return [*methods, method][0], [*encoders, "resnet"][0], SMOKE in words.split(",")
+    return [*methods, method][0], [*encoders, known[0]][0], SMOKE in words.split(",")
 
 
 def _changed(group: str, shared: Settings, changes: Settings) -> dict[str, object]:

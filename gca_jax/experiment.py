@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from gca_jax.alignment import Alignment
 from gca_jax.data import sources
 from gca_jax.data.batches import Batches
 from gca_jax.data.dataset import Dataset
+from gca_jax.data.pairs import PairBatches, Pairs
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
 from gca_jax.workdir import as_json
@@ -35,6 +37,7 @@ class TrainSettings:
         checkpoint_every_epochs: how often a checkpoint is written, besides the last.
         log_every_steps: how often a row is logged, besides the last.
         target_decay: BYOL's at the start, from which it rises to one; None: no target network.
+        steps: length of the run in batches, in place of `epochs`.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -45,8 +48,11 @@ class TrainSettings:
     checkpoint_every_epochs: int
     log_every_steps: int
     target_decay: float | None = None
+    steps: int | None = None
 
     def __post_init__(self):
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
         for name in ("epochs", "checkpoint_every_epochs", "log_every_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -56,9 +62,9 @@ class TrainSettings:
             raise ValueError(f"target_decay must be from 0 to 1, got {self.target_decay}")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Experiment:
-    """The parts of a run, ready to be trained, evaluated or looked at; made by `build`.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Trainable:
+    """What training needs of a run: an `Experiment`, or a `pairs.PairExperiment`.
 
     Attributes:
         config: the run's, as `configs/digits.py` makes it.
@@ -66,11 +72,9 @@ class Experiment:
         method: key of `losses.METHODS`, or the name of the caller's loss.
         loss: (z_a, z_b, **alignment.keywords(groups)) -> (value, scalars for the log).
         train: length of the run, sizes, intervals.
-        dataset: images and labels.
-        batches: what the network is pretrained with.
-        policy: makes the two views of a batch.
         alignment: the target plan of a batch.
-        network: encoder and heads, without their variables.
+        batches: what the network is trained with.
+        network: encoder and heads, or two towers, without their variables.
     """
 
     config: ConfigDict
@@ -78,11 +82,10 @@ class Experiment:
     method: str
     loss: Loss
     train: TrainSettings
-    dataset: Dataset
-    batches: Batches
-    policy: augment.Augment
     alignment: Alignment
-    network: models.Network
+    batches: Batches | PairBatches
+    network: models.Network | models.Towers
+    unit: ClassVar[str] = "images"
 
     @property
     def seed(self) -> int:
@@ -98,6 +101,31 @@ class Experiment:
     def record(self) -> dict[str, object]:
         """Tell this run from others, as JSON values: config and names of given parts."""
         return as_json(self.config) | ({"given": dict(self.given)} if self.given else {})
+
+    def make_views(self, key: PRNGKeyArray, batch: Any) -> tuple[Array, Array]:
+        """Make what the network embeds of a batch."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Experiment(Trainable):
+    """The parts of a run on images, ready to be trained, evaluated or looked at; made by `build`.
+
+    Attributes:
+        dataset: images and labels.
+        policy: makes the two views of a batch.
+        batches: what the network is pretrained with.
+        network: encoder and heads, without their variables.
+    """
+
+    dataset: Dataset
+    policy: augment.Augment
+    batches: Batches
+    network: models.Network
+
+    def make_views(self, key: PRNGKeyArray, batch: Array) -> tuple[Array, Array]:
+        """Augment images twice."""
+        return self.policy.views(key, batch)
 
 
 def build(
@@ -121,23 +149,10 @@ def build(
     Raises:
         ValueError: a mistake in the config, named with its group; a given part of another type.
     """
-    parts = {"encoder": encoder, "dataset": dataset, "loss": loss}
-    given = {kind: _name(part) for kind, part in parts.items() if part is not None}
-    _check_given(config, given)
-    with blame("config.method"):
-        bound = _method(config) if loss is None else _own(loss)
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
-    with blame("config.train"):
-        train = TrainSettings(**config.train)
+    given = named({"encoder": encoder, "dataset": dataset, "loss": loss})
+    shared = prepare(config, given, loss)
     with blame("config.augment"):
         policy = augment.make(**config.augment)
-    with blame("config.target"):
-        aligned = alignment.make(**config.target)
-        if loss is not None and aligned.learned is not None:
-            raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
-        if loss is not None and aligned.plan is not None:
-            _check_target(loss)
     with blame("config.model"):
         own = {} if encoder is None else {"encoder": encoder}
         network = models.create(**{**config.model, **own})
@@ -145,14 +160,36 @@ def build(
         with blame("config.data"):
             dataset = sources.load(**config.data)
     with blame("config.target"):
-        groups = aligned.groups(dataset.pretrain_labels, dataset.pretrain_domains)
+        groups = shared["alignment"].groups(dataset.pretrain_labels, dataset.pretrain_domains)
     batches = Batches(dataset.pretrain_images, groups, policy.crop)
     with blame("config.augment"):
-        one = jax.ShapeDtypeStruct((1, *batches.shape), jnp.uint8)
-        jax.eval_shape(policy.views, jax.random.key(0), one)
+        jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
+    return Experiment(**shared, dataset=dataset, policy=policy, batches=batches, network=network)
+
+
+def named(parts: Mapping[str, object]) -> dict[str, str]:
+    """Name the parts that were given."""
+    return {kind: _name(part) for kind, part in parts.items() if part is not None}
+
+
+def prepare(config: ConfigDict, given: Mapping[str, str], loss: OwnLoss | None) -> dict[str, Any]:
+    """Make what all runs have: the fields of `Trainable` without batches and network."""
+    _check_given(config, given)
+    with blame("config.method"):
+        bound = _method(config) if loss is None else _own(loss)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
+    with blame("config.train"):
+        train = TrainSettings(**config.train)
+    with blame("config.target"):
+        aligned = alignment.make(**config.target)
+        if loss is not None and aligned.learned is not None:
+            raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
+        if loss is not None and aligned.plan is not None:
+            _check_target(loss)
     method = given.get("loss", config.method)
-    return Experiment(
-        config, given, method, bound, train, dataset, batches, policy, aligned, network
+    return dict(
+        config=config, given=given, method=method, loss=bound, train=train, alignment=aligned
     )
 
 
@@ -212,7 +249,7 @@ def _name(part: object) -> str:
     """Name a part that was given."""
     while isinstance(part, partial):
         part = part.func
-    if isinstance(part, Dataset):
+    if isinstance(part, Dataset | Pairs):
         return part.name
     return getattr(part, "__name__", type(part).__name__).strip("<>")  # of <lambda>
 

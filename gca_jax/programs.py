@@ -1,12 +1,12 @@
 """The programs of the command line, by name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ml_collections import ConfigDict
 
 if TYPE_CHECKING:
-    from gca_jax.experiment import Experiment
+    from gca_jax.experiment import Experiment, Trainable
 
 
 class Command(NamedTuple):
@@ -39,7 +39,7 @@ def run(command: Command) -> None:
         report(command)
 
 
-def pretrain(command: Command) -> "Experiment | None":
+def pretrain(command: Command) -> "Trainable | None":
     """Train an encoder; None if the folder holds the run trained to its end."""
     _join(command)
     from gca_jax.training.loop import pretrain, trained_before
@@ -60,10 +60,10 @@ def evaluate(command: Command) -> None:
 
 def report(command: Command) -> None:
     """Write what was found as tables and pictures."""
-    from gca_jax.report.run import write
+    from gca_jax.report.run import headline, write
 
-    for name, accuracy in write(command.folder)["accuracy"].items():
-        print(f"{name}: {accuracy:.1%}")
+    for name, share in headline(write(command.folder)).items():
+        print(f"{name}: {share:.1%}")
     print(f"report: {command.folder.rstrip('/')}/report.md")
 
 
@@ -71,6 +71,7 @@ def prepare(command: Command) -> None:
     """Make the data set ready to be read, once."""
     from gca_jax.data.sources.prepare import prepare
 
+    _refuse_pairs("prepare", command.config)
     prepare(command.config, command.archives)
 
 
@@ -79,6 +80,7 @@ def preview(command: Command) -> None:
     from gca_jax.experiment import build
     from gca_jax.report.preview import preview
 
+    _refuse_pairs("preview", command.config)
     print(f"preview: {preview(build(command.config), command.workdir)}")
 
 
@@ -87,7 +89,9 @@ def corruptions(command: Command) -> None:
     _join(command)
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 
-    found = evaluate_corruptions(_restored(command.folder), command.folder)
+    experiment = _restored(command.folder)
+    _refuse_pairs("corruptions", experiment.config)
+    found = evaluate_corruptions(cast("Experiment", experiment), command.folder)
     for name, accuracies in found["accuracy"].items():
         print(f"{name}: {', '.join(f'{accuracy:.1%}' for accuracy in accuracies)}")
     for name, mean in found["mean"].items():
@@ -116,26 +120,41 @@ def _join(command: Command) -> None:
         processes.join(processes.Place(*command.place), folder)
 
 
-def _built(command: Command) -> "Experiment":
+def _built(command: Command) -> "Trainable":
     """Build an experiment that can be evaluated when it is trained."""
     from gca_jax.evaluation.run import check
-    from gca_jax.experiment import build
 
-    check(experiment := build(command.config))
+    check(experiment := _build(command.config))
     return experiment
 
 
-def _restored(folder: str) -> "Experiment":
+def _build(config: ConfigDict) -> "Trainable":
+    """Build what a config describes: a run on images, or on pairs of two sets."""
+    from gca_jax import experiment, pairs
+
+    return pairs.build(config) if _is_pairs(config) else experiment.build(config)
+
+
+def _is_pairs(config: ConfigDict) -> bool:
+    """Tell a run on pairs from one on images."""
+    return config.data.name == "pairs"
+
+
+def _refuse_pairs(mode: str, config: ConfigDict) -> None:
+    if _is_pairs(config):
+        raise ValueError(f"--mode={mode} is for runs on images, not on pairs of two sets")
+
+
+def _restored(folder: str) -> "Trainable":
     """Build the experiment of the run in a folder."""
-    from gca_jax.experiment import build
     from gca_jax.training.checkpoint import restore_config
     from gca_jax.workdir import training_summary
 
     training_summary(Path(folder))
-    return build(restore_config(folder))
+    return _build(restore_config(folder))
 
 
-def _judge(experiment: "Experiment", folder: str) -> None:
+def _judge(experiment: "Trainable", folder: str) -> None:
     from gca_jax.evaluation.run import evaluate
 
     print("evaluating ...", flush=True)

@@ -24,6 +24,7 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import grain
+import jax
 import numpy as np
 import PIL.Image
 from jaxtyping import Int, Int32, UInt8
@@ -102,11 +103,18 @@ class Batches:
     groups: Int32[np.ndarray, "n"] | None = None  # label or domain of every image
     crop: Crop | None = None  # the random crops that the augmentation begins with, if it does
 
+    def __len__(self) -> int:
+        return len(self.images)
+
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one image in a batch: (h, w, c), or (2, h, w, c) of a pair of crops."""
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of an image as the network sees it, (h, w, c)."""
+        return self.images.shape[1:]
+
+    def example(self, size: int) -> jax.ShapeDtypeStruct:
+        """Describe a batch: images [b, h, w, c], or pairs of crops [b, 2, h, w, c]."""
         pair = (2,) if isinstance(self.images, Streamed) and self.crop is not None else ()
-        return (*pair, *self.images.shape[1:])
+        return jax.ShapeDtypeStruct((size, *pair, *self.input_shape), np.uint8)
 
     def iterate(self, order: Order, start: int) -> Generator[Batch]:
         """This process's part of batch `start` (0, or where a run goes on), `start + 1`, ..."""
@@ -118,7 +126,7 @@ class Batches:
             yield Batch(part, None if self.groups is None else self.groups[rows])
 
     def sample(self, rows: Int[np.ndarray, "k"], seed: int) -> UInt8[np.ndarray, "..."]:
-        """Chosen images [k, *shape] as a batch has them, their crops drawn from a seed."""
+        """Chosen images as a batch has them, their crops drawn from a seed."""
         if not isinstance(self.images, Streamed) or self.crop is None:
             return self.images[rows]
         rng, whole = np.random.default_rng(seed), map(self.images.decode, rows)

@@ -7,24 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from gca_jax import processes
-from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import EVALUATIONS
+from gca_jax.evaluation import EVALUATIONS, pairs
+from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.probes import ENCODERS, Result
 from gca_jax.evaluation.splits import Settings
 from gca_jax.evaluation.subject import Subject
-from gca_jax.experiment import Experiment, blame
+from gca_jax.experiment import Experiment, Trainable, blame
+from gca_jax.pairs import PairExperiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_arrays, write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "ott-jax", "numpy", "scikit-learn")
 
 
-def check(experiment: Experiment) -> None:
+def check(experiment: Trainable) -> None:
     """Refuse labels and settings that do not go together: to be asked before a long training.
 
     Raises:
         ValueError: what could not be evaluated afterwards.
     """
+    if isinstance(experiment, PairExperiment):
+        return pairs.check(experiment)
+    assert isinstance(experiment, Experiment)
     config, data = experiment.config, experiment.dataset
     with blame("config.evaluation"):
         settings = Settings(experiment.seed, **config.evaluation)
@@ -38,7 +42,7 @@ def check(experiment: Experiment) -> None:
         print(f"note: the images have no labels, so no probe of classes will be fitted{remedy}")
 
 
-def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
+def evaluate(experiment: Trainable, workdir: str | Path) -> dict[str, Any]:
     """Evaluate the latest checkpoint of a run, its encoder frozen.
 
     Probes treat the trained encoder, the untrained one and raw pixels alike; the rest comes from
@@ -67,12 +71,12 @@ def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
             f"{workdir} has lost its last checkpoint, of step {training['steps']}: "
             f"--mode=pretrain trains on from step {step}"
         )
-    results = judge(Subject(experiment, variables))
+    results = judge(experiment, variables)
     summary = {
         "method": experiment.method,
         "seed": experiment.seed,
         "step": step,
-        "dataset": describe(experiment.dataset),
+        "dataset": describe(experiment),
         **numbers(results),
         "left_out": left_out(results),
         "results": [result.as_json() for result in results if not result.left_out],
@@ -85,14 +89,33 @@ def evaluate(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
     return summary
 
 
-def judge(subject: Subject) -> list[Result]:
-    """Give the result of every evaluation that says something of such images."""
-    found = (evaluate(subject) for evaluate in EVALUATIONS.values())
+def judge(experiment: Trainable, variables: Variables) -> list[Result]:
+    """Give the result of every evaluation that says something of such a run."""
+    found: Iterable[Result | None]
+    if isinstance(experiment, PairExperiment):
+        two = pairs.PairSubject(experiment, variables)
+        found = [evaluate(two) for evaluate in pairs.EVALUATIONS.values()]
+    else:
+        assert isinstance(experiment, Experiment)
+        one = Subject(experiment, variables)
+        found = [evaluate(one) for evaluate in EVALUATIONS.values()]
     return [result for result in found if result is not None]
 
 
-def describe(dataset: Dataset) -> dict[str, str | int | list[int]]:
-    """Give the name and the sizes of a data set."""
+def describe(experiment: Trainable) -> dict[str, Any]:
+    """Give the name and the sizes of what a run is trained with and judged by."""
+    if isinstance(experiment, PairExperiment):
+        both = experiment.pairs
+        return {
+            "name": both.name,
+            "train_pairs": len(both.train.a),
+            "judged_pairs": len(both.judged.a),
+            "judged": both.split,
+            "shuffled": both.shuffled,
+            "shapes": [list(side.raw.shape[1:]) for side in (both.a, both.b)],
+        }
+    assert isinstance(experiment, Experiment)
+    dataset = experiment.dataset
     return {
         "name": dataset.name,
         "train_images": len(dataset.train_images),

@@ -3,6 +3,7 @@
 from gca_jax.models.encoders import ENCODERS
 from gca_jax.models.network import Network, Predictor, Projector, create
 from gca_jax.models.resnet import ResNet, ResNet18, ResNet50
+from gca_jax.models.towers import Towers
 from gca_jax.models.vit import ViT
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ResNet",
     "ResNet18",
     "ResNet50",
+    "Towers",
     "ViT",
     "create",
 ]

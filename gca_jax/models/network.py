@@ -1,11 +1,30 @@
 """Encoder and, on top of it, projector and BYOL's predictor in one module."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from gca_jax.models import encoders
+
+Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
+
+
+class Embedded(NamedTuple):
+    """What a training step takes from a network for a batch of pairs.
+
+    Attributes:
+        pair: Embeddings of both sides.
+        batch_stats: New batch statistics; {} without batch norm.
+        keywords: Settings of the loss that the network learns.
+    """
+
+    pair: Pair
+    batch_stats: Any
+    keywords: Mapping[str, Any]
 
 
 class Projector(nn.Module):
@@ -73,9 +92,20 @@ class Network(nn.Module):
         """Predict the other view's embeddings."""
         return self.predictor(z, train)
 
-    def touch(self, x: Float[Array, "b h w c"]) -> Array:
-        """Run every part once, so that `init(..., method="touch")` creates all variables."""
-        z = self(x)
+    @nn.nowrap
+    def embed(
+        self, variables: Any, views: tuple[Array, Array], method: str = "__call__"
+    ) -> Embedded:
+        """Embed both views in one pass with shared batch statistics; give the new ones too."""
+        a, b = views
+        x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
+        z, updates = self.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
+        z = z.reshape(len(a), 2, -1)
+        return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"], {})
+
+    def touch(self, shape: tuple[int, int, int]) -> Array:
+        """Run every part once on images (h, w, c): `init(..., method="touch")` makes variables."""
+        z = self(jnp.zeros((1, *shape)))
         return z if self.predictor_hidden is None else self.predict(z)
 
 

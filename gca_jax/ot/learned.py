@@ -13,7 +13,7 @@ from jaxtyping import ArrayLike
 
 from gca_jax.ot import check
 from gca_jax.ot.plan import Plan
-from gca_jax.ot.target import DenseTarget, resolve, weighted
+from gca_jax.ot.target import DenseTarget, blocks, resolve, weighted
 from gca_jax.ot.weights import Target
 
 
@@ -65,6 +65,34 @@ def check_settings(sharpness: ArrayLike, floor: ArrayLike, keep: ArrayLike) -> N
     check.between("sharpness", sharpness, 0.0, math.inf)
     check.between("floor", floor, 0.0, 1.0)
     check.between("keep", keep, 0.0, 1.0, open_low=True)
+
+
+def smoothed(plan: Plan, *, share: ArrayLike) -> Target:
+    """(1 - β) identity + β uniform: label smoothing (Szegedy et al., CVPR 2016).
+
+    It is `target.blocks` with one domain, and learns nothing of the plan but its size.
+
+    Args:
+      plan: P (n, n), or (2n, 2n) in the joint layout, where the other view of the same side is an
+        other pair too.
+      share: β in [0, 1), the uniform target's.
+
+    Raises:
+      ValueError: β out of its range, or m > n: columns that belong to no row.
+
+    >>> from gca_jax import ot
+    >>> plan = ot.project(ot.cosine_kernel(jnp.eye(2), jnp.eye(2)), half_steps=1)
+    >>> smoothed(plan, share=0.2).matrix.round(2)
+    Array([[0.45, 0.05],
+           [0.05, 0.45]], dtype=float32)
+    """
+    check.between("share", share, 0.0, 1.0)
+    n, m = plan.kernel.shape
+    if n != m:
+        raise ValueError(f"a smoothed target needs as many rows as columns, got {(n, m)}")
+    n = n // 2 if plan.kernel.layout == "joint" else n
+    other = jnp.asarray(share) / n
+    return blocks(jnp.zeros(n, int), alpha=other / (1.0 - jnp.asarray(share) + other))
 
 
 def bootstrapped(plan: Plan, *, share: ArrayLike) -> DenseTarget:

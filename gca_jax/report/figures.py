@@ -34,12 +34,12 @@ def training(run: Finished) -> Figure:
     epochs = column(run, "epoch")
     upper.plot(epochs, column(run, "loss"), color=COLOURS[0], linewidth=1.2)
     upper.set_ylabel("loss of a training batch")
-    upper.set_title(f"{_name(run)}: training")
+    upper.set_title(f"{run_name(run)}: training")
     lower.plot(epochs, column(run, "learning_rate"), color=COLOURS[3], linewidth=1.5)
     lower.set(ylabel="learning rate", xlabel="epoch")
     lower.set_ylim(bottom=0)
     for axes in (upper, lower):
-        _plain(axes)
+        plain(axes)
     return figure
 
 
@@ -59,7 +59,7 @@ def plan(run: Finished) -> Figure:
         _class_ticks(axes, labels, _kind(run), joint=len(values) == 2 * len(labels))
     bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
     bar.set_label("mass, in multiples of the uniform plan's\n(grey: none)")
-    figure.suptitle(f"{_name(run)}: test images sorted by {_kind(run)}")
+    figure.suptitle(f"{run_name(run)}: test images sorted by {_kind(run)}")
     return figure
 
 
@@ -77,9 +77,9 @@ def alignment_uniformity(run: Finished) -> Figure:
     star.set(linewidth=0.6, label="test split, end of training")
     axes.set_xlabel("uniformity  log E exp(−2‖z − z′‖²)   (← more uniform)")
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
-    axes.set_title(f"{_name(run)}: training batches")
+    axes.set_title(f"{run_name(run)}: training batches")
     axes.legend(loc="best", frameon=True)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -102,7 +102,7 @@ def plane(run: Finished) -> Figure:
         shown = axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="viridis", s=8)
         figure.colorbar(shown, ax=axes, label=_kind(run))
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
-    axes.set_title(f"{_name(run)}: encoder features of {len(points)} test images")
+    axes.set_title(f"{run_name(run)}: encoder features of {len(points)} test images")
     return figure
 
 
@@ -121,7 +121,7 @@ def nearest(run: Finished) -> Figure:
             if labels[row, column] != labels[row, 0]:
                 axes.spines[:].set(visible=True, color=COLOURS[3], linewidth=2.5)
         axes.set_title(", ".join(words), fontsize=8)
-    figure.suptitle(f"{_name(run)}: nearest test images")
+    figure.suptitle(f"{run_name(run)}: nearest test images")
     return figure
 
 
@@ -152,7 +152,8 @@ def column(run: Finished, name: str) -> np.ndarray:
     return np.asarray(values, float)
 
 
-def _name(run: Finished) -> str:
+def run_name(run: Finished) -> str:
+    """Name a run by its method and its data."""
     return f"{run.evaluation['method']} on {run.evaluation['dataset']['name']}"
 
 
@@ -186,7 +187,8 @@ def _class_ticks(axes: Axes, labels: np.ndarray, kind: str, joint: bool) -> None
     axes.set_ylabel(f"{kind}; first view{', second view' * joint}")
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Draw axes without a box, on a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.yaxis.set_major_locator(MaxNLocator(6))

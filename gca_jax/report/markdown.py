@@ -23,8 +23,8 @@ BASELINES = (
 
 def render(report: Json) -> str:
     """Write the page for the content of `report.json`."""
-    results = (_heading, _accuracies, _corruptions, _what_was_run, _findings)
-    pages = (part(report) for part in (*results, _left_out, _procedure, _config))
+    results = (_heading, _accuracies, _corruptions, what_was_run, findings)
+    pages = (part(report) for part in (*results, left_out, _procedure, config))
     return "\n".join(page for page in pages if page)
 
 
@@ -34,11 +34,11 @@ def _heading(report: Json) -> str:
     if not probes:
         measured = ("alignment", "uniformity", "effective_rank")
         found = ", ".join(f"{name.replace('_', ' ')} {report[name]:.3f}" for name in measured)
-        return title + _wrap(f"No probe was fitted. On views of test images: {found}.")
+        return title + wrap(f"No probe was fitted. On views of test images: {found}.")
     first = probes[0]
-    share = {encoder: _percent(value) for encoder, value in first["accuracy"].items()}
+    share = {encoder: percent(value) for encoder, value in first["accuracy"].items()}
     over = f", mean over {first['over']}" if first["over"] else ""
-    return title + _wrap(
+    return title + wrap(
         f"**{share['trained']} %** of the test images are classified rightly "
         f"({first['title']}{over}); raw pixels reach {share['pixels']} %, the untrained encoder "
         f"{share['random_encoder']} %."
@@ -54,7 +54,7 @@ def _accuracies(report: Json) -> str:
     if not probes:
         return ""
     rows = [[words, *(_cell(probe, name) for probe in probes)] for name, words in ENCODERS.items()]
-    table = _table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
+    cells = table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
     shares = [probe["accuracy"]["trained"] for probe in probes]
     error = max(100 * math.sqrt(share * (1 - share) / images) for share in shares)
     drawn = any(probe["over"] for probe in probes)
@@ -64,12 +64,12 @@ def _accuracies(report: Json) -> str:
         "standard error of the trained encoder's accuracies from so many images is at most "
         f"{error:.1f} points."
     )
-    return f"## Accuracy\n\n{table}\n{_wrap(spread * drawn + words)}"
+    return f"## Accuracy\n\n{cells}\n{wrap(spread * drawn + words)}"
 
 
 def _cell(probe: Json, encoder: str) -> str:
     sd = probe["sd"][encoder]
-    return _percent(probe["accuracy"][encoder]) + ("" if sd is None else f" ± {_percent(sd)}")
+    return percent(probe["accuracy"][encoder]) + ("" if sd is None else f" ± {percent(sd)}")
 
 
 def _corruptions(report: Json) -> str:
@@ -77,22 +77,23 @@ def _corruptions(report: Json) -> str:
     if found is None:
         return ""
     rows = [
-        [name, *map(_percent, (*shares, sum(shares) / len(shares)))]
+        [name, *map(percent, (*shares, sum(shares) / len(shares)))]
         for name, shares in found["accuracy"].items()
     ]
-    table = _table(["test accuracy, %", "1", "2", "3", "4", "5", "mean"], rows)
-    means = "; ".join(f"{name} {_percent(mean)} %" for name, mean in found["mean"].items())
-    words = _wrap(
+    cells = table(["test accuracy, %", "1", "2", "3", "4", "5", "mean"], rows)
+    means = "; ".join(f"{name} {percent(mean)} %" for name, mean in found["mean"].items())
+    words = wrap(
         "The linear probe on all labels, fitted to clean images, by corruption and severity; on "
-        f"clean test images it reaches {_percent(found['clean'])} %. Means: {means}. The extra "
+        f"clean test images it reaches {percent(found['clean'])} %. Means: {means}. The extra "
         "four are gaussian_blur, saturate, spatter and speckle_noise; snow is what the authors' "
         "code averages."
     )
-    return f"## CIFAR-10-C\n\n{table}\n{words}"
+    return f"## CIFAR-10-C\n\n{cells}\n{words}"
 
 
-def _what_was_run(report: Json) -> str:
-    words = _wrap(
+def what_was_run(report: Json) -> str:
+    """Say how long the run took, how to repeat it, and draw its loss."""
+    words = wrap(
         f"{report['steps']:,} steps in {report['train_seconds']:.1f} s on {report['device']}, "
         f"{report['images_per_second']:,.0f} images per second, {report['parameters']:,} "
         "parameters. Everything that the run used is under Config."
@@ -146,18 +147,19 @@ def _literal(value: object) -> str:
     return f"'{tuple(value)}'" if isinstance(value, list) else str(value)
 
 
-def _findings(report: Json) -> str:
+def findings(report: Json) -> str:
     """Show the pictures of the results, and what they have to say."""
     parts = []
     for result in report["results"]:
         if result["picture"]:
             parts.append(f"![{result['title']}](figures/{result['picture']}.png)\n")
         if result["caption"]:
-            parts.append(_wrap(result["caption"]))
+            parts.append(wrap(result["caption"]))
     return "\n".join(["## What views and features show\n", *parts])
 
 
-def _left_out(report: Json) -> str:
+def left_out(report: Json) -> str:
+    """List what was not measured, and why."""
     lines = "\n".join(f"- {words}." for words in report["left_out"])
     return f"## Left out\n\n{lines}\n" if lines else ""
 
@@ -177,27 +179,30 @@ def _procedure(report: Json) -> str:
     }
     if _probes(report):
         lines |= dict(zip(("untrained encoder", "raw pixels"), BASELINES, strict=True))
-    words = [_wrap(f"- **{name}**: {line}", "  ") for name, line in lines.items()]
+    words = [wrap(f"- **{name}**: {line}", "  ") for name, line in lines.items()]
     return f"## How each number was obtained\n\n{''.join(words)}"
 
 
-def _config(report: Json) -> str:
+def config(report: Json) -> str:
+    """Give all settings and versions."""
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     config = json.dumps(report["config"], indent=2)
     return f"## Config\n\n```json\n{config}\n```\n\nVersions: {versions}.\n"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _wrap(words: str, indent: str = "") -> str:
+def wrap(words: str, indent: str = "") -> str:
     """Fill lines; a number stays beside its %."""
     held = words.replace(" %", "\N{NO-BREAK SPACE}%")
     lines = textwrap.fill(held, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
     return lines.replace("\N{NO-BREAK SPACE}%", " %") + "\n"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share as a percentage with one decimal."""
     return f"{100 * share:.1f}"

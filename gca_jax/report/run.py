@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
-from gca_jax.report import figures, markdown
+from gca_jax.report import figures, markdown, pairs
 from gca_jax.report.reading import Finished, Json, read
 from gca_jax.workdir import finite, write_json
+
+FIGURES = figures.FIGURES | pairs.FIGURES
 
 
 def write(workdir: str | Path) -> Json:
     """Write `report.json`, `report.md` and `figures/*.png` from the files of a finished run.
+
+    Of a run on pairs, `suspects.csv` too.
 
     Args:
         workdir: Folder of a run that has been trained and evaluated.
@@ -27,10 +31,21 @@ def write(workdir: str | Path) -> Json:
     for name in ("training", *(result["picture"] for result in report["results"])):
         if name:
             path = workdir / "figures" / f"{name}.png"
-            figures.FIGURES[name](run).savefig(path, dpi=150)
-    (workdir / "report.md").write_text(markdown.render(report), encoding="utf-8")
+            FIGURES[name](run).savefig(path, dpi=150)
+    if "retrieval" in report:
+        pairs.write_suspects(run, workdir / "suspects.csv")
+    page = pairs.render(report) if "retrieval" in report else markdown.render(report)
+    (workdir / "report.md").write_text(page, encoding="utf-8")
     write_json(workdir / "report.json", finite(report))
     return report
+
+
+def headline(report: Json) -> dict[str, float]:
+    """Choose the shares that are said when a report is written."""
+    if "retrieval" not in report:
+        return report["accuracy"]
+    found = report["retrieval"]
+    return {f"recall@1, {way.replace('_', ' ')}": found[way]["recall_1"] for way in pairs.WAYS}
 
 
 def summary(run: Finished) -> Json:

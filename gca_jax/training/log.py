@@ -110,7 +110,8 @@ class Log:
         seconds = time.perf_counter() - self._began
         settings = self._training.experiment.train
         rate = (step - self._start) * settings.batch_size / seconds
-        self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} images/s", refresh=False)
+        unit = self._training.experiment.unit
+        self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
         if step % settings.log_every_steps == 0 or step == self._training.total_steps:
             self._write(step, row)

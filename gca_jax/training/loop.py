@@ -18,7 +18,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from gca_jax import processes
-from gca_jax.experiment import Experiment
+from gca_jax.experiment import Trainable
 from gca_jax.training import checkpoint, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
@@ -45,7 +45,7 @@ class Interrupted(KeyboardInterrupt):
         self.status = status
 
 
-def pretrain(experiment: Experiment, workdir: str | pathlib.Path) -> Summary:
+def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
     """Train an encoder, or go on with it where an earlier session stopped.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on

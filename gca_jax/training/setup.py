@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from gca_jax import losses
 from gca_jax.data.batches import Order, steps_per_epoch
-from gca_jax.experiment import Experiment, TrainSettings, blame
+from gca_jax.experiment import Trainable, TrainSettings, blame
 from gca_jax.training import step
 from gca_jax.training.optimizer import make_optimizer
 
@@ -21,7 +21,7 @@ from gca_jax.training.optimizer import make_optimizer
 class Training:
     """An experiment, ready to be trained; `lowered` is its sharded step, traced."""
 
-    experiment: Experiment
+    experiment: Trainable
     mesh: Mesh
     order: Order
     steps_per_epoch: int
@@ -37,14 +37,14 @@ class Training:
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.abstract))
 
 
-def trace(experiment: Experiment) -> Training:
+def trace(experiment: Trainable) -> Training:
     """Make optimizer and initial state, trace the sharded step; a mistake names its group."""
     mesh, key, settings = step.make_mesh(), experiment.key, experiment.train
-    network, image = experiment.network, experiment.batches.images.shape[1:]
+    network, shape = experiment.network, experiment.batches.input_shape
     with blame("config.train"):
         order = _order(experiment, mesh)
         per_epoch = steps_per_epoch(order.size, order.batch_size)
-        total = settings.epochs * per_epoch
+        total = settings.steps or settings.epochs * per_epoch
         if total >= 2**31:
             raise ValueError(f"epochs must give less than 2^31 steps, got {settings.epochs}")
     with blame("config.optimizer"):
@@ -52,19 +52,19 @@ def trace(experiment: Experiment) -> Training:
     decay = _target_decay(settings, total)
     create = partial(step.create_state, optimizer=optimizer, with_target=decay is not None)
     with blame("config.model"):
-        shapes = step.init_variables.eval_shape(network, key, image)
+        shapes = step.init_variables.eval_shape(network, key, shape)
         abstract = jax.eval_shape(create, shapes)
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
-    policy, keywords = experiment.policy, experiment.alignment.keywords
-    train_step = step.make_train_step(network, policy, loss, optimizer, views, decay, keywords)
-    images = jax.ShapeDtypeStruct((order.batch_size, *experiment.batches.shape), jnp.uint8)
+    make_views, keywords = experiment.make_views, experiment.alignment.keywords
+    train_step = step.make_train_step(network, make_views, loss, optimizer, views, decay, keywords)
+    images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
     def initial() -> step.TrainState:
-        variables = step.init_variables(network, key, image)
+        variables = step.init_variables(network, key, shape)
         return jax.device_put(create(variables), step.replicated(mesh))
 
     schedule = jax.jit(rate)
@@ -78,18 +78,17 @@ def trace(experiment: Experiment) -> Training:
     )
 
 
-def _order(experiment: Experiment, mesh: Mesh) -> Order:
+def _order(experiment: Trainable, mesh: Mesh) -> Order:
     """Order the images of batches that the devices can share."""
     size, seed = experiment.train.batch_size, experiment.seed
     if size % mesh.size:
         raise ValueError(
             f"batch_size must divide by the number of devices, {mesh.size}; got {size}"
         )
-    images = len(experiment.batches.images)
-    return Order(images, size, seed, jax.process_index(), jax.process_count())
+    return Order(len(experiment.batches), size, seed, jax.process_index(), jax.process_count())
 
 
-def _loss(experiment: Experiment, mesh: Mesh) -> losses.Loss:
+def _loss(experiment: Trainable, mesh: Mesh) -> losses.Loss:
     """Spread the loss over a mesh; the compiler partitions a caller's own."""
     if mesh.size == 1 or "loss" in experiment.given:
         return experiment.loss

@@ -8,23 +8,23 @@ holds the image holds both of its views and no pixel moves between devices.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gca_jax.data.views.augment import Augment
 from gca_jax.losses import Loss
-from gca_jax.models import Network
+from gca_jax.models import Network, Towers
 
 Variables = dict[str, PyTree]
 """{"params": ..., "batch_stats": ...}, as `Network.apply` takes them."""
 Metrics = dict[str, Float[Array, ""]]
-Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
-Views = tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]
+Views = tuple[Float[Array, "b ..."], Float[Array, "b ..."]]
+MakeViews = Callable[[PRNGKeyArray, Any], Views]
+"""(key, a batch of images, or rows of two sets) -> what the network embeds."""
 
 
 class TrainState(NamedTuple):
@@ -40,14 +40,16 @@ class TrainState(NamedTuple):
     target: PyTree = None
 
 
-TrainStep = Callable[[TrainState, Array, Array | None], tuple[TrainState, Metrics]]
+TrainStep = Callable[[TrainState, Any, Array | None], tuple[TrainState, Metrics]]
 
 
 # Drawing weights is over in milliseconds; optimising the code for it would take seconds.
 @partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
-def init_variables(network: Network, key: PRNGKeyArray, image_shape: tuple[int, ...]) -> Variables:
-    """Draw the initial weights and batch statistics of a network for images of (h, w, c)."""
-    drawn = network.init(key, jnp.zeros((1, *image_shape)), method="touch")
+def init_variables(
+    network: Network | Towers, key: PRNGKeyArray, input_shape: tuple[int, ...]
+) -> Variables:
+    """Draw the initial weights and batch statistics for images (h, w, c) or rows of two widths."""
+    drawn = network.init(key, input_shape, method="touch")
     variables = {"params": {}, "batch_stats": {}, **drawn}
     if others := variables.keys() - {"params", "batch_stats"}:
         raise ValueError(
@@ -74,25 +76,15 @@ class Forward(NamedTuple):
     target_stats: PyTree = None
 
 
-def embed(
-    network: Network, variables: Variables, views: Views | Pair, method: str = "__call__"
-) -> tuple[Pair, PyTree]:
-    """Embed both views in one pass with shared batch statistics; give the new statistics too."""
-    a, b = views
-    x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
-    z, updates = network.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
-    z = z.reshape(len(a), 2, -1)
-    return (z[:, 0], z[:, 1]), updates["batch_stats"]
-
-
 def contrast(
-    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Views
+    network: Network | Towers, loss_fn: Loss, params: PyTree, state: TrainState, views: Views
 ) -> tuple[Array, Forward]:
     """Compute the loss of the two views' embeddings."""
     variables = {"params": params, "batch_stats": state.batch_stats}
-    (z_a, z_b), batch_stats = embed(network, variables, views)
-    value, aux = loss_fn(z_a, z_b)
-    return value, Forward(aux, batch_stats)
+    (z_a, z_b), batch_stats, learned = network.embed(variables, views)
+    value, aux = loss_fn(z_a, z_b, **learned)
+    logged = {"epsilon": learned["epsilon"]} if learned else {}
+    return value, Forward({**aux, **logged}, batch_stats)
 
 
 def bootstrap(
@@ -100,17 +92,17 @@ def bootstrap(
 ) -> tuple[Array, Forward]:
     """Compare predictions of one view with BYOL's target of the other, both ways round."""
     variables = {"params": params, "batch_stats": state.batch_stats}
-    z, batch_stats = embed(network, variables, views)
+    z, batch_stats, _ = network.embed(variables, views)
     variables = {"params": params, "batch_stats": batch_stats}
-    (p_a, p_b), batch_stats = embed(network, variables, z, "predict")
-    (t_a, t_b), target_stats = jax.lax.stop_gradient(embed(network, state.target, views))
+    (p_a, p_b), batch_stats, _ = network.embed(variables, z, "predict")
+    (t_a, t_b), target_stats, _ = jax.lax.stop_gradient(network.embed(state.target, views))
     value, aux = jax.tree.map(lambda x, y: (x + y) / 2, loss_fn(p_a, t_b), loss_fn(p_b, t_a))
     return value, Forward(aux, batch_stats, target_stats)
 
 
 def make_train_step(
-    network: Network,
-    augment: Augment,
+    network: Network | Towers,
+    make_views: MakeViews,
     loss_fn: Loss,
     optimizer: optax.GradientTransformation,
     key: PRNGKeyArray,
@@ -123,12 +115,14 @@ def make_train_step(
     moving average that is BYOL's target network, makes a network with a predictor bootstrap.
     `keywords` makes the target of a batch's loss from the groups of its images and the step.
     """
-    objective = contrast if target_decay is None else bootstrap
+    objective: Callable[..., tuple[Array, Forward]] = (
+        contrast if target_decay is None else bootstrap
+    )
 
     def train_step(
-        state: TrainState, images: UInt8[Array, "b ..."], groups: Int[Array, "b"] | None = None
+        state: TrainState, images: Any, groups: Int[Array, "b"] | None = None
     ) -> tuple[TrainState, Metrics]:
-        views = augment.views(jax.random.fold_in(key, state.step), images)
+        views = make_views(jax.random.fold_in(key, state.step), images)
         loss = partial(loss_fn, **keywords(groups, state.step))
         value_and_grad = jax.value_and_grad(partial(objective, network, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)

@@ -89,7 +89,7 @@ def own_value(config, key, value):
 
 def views(experiment):
     """The program that makes views, of which the run's is made."""
-    images = jax.ShapeDtypeStruct((2, *experiment.batches.shape), jnp.uint8)
+    images = jax.ShapeDtypeStruct((2, *experiment.batches.example(2).shape[1:]), jnp.uint8)
     return jax.jit(experiment.policy.views).lower(experiment.key, images).as_text()
 
 

@@ -1,0 +1,313 @@
+"""Pairs of two sets: which row of one belongs to which row of the other, and batches of them."""
+
+import dataclasses
+import itertools
+from collections.abc import Generator, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+from numpy.typing import ArrayLike
+
+from gca_jax.data import tables
+from gca_jax.data.batches import Order
+from gca_jax.data.dataset import Numbers, number
+
+Split = Literal["test", "validation"]
+Scaling = Literal["columns", "whole", "none"]
+Rows = Int[np.ndarray, "k"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Side:
+    """One of two sets, as it was given, and as a tower sees it.
+
+    Attributes:
+        raw: [n, ...], features or images.
+        mean: Taken off the flattened rows: a number, or one for each column [f].
+        sd: What they are then divided by, likewise.
+    """
+
+    raw: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @classmethod
+    def of(cls, raw: np.ndarray, rows: Rows, scaling: Scaling | None) -> "Side":
+        """Scale by the mean and the standard deviation of some rows.
+
+        None takes "whole", one mean and one deviation, for images (uint8, or [n, h, w] and more),
+        else "columns": features may be of different units.
+        """
+        known = ("columns", "whole", "none", None)
+        if scaling not in known:
+            raise ValueError(f"scaling must be one of: columns, whole, none; got {scaling!r}")
+        if scaling is None:
+            scaling = "whole" if raw.dtype == np.uint8 or raw.ndim > 2 else "columns"
+        if scaling == "none":
+            return cls(raw, np.zeros(()), np.ones(()))
+        axis = 0 if scaling == "columns" else None
+        some = raw[rows].reshape(len(rows), -1)
+        sd = some.std(axis=axis, dtype=np.float64)
+        # A column that is constant up to rounding has nothing to say.
+        return cls(raw, some.mean(axis=axis, dtype=np.float64), np.where(sd > 1e-6, sd, 1.0))
+
+    @property
+    def width(self) -> int:
+        """Features of a row."""
+        return int(np.prod(self.raw.shape[1:]))
+
+    @property
+    def pictures(self) -> bool:
+        """Whether rows can be shown: [n, h, w] or [n, h, w, c] with 1, 3 or 4 channels."""
+        shape = self.raw.shape[1:]
+        return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+
+    def features(self, rows: Rows) -> Float32[np.ndarray, "k f"]:
+        """Give some rows as a tower sees them: flat, scaled."""
+        return self.scale(self.raw[rows])
+
+    def scale(self, raw: np.ndarray) -> Float32[np.ndarray, "k f"]:
+        """Flatten and scale other rows of this set."""
+        flat = np.asarray(raw).reshape(len(raw), -1)
+        return ((flat - self.mean) / self.sd).astype(np.float32)
+
+
+class Part(NamedTuple):
+    """Some of the pairs: row `a[k]` of one set with row `b[k]` of the other."""
+
+    a: Rows
+    b: Rows
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, "k"]:
+        """Which pairs were shuffled, so that they do not belong together."""
+        return self.a != self.b
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Two sets whose rows of the same number belong together, split three ways; made by `pair`.
+
+    Attributes:
+        name: What reports call them.
+        a: One set.
+        b: The other one.
+        train: What is trained with; some pairs may be shuffled.
+        judged: What is retrieved: the test pairs, none of which is shuffled, or the validation
+            pairs, shuffled like those of training.
+        split: Which of the two `judged` is.
+        labels: [n] of all rows, where they are known.
+        shuffled: The share of the pairs that was shuffled.
+    """
+
+    name: str
+    a: Side
+    b: Side
+    train: Part
+    judged: Part
+    split: Split
+    labels: Numbers = None
+    shuffled: float = 0.0
+
+    @cached_property
+    def batches(self) -> "PairBatches":
+        """What a run is trained with."""
+        groups = None if self.labels is None else self.labels[self.train.a]
+        return PairBatches(self.a, self.b, self.train, groups)
+
+
+class PairBatch(NamedTuple):
+    """This process's part of a batch: rows of both sets, and what the target needs of them."""
+
+    images: tuple[Float32[np.ndarray, "b f"], Float32[np.ndarray, "b g"]]
+    groups: Numbers
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairBatches:
+    """Training pairs, to be taken in batches."""
+
+    a: Side
+    b: Side
+    part: Part
+    groups: Numbers
+
+    def __len__(self) -> int:
+        return len(self.part.a)
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Features of a row of each set."""
+        return self.a.width, self.b.width
+
+    def example(self, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """Describe a batch."""
+        first, second = (jax.ShapeDtypeStruct((size, w), jnp.float32) for w in self.input_shape)
+        return first, second
+
+    def iterate(self, order: Order, start: int) -> Generator[PairBatch]:
+        """This process's part of batch `start`, `start + 1`, ..."""
+        for rows in map(order.rows, itertools.count(start)):
+            both = self.a.features(self.part.a[rows]), self.b.features(self.part.b[rows])
+            yield PairBatch(both, None if self.groups is None else self.groups[rows])
+
+
+def pair(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    labels: ArrayLike | None = None,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    shuffled: float = 0.0,
+    shuffled_within: bool = False,
+    scaling: Scaling | None = None,
+    seed: int = 0,
+    split: Split = "test",
+    name: str = "pairs",
+) -> Pairs:
+    """Split two sets into training, validation and test pairs.
+
+    Args:
+        a: [n, ...], features or images; row i belongs to row i of `b`.
+        b: [n, ...].
+        test: Test pairs of their own, (a, b); None draws `test_fraction` of the rows.
+        labels: [n] integers or names, for `shuffled_within` and targets that need labels.
+        test_fraction: Share of the rows that is kept for the test.
+        validation_fraction: Share of the other rows that is not trained with either.
+        shuffled: Share of the training pairs, and of the validation pairs, whose `b` is exchanged
+            among them, each for another one. Test pairs stay as they are.
+        shuffled_within: Whether they are exchanged inside their class alone.
+        scaling: See `Side.of`.
+        seed: Of the split and the shuffle.
+        split: Which pairs are judged; "validation" leaves the test pairs alone.
+        name: What reports call them.
+
+    Raises:
+        ValueError: Rows that do not match in number, a value that is not a finite number, a share
+            out of its range; the message names the argument.
+    """
+    if split not in ("test", "validation"):
+        raise ValueError(f"split must be test or validation, got {split!r}")
+    fractions = {"test_fraction": test_fraction, "validation_fraction": validation_fraction}
+    for key, share in fractions.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{key} must be at least 0 and below 1, got {share}")
+    if not 0 <= shuffled <= 1:
+        raise ValueError(f"shuffled must be from 0 to 1, got {shuffled}")
+    if shuffled_within and labels is None:
+        raise ValueError("shuffled_within needs labels")
+    sets = tables.matched("a", a, "b", b)
+    n = len(sets[0])
+    ids = None if labels is None else _labels(labels, n)
+    order = np.random.default_rng([seed, 0]).permutation(n)
+    held_out = 0 if test is not None else round(test_fraction * n)
+    test_rows, rest = np.sort(order[:held_out]), order[held_out:]
+    kept = round(validation_fraction * len(rest))
+    parts = {"validation": np.sort(rest[:kept]), "train": np.sort(rest[kept:])}
+    if test is not None and split == "test":
+        others = tables.matched("test_a", test[0], "test_b", test[1])
+        test_rows = n + np.arange(len(others[0]))
+        sets = tables.joined(sets, others)
+    for kind, rows in {"train": parts["train"], split: {"test": test_rows, **parts}[split]}.items():
+        if len(rows) < 2:
+            raise ValueError(
+                f"of {n} pairs {len(rows)} are left to {'train' if kind == 'train' else kind}: "
+                "give more pairs, or other test_fraction and validation_fraction"
+            )
+    noisy = {
+        kind: Part(rows, _shuffle(rows, shuffled, [seed, index], ids if shuffled_within else None))
+        for index, (kind, rows) in enumerate(parts.items(), 1)
+    }
+    train = noisy["train"]
+    judged = Part(test_rows, test_rows) if split == "test" else noisy["validation"]
+    side_a, side_b = (Side.of(raw, train.a, scaling) for raw in sets)
+    return Pairs(name, side_a, side_b, train, judged, split, ids, shuffled)
+
+
+def _shuffle(rows: Rows, share: float, seed: Sequence[int], labels: Numbers) -> Rows:
+    """Exchange a share of the rows, each for another one, perhaps of its own class."""
+    rng, out = np.random.default_rng(seed), rows.copy()
+    wrong = rng.permutation(len(rows))[: round(share * len(rows))]
+    kinds = np.zeros(len(rows), np.int32) if labels is None else labels[rows]
+    for kind in np.unique(kinds):
+        places = wrong[kinds[wrong] == kind]
+        out[places] = rows[np.roll(places, 1)]  # in a random order, so no place keeps its own
+    return out
+
+
+def _labels(labels: ArrayLike, count: int) -> Numbers:
+    values = np.asarray(labels)
+    if values.dtype.kind not in "iuU" or values.shape != (count,):
+        raise ValueError(
+            f"labels must be integers or names [{count}], one for each pair; got {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    return number(values)[1][0]
+
+
+def load(
+    name: str,
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    test_a: str | None = None,
+    test_b: str | None = None,
+    labels: str | None = None,
+    split: Split = "test",
+    limit: int | None = None,
+    **settings: Any,
+) -> Pairs:
+    """Read two files of the `data` group of a config; without any, halves of scikit-learn's digits.
+
+    Args:
+        name: What reports call them.
+        a: File of one set, `.npy`, `.npz` or `.parquet`; see `tables.read`.
+        b: File of the other one.
+        test_a: File of the test pairs' one set, not read where validation pairs are judged.
+        test_b: And of the other one.
+        labels: File of labels.
+        split: Which pairs are judged.
+        limit: At most so many pairs of the files `a` and `b`, evenly spaced.
+        **settings: Further keywords of `pair`.
+
+    Raises:
+        ValueError: A file that is missing or damaged, or what `pair` raises.
+    """
+    files = {"a": a, "b": b, "test_a": test_a, "test_b": test_b}
+    for first, second in (("a", "b"), ("test_a", "test_b")):
+        if (files[first] is None) != (files[second] is None):
+            missing = first if files[first] is None else second
+            raise ValueError(f"{first} and {second} go together; name --config.data.{missing}=FILE")
+    if a is None and (test_a is not None or labels is not None):
+        raise ValueError("test_a, test_b and labels need a and b: name --config.data.a=FILE")
+    if a is None or b is None:
+        sets, classes = _digits()
+        ids: np.ndarray | None = classes
+        name = "halves of digits" if name == "pairs" else name
+    else:
+        sets = tables.matched(a, tables.read(a), b, tables.read(b))
+        ids = None if labels is None else tables.read(labels)
+    if limit is not None:
+        rows = np.linspace(0, len(sets[0]) - 1, min(limit, len(sets[0]))).round().astype(int)
+        sets = sets[0][rows], sets[1][rows]
+        ids = None if ids is None else ids[rows]
+    test = None
+    if test_a is not None and test_b is not None:
+        settings["test_fraction"] = 0.0
+        if split == "test":
+            test = tables.read(test_a), tables.read(test_b)
+    return pair(*sets, test=test, labels=ids, split=split, name=name, **settings)
+
+
+def _digits() -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Left and right half [1797, 8, 4] of each digit, and its class."""
+    from sklearn.datasets import load_digits  # takes most of a second
+
+    raw = load_digits()
+    return (raw.images[:, :, :4], raw.images[:, :, 4:]), raw.target

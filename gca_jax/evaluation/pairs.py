@@ -1,0 +1,247 @@
+"""What two aligned towers have learned: retrieval of judged pairs, weights of training pairs."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from sklearn.metrics import roc_auc_score
+
+from gca_jax import losses, metrics, ot
+from gca_jax.data.pairs import Part
+from gca_jax.evaluation import retrieval, splits
+from gca_jax.evaluation.features import Variables
+from gca_jax.evaluation.probes import Result
+from gca_jax.models import Towers
+from gca_jax.pairs import PairExperiment
+
+MOST_PAIRS = 10_000  # that are retrieved from
+PLAN_SWEEPS = 50
+SHOWN = 8  # pairs in a row of pictures
+ROWS_AT_ONCE = 8_192
+NO_PLAN = "the loss was given in Python, and only the methods of this package have a plan"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairSubject:
+    """Trained towers and the pairs that they are judged by.
+
+    Attributes:
+        experiment: The one that was trained.
+        variables: What training left.
+    """
+
+    experiment: PairExperiment
+    variables: Variables
+
+    @cached_property
+    def judged(self) -> Part:
+        """The judged pairs, evenly spaced where there are very many."""
+        part = self.experiment.pairs.judged
+        rows = splits.evenly_spaced(len(part.a), MOST_PAIRS)
+        return Part(part.a[rows], part.b[rows])
+
+    @cached_property
+    def embeddings(self) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+        """Unit embeddings of the judged pairs."""
+        return self.embed(self.judged)
+
+    def embed(self, part: Part) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+        """Give unit embeddings [n, d] of both sides of some pairs."""
+        pairs, network = self.experiment.pairs, self.experiment.network
+        a = embed_rows(network, "embed_a", self.variables, pairs.a.features(part.a))
+        b = embed_rows(network, "embed_b", self.variables, pairs.b.features(part.b))
+        return a, b
+
+    @cached_property
+    def loss_settings(self) -> dict[str, Any] | None:
+        """Keywords of the method's loss, ε as it is after training; None of a given loss."""
+        if "loss" in self.experiment.given:
+            return None
+        learned: Any = self.experiment.network.apply(self.variables, method="temperature")
+        own = {} if learned is None else {"epsilon": float(learned)}
+        return {**self.experiment.config.loss, **own}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _embed(network: Towers, method: str, variables: Variables, x: Array) -> Array:
+    z: Any = network.apply(variables, x, method=method)
+    return ot.normalize(z)
+
+
+def embed_rows(
+    network: Towers, method: str, variables: Variables, x: Float[np.ndarray, "n f"]
+) -> Float[np.ndarray, "n d"]:
+    """Embed rows on the unit sphere by "embed_a" or "embed_b", some thousand at a time."""
+    parts = (x[start : start + ROWS_AT_ONCE] for start in range(0, len(x), ROWS_AT_ONCE))
+    return np.concatenate([np.asarray(_embed(network, method, variables, part)) for part in parts])
+
+
+def evaluate_retrieval(subject: PairSubject) -> Result:
+    """Find each judged row's partner among all, by cosine and by the transport plan."""
+    a, b = subject.embeddings
+    by_cosine = {"a_to_b": retrieval.retrieve(a, b), "b_to_a": retrieval.retrieve(b, a)}
+    numbers: dict[str, Any] = {"retrieval": _measured(by_cosine), "retrieval_plan": None}
+    settings = subject.loss_settings
+    if settings is not None:
+        by_plan = _retrieve_by_plan(a, b, settings["epsilon"])
+        numbers["retrieval_plan"] = _measured(by_plan)
+    numbers["epsilon"] = None if settings is None else float(settings["epsilon"])
+    numbers["judged_pairs"] = len(a)
+    arrays = {f"ranks_{name}": found.ranks for name, found in by_cosine.items()}
+    return Result("retrieval", "retrieval", numbers=numbers, arrays=arrays, picture="recall")
+
+
+def _measured(found: dict[str, retrieval.Found]) -> dict[str, Any]:
+    measured: dict[str, Any] = {name: retrieval.measures(one) for name, one in found.items()}
+    hubs = {name: retrieval.hubness(one.occurrences) for name, one in found.items()}
+    return {**measured, "hubness": hubs}
+
+
+def _retrieve_by_plan(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], epsilon: float
+) -> dict[str, retrieval.Found]:
+    """Rank by the balanced plan at ε, whose scalings u and v hold hubs down."""
+    size = None if len(a) <= 4_096 else 1_024
+
+    @jax.jit
+    def scalings(a: Array, b: Array) -> tuple[Array, Array]:
+        kernel = ot.cosine_kernel(a, b, epsilon=epsilon, block_size=size)
+        plan = ot.project(kernel, iterations=PLAN_SWEEPS)
+        return plan.log_u, plan.log_v
+
+    log_u, log_v = (epsilon * np.asarray(x) for x in scalings(a, b))
+    ways = ("a_to_b", (a, b, log_v)), ("b_to_a", (b, a, log_u))
+    return {way: retrieval.retrieve(*sets) for way, sets in ways}
+
+
+def evaluate_weights(subject: PairSubject) -> Result:
+    """Weigh every training pair by the plan's mass on it, as `ot.learned.self_weighted` does."""
+    name, title = "weights", "weights of the training pairs"
+    if subject.loss_settings is None:
+        return Result(name, title, numbers={"weights": None}, left_out=NO_PLAN)
+    part = subject.experiment.pairs.train
+    shares = _log_shares(subject, part)
+    weights = np.exp(shares - shares.max())
+    effective = float(weights.sum() ** 2 / np.square(weights).sum())
+    numbers: dict[str, float | None] = {
+        "effective_pairs": effective,
+        "effective_share": effective / len(weights),
+    }
+    numbers |= _against_known(shares, part.wrong)
+    arrays = {"weight_rows": np.stack(part), "log_shares": shares, "wrong": part.wrong}
+    arrays |= _extremes(subject, part, shares)
+    caption = (
+        f"Each training pair is weighed by the share of its row's mass that the plan gives it in a "
+        f"batch like those of training, mean over {subject.experiment.config.evaluation.rounds} "
+        "random batches. A wrong pair has little."
+    )
+    return Result(
+        name, title, numbers={name: numbers}, arrays=arrays, picture=name, caption=caption
+    )
+
+
+def _log_shares(subject: PairSubject, part: Part) -> Float[np.ndarray, "n"]:
+    """Mean over random batches of log (P_ii/μ_i) of each pair."""
+    experiment, (a, b) = subject.experiment, subject.embed(part)
+    labels = experiment.batches.groups
+    n, size = len(a), min(experiment.train.batch_size, len(a))
+    rng, total = np.random.default_rng([experiment.seed, 7]), np.zeros(n)
+    counts = np.zeros(n)
+    shares = jax.jit(_shares_of(subject))
+    for _ in range(experiment.config.evaluation.rounds):
+        order = rng.permutation(n)
+        for start in range(0, n, size):
+            rows = order[np.arange(start, start + size) % n]  # the last batch takes some again
+            groups = None if labels is None else labels[rows]
+            total[rows] += np.asarray(shares(a[rows], b[rows], groups))
+            counts[rows] += 1
+    return total / counts
+
+
+def _shares_of(subject: PairSubject) -> Callable[[Array, Array, Array | None], Array]:
+    experiment, settings = subject.experiment, subject.loss_settings or {}
+
+    def shares(a: Array, b: Array, groups: Array | None) -> Array:
+        keywords = {**settings, **experiment.alignment.keywords(groups)}
+        plan, _ = losses.transport(experiment.method, a, b, **keywords)
+        return jnp.maximum(plan.log_positive_shares, jnp.finfo(a.dtype).min)
+
+    return shares
+
+
+def _against_known(shares: Float[np.ndarray, "n"], wrong: np.ndarray) -> dict[str, float | None]:
+    """Measure how well small weights find the pairs that were shuffled."""
+    count = int(wrong.sum())
+    if count in (0, len(wrong)):
+        return {"auc": None, "precision": None, "wrong_share": count / len(wrong)}
+    first = np.argsort(shares, kind="stable")[:count]
+    auc = float(roc_auc_score(wrong, -shares))
+    return {
+        "auc": auc,
+        "precision": float(wrong[first].mean()),
+        "wrong_share": count / len(wrong),
+    }
+
+
+def _extremes(
+    subject: PairSubject, part: Part, shares: Float[np.ndarray, "n"]
+) -> dict[str, np.ndarray]:
+    """Pictures of the pairs of least and of most weight, where both sides are pictures."""
+    pairs = subject.experiment.pairs
+    if not (pairs.a.pictures and pairs.b.pictures):
+        return {}
+    order = np.argsort(shares, kind="stable")
+    count = min(SHOWN, len(order) // 2)
+    chosen = np.stack([order[:count], order[::-1][:count]])
+    raw = {"extremes_a": pairs.a.raw[part.a[chosen]], "extremes_b": pairs.b.raw[part.b[chosen]]}
+    return {**raw, "extremes": chosen}
+
+
+def evaluate_extremes(subject: PairSubject) -> Result | None:
+    """Name the picture of the pairs of least and of most weight, where there is one."""
+    pairs = subject.experiment.pairs
+    if subject.loss_settings is None or not (pairs.a.pictures and pairs.b.pictures):
+        return None
+    caption = "Training pairs of least weight (above) and of most (below); a over b."
+    return Result("extremes", "most and least doubtful pairs", picture="extremes", caption=caption)
+
+
+def evaluate_embeddings(subject: PairSubject) -> Result:
+    """Measure alignment, uniformity and effective rank of the judged pairs' embeddings."""
+    a, b = (jnp.asarray(side) for side in subject.embeddings)
+    size = None if len(a) <= 4_096 else 1_024
+
+    @jax.jit
+    def measure(a: Array, b: Array) -> dict[str, Array]:
+        uniformity = partial(metrics.uniformity, block_size=size)
+        return {
+            "alignment": metrics.alignment(a, b),
+            "uniformity": (uniformity(a) + uniformity(b)) / 2,
+            "effective_rank": (metrics.effective_rank(a) + metrics.effective_rank(b)) / 2,
+        }
+
+    numbers = {name: float(value) for name, value in measure(a, b).items()}
+    title = "alignment against uniformity over training"
+    return Result("embeddings", title, numbers=numbers, picture="alignment_uniformity")
+
+
+EVALUATIONS: dict[str, Callable[[PairSubject], Result | None]] = {
+    "retrieval": evaluate_retrieval,
+    "weights": evaluate_weights,
+    "extremes": evaluate_extremes,
+    "embeddings": evaluate_embeddings,
+}
+"""Every evaluation of pairs, in the order of the report."""
+
+
+def check(experiment: PairExperiment) -> None:
+    """Refuse settings of the `evaluation` group that are out of their range."""
+    settings = experiment.config.evaluation
+    for name in ("rounds", "suspects"):
+        if settings[name] < 1:
+            raise ValueError(f"config.evaluation: {name} must be at least 1, got {settings[name]}")

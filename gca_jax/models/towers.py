@@ -1,0 +1,123 @@
+"""Two towers, one for each of two sets, that map both to embeddings of one size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from gca_jax.models.network import Embedded
+
+TOWERS = ("mlp", "linear")
+
+
+class Tower(nn.Module):
+    """A perceptron with hidden layers of these widths, each Linear - layer norm - ReLU.
+
+    Without hidden layers it is one linear map.
+    """
+
+    hidden: tuple[int, ...]
+    dim: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f"]) -> Float[Array, "b d"]:
+        """Embed rows of a set."""
+        for index, width in enumerate(self.hidden):
+            x = nn.Dense(width, name=f"hidden_{index}")(x)
+            x = nn.relu(nn.LayerNorm(name=f"norm_{index}")(x))
+        return nn.Dense(self.dim, name="out")(x)
+
+
+class Towers(nn.Module):
+    """A tower for each set, and the temperature where it is learned. Make one with `create`.
+
+    Attributes:
+        a: Tower of the one set.
+        b: Tower of the other.
+        epsilon: The learned ε at the start; None where ε is the loss's own setting.
+        epsilon_min: Bound below which the learned ε does not fall.
+    """
+
+    a: nn.Module
+    b: nn.Module
+    epsilon: float | None = None
+    epsilon_min: float = 0.03
+
+    def setup(self):
+        """Name the temperature."""
+        if self.epsilon is not None:
+            start = jnp.log(self.epsilon)
+            self.log_epsilon = self.param("log_epsilon", lambda key: jnp.asarray(start))
+
+    def __call__(
+        self, x: Float[Array, "n f"], y: Float[Array, "m g"]
+    ) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
+        """Embed rows of both sets."""
+        return self.a(x), self.b(y)
+
+    def embed_a(self, x: Float[Array, "n f"]) -> Float[Array, "n d"]:
+        """Embed rows of the one set."""
+        return self.a(x)
+
+    def embed_b(self, y: Float[Array, "m g"]) -> Float[Array, "m d"]:
+        """Embed rows of the other set."""
+        return self.b(y)
+
+    def temperature(self) -> Float[Array, ""] | None:
+        """Give the learned ε, at least `epsilon_min`."""
+        if self.epsilon is None:
+            return None
+        return jnp.maximum(jnp.exp(self.log_epsilon), self.epsilon_min)
+
+    def touch(self, shape: tuple[int, int]) -> Any:
+        """Run every part once, on rows of these widths."""
+        self.temperature()
+        return self(*(jnp.zeros((1, width)) for width in shape))
+
+    @nn.nowrap
+    def embed(self, variables: Any, views: tuple[Array, Array]) -> Embedded:
+        """Embed a batch of pairs in training."""
+        bound = self.bind(variables)
+        z_a, z_b = bound(*views)
+        epsilon = bound.temperature()
+        keywords = {} if epsilon is None else {"epsilon": epsilon, "epsilon_min": self.epsilon_min}
+        return Embedded((z_a, z_b), {}, keywords)
+
+
+def create(
+    *,
+    tower_a: str,
+    tower_b: str,
+    hidden_a: Sequence[int],
+    hidden_b: Sequence[int],
+    dim: int,
+    epsilon: float | None = None,
+    epsilon_min: float = 0.03,
+) -> Towers:
+    """Make two towers from the `model` group of a config.
+
+    Args:
+        tower_a: "mlp" or "linear".
+        tower_b: Likewise, of the other set.
+        hidden_a: Widths of the hidden layers, which "linear" does not have.
+        hidden_b: Likewise.
+        dim: Size d of the embeddings of both.
+        epsilon: See `Towers`.
+        epsilon_min: See `Towers`.
+
+    Raises:
+        ValueError: An unknown tower, a width below 1, an ε that is not above its bound.
+    """
+    towers: dict[str, Any] = {}
+    for side, tower, hidden in (("a", tower_a, hidden_a), ("b", tower_b, hidden_b)):
+        if tower not in TOWERS:
+            raise ValueError(f"tower_{side} must be one of {', '.join(TOWERS)}; got {tower!r}")
+        widths = tuple(hidden) if tower == "mlp" else ()
+        if any(width < 1 for width in (*widths, dim)):
+            raise ValueError(f"hidden_{side} and dim must be at least 1, got {widths} and {dim}")
+        towers[side] = Tower(widths, dim)
+    if epsilon is not None and not 0 < epsilon_min <= epsilon:
+        raise ValueError(f"epsilon_min must be above 0 and at most {epsilon}, got {epsilon_min}")
+    return Towers(**towers, epsilon=epsilon, epsilon_min=epsilon_min)
