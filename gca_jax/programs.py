@@ -1,5 +1,7 @@
 """The programs of the command line, by name."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +19,10 @@ class Command(NamedTuple):
     archives: str | None = None
     place: tuple[str | None, int | None, int | None] | None = None
     """Where this process stands among several, `processes.Place`; None: it is alone."""
+    jobs: int = 1
+    """Runs of a study at a time."""
+    seeds: str | None = None
+    """Seeds of a study of the config, as `study_seeds` reads them; None: there is one run."""
 
     @property
     def folder(self) -> str:
@@ -94,6 +100,35 @@ def corruptions(command: Command) -> None:
         print(f"mean, {name}: {mean:.1%} (clean images: {found['clean']:.1%})")
 
 
+def study(command: Command) -> None:
+    """Do a grid of runs, and report on it."""
+    from gca_jax.report.study import write
+    from gca_jax.studies import describe
+    from gca_jax.studies.execute import execute
+    from gca_jax.studies.grid import cells
+
+    config, folder = command.config, Path(command.folder)
+    if command.seeds is None:
+        described = describe.read(config)
+    else:
+        described = describe.of_one(config, describe.seeds(command.seeds))
+    grid = cells(described)
+    typed = shlex.join(["python", *sys.argv])
+    try:
+        failed = execute(described, grid, folder, one_run, command.jobs)
+    except KeyboardInterrupt:
+        print(f"report of what is done: {write(described, grid, folder, typed)}")
+        raise
+    print(f"report: {write(described, grid, folder, typed)}")
+    if failed:
+        sys.exit(f"{failed} runs failed ({folder}/failed.json); the same command tries them again")
+
+
+def one_run(config: ConfigDict, folder: str) -> None:
+    """Do one run of a study, as any other run."""
+    run(Command(config, folder))
+
+
 PROGRAMS = {
     "all": run,
     "pretrain": pretrain,
@@ -102,9 +137,10 @@ PROGRAMS = {
     "prepare": prepare,
     "preview": preview,
     "corruptions": corruptions,
+    "study": study,
 }
 
-ALONE = ("prepare", "preview", "report")
+ALONE = ("prepare", "preview", "report", "study")
 
 
 def _join(command: Command) -> None:

@@ -1,0 +1,293 @@
+"""What a study is: written by `make` in a config file, read back from the config by `read`."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict, config_dict
+
+Changes = Mapping[str, Any]
+"""Dotted keys of a run's config and their values: `{"train.epochs": 3}`."""
+Published = tuple[float, float, int]
+"""Mean, standard deviation and number of runs, as printed: in points where ours are."""
+
+NONE: Changes = {}
+RESERVED = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")  # no file of Windows has such a name
+CHOOSE_SEED = 1000
+
+
+class Method(NamedTuple):
+    """One row of a study.
+
+    Attributes:
+        words: What follows the colon of --config: "gca_ince" or "gca_ince,vit".
+        set: Changes of the base config.
+        choose: Candidates of keys, whose product is tried on validation images.
+    """
+
+    words: str
+    set: Changes = NONE
+    choose: Mapping[str, Sequence[Any]] = NONE
+
+
+class Condition(NamedTuple):
+    """One column of a study: changes of the config, and where it stands on the x axis, if it does.
+
+    They are made after those of the method.
+    """
+
+    set: Changes = NONE
+    x: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A study as its config describes it; the arguments of `make` have the same names.
+
+    Attributes:
+        template: The config of one run in the place of a base file, for `--seeds`.
+    """
+
+    base: str
+    common: Changes
+    methods: Mapping[str, Method]
+    conditions: Mapping[str, Condition]
+    seeds: tuple[int, ...]
+    choose_seeds: tuple[int, ...]
+    choose_by: str | None
+    measures: Mapping[str, str]
+    plain: tuple[str, ...]
+    reference: str | None
+    published: Mapping[tuple[str, str], Published]
+    x_label: str
+    items: str | None
+    template: ConfigDict | None = None
+
+
+def make(
+    base: str,
+    *,
+    methods: Mapping[str, Method],
+    seeds: Sequence[int],
+    measures: Mapping[str, str],
+    choose_by: str | None = None,
+    choose_seeds: Sequence[int] | None = None,
+    common: Changes = NONE,
+    conditions: Mapping[str, Condition | Changes] | None = None,
+    x_label: str = "",
+    reference: str | None = None,
+    published: Mapping[str, Mapping[str, Published]] | None = None,
+    plain: Sequence[str] = (),
+    items: str | None = None,
+) -> ConfigDict:
+    """Make the config of a study, locked, so that `--config.seeds='(0,)'` changes it.
+
+    Args:
+        base: Config file of the runs, from the repository's root: "configs/digits.py".
+        methods: Rows of the tables, by label.
+        seeds: Of the final runs, which are judged on test images.
+        measures: Dotted paths in a run's `evaluation.json`, by label; the first is the headline.
+        choose_by: Path of what chooses among candidates, larger is better; needed with `choose`.
+        choose_seeds: Of the runs that are judged on validation images; None: one that is not in
+            `seeds`.
+        common: Changes of all runs, made before those of methods and conditions.
+        conditions: Columns of the tables, by label; None: one, "all".
+        x_label: Of the figure's x axis, with its unit.
+        reference: Label of the method that the others are compared with; None: no comparison.
+        published: Numbers of others for the headline, by condition and method.
+        plain: Measures that are shown as they are; the others are fractions, shown in points.
+        items: Name of an array in `evaluation.npz`, one number for each test item, for a
+            bootstrap over items beside the one over seeds.
+
+    Raises:
+        ValueError: the grid is empty, labels are alike, or something named is not there.
+    """
+    columns = {"all": Condition()} if conditions is None else conditions
+    study = Study(
+        base=base,
+        common=dict(common),
+        methods=dict(methods),
+        conditions={
+            label: value if isinstance(value, Condition) else Condition(value)
+            for label, value in columns.items()
+        },
+        seeds=tuple(seeds),
+        choose_seeds=tuple(choose_seeds or ()),
+        choose_by=choose_by,
+        measures=dict(measures),
+        plain=tuple(plain),
+        reference=reference,
+        published={
+            (condition, method): (float(mean), float(sd), int(n))
+            for condition, row in (published or {}).items()
+            for method, (mean, sd, n) in row.items()
+        },
+        x_label=x_label,
+        items=items,
+    )
+    check(study)
+    return _write(study)
+
+
+def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
+    """Describe the runs of one config over seeds; all its accuracies are measures."""
+    one = {config.method: Method("")}
+    study = Study(
+        *("", {}, one, {"all": Condition()}, seeds, (), None, {}, (), None, {}, "", None, config)
+    )
+    check(study)
+    return study
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Read seeds such as 0-4 or 0,3,7."""
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise ValueError(f"--seeds must be like 0-4 or 0,3,7, got {text!r}")
+    parts = [list(map(int, part.split("-"))) for part in text.split(",")]
+    return tuple(seed for part in parts for seed in range(part[0], part[-1] + 1))
+
+
+def is_study(config: ConfigDict) -> bool:
+    """Tell the config of a study from that of a run."""
+    return "methods" in config and "seeds" in config
+
+
+def check(study: Study) -> None:
+    """Refuse a study that could not be run or reported; the message is one line."""
+    for name in ("methods", "conditions", "seeds"):
+        if not getattr(study, name):
+            raise ValueError(f"the study's grid is empty: it has no {name}")
+    if len(set(study.seeds)) < len(study.seeds):
+        raise ValueError(f"a seed is there twice: {list(study.seeds)}")
+    slugs(study.methods)
+    slugs(study.conditions)
+    chosen = {label: method.choose for label, method in study.methods.items() if method.choose}
+    for label, choose in chosen.items():
+        for key, values in choose.items():
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise ValueError(
+                    f"the candidates of {key} of method {label!r} must be a tuple of at least one "
+                    f"value, got {values!r}: the grid is empty"
+                )
+    if chosen and not study.choose_by:
+        raise ValueError(f"choose_by must name what chooses among the candidates of {[*chosen]}")
+    named = {m for _, m in study.published} | {study.reference} - {None}
+    for label in sorted(map(str, named - study.methods.keys())):
+        kind = "reference" if label == study.reference else "published"
+        raise ValueError(f"{kind} {label!r} is no method; one of: {', '.join(study.methods)}")
+    for label in sorted({c for c, _ in study.published} - study.conditions.keys()):
+        raise ValueError(f"published {label!r} is no condition; one of: {[*study.conditions]}")
+    for label in sorted(set(study.plain) - study.measures.keys()):
+        raise ValueError(f"plain {label!r} is no measure; one of: {', '.join(study.measures)}")
+
+
+def slug(text: str) -> str:
+    """Name a label as a key of a config and as a folder on any file system."""
+    plain = re.sub(r"[^A-Za-z0-9+=-]+", "_", text).strip("_")[:60] or "_"
+    return f"{plain}_" if RESERVED.fullmatch(plain) else plain
+
+
+def slugs(labels: Iterable[str]) -> dict[str, str]:
+    """Name labels, each differently also where the file system sees no capitals."""
+    named: dict[str, str] = {}
+    for label in labels:
+        one = slug(label).casefold()
+        if one in named:
+            raise ValueError(f"the labels {named[one]!r} and {label!r} would share a folder")
+        named[one] = label
+    return {label: slug(label) for label in labels}
+
+
+def _write(study: Study) -> ConfigDict:
+    """Give a study as a config: keys without dots are its groups, so that flags reach them."""
+    config = ConfigDict()
+    named = slugs(study.methods) | slugs(study.conditions)
+    for field in dataclasses.fields(Study)[:-1]:
+        name, value = field.name, getattr(study, field.name)
+        if name == "common":
+            value = _nested(value)
+        elif name in ("methods", "conditions"):
+            value = {
+                named[label]: {"label": label, "place": place, **_entry(entry)}
+                for place, (label, entry) in enumerate(value.items())
+            }
+        elif name == "measures":
+            value = tuple(value.items())
+        elif name == "published":
+            value = tuple((*where, *numbers) for where, numbers in value.items())
+        elif value is None:
+            value = config_dict.placeholder(str)
+        config[name] = value
+    return config.lock()
+
+
+def _entry(entry: Method | Condition) -> dict[str, Any]:
+    """Give a row or a column, its changes as groups."""
+    given: dict[str, Any] = entry._asdict() | {"set": _nested(entry.set)}
+    if isinstance(entry, Method):
+        return given | {"choose": _nested(entry.choose)}
+    return given if entry.x is not None else given | {"x": config_dict.placeholder(float)}
+
+
+def read(config: ConfigDict) -> Study:
+    """Read a study from its config, as the command line may have changed it.
+
+    Raises:
+        ValueError: as `make`, or the config is none of a study.
+    """
+    if not is_study(config):
+        raise ValueError("this config is of a run and not of a study; see docs/studies.md")
+
+    def entries(group: ConfigDict, kind: type) -> dict[str, Any]:
+        found = sorted(group.values(), key=lambda entry: entry.place)
+        return {entry.label: _read_entry(entry, kind) for entry in found}
+
+    values = {field.name: config[field.name] for field in dataclasses.fields(Study)[:-1]}
+    seeds = tuple(values["seeds"])
+    spare = next(seed for seed in range(CHOOSE_SEED, CHOOSE_SEED + 10**6) if seed not in seeds)
+    values |= {
+        "common": flat(values["common"]),
+        "methods": entries(values["methods"], Method),
+        "conditions": entries(values["conditions"], Condition),
+        "seeds": seeds,
+        "choose_seeds": tuple(values["choose_seeds"]) or (spare,),
+        "measures": dict(values["measures"]),
+        "published": {(c, m): tuple(numbers) for c, m, *numbers in values["published"]},
+    }
+    study = Study(**values)
+    check(study)
+    return study
+
+
+def _read_entry(entry: ConfigDict, kind: type) -> Any:
+    values = {name: entry[name] for name in kind._fields}  # type: ignore[attr-defined]
+    groups = {name: flat(value) for name, value in values.items() if name in ("set", "choose")}
+    return kind(**values | groups)
+
+
+def _nested(changes: Changes) -> dict[str, Any]:
+    """Turn dotted keys into groups."""
+    groups: dict[str, Any] = {}
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        group = groups
+        for parent in parents:
+            group = group.setdefault(parent, {})
+            if not isinstance(group, dict):
+                raise ValueError(f"{path} and a part of it are both given a value")
+        if last in group:
+            raise ValueError(f"{path} is given a value, and so is a part of it")
+        group[last] = tuple(value) if isinstance(value, list) else value
+    return groups
+
+
+def flat(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn groups into dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in groups.items():
+        if isinstance(value, Mapping | ConfigDict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
