@@ -39,7 +39,7 @@ def training(run: Finished) -> Figure:
     lower.set(ylabel="learning rate", xlabel="epoch")
     lower.set_ylim(bottom=0)
     for axes in (upper, lower):
-        _plain(axes)
+        plain(axes)
     return figure
 
 
@@ -79,7 +79,7 @@ def alignment_uniformity(run: Finished) -> Figure:
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
     axes.set_title(f"{_name(run)}: training batches")
     axes.legend(loc="best", frameon=True)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -186,7 +186,8 @@ def _class_ticks(axes: Axes, labels: np.ndarray, kind: str, joint: bool) -> None
     axes.set_ylabel(f"{kind}; first view{', second view' * joint}")
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Leave out what says nothing, and let lines be followed to their numbers."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.yaxis.set_major_locator(MaxNLocator(6))

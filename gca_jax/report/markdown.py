@@ -35,16 +35,16 @@ def render(report: Json) -> str:
 def _heading(report: Json) -> str:
     title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
     if report["config"].get("evaluation", {}).get("split") == "validation":  # 0.1.0 had no such key
-        title += _wrap(VALIDATION) + "\n"
+        title += wrap(VALIDATION) + "\n"
     probes = _probes(report)
     if not probes:
         measured = ("alignment", "uniformity", "effective_rank")
         found = ", ".join(f"{name.replace('_', ' ')} {report[name]:.3f}" for name in measured)
-        return title + _wrap(f"No probe was fitted. On views of test images: {found}.")
+        return title + wrap(f"No probe was fitted. On views of test images: {found}.")
     first = probes[0]
     share = {encoder: _percent(value) for encoder, value in first["accuracy"].items()}
     over = f", mean over {first['over']}" if first["over"] else ""
-    return title + _wrap(
+    return title + wrap(
         f"**{share['trained']} %** of the test images are classified rightly "
         f"({first['title']}{over}); raw pixels reach {share['pixels']} %, the untrained encoder "
         f"{share['random_encoder']} %."
@@ -60,7 +60,7 @@ def _accuracies(report: Json) -> str:
     if not probes:
         return ""
     rows = [[words, *(_cell(probe, name) for probe in probes)] for name, words in ENCODERS.items()]
-    table = _table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
+    accuracies = table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
     shares = [probe["accuracy"]["trained"] for probe in probes]
     error = max(100 * math.sqrt(share * (1 - share) / images) for share in shares)
     drawn = any(probe["over"] for probe in probes)
@@ -70,7 +70,7 @@ def _accuracies(report: Json) -> str:
         "standard error of the trained encoder's accuracies from so many images is at most "
         f"{error:.1f} points."
     )
-    return f"## Accuracy\n\n{table}\n{_wrap(spread * drawn + words)}"
+    return f"## Accuracy\n\n{accuracies}\n{wrap(spread * drawn + words)}"
 
 
 def _cell(probe: Json, encoder: str) -> str:
@@ -86,19 +86,19 @@ def _corruptions(report: Json) -> str:
         [name, *map(_percent, (*shares, sum(shares) / len(shares)))]
         for name, shares in found["accuracy"].items()
     ]
-    table = _table(["test accuracy, %", "1", "2", "3", "4", "5", "mean"], rows)
+    accuracies = table(["test accuracy, %", "1", "2", "3", "4", "5", "mean"], rows)
     means = "; ".join(f"{name} {_percent(mean)} %" for name, mean in found["mean"].items())
-    words = _wrap(
+    words = wrap(
         "The linear probe on all labels, fitted to clean images, by corruption and severity; on "
         f"clean test images it reaches {_percent(found['clean'])} %. Means: {means}. The extra "
         "four are gaussian_blur, saturate, spatter and speckle_noise; snow is what the authors' "
         "code averages."
     )
-    return f"## CIFAR-10-C\n\n{table}\n{words}"
+    return f"## CIFAR-10-C\n\n{accuracies}\n{words}"
 
 
 def _what_was_run(report: Json) -> str:
-    words = _wrap(
+    words = wrap(
         f"{report['steps']:,} steps in {report['train_seconds']:.1f} s on {report['device']}, "
         f"{report['images_per_second']:,.0f} images per second, {report['parameters']:,} "
         "parameters. Everything that the run used is under Config."
@@ -159,7 +159,7 @@ def _findings(report: Json) -> str:
         if result["picture"]:
             parts.append(f"![{result['title']}](figures/{result['picture']}.png)\n")
         if result["caption"]:
-            parts.append(_wrap(result["caption"]))
+            parts.append(wrap(result["caption"]))
     return "\n".join(["## What views and features show\n", *parts])
 
 
@@ -183,7 +183,7 @@ def _procedure(report: Json) -> str:
     }
     if _probes(report):
         lines |= dict(zip(("untrained encoder", "raw pixels"), BASELINES, strict=True))
-    words = [_wrap(f"- **{name}**: {line}", "  ") for name, line in lines.items()]
+    words = [wrap(f"- **{name}**: {line}", "  ") for name, line in lines.items()]
     return f"## How each number was obtained\n\n{''.join(words)}"
 
 
@@ -193,12 +193,13 @@ def _config(report: Json) -> str:
     return f"## Config\n\n```json\n{config}\n```\n\nVersions: {versions}.\n"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _wrap(words: str, indent: str = "") -> str:
+def wrap(words: str, indent: str = "") -> str:
     """Fill lines; a number stays beside its %."""
     held = words.replace(" %", "\N{NO-BREAK SPACE}%")
     lines = textwrap.fill(held, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
