@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -53,7 +54,7 @@ def _difference(entry: Entry) -> Shown:
     return entry.difference.mean, entry.difference.half_width, []
 
 
-def style(study: Study, method: str) -> dict[str, object]:
+def style(study: Study, method: str) -> dict[str, Any]:
     """Give a method's colour, mark and line, the same in all pictures."""
     place = list(study.methods).index(method)
     return {
@@ -99,27 +100,27 @@ def _wrapped(labels: Mapping[str, object]) -> list[str]:
 
 
 def _line(
-    axes: Axes, x: np.ndarray, found: Sequence[Shown], look: dict[str, object], label: str
+    axes: Axes, x: np.ndarray, found: Sequence[Shown], look: dict[str, Any], label: str
 ) -> None:
     """Draw the mean as a line, its interval as a band."""
     order = np.argsort(x)
     mean, half = (np.array([each[i] for each in found])[order] for i in (0, 1))
-    axes.plot(x[order], mean, label=label, markersize=5, linewidth=1.6, **look)  # type: ignore[arg-type]
+    axes.plot(x[order], mean, label=label, markersize=5, linewidth=1.6, **look)
     # A band needs neighbours; a bar shows the interval of a point that has none.
     axes.fill_between(
-        x[order], mean - half, mean + half, color=str(look["color"]), alpha=0.15, linewidth=0
+        x[order], mean - half, mean + half, color=look["color"], alpha=0.15, linewidth=0
     )
 
 
 def _bars(
-    axes: Axes, x: np.ndarray, found: Sequence[Shown], look: dict[str, object], label: str
+    axes: Axes, x: np.ndarray, found: Sequence[Shown], look: dict[str, Any], label: str
 ) -> None:
     """Draw means with bars, beside each other, and the runs as dots."""
     mean, half = (np.array([each[i] for each in found]) for i in (0, 1))
     for place, (_, _, values) in zip(x, found, strict=True):
         axes.plot([place] * len(values), values, ".", color=look["color"], alpha=0.4, markersize=4)
     still = {**look, "linestyle": "none"}
-    axes.errorbar(x, mean, half, label=label, markersize=6, capsize=3, **still)  # type: ignore[arg-type]
+    axes.errorbar(x, mean, half, label=label, markersize=6, capsize=3, **still)
 
 
 def _by_method(
@@ -139,7 +140,7 @@ def _by_method(
         axes.plot(values, [place] * len(values), ".", color=look["color"], alpha=0.4, markersize=6)
         if not math.isnan(mean):
             error = None if math.isnan(half) else half
-            axes.errorbar(mean, place, xerr=error, markersize=7, capsize=4, **look)  # type: ignore[arg-type]
+            axes.errorbar(mean, place, xerr=error, markersize=7, capsize=4, **look)
     if shown is _difference:
         axes.axvline(0, color="#555555", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(methods)), methods)
@@ -182,7 +183,7 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     figure = Figure(figsize=(2.6 * columns + 1.6, 2.3 * rows + 0.5), layout="constrained")
     panels = [*figure.subplots(rows, columns, squeeze=False, sharex=True).flat]
     shades = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(study.conditions)))
-    lines = {
+    lines: dict[str, dict[str, Any]] = {
         condition: {"color": shades[place], "linestyle": LINES[place % len(LINES)]}
         for place, condition in enumerate(study.conditions)
     }
@@ -202,7 +203,7 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, curve: Curve, line: dict[str, object]) -> None:
+def _curve(axes: Axes, curve: Curve, line: dict[str, Any]) -> None:
     epochs, losses = curve
     mean = losses.mean(axis=0)
     axes.plot(epochs, mean, linewidth=1.2, **line)
