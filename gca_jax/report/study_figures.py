@@ -1,6 +1,7 @@
 """The pictures of a study: each method has its colour, its mark and its line, for print too."""
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from gca_jax.workdir import read_log
 
 MARKS = "osD^vPX<>*"
 LINES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
-COLUMNS = 4  # of panels
+COLUMNS = 4  # of panels, at most
+ASIDE = 0.18  # of the mean, where the runs' dots are, in rows
+DOTS: dict[str, Any] = {"alpha": 0.6, "markersize": 5, "markeredgewidth": 0}
 
 Shown = tuple[float, float, list[float]]
 """Mean, half-width of its interval, values of the seeds."""
@@ -96,7 +99,7 @@ def _figure(
 
 
 def _wrapped(labels: Mapping[str, object]) -> list[str]:
-    return [label.replace(" ", "\n") if len(label) > 10 else label for label in labels]
+    return [textwrap.fill(label, max(8, 60 // len(labels))) for label in labels]
 
 
 def _line(
@@ -106,9 +109,8 @@ def _line(
     order = np.argsort(x)
     mean, half = (np.array([each[i] for each in found])[order] for i in (0, 1))
     axes.plot(x[order], mean, label=label, markersize=5, linewidth=1.6, **look)
-    # A band needs neighbours; a bar shows the interval of a point that has none.
     axes.fill_between(
-        x[order], mean - half, mean + half, color=look["color"], alpha=0.15, linewidth=0
+        x[order], mean - half, mean + half, color=look["color"], alpha=0.12, linewidth=0
     )
 
 
@@ -118,7 +120,7 @@ def _bars(
     """Draw means with bars, beside each other, and the runs as dots."""
     mean, half = (np.array([each[i] for each in found]) for i in (0, 1))
     for place, (_, _, values) in zip(x, found, strict=True):
-        axes.plot([place] * len(values), values, ".", color=look["color"], alpha=0.4, markersize=4)
+        axes.plot([place + ASIDE / 4] * len(values), values, ".", color=look["color"], **DOTS)
     still = {**look, "linestyle": "none"}
     axes.errorbar(x, mean, half, label=label, markersize=6, capsize=3, **still)
 
@@ -137,7 +139,7 @@ def _by_method(
     for place, method in enumerate(methods):
         mean, half, values = shown(measured.entries[condition, method])
         look = {**style(study, method), "linestyle": "none"}
-        axes.plot(values, [place] * len(values), ".", color=look["color"], alpha=0.4, markersize=6)
+        axes.plot(values, [place + ASIDE] * len(values), ".", color=look["color"], **DOTS)
         if not math.isnan(mean):
             error = None if math.isnan(half) else half
             axes.errorbar(mean, place, xerr=error, markersize=7, capsize=4, **look)
@@ -178,10 +180,10 @@ def _curves(results: Results, workdir: Path) -> dict[tuple[str, str], Curve]:
 
 def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     """Draw one panel for each method, as losses of different methods have different scales."""
-    columns = min(COLUMNS, len(study.methods))
-    rows = math.ceil(len(study.methods) / columns)
+    rows = math.ceil(len(study.methods) / COLUMNS)
+    columns = math.ceil(len(study.methods) / rows)
     figure = Figure(figsize=(2.6 * columns + 1.6, 2.3 * rows + 0.5), layout="constrained")
-    panels = [*figure.subplots(rows, columns, squeeze=False, sharex=True).flat]
+    panels = [*figure.subplots(rows, columns, squeeze=False).flat]
     shades = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(study.conditions)))
     lines: dict[str, dict[str, Any]] = {
         condition: {"color": shades[place], "linestyle": LINES[place % len(LINES)]}

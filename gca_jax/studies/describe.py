@@ -282,11 +282,11 @@ def _nested(changes: Changes) -> dict[str, Any]:
     return groups
 
 
-def flat(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(groups: ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Turn groups into dotted keys."""
     found: dict[str, Any] = {}
     for key, value in groups.items():
-        if isinstance(value, Mapping | ConfigDict):
+        if isinstance(value, ConfigDict):
             found |= flat(value, f"{prefix}{key}.")
         else:
             found[prefix + key] = value

@@ -53,6 +53,11 @@ def bad(config, folder):
     run(config, folder)
 
 
+def never(config, folder):
+    """One that must not be asked for."""
+    raise AssertionError(folder)
+
+
 def slow(config, folder):
     """One that can be stopped, as training can."""
     if config.seed:
