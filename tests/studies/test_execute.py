@@ -47,6 +47,7 @@ def test_candidates_are_tried_the_best_is_run_and_nothing_is_done_twice(planned,
     study, grid = planned(seeds=(0, 1))
     here = [run for run in all_runs(grid) if run.method == "InfoNCE" and run.seed == 0]
     do_here(grid, tmp_path, lambda run: run in here)
+    capfd.readouterr()
     assert execute(study, grid, tmp_path, stub.run) == 0
     done = times(tmp_path)
     chosen = {f"runs/all/GCA-UOT/epsilon=0.3-seed{seed}" for seed in (0, 1)}
