@@ -107,12 +107,13 @@ def study(command: Command) -> None:
     from gca_jax.studies import describe
     from gca_jax.studies.execute import execute
     from gca_jax.studies.grid import cells
+    from gca_jax.studies.study import of_one, seeds
 
     config, folder = command.config, Path(command.folder)
     if command.seeds is None:
         described = describe.read(config)
     else:
-        described = describe.of_one(config, describe.seeds(command.seeds))
+        described = of_one(config, seeds(command.seeds))
     grid = cells(described)
     typed = shlex.join(["python", *sys.argv])
     try:

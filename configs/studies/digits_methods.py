@@ -11,15 +11,15 @@ from gca_jax import studies
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    smoke = ",smoke" if words == "smoke" else ""
+    more = f",{words}" if words else ""  # for all: smoke, or an encoder
     epsilon = {"loss.epsilon": (0.2, 0.5)}
     return studies.make(
         "configs/digits.py",
         methods={
-            "InfoNCE": studies.Method(f"simclr{smoke}", choose=epsilon),
-            "GCA-INCE": studies.Method(f"gca_ince{smoke}", choose=epsilon),
-            "GCA-UOT": studies.Method(f"gca_uot{smoke}", choose=epsilon),
-            "BYOL": studies.Method(f"byol{smoke}"),
+            "InfoNCE": studies.Method(f"simclr{more}", choose=epsilon),
+            "GCA-INCE": studies.Method(f"gca_ince{more}", choose=epsilon),
+            "GCA-UOT": studies.Method(f"gca_uot{more}", choose=epsilon),
+            "BYOL": studies.Method(f"byol{more}"),
         },
         reference="InfoNCE",
         seeds=(0, 1, 2),

@@ -9,9 +9,9 @@ from pathlib import Path
 from gca_jax.report import study_figures, study_page
 from gca_jax.report.reading import Json
 from gca_jax.studies.analysis import Measured, analyse, as_json, without_nan
-from gca_jax.studies.describe import Study
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results, collect
+from gca_jax.studies.study import Study
 from gca_jax.workdir import finite, write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")

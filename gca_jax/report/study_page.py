@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from gca_jax.report.markdown import table, wrap
 from gca_jax.studies import statistics
 from gca_jax.studies.analysis import Entry, Measured
-from gca_jax.studies.describe import Study
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results
+from gca_jax.studies.study import Study
 
 NOTHING = "–"
 SHOWN = 20  # folders that are missing

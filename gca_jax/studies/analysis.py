@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gca_jax.studies import statistics
-from gca_jax.studies.describe import Study
 from gca_jax.studies.results import Results, Row
+from gca_jax.studies.study import Study
 
 ALPHA = 1 - statistics.LEVEL
 POINTS = 100.0  # of a fraction

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gca_jax.studies import pool
-from gca_jax.studies.describe import Study
 from gca_jax.studies.grid import Cell, Run, finished, refuse_other_runs
 from gca_jax.studies.results import choose, fault
+from gca_jax.studies.study import Study
 from gca_jax.studies.worker import Runner
 from gca_jax.workdir import locked, write_json
 
@@ -40,7 +40,7 @@ def execute(study: Study, grid: list[Cell], workdir: Path, runner: Runner, jobs:
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
     refuse_other_runs(workdir, grid)
     workdir.mkdir(parents=True, exist_ok=True)
-    with locked(workdir), pool.stop_on_sigterm():
+    with locked(workdir), pool.stop_on_signals():
         pool.compile_once(workdir / "compiled")
         session = Session(study, grid, workdir)
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gca_jax.studies.describe import Changes, Study, slug
+from gca_jax.studies.study import Changes, Study, slug
 from gca_jax.workdir import as_json, checkpoints, differences, read_json
 
 ROOT = Path(__file__).parents[2]

@@ -35,6 +35,23 @@ class Worker:
             self.process.start()
         other.close()
 
+    def begin(self, run: Run, workdir: Path) -> None:
+        """Let it do a run."""
+        self.run = run
+        _send(self.connection, (run.config, str(workdir / run.folder)))
+
+    def finish(self) -> tuple[Run, str | None]:
+        """Take the run that it was at, and what it says of it; it says nothing if it has died."""
+        assert self.run is not None
+        run, self.run = self.run, None
+        try:
+            return run, self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+            return run, f"its process ended {how}"
+
     def end(self, patience: float) -> None:
         """Wait until it ends, and then no longer."""
         self.process.join(patience)
@@ -91,23 +108,20 @@ def do(runs: list[Run], jobs: int, workdir: Path, runner: Runner, done: Done) ->
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the workers have saved their runs and ended.
     """
-    waiting, workers = list(runs), [Worker(runner, place, jobs) for place in range(jobs)]
+    waiting, workers = list(runs), list[Worker]()
     try:
+        workers.extend(Worker(runner, place, jobs) for place in range(jobs))
         while waiting or any(worker.run for worker in workers):
             for place, worker in enumerate(workers):
                 if waiting and worker.run is None:
                     if not worker.process.is_alive():
                         worker.end(0)
-                        worker = workers[place] = Worker(runner, place, jobs)
-                    worker.run = waiting.pop(0)
-                    _send(worker.connection, (worker.run.config, str(workdir / worker.run.folder)))
-            busy = [worker for worker in workers if worker.run]
-            ready = connections.wait([worker.connection for worker in busy])
-            for worker in busy:
-                if worker.connection in ready and worker.run is not None:
-                    run, worker.run = worker.run, None
-                    waiting += done(run, _answer(worker))
-                    waiting.sort(key=lambda run: (run.final, run.final and run.seed))
+                        workers[place] = Worker(runner, place, jobs)
+                    workers[place].begin(waiting.pop(0), workdir)
+            busy = {worker.connection: worker for worker in workers if worker.run}
+            for connection in connections.wait(list(busy)):
+                waiting += done(*busy[connection].finish())  # type: ignore[index]
+            waiting.sort(key=lambda run: (run.final, run.final and run.seed))
         for worker in workers:
             _send(worker.connection, None)
     except BaseException:
@@ -127,17 +141,6 @@ def _send(connection: Connection, message: object) -> None:
         connection.send(message)
 
 
-def _answer(worker: Worker) -> str | None:
-    """Take what a worker has to say of its run; it says nothing if it has died."""
-    try:
-        return worker.connection.recv()
-    except (EOFError, OSError):
-        worker.process.join()
-        code = worker.process.exitcode or 0
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
-        return f"its process ended {how}"
-
-
 def _stop(workers: list[Worker]) -> None:
     """Ask workers to save their runs and to end, by one signal each."""
     for worker in workers:
@@ -154,17 +157,20 @@ def _stop(workers: list[Worker]) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM stop a study as Ctrl-C does."""
+def stop_on_signals() -> Iterator[None]:
+    """Let SIGTERM, and the end of the terminal, stop a study as Ctrl-C does."""
 
     def handler(number: int, frame: object) -> None:
         raise Stopped("", 0)
 
-    before = signal.signal(signal.SIGTERM, handler)
+    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    caught = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # as nohup does
+    before = {kind: signal.signal(kind, handler) for kind in caught}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, previous in before.items():
+            signal.signal(kind, previous)
 
 
 class Stopped(KeyboardInterrupt):

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gca_jax.studies.describe import Changes, Study
 from gca_jax.studies.grid import Cell, Run, finished
+from gca_jax.studies.study import Changes, Study
 from gca_jax.workdir import read_json
 
 GROUPS = ("accuracy", "retrieval")  # of evaluation.json, whose numbers are measures of one config

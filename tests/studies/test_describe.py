@@ -7,8 +7,9 @@ import pytest
 
 from gca_jax import studies
 from gca_jax.studies import describe
-from gca_jax.studies.describe import slug
 from gca_jax.studies.grid import ROOT, all_runs, cells
+from gca_jax.studies.study import of_one, slug
+from gca_jax.studies.study import seeds as seeds_of
 from gca_jax.workdir import as_json
 
 
@@ -184,19 +185,19 @@ def test_a_slug_is_a_key_and_a_folder(name):
     [("0-4", (0, 1, 2, 3, 4)), ("0,3,7", (0, 3, 7)), ("2", (2,)), ("0-1,5", (0, 1, 5))],
 )
 def test_seeds_are_read(text, seeds):
-    assert describe.seeds(text) == seeds
+    assert seeds_of(text) == seeds
 
 
 @pytest.mark.parametrize("text", ["", "a", "0-", "1,,2", "-3"])
 def test_other_words_are_no_seeds(text):
     with pytest.raises(ValueError, match="--seeds must be like 0-4 or 0,3,7"):
-        describe.seeds(text)
+        seeds_of(text)
 
 
 def test_one_config_over_seeds_keeps_its_split(digits):
     config = digits.get_config("ince")
     config.evaluation.split = "validation"
-    study = describe.of_one(config.lock(), (0, 3))
+    study = of_one(config.lock(), (0, 3))
     (cell,) = cells(study)
     assert [run.folder for run in cell.finals[0]] == ["runs/all/ince/seed0", "runs/all/ince/seed3"]
     assert [run.config.evaluation.split for run in cell.finals[0]] == ["validation"] * 2
