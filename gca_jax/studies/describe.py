@@ -109,7 +109,7 @@ def _entry(entry: Method | Condition) -> dict[str, Any]:
     given: dict[str, Any] = entry._asdict() | {"set": _nested(entry.set)}
     if isinstance(entry, Method):
         return given | {"choose": _nested(entry.choose)}
-    return given if entry.x is not None else given | {"x": config_dict.placeholder(float)}
+    return given | {"x": config_dict.placeholder(float) if entry.x is None else float(entry.x)}
 
 
 def read(config: ConfigDict) -> Study:

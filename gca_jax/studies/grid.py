@@ -205,8 +205,8 @@ def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
                 others.append((folder, "; ".join(found[:3] + ["..."] * (len(found) > 3))))
     if others:
         folder, words = others[0]
-        more = f" and {len(others) - 1} more folders" if len(others) > 1 else ""
+        more = f", as do {len(others) - 1} more folders" if len(others) > 1 else ""
         raise ValueError(
-            f"{folder}{more} hold runs of another config, as the study or the base file was "
-            f"changed since ({words}): choose another --workdir, or delete them"
+            f"{folder} holds a run of another config{more}: the study or its base was changed "
+            f"since ({words}). Choose another --workdir, or delete what is of the old study"
         )

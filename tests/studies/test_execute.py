@@ -150,8 +150,8 @@ def test_runs_of_an_edited_study_are_refused_in_one_line(planned, tmp_path):
     do_here(grid, tmp_path, lambda run: run.method == "InfoNCE" or not run.final)
     study, other = planned(seeds=(0,), common={"train.epochs": 7})
     message = (
-        r"InfoNCE/seed0 and 3 more folders hold runs of another config.*"
-        r"train.epochs: 60 there, 7 here.*choose another --workdir"
+        r"InfoNCE/seed0 holds a run of another config, as do 3 more folders: .*"
+        r"train.epochs: 60 there, 7 here.*Choose another --workdir"
     )
     with pytest.raises(ValueError, match=message) as caught:
         execute(study, other, tmp_path, stub.run)
