@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import connection as connections
@@ -143,6 +144,7 @@ def _send(connection: Connection, message: object) -> None:
 
 def _stop(workers: list[Worker]) -> None:
     """Ask workers to save their runs and to end, by one signal each."""
+    print("\nstopping, when all have saved ...", file=sys.stderr, flush=True)
     for worker in workers:
         if worker.run is None:
             _send(worker.connection, None)

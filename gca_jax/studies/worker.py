@@ -26,15 +26,9 @@ def work(connection: Connection, runner: Runner, cores: list[int]) -> None:
         if cores:
             os.sched_setaffinity(0, cores)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    while True:
-        try:
-            task = connection.recv()
-        except EOFError:  # the study is gone
-            return
-        if task is None:
-            return
-        config, folder = task
-        connection.send(_error(runner, config, folder))
+    with contextlib.suppress(EOFError, OSError):  # The study is gone: the run was the last.
+        while (task := connection.recv()) is not None:
+            connection.send(_error(runner, *task))
 
 
 def _error(runner: Runner, config: ConfigDict, folder: str) -> str | None:
