@@ -77,7 +77,7 @@ def _figure(
     """Draw a measure by condition; a single condition by method."""
     if len(study.conditions) == 1:
         return _by_method(study, measured, methods, shown, label)
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     xs = [condition.x for condition in study.conditions.values()]
     numeric = all(x is not None for x in xs)
@@ -201,7 +201,9 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     figure.supylabel("loss of a training batch", fontsize=10)
     if len(lines) > 1:
         handles = [Line2D([], [], **line) for line in lines.values()]
-        figure.legend(handles, list(lines), loc="outside right upper", frameon=False)
+        title = study.x_label or "condition"
+        box = figure.legend(handles, list(lines), loc="outside right upper", frameon=False)
+        box.set_title(textwrap.fill(title, 16))
     return figure
 
 
