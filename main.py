@@ -19,6 +19,8 @@ COORDINATOR = flags.DEFINE_string(
 )
 PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
 PROCESSES = flags.DEFINE_integer("num_processes", None, "How many they are.")
+JOBS = flags.DEFINE_integer("jobs", 1, "Runs of a study at a time.")
+SEEDS = flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
@@ -28,15 +30,14 @@ def main(argv: list[str]) -> None:
     """Run what was asked for."""
     logging.set_verbosity(logging.INFO if VERBOSE.value else logging.ERROR)
     if SKIP.value:
-        if "skip_unreadable" not in CONFIG.value.data:
-            sys.exit(
-                f"error: of {CONFIG.value.data.name} no image can be skipped: one file has all"
-            )
+        if "skip_unreadable" not in CONFIG.value.get("data", {}):
+            name = CONFIG.value.get("data", {"name": "a study"})["name"]
+            sys.exit(f"error: of {name} no image can be skipped: one file has all")
         CONFIG.value.data.skip_unreadable = True
     place = (COORDINATOR.value, PROCESS.value, PROCESSES.value)
     together = DISTRIBUTED.value or place != (None, None, None)
-    command = Command(CONFIG.value, WORKDIR.value, ARCHIVES.value, place if together else None)
-    run(MODE.value, command, VERBOSE.value)
+    more = (ARCHIVES.value, place if together else None, JOBS.value, SEEDS.value)
+    run(MODE.value, Command(CONFIG.value, WORKDIR.value, *more), VERBOSE.value)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gca_jax.programs import ALONE, PROGRAMS, Command
+from gca_jax.studies.describe import is_study
 
 
 def run(mode: str, command: Command, verbose: bool) -> None:
@@ -17,7 +18,7 @@ def run(mode: str, command: Command, verbose: bool) -> None:
     if command.place is not None and mode in ALONE:
         sys.exit(f"error: --mode={mode} is for one process")
     try:
-        PROGRAMS[mode](command)
+        PROGRAMS[_program(mode, command)](command)
     except (KeyboardInterrupt, ValueError, OSError) as error:
         if hasattr(error, "status"):  # It was stopped in good order, all processes at one step.
             print(error, file=sys.stderr)
@@ -30,6 +31,22 @@ def run(mode: str, command: Command, verbose: bool) -> None:
 
             processes.leave(error, said)
         sys.exit(said)
+
+
+def _program(mode: str, command: Command) -> str:
+    """Name the program: several seeds of a run are a study."""
+    given = is_study(command.config)
+    if command.seeds is not None and (given or mode != "all"):
+        other = "--config.seeds='(0, 1)' changes a study's" if given else "it goes with --mode=all"
+        raise ValueError(f"--seeds makes a study of the config of one run: {other}")
+    program = mode if command.seeds is None else "study"
+    if given and program != "study":
+        raise ValueError("this config is of a study: add --mode=study")
+    if command.jobs < 1 or (command.jobs > 1 and program != "study"):
+        raise ValueError("--jobs, at least 1, is for --mode=study and --seeds")
+    if program == "study" and command.place is not None:
+        raise ValueError("a study is for one process; --jobs=N lets N of its runs go at a time")
+    return program
 
 
 def read_flags(arguments: list[str], default: str) -> list[str]:

@@ -89,6 +89,7 @@ LOSS: Settings = dict(  # of all methods; each takes what it has
     w_rince=0.02,
 )
 EVALUATION: Settings = dict(
+    split="test",  # or "validation": a fixed fifth of the training images, which none trains with
     labels_per_class=10,
     draws=10,
     validation_fraction=0.1,

@@ -16,7 +16,7 @@ from gca_jax import alignment, losses, metrics, models
 from gca_jax.alignment import Alignment
 from gca_jax.data import sources
 from gca_jax.data.batches import Batches
-from gca_jax.data.dataset import Dataset
+from gca_jax.data.dataset import Dataset, judged_by
 from gca_jax.data.pairs import PairBatches, Pairs
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
@@ -159,6 +159,9 @@ def build(
     if dataset is None:
         with blame("config.data"):
             dataset = sources.load(**config.data)
+    if "split" in config.evaluation:  # runs of 0.1.0 had none
+        with blame("config.evaluation"):
+            dataset = judged_by(dataset, config.evaluation.split)
     with blame("config.target"):
         groups = shared["alignment"].groups(dataset.pretrain_labels, dataset.pretrain_domains)
     batches = Batches(dataset.pretrain_images, groups, policy.crop)

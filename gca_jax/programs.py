@@ -1,5 +1,8 @@
 """The programs of the command line, by name."""
 
+import gc
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -17,6 +20,10 @@ class Command(NamedTuple):
     archives: str | None = None
     place: tuple[str | None, int | None, int | None] | None = None
     """Where this process stands among several, `processes.Place`; None: it is alone."""
+    jobs: int = 1
+    """Runs of a study at a time."""
+    seeds: str | None = None
+    """Seeds of a study of the config, as `study_seeds` reads them; None: there is one run."""
 
     @property
     def folder(self) -> str:
@@ -98,6 +105,40 @@ def corruptions(command: Command) -> None:
         print(f"mean, {name}: {mean:.1%} (clean images: {found['clean']:.1%})")
 
 
+def study(command: Command) -> None:
+    """Do a grid of runs, and report on it."""
+    from gca_jax.report.study import write
+    from gca_jax.studies import describe
+    from gca_jax.studies.execute import execute
+    from gca_jax.studies.grid import cells
+    from gca_jax.studies.study import of_one, seeds
+
+    config, folder = command.config, Path(command.folder)
+    if command.seeds is None:
+        described = describe.read(config)
+    else:
+        described = of_one(config, seeds(command.seeds))
+    grid = cells(described)
+    typed = shlex.join(["python", *sys.argv])
+    try:
+        failed = execute(described, grid, folder, one_run, command.jobs)
+    except KeyboardInterrupt:
+        print(f"report of what is done: {write(described, grid, folder, typed)}")
+        raise
+    print(f"report: {write(described, grid, folder, typed)}")
+    if failed:
+        sys.exit(f"{failed} runs failed ({folder}/failed.json); the same command tries them again")
+
+
+def one_run(config: ConfigDict, folder: str) -> None:
+    """Do one run of a study, as any other run, and leave no compiled programs in memory."""
+    import jax
+
+    run(Command(config, folder))
+    jax.clear_caches()  # of which a run makes 25 MB that no other can use
+    gc.collect()
+
+
 PROGRAMS = {
     "all": run,
     "pretrain": pretrain,
@@ -106,9 +147,10 @@ PROGRAMS = {
     "prepare": prepare,
     "preview": preview,
     "corruptions": corruptions,
+    "study": study,
 }
 
-ALONE = ("prepare", "preview", "report")
+ALONE = ("prepare", "preview", "report", "study")
 
 
 def _join(command: Command) -> None:

@@ -1,5 +1,6 @@
 """The parts of a run: mistakes named with their group; parts of the caller's in their place."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -88,6 +89,37 @@ def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, met
     given = partial(losses.METHODS[method], **config.loss)
     programs = (setup.trace(build(config, loss=loss)).lowered.as_text() for loss in (None, given))
     assert len(set(programs)) == 1
+
+
+class Unreadable:
+    """Test images that nobody may look at."""
+
+    shape, dtype = (360, 8, 8, 1), np.dtype(np.uint8)
+
+    def __len__(self):
+        return 360
+
+    def __getitem__(self, rows):
+        raise AssertionError("test images were read")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device", "quick_evaluation")
+def test_a_run_judged_on_validation_images_never_reads_the_test_images(tiny, tmp_path):
+    config = tiny("ince", **{"evaluation.split": "validation"})
+    data = dataclasses.replace(build(tiny()).dataset, test_images=Unreadable())
+    experiment = two_steps(config, dataset=data)
+    loop.pretrain(experiment, tmp_path)
+    result = evaluate(experiment, tmp_path)
+    sizes = {key: result["dataset"][f"{key}_images"] for key in ("train", "pretrain", "test")}
+    assert sizes == {"train": 1150, "pretrain": 1150, "test": 287}
+    write(tmp_path)
+    assert "**Judged on validation images**" in (tmp_path / "report.md").read_text()
+
+
+def test_an_unknown_split_is_a_mistake_of_the_evaluation(tiny):
+    with pytest.raises(ValueError, match=r"config\.evaluation: unknown split 'dev'; one of: test"):
+        build(tiny(**{"evaluation.split": "dev"}))
 
 
 @pytest.mark.slow

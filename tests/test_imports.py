@@ -1,4 +1,7 @@
-"""Imports point one way: ot <- losses, metrics <- alignment <- experiment <- training <- report."""
+"""Imports point one way: ot <- losses, metrics <- alignment <- experiment <- training <- report.
+
+Studies know of runs what their folders hold, and come before the report.
+"""
 
 import ast
 import pathlib
@@ -28,8 +31,10 @@ ALLOWED = {
     "experiment": BEFORE_EXPERIMENT,
     "training": BEFORE_EXPERIMENT | {"experiment", "processes"},
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "processes", "training"},
-    "report": BEFORE_EXPERIMENT | {"config", "theorems", "experiment", "training", "evaluation"},
-    "command_line": {"programs", "processes"},
+    "studies": {"workdir"},
+    "report": BEFORE_EXPERIMENT
+    | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
+    "command_line": {"programs", "processes", "studies"},
     "programs": {
         "workdir",
         "data",
@@ -37,6 +42,7 @@ ALLOWED = {
         "experiment",
         "training",
         "evaluation",
+        "studies",
         "report",
     },
 }
@@ -57,6 +63,7 @@ ONLY_IN = {
         "workdir",
         "experiment",
         "training",
+        "studies",
         "config",
         "configs",
         "programs",
@@ -79,7 +86,7 @@ def modules():
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
         yield (relative.parts[0] if len(relative.parts) > 1 else path.stem), path
-    for path in [*sorted((ROOT / "configs").glob("*.py")), ROOT / "main.py"]:
+    for path in [*sorted((ROOT / "configs").rglob("*.py")), ROOT / "main.py"]:
         if path.exists():
             yield ("main" if path.name == "main.py" else "configs"), path
 

@@ -54,6 +54,7 @@ def run_all(cases, folder):
 def test_mistakes_are_one_line_and_status_1(tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     digits = "--config=configs/digits.py:gca_uot"
+    study = "--config=configs/studies/digits_methods.py"
     broken = tmp_path / "broken.py"
     broken.write_text("def get_config(words=''):\n    return nonsense\n")
     cases = {
@@ -76,7 +77,18 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
             digits,
             workdir,
             "--mode=train",
-        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions>",
+        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions|study>",
+        (digits, workdir, "--mode=study"): "this config is of a run and not of a study",
+        (digits, workdir, "--jobs=2"): "--jobs, at least 1, is for --mode=study and --seeds",
+        (digits, workdir, "--seeds=1-"): "--seeds must be like 0-4 or 0,3,7, got '1-'",
+        (digits, workdir, "--seeds=1", "--mode=report"): "--seeds makes a study of the config of",
+        (study, workdir): "this config is of a study: add --mode=study",
+        (study, "--mode=study"): "--workdir must have a value",
+        (study, workdir, "--mode=study", "--jobs=0"): "--jobs, at least 1",
+        (study, workdir, "--mode=study", "--config.reference=x"): "reference 'x' is no method",
+        (study, workdir, "--mode=study", "--config.base=x.py"): "there is no config file x.py",
+        (study, workdir, "--mode=study", "--config.seed=1"): "config has no key 'seed'; it has: ",
+        (study, workdir, "--mode=study", "--process_id=0"): "--mode=study is for one process",
         (digits,): "--workdir must have a value",
         (digits, "--workdir="): "--workdir must have a value",
         (digits, workdir, "again"): "'again' is no flag; flags begin with --",

@@ -1,7 +1,7 @@
 """A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -76,6 +76,15 @@ class Part(NamedTuple):
     domains: Numbers = None
 
 
+def _named(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Give images, labels and domains of parts as the attributes of a Dataset."""
+    return {
+        f"{name}_{kind}": value
+        for name, part in parts.items()
+        for kind, value in part._asdict().items()
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """A data set, split into training and test images; checked when it is made.
@@ -127,12 +136,7 @@ class Dataset:
         domain_names: tuple[str, ...] | None = None,
     ) -> "Dataset":
         """Join parts whose labels and domains are numbers of these names."""
-        parts = {"train": train, "test": test, "pretrain": pretrain or train}
-        values: dict[str, Any] = {
-            f"{part}_{kind}": value
-            for part, kinds in parts.items()
-            for kind, value in kinds._asdict().items()
-        }
+        values = _named({"train": train, "test": test, "pretrain": pretrain or train})
         values |= {"class_names": class_names, "domain_names": domain_names}
         return cls(name, num_classes=len(class_names or ()), **values)
 
@@ -223,3 +227,55 @@ def hold_out(
             "as test images: give more, or test images of their own"
         )
     return np.flatnonzero(~to_test), np.flatnonzero(to_test)
+
+
+def validation(data: Dataset) -> Dataset:
+    """Put a fixed, stratified `TEST_SHARE` of the training images in the place of the test images.
+
+    They are neither trained nor pretrained with. The data set's own test images are not read, nor
+    are their labels.
+    """
+    known = data.train_labels, data.train_domains
+    fit, held_out = hold_out(len(data.train_images), *known)
+    train = Part(data.train_images, *known)
+    kept, test = (Part(*(_rows(numbers, rows) for numbers in train)) for rows in (fit, held_out))
+    pretrain = Part(data.pretrain_images, data.pretrain_labels, data.pretrain_domains)
+    unseen = _others(pretrain.images, train.images, held_out)
+    if pretrain.images is train.images:
+        pretrain = kept
+    elif unseen is not None:
+        pretrain = Part(*(_rows(numbers, unseen) for numbers in pretrain))
+    parts = {"train": kept, "test": test, "pretrain": pretrain}
+    return dataclasses.replace(data, **_named(parts))
+
+
+def _rows(values: Any, rows: Int[np.ndarray, "k"]) -> Any:
+    """Take rows of images or numbers; images on disk stay there."""
+    if isinstance(values, Streamed):
+        return dataclasses.replace(values, positions=values.positions[rows])
+    return None if values is None else values[rows]
+
+
+def _others(
+    images: Images, train: Images, rows: Int[np.ndarray, "k"]
+) -> Int[np.ndarray, "_"] | None:
+    """Find which images are none of these rows of others, where both are of the same records."""
+    if not (isinstance(images, Streamed) and isinstance(train, Streamed)):
+        return None
+    if images.records is not train.records:
+        return None
+    return np.flatnonzero(~np.isin(images.positions, train.positions[rows]))
+
+
+SPLITS: dict[str, Callable[[Dataset], Dataset]] = {
+    "test": lambda data: data,
+    "validation": validation,
+}
+"""What a run is judged by: the data set with the images of that name as its test images."""
+
+
+def judged_by(data: Dataset, split: str) -> Dataset:
+    """Give the data set whose test images are those of a key of `SPLITS`."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; one of: {', '.join(SPLITS)}")
+    return SPLITS[split](data)

@@ -61,6 +61,11 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
         raise ValueError(
             f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {dataset.name}"
         )
+    settings = Settings(experiment.seed, **experiment.config.evaluation)
+    if settings.split != "test":
+        raise ValueError(
+            f"CIFAR-10-C has corrupted test images; {workdir} is judged on {settings.split} images"
+        )
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
     named = itertools.product(tfds_sets.corruptions(), tfds_sets.SEVERITIES)
@@ -71,7 +76,6 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
     encode = partial(features.encode, experiment.network, experiment.policy.plain, variables)
     extract = partial(_extract, encode)
-    settings = Settings(experiment.seed, **experiment.config.evaluation)
     probe = fit_probe(extract(clean.train_images, clean.train_labels), settings)
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):

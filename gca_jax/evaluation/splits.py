@@ -27,6 +27,8 @@ class Settings:
         validation_fraction: Share of the training split held out to choose settings, in (0, 1).
         strengths: Candidates for the weight of the data against the L2 penalty of one, positive.
         neighbours: Candidates for k, at least 1.
+        split: Which images are classified, a key of `dataset.SPLITS`; `experiment.build` sees to
+            it, so that here they are the test images.
 
     Raises:
         ValueError: A setting is out of range; the message names it.
@@ -38,6 +40,7 @@ class Settings:
     validation_fraction: float
     strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0)
     neighbours: Sequence[int] = (1, 3, 5, 10, 20, 50)
+    split: str = "test"
 
     def __post_init__(self):
         if self.labels_per_class < 2:

@@ -19,6 +19,10 @@ BASELINES = (
     "batch statistics calibrated on the training images.",
     "the image itself as its features, shrunk to 32 x 32 pixels where it is larger.",
 )
+VALIDATION = (
+    "**Judged on validation images**, here called test images: a fixed fifth of the training "
+    "images, which nothing was trained with. The test images of the data set were not read."
+)
 
 
 def render(report: Json) -> str:
@@ -30,6 +34,8 @@ def render(report: Json) -> str:
 
 def _heading(report: Json) -> str:
     title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
+    if report["config"].get("evaluation", {}).get("split") == "validation":  # 0.1.0 had no such key
+        title += wrap(VALIDATION) + "\n"
     probes = _probes(report)
     if not probes:
         measured = ("alignment", "uniformity", "effective_rank")

@@ -1,5 +1,6 @@
 """A short run on images in CIFAR-10's format, judged on two corruptions of them."""
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -87,6 +88,15 @@ def test_a_run_on_other_images_is_refused(tmp_path, tiny):
     (tmp_path / "training.json").write_text(json.dumps(summary))
     with pytest.raises(ValueError, match=f"images of CIFAR-10; {tmp_path} is of digits"):
         corruptions.evaluate_corruptions(build(tiny()), tmp_path)
+
+
+def test_a_run_judged_on_validation_images_is_refused(tmp_path, tiny):
+    summary = dict.fromkeys(Summary.__annotations__, 1)
+    (tmp_path / "training.json").write_text(json.dumps(summary))
+    experiment = build(tiny(**{"evaluation.split": "validation"}))
+    images = dataclasses.replace(experiment.dataset, name="cifar10")
+    with pytest.raises(ValueError, match=f"{tmp_path} is judged on validation images"):
+        corruptions.evaluate_corruptions(dataclasses.replace(experiment, dataset=images), tmp_path)
 
 
 def test_no_run(tmp_path, tiny):

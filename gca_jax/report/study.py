@@ -1,0 +1,87 @@
+"""The report of a study: tables, a file of all numbers, pictures; also of one that was stopped."""
+
+import csv
+import dataclasses
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from gca_jax.report import study_figures, study_page
+from gca_jax.report.reading import Json
+from gca_jax.studies.analysis import Measured, analyse, as_json, without_nan
+from gca_jax.studies.grid import Cell
+from gca_jax.studies.results import Results, collect
+from gca_jax.studies.study import Study
+from gca_jax.workdir import finite, write_json
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
+
+
+def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
+    """Write `study.md`, `study.json`, `study.csv` and `figures/*.png` from what is finished.
+
+    Args:
+        study: What was to be found out.
+        grid: Its runs, from `grid.cells`.
+        workdir: The study's folder.
+        command: What was typed.
+
+    Returns:
+        The page's path.
+    """
+    results = collect(study, grid, workdir)
+    measured = analyse(study, results, workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "study.json", finite(_content(study, grid, results, measured, command)))
+    _write_rows(workdir / "study.csv", results)
+    pictures = study_figures.draw(study, results, measured, workdir) if results.rows else {}
+    (workdir / "figures").mkdir(exist_ok=True)
+    for name, figure in pictures.items():
+        figure.savefig(workdir / "figures" / f"{name}.png", dpi=150)
+    page = study_page.render(study, grid, results, measured, command, [*pictures])
+    path = workdir / "study.md"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _content(
+    study: Study, grid: list[Cell], results: Results, measured: list[Measured], command: str
+) -> Json:
+    """Give everything as one dictionary, the content of `study.json`."""
+    described = {field.name: getattr(study, field.name) for field in dataclasses.fields(Study)[:-1]}
+    for name in ("methods", "conditions"):
+        described[name] = {label: each._asdict() for label, each in described[name].items()}
+    described["published"] = [[*where, *numbers] for where, numbers in study.published.items()]
+    choices = [
+        {
+            "condition": cell.condition,
+            "method": cell.method,
+            "candidates": list(map(dict, cell.candidates)),
+            **results.choices[cell.condition, cell.method]._asdict(),
+        }
+        for cell in grid
+    ]
+    found = {
+        "command": command,
+        "complete": not results.missing and not results.failed,
+        "study": described,
+        "measures": [as_json(one) for one in measured],
+        "choices": choices,
+        "runs": [row._asdict() for row in results.rows],
+        "failed": results.failed,
+        "missing": results.missing,
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+    }
+    return without_nan(found)
+
+
+def _write_rows(path: Path, results: Results) -> None:
+    """Write one line for each final run; measures as they are in `evaluation.json`."""
+    keys = sorted({key for row in results.rows for key in row.settings})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["condition", "method", "seed", *keys, *results.measures, "folder"])
+        for row in results.rows:
+            settings = [row.settings.get(key, "") for key in keys]
+            values = row.values.values()
+            writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])

@@ -1,0 +1,219 @@
+"""The report's tables, files and pictures, of whole and of stopped studies."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gca_jax import studies
+from gca_jax.report.study import write
+from gca_jax.studies.analysis import analyse
+from gca_jax.studies.grid import all_runs, cells
+from gca_jax.studies.results import collect
+from gca_jax.studies.study import of_one
+from gca_jax.workdir import write_json
+from tests.studies import stub
+
+M = studies.Method
+CHOOSE = {"loss.epsilon": (0.1, 0.3)}
+METHODS = {
+    "InfoNCE": M("simclr", choose=CHOOSE),
+    "GCA-UOT": M("gca_uot", choose=CHOOSE),
+    "BYOL": M("byol"),
+}
+NOISE = {f"noise {x}": studies.Condition({"train.batch_size": 256 + 10 * x}, x) for x in (0, 4)}
+COMMAND = "python main.py --mode=study"
+
+
+@pytest.fixture(scope="module")
+def described(planned):
+    published = {"noise 0": {"GCA-UOT": (80.0, 0.5, 4)}}
+    return planned(
+        methods=METHODS,
+        conditions=NOISE,
+        x_label="wrong pairs, %",
+        published=published,
+        items="right",
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(described, tmp_path_factory):
+    """The folder of a study that is done, and its page."""
+    workdir = tmp_path_factory.mktemp("study")
+    do(described[1], workdir)
+    write(*described, workdir, COMMAND)
+    return workdir, (workdir / "study.md").read_text()
+
+
+def do(grid, workdir, keep=lambda run: True):
+    for run in all_runs(grid):
+        if keep(run):
+            (workdir / run.folder).mkdir(parents=True)
+            stub.run(run.config, workdir / run.folder)
+
+
+def tables(page):
+    """Tables of the page by their first head: {row: {column: cell}}."""
+    found = {}
+    for block in re.findall(r"(?m)(?:^\|.*\n)+", page):
+        lines = [[cell.strip() for cell in row.split("|")[1:-1]] for row in block.splitlines()]
+        head = lines[0]
+        found[head[0]] = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in lines[2:]}
+    return found
+
+
+def scores(described, condition, method, epsilon=None):
+    """The points of the final runs, by the formula of the stub."""
+    (cell,) = [c for c in described[1] if (c.condition, c.method) == (condition, method)]
+    runs = [r for group in cell.finals for r in group]
+    chosen = [r for r in runs if r.settings.get("loss.epsilon") == epsilon]
+    return 100 * np.array([stub.score(run.config) for run in chosen])
+
+
+def test_tables_have_scipy_s_numbers(described, whole):
+    found = tables(whole[1])
+    values = found["linear probe, %, mean ± sd"]
+    assert list(values) == [*METHODS]
+    reference = {c: scores(described, c, "InfoNCE", 0.3) for c in NOISE}
+    compared = {}
+    for method, epsilon in (("GCA-UOT", 0.3), ("BYOL", None)):
+        for condition in NOISE:
+            ours = scores(described, condition, method, epsilon)
+            assert values[method][condition] == f"{ours.mean():.2f} ± {ours.std(ddof=1):.2f}"
+            compared[method, condition] = stats.ttest_rel(ours, reference[condition])
+    p_values = sorted(test.pvalue for test in compared.values())
+    holm = np.maximum.accumulate([min(1, (4 - k) * p) for k, p in enumerate(p_values)])
+    adjusted = dict(zip(p_values, holm, strict=True))
+    cells = found["minus InfoNCE, points ± half-width (p after Holm)"]
+    assert list(cells) == ["GCA-UOT", "BYOL"]
+    for (method, condition), test in compared.items():
+        low, high = test.confidence_interval(0.95)
+        words = f"{(low + high) / 2:+.2f} ± {(high - low) / 2:.2f}"
+        p = adjusted[test.pvalue]
+        words = f"**{words}**" if p < 0.05 else words
+        shown = "< 0.001" if p < 0.001 else f"{p:.3f}"
+        assert cells[method][condition] == f"{words} ({shown})"
+
+
+def test_a_plain_measure_is_shown_as_it_is(described, whole):
+    found = tables(whole[1])
+    ours = scores(described, "noise 0", "BYOL")
+    shown = found["rank, mean ± sd"]["BYOL"]["noise 0"]
+    assert shown == f"{ours.mean():.4g} ± {ours.std(ddof=1):.4g}"
+    assert "minus InfoNCE, as measured ± half-width (p after Holm)" in found
+
+
+def test_choices_budgets_and_published_numbers_are_said(described, whole):
+    page = whole[1]
+    assert f"\n    {COMMAND}\n" in page
+    assert "3 methods, 2 conditions, seeds 0, 1, 2: 18 of 18 final runs are in this report" in page
+    lines = page.splitlines()
+    assert [
+        line for line in lines if line.startswith("| noise 4 | GCA-UOT | loss.epsilon = 0.3 | 2")
+    ]
+    assert [line for line in lines if line.startswith("| noise 4 | BYOL | as configured | 0 | – |")]
+    assert "(InfoNCE 2, GCA-UOT 2, BYOL 1)" in " ".join(page.split())
+    half = stats.t.ppf(0.975, 3) * 0.5 / 2
+    ours = scores(described, "noise 0", "GCA-UOT", 0.3)
+    width = stats.t.ppf(0.975, 2) * ours.std(ddof=1) / np.sqrt(3)
+    row = f"| 80.00 ± {half:.2f} (n = 4) | {ours.mean():.2f} ± {width:.2f} (n = 3) |"
+    assert f"| noise 0 | GCA-UOT {row}" in page
+    assert "What is missing" not in page
+
+
+def test_equal_budgets_need_no_warning(planned, tmp_path):
+    study, grid = planned(methods={"InfoNCE": M("simclr"), "BYOL": M("byol")})
+    do(grid, tmp_path)
+    page = write(study, grid, tmp_path, COMMAND).read_text()
+    assert "Warning" not in page
+    assert "## Settings" not in page
+
+
+def test_the_bootstrap_over_items_is_beside_the_one_over_seeds(described, whole):
+    results = collect(*described, whole[0])
+    headline, other = analyse(described[0], results, whole[0])
+    mean, low, high = headline.entries["noise 0", "BYOL"].items
+    arrays = {"BYOL": [], "InfoNCE": []}
+    for row in results.rows:
+        if row.condition == "noise 0" and row.method in arrays:
+            with np.load(whole[0] / row.folder / "evaluation.npz") as stored:
+                arrays[row.method].append(stored["right"])
+    difference = 100 * (np.mean(arrays["BYOL"]) - np.mean(arrays["InfoNCE"]))
+    assert mean == pytest.approx(difference)
+    assert low < mean < high
+    assert headline.entries["noise 0", "InfoNCE"].items is None
+    assert other.entries["noise 0", "BYOL"].items is None
+    cell = tables(whole[1])["minus InfoNCE, bootstrap over test items"]["BYOL"]["noise 0"]
+    assert cell == f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def test_files_hold_every_final_run(described, whole):
+    workdir, _ = whole
+    with (workdir / "study.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    last = rows[-1]
+    assert (last["condition"], last["method"], last["seed"]) == ("noise 4", "BYOL", "2")
+    assert float(last["linear probe"]) == scores(described, "noise 4", "BYOL")[2] / 100
+    assert (last["loss.epsilon"], rows[0]["loss.epsilon"]) == ("", "0.3")
+    assert (workdir / last["folder"] / "report.json").exists()
+    found = json.loads((workdir / "study.json").read_text(), parse_constant=pytest.fail)
+    assert found["complete"]
+    assert found["command"] == COMMAND
+    assert found["study"]["methods"]["BYOL"]["words"] == "byol"
+    assert len(found["runs"]) == 18
+    entry = found["measures"][0]["entries"][-1]
+    assert entry["values"] == pytest.approx(scores(described, "noise 4", "BYOL").tolist())
+    assert sorted(path.name for path in (workdir / "figures").iterdir()) == [
+        "differences.png",
+        "headline.png",
+        "training.png",
+    ]
+
+
+def test_a_stopped_study_is_reported_with_what_is_missing(described, tmp_path):
+    study, grid = described
+    left = {"runs/noise_0/BYOL/seed1", "runs/noise_4/GCA-UOT/epsilon=0.1-seed1000-validation"}
+    failed = "runs/noise_0/BYOL/seed2"
+    do(grid, tmp_path, lambda run: run.folder not in left | {failed})
+    one = {"folder": failed, "error": "loss is nan"}
+    write_json(tmp_path / "failed.json", [one])
+    page = write(study, grid, tmp_path, COMMAND).read_text()
+    assert "13 of 18 final runs" in page
+    assert "**It is not complete**" in " ".join(page.split())
+    missing = page.split("## What is missing")[1]
+    assert f"- failed: `{failed}`: loss is nan" in missing
+    assert "- not done: noise 4, GCA-UOT: 3 final runs" in missing
+    assert all(f"- not done: {folder}\n" in missing for folder in left)
+    found = tables(page)
+    one = scores(described, "noise 0", "BYOL")[0]
+    assert found["linear probe, %, mean ± sd"]["BYOL"]["noise 0"] == f"{one:.2f} (n = 1)"
+    assert found["linear probe, %, mean ± sd"]["GCA-UOT"]["noise 4"] == "–"
+    assert not json.loads((tmp_path / "study.json").read_text())["complete"]
+
+
+def test_nothing_done_is_a_report_too(described, tmp_path):
+    page = write(*described, tmp_path / "new", COMMAND).read_text()
+    assert "0 of 18 final runs" in page
+
+
+@pytest.mark.parametrize("xs", [None, (None, None)])
+def test_one_condition_or_conditions_without_numbers_are_drawn(planned, tmp_path, xs):
+    conditions = xs and {"clean": {}, "large batches": {"train.batch_size": 300}}
+    study, grid = planned(conditions=conditions, reference="GCA-UOT")
+    do(grid, tmp_path)
+    write(study, grid, tmp_path, COMMAND)
+    for name in ("headline", "differences", "training"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_measures_of_one_config_are_all_its_accuracies(digits, tmp_path):
+
+    study = of_one(digits.get_config("ince"), (0, 1))
+    do(grid := cells(study), tmp_path)
+    found = tables(write(study, grid, tmp_path, COMMAND).read_text())
+    assert set(found) == {"linear, %, mean ± sd", "knn, %, mean ± sd"}
