@@ -29,8 +29,10 @@ ALLOWED = {
     "alignment": {"ot"},
     "config": {"losses", "data", "models"},
     "experiment": BEFORE_EXPERIMENT,
+    "pairs": BEFORE_EXPERIMENT | {"experiment"},
     "training": BEFORE_EXPERIMENT | {"experiment", "processes"},
-    "evaluation": BEFORE_EXPERIMENT | {"experiment", "processes", "training"},
+    "evaluation": BEFORE_EXPERIMENT | {"experiment", "pairs", "processes", "training"},
+    "aligning": BEFORE_EXPERIMENT | {"config", "pairs", "training", "evaluation"},
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
     | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
@@ -40,6 +42,7 @@ ALLOWED = {
         "data",
         "processes",
         "experiment",
+        "pairs",
         "training",
         "evaluation",
         "studies",
@@ -62,6 +65,7 @@ ONLY_IN = {
     "ml_collections": {
         "workdir",
         "experiment",
+        "pairs",
         "training",
         "studies",
         "config",

@@ -1,7 +1,8 @@
 r"""Which method finds partners best where many of the training pairs are wrong?
 
     python -m benchmarks.two_sets --fashion=DIR --out=data  # its docstring says where from
-    python main.py --mode=study --config=configs/studies/noisy_pairs.py --workdir=runs/noisy --jobs=2
+    python main.py --mode=study --config=configs/studies/noisy_pairs.py --workdir=runs/noisy \
+        --jobs=2
     python main.py --mode=study --config=configs/studies/noisy_pairs.py:emoji --workdir=runs/emoji \
         --jobs=2
     python main.py --mode=study --config=configs/studies/noisy_pairs.py:digits,smoke \
@@ -16,9 +17,11 @@ shuffled inside their class, batches are of 128 and 2,048 pairs, three of `b` be
 Expected time: docs/results/noisy_pairs.md has it, beside what came out.
 """
 
+from typing import Any
+
 from gca_jax import studies
 
-SETS = {
+SETS: dict[str, dict[str, Any]] = {
     "fashion": dict(
         a="data/fashion_a.npy", b="data/fashion_b.npy", limit=20_000, test_fraction=0.1
     ),

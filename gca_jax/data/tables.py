@@ -46,7 +46,8 @@ def _path(file: str) -> tuple[pathlib.Path, str | None]:
 def _npy(path: pathlib.Path, key: str | None) -> np.ndarray:
     if key is not None:
         raise ValueError(f"a .npy file has one array and no {key!r}")
-    return np.load(path, allow_pickle=False)
+    with path.open("rb") as file:
+        return np.load(file, allow_pickle=False)
 
 
 def _npz(path: pathlib.Path, key: str | None) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 
 from gca_jax import losses, ot
-from gca_jax.ot.learned import bootstrapped, self_weighted
+from gca_jax.ot.learned import bootstrapped, self_weighted, smoothed
 from tests import toy
 
 VIEWS = [jnp.asarray(z) for z in toy.batch(3, n=8, d=4)]
@@ -113,3 +113,22 @@ def test_what_no_target_can_learn_from_is_refused():
             losses.ince(*VIEWS, target=Partial(self_weighted, **setting))
     with pytest.raises(ValueError, match="share must lie in"):
         losses.ince(*VIEWS, target=Partial(bootstrapped, share=2.0))
+
+
+@pytest.mark.parametrize("layout", ["cross", "joint"])
+def test_a_smoothed_target_mixes_the_identity_with_the_uniform_plan(layout):
+    rule = Partial(smoothed, share=0.3)
+    _, target = losses.transport("ince", *VIEWS, epsilon=EPSILON, layout=layout, target=rule)
+    uniform = np.full((8, 8), 1 / 64)
+    expected = 0.7 * np.eye(8) / 8 + 0.3 * uniform
+    matrix = np.asarray(target.matrix)
+    if layout == "joint":  # of one view against the other; the halves are alike
+        matrix = 2 * matrix[:8, 8:] / (2 * matrix[:8, 8:].sum())
+    np.testing.assert_allclose(matrix, expected, rtol=1e-5)
+
+
+def test_smoothing_by_nothing_is_the_identity_s_loss():
+    for method in ("ince", "gca_ince"):
+        loss = losses.METHODS[method]
+        value, _ = loss(*VIEWS, target=Partial(smoothed, share=0.0))
+        np.testing.assert_allclose(value, loss(*VIEWS)[0], rtol=1e-5)

@@ -1,0 +1,129 @@
+"""Pairs of two sets: their split, the shuffle, scaling, batches, and what is refused."""
+
+import numpy as np
+import pytest
+
+from gca_jax.data import pairs
+from gca_jax.data.batches import Order
+
+N = 200
+A = np.arange(N, dtype=np.float32)[:, None] * np.array([[1.0, -1.0]], np.float32)
+B = np.arange(N, dtype=np.float64)[:, None, None] * np.ones((3, 2))
+LABELS = np.array(["x", "y", "z", "x"] * (N // 4))
+
+
+def test_parts_have_no_pair_in_common_and_their_sizes():
+    test, other = pairs.pair(A, B), pairs.pair(A, B, split="validation")
+    np.testing.assert_array_equal(test.train.a, other.train.a)
+    assert (len(test.judged.a), len(other.judged.a), len(test.train.a)) == (40, 16, 144)
+    parts = [test.train.a, test.judged.a, other.judged.a]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(N))
+    assert not test.train.wrong.any()
+
+
+def test_the_split_is_the_seed_s():
+    same, other = pairs.pair(A, B), pairs.pair(A, B, seed=1)
+    np.testing.assert_array_equal(same.judged.a, pairs.pair(A, B).judged.a)
+    assert not np.array_equal(same.judged.a, other.judged.a)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_so_many_training_and_validation_pairs_are_wrong_and_no_test_pair_is(within):
+    given = dict(labels=LABELS, shuffled=0.5, shuffled_within=within, validation_fraction=0.4)
+    test = pairs.pair(A, B, **given)
+    validation = pairs.pair(A, B, split="validation", **given)
+    assert not test.judged.wrong.any()
+    for part in (test.train, validation.judged):
+        # In a class of one shuffled pair there is no other to exchange with.
+        assert abs(part.wrong.mean() - 0.5) <= 0.03
+        np.testing.assert_array_equal(np.sort(part.b), np.sort(part.a))
+        assert (LABELS[part.a] == LABELS[part.b]).all() == within
+
+
+def test_all_pairs_can_be_wrong():
+    assert pairs.pair(A, B, shuffled=1.0).train.wrong.all()
+
+
+def test_columns_are_scaled_by_the_training_rows_and_images_as_a_whole():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(50, 3)) * [1, 10, 0] + [5, 0, 7]
+    b = rng.integers(0, 256, (50, 4, 2), np.uint8)
+    made = pairs.pair(a, b)
+    x = made.a.features(made.train.a)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(x.std(axis=0), [1, 1, 0], atol=1e-5)
+    y, seen = made.b.features(made.train.b), b[made.train.b].astype(float)
+    expected = (seen - seen.mean()) / seen.std()
+    np.testing.assert_allclose(y, expected.reshape(len(y), -1), rtol=1e-4, atol=1e-5)
+    plain = pairs.pair(a, b, scaling="none")
+    np.testing.assert_allclose(plain.a.features(np.array([3])), a[[3]], rtol=1e-6)
+
+
+def test_a_batch_has_both_sides_of_its_pairs():
+    made = pairs.pair(A, B, shuffled=0.3, scaling="none", labels=LABELS)
+    order = Order(len(made.batches), 32, seed=4)
+    batches = made.batches.iterate(order, 5)
+    (x, y), groups = next(batches)
+    rows = order.rows(5)
+    np.testing.assert_array_equal(x[:, 0], made.train.a[rows])
+    np.testing.assert_array_equal(y[:, 0], made.train.b[rows])
+    np.testing.assert_array_equal(
+        groups, np.unique(LABELS, return_inverse=True)[1][made.train.a][rows]
+    )
+    assert [e.shape for e in made.batches.example(32)] == [x.shape, y.shape]
+
+
+def test_test_pairs_of_their_own():
+    made = pairs.pair(A, B, test=(A[:7] + 0.5, B[:7]), scaling="none")
+    assert (len(made.train.a), len(made.judged.a)) == (180, 7)
+    np.testing.assert_allclose(made.a.features(made.judged.a)[:, 0], np.arange(7) + 0.5)
+
+
+def save(folder, **arrays):
+    for name, values in arrays.items():
+        np.save(folder / f"{name}.npy", values)
+    return {name: str(folder / f"{name}.npy") for name in arrays}
+
+
+def test_test_files_are_not_read_where_validation_pairs_are_judged(tmp_path):
+    files = save(tmp_path, a=A, b=B) | {"test_a": "nowhere.npy", "test_b": "nowhere.npy"}
+    made = pairs.load("pairs", **files, split="validation")
+    assert (len(made.train.a), len(made.judged.a)) == (180, 20)
+    with pytest.raises(ValueError, match=r"nowhere\.npy does not exist"):
+        pairs.load("pairs", **files)
+
+
+def test_without_files_there_are_halves_of_digits():
+    made = pairs.load("pairs", limit=300)
+    assert (made.a.raw.shape, made.b.raw.shape) == ((300, 8, 4), (300, 8, 4))
+    assert made.a.pictures
+    assert made.name == "halves of digits"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"b": B[:-1]}, "a has 200 rows and b has 199"),
+        ({"a": np.where(np.arange(N) == 3, np.nan, 1.0)}, "first is row 3"),
+        ({"a": np.array([{}] * N)}, "a must be numbers .*; got object"),
+        ({"shuffled": 1.5}, "shuffled must be from 0 to 1, got 1.5"),
+        ({"shuffled_within": True}, "needs labels"),
+        ({"labels": LABELS[:3]}, r"labels must be integers or names \[200\]"),
+        ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
+        ({"test_fraction": 0.0}, "of 200 pairs 0 are left to test"),
+        ({"validation_fraction": 0.999}, "are left to train"),
+        ({"split": "train"}, "split must be test or validation, got 'train'"),
+        ({"scaling": "rows"}, "scaling must be one of"),
+        ({"test": (A, B[:, :2])}, "rows of b have shape"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_mistake_is_one_line(changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        pairs.pair(**{"a": A, "b": B, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_and_b_go_together():
+    with pytest.raises(ValueError, match=r"name --config\.data\.b=FILE"):
+        pairs.load("pairs", a="a.npy")

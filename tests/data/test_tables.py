@@ -1,0 +1,55 @@
+"""Files of one array: what NumPy and pyarrow wrote is read; what cannot be is one line."""
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from gca_jax.data import tables
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def write(path, columns):
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return str(path)
+
+
+def test_what_was_written_is_read(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    np.savez(tmp_path / "one.npz", x=X)
+    np.savez(tmp_path / "two.npz", x=X, y=X + 1)
+    for name, expected in (("x.npy", X), ("one.npz", X), ("two.npz:y", X + 1)):
+        np.testing.assert_array_equal(tables.read(str(tmp_path / name)), expected)
+
+
+def test_a_table_s_columns_stand_side_by_side(tmp_path):
+    file = write(tmp_path / "x.parquet", {"list": list(X), "one": [1, 2, 3, 4]})
+    np.testing.assert_array_equal(tables.read(file), np.hstack([X, [[1], [2], [3], [4]]]))
+    np.testing.assert_array_equal(tables.read(f"{file}:list"), X)
+    np.testing.assert_array_equal(tables.read(f"{file}:one"), [1, 2, 3, 4])
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{}, None]))
+    np.savez(tmp_path / "two.npz", x=X, y=X)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "two.npz").read_bytes()[:50])
+    (tmp_path / "x.csv").write_text("1,2\n")
+    write(tmp_path / "words.parquet", {"name": ["a", "b"]})
+    write(tmp_path / "ragged.parquet", {"list": [[1.0], [1.0, 2.0]]})
+    messages = {
+        "no.npy": "does not exist",
+        "objects.npy": "holds Python objects",
+        "cut.npy": "cannot be read",
+        "two.npz": r"choose one of its arrays, x, y",
+        "two.npz:z": r"choose one of its arrays, x, y",
+        "x.csv": "must be a .npy, .npz or .parquet file",
+        "words.parquet": "'name' has no numbers",
+        "ragged.parquet": "rows of different lengths",
+        "words.parquet:age": "no column 'age'",
+    }
+    for name, message in messages.items():
+        with pytest.raises(ValueError, match=message) as caught:
+            tables.read(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+        assert name.split(":")[0] in str(caught.value)

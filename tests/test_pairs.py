@@ -1,0 +1,221 @@
+"""Runs on pairs: the program on digits' halves, what it writes, its mistakes, and `align`."""
+
+import csv
+import json
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import gca_jax
+from gca_jax import losses, metrics, pairs
+from gca_jax.data.pairs import pair
+from gca_jax.evaluation import pairs as evaluation
+from gca_jax.evaluation.run import check, evaluate
+from gca_jax.programs import PROGRAMS, Command
+from gca_jax.training import loop, step
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("one_device")
+
+
+def config(words="gca_ince,smoke", /, **changes):
+    made = runpy.run_path(str(ROOT / "configs" / "pairs.py"))["get_config"](words)
+    made.update_from_flattened_dict({"evaluation.rounds": 2, **changes})
+    return made.lock()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose pairs are well told apart, with a third of them wrong, through all programs."""
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(400, 6)).astype(np.float32)
+    np.save(folder / "a.npy", a)
+    np.save(folder / "b.npy", a[:, ::-1].reshape(400, 3, 2))
+    changes = {
+        "data.a": str(folder / "a.npy"),
+        "data.b": str(folder / "b.npy"),
+        "data.shuffled": 0.3,
+        "target.name": "self_weighted",
+        "target.warmup_steps": 20,
+        "train.steps": 120,
+        "optimizer.learning_rate": 0.02,
+        "model.learn_epsilon": True,
+        "loss.epsilon": 0.3,
+        "evaluation.suspects": 40,
+    }
+    made = config("gca_ince,linear,smoke", **changes)
+    PROGRAMS["all"](Command(made, str(folder / "run")))
+    return folder / "run", made
+
+
+def read(folder):
+    report = json.loads((folder / "report.json").read_text())
+    with np.load(folder / "evaluation.npz") as arrays:
+        return report, dict(arrays)
+
+
+def test_the_report_has_recall_both_ways_and_finds_the_wrong_pairs(run):
+    report, arrays = read(run[0])
+    for way in ("a_to_b", "b_to_a"):
+        found = report["retrieval"][way]
+        assert found["recall_10"] >= found["recall_5"] >= found["recall_1"] > 0.3
+        assert found["recall_1"] == np.mean(arrays[f"ranks_{way}"] <= 1)
+    shuffled = arrays["weight_rows"][0] != arrays["weight_rows"][1]
+    np.testing.assert_array_equal(shuffled, arrays["wrong"])
+    auc = report["weights"]["auc"]
+    assert auc == roc_auc_score(shuffled, -arrays["log_shares"]) > 0.9
+    weights = np.exp(arrays["log_shares"])
+    number = weights.sum() ** 2 / (weights**2).sum()
+    np.testing.assert_allclose(report["weights"]["effective_pairs"], number, rtol=1e-6)
+    assert report["epsilon"] != 0.3  # it was learned
+
+
+def test_the_list_of_suspects_is_of_those_with_least_weight(run):
+    report, arrays = read(run[0])
+    with (run[0] / "suspects.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    least = np.argsort(arrays["log_shares"], kind="stable")[:40]
+    listed = [[int(row["row_a"]), int(row["row_b"])] for row in rows]
+    np.testing.assert_array_equal(listed, arrays["weight_rows"][:, least].T)
+    wrong = [row["row_a"] != row["row_b"] for row in rows]
+    assert wrong == [row["shuffled"] == "1" for row in rows]
+    count = arrays["wrong"].sum()
+    first = np.argsort(arrays["log_shares"], kind="stable")[:count]
+    assert report["weights"]["precision"] == arrays["wrong"][first].mean()
+
+
+def test_the_page_has_the_command_and_every_picture(run):
+    page = (run[0] / "report.md").read_text()
+    assert "--config=configs/pairs.py:gca_ince" in page
+    for name in ("recall", "weights", "training", "alignment_uniformity"):
+        assert f"figures/{name}.png" in page
+        assert (run[0] / "figures" / f"{name}.png").stat().st_size > 5_000
+
+
+def test_a_finished_run_is_judged_again_without_training(run, capsys):
+    folder, made = run
+    before = (folder / "evaluation.json").read_text()
+    PROGRAMS["pretrain"](Command(made, str(folder)))
+    assert "it is not trained again" in capsys.readouterr().out
+    PROGRAMS["evaluate"](Command(made, str(folder)))
+    assert (folder / "evaluation.json").read_text() == before
+
+
+@pytest.mark.parametrize("program", ["preview", "prepare"])
+def test_programs_for_images_say_so(program):
+    with pytest.raises(ValueError, match=f"--mode={program} is for runs on images"):
+        PROGRAMS[program](Command(config()))
+
+
+@pytest.mark.parametrize("method", sorted(set(losses.METHODS) - {"byol"}))
+def test_every_method_has_a_gradient_for_both_towers(method):
+    made = pairs.build(config(f"{method},smoke"))
+    variables = step.init_variables(made.network, made.key, made.batches.input_shape)
+    batch = tuple(
+        jnp.asarray(side.features(part[:16]))
+        for side, part in zip((made.pairs.a, made.pairs.b), made.pairs.train, strict=True)
+    )
+
+    def value(params):
+        embedded = made.network.embed({**variables, "params": params}, batch)
+        return made.loss(*embedded.pair, **embedded.keywords)[0]
+
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["params"])):
+        assert np.isfinite(leaf).all()
+        assert np.abs(leaf).max() > 0
+
+
+def test_a_learned_temperature_is_that_of_the_loss():
+    made = pairs.build(config(**{"model.learn_epsilon": True, "loss.epsilon": 0.2}))
+    variables = step.init_variables(made.network, made.key, made.batches.input_shape)
+    rng = np.random.default_rng(0)
+    batch = tuple(jnp.asarray(rng.normal(size=(8, 32)), jnp.float32) for _ in "ab")
+    state = step.TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, ())
+    contrast = jax.jit(step.contrast, static_argnums=(0, 1))
+    value, forward = contrast(made.network, made.loss, variables["params"], state, batch)
+    z = made.network.apply(variables, *batch)
+    plain, _ = losses.gca_ince(*z, epsilon=0.2)
+    np.testing.assert_allclose(value, plain, rtol=1e-5)
+    np.testing.assert_allclose(forward.aux["epsilon"], 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "message"),
+    [
+        ("byol", {}, "config.method: byol"),
+        ("ince", {"data.a": "no.npy", "data.b": "no.npy"}, "config.data: no.npy does not exist"),
+        ("ince", {"data.shuffled": 2.0}, "config.data: shuffled must be from 0 to 1"),
+        ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),
+        (
+            "ince",
+            {"target.name": "blocks", "target.alpha": 0.5},
+            "target needs domains",
+        ),
+        ("ince", {"target.name": "smoothed"}, "config.target: .*share"),
+        ("ince", {"target.name": "bootstrapped", "target.share": 2.0}, "config.target: share"),
+        ("ince", {"train.steps": 0}, "config.train: steps must be at least 1"),
+        ("ince", {"evaluation.rounds": 0}, "config.evaluation: rounds must be at least 1"),
+        ("ince", {"evaluation.split": "train"}, "split must be test or validation"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_mistake_is_one_line_before_training(words, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        check(pairs.build(config(words, **changes)))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_words_name_methods_and_towers():
+    assert config("ince,linear").model.tower_a == config("linear,ince").model.tower_b == "linear"
+    with pytest.raises(ValueError, match=r"unknown method 'vit'.*mlp, linear"):
+        config("vit")
+
+
+def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
+    def distance(z_a, z_b):
+        return metrics.alignment(z_a, z_b)
+
+    made = pairs.build(config(**{"train.steps": 2}), loss=distance)
+    loop.pretrain(made, tmp_path)
+    found = evaluate(made, tmp_path)
+    assert found["retrieval_plan"] is found["weights"] is None
+    assert any("no transport plan" in words or "plan" in words for words in found["left_out"])
+
+
+def test_the_plan_gives_every_candidate_the_same_mass():
+    """Its ranking of a's candidates is that of OTT-free NumPy Sinkhorn iterations."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, 30, 4))
+    a, b = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b))
+    k = np.exp(a @ b.T / 0.2)
+    u = np.ones(30)
+    for _ in range(500):
+        v = 1 / (k.T @ u)
+        u = 1 / (k @ v)
+    found = evaluation._retrieve_by_plan(a.astype(np.float32), b.astype(np.float32), 0.2)
+    p = u[:, None] * k * v
+    for way, plan in (("a_to_b", p), ("b_to_a", p.T)):
+        ranks = 1 + (plan > np.diag(plan)[:, None]).sum(axis=1)
+        np.testing.assert_array_equal(found[way].ranks, ranks)
+
+
+def test_align_gives_functions_of_both_sets(tmp_path):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(300, 5))
+    b = a @ rng.normal(size=(5, 5)) + 3
+    settings = {"train.steps": 60, "train.batch_size": 64, "optimizer.learning_rate": 0.02}
+    aligned = gca_jax.align(a, b, words="ince,linear", settings=settings, test_fraction=0.3)
+    judged = pair(a, b, test_fraction=0.3).judged.a
+    z_a, z_b = aligned.a(a[judged]), aligned.b(b[judged])
+    np.testing.assert_allclose(np.linalg.norm(z_a, axis=1), 1, rtol=1e-5)
+    hits = (z_a @ z_b.T).argmax(axis=1) == np.arange(len(judged))
+    assert hits.mean() == pytest.approx(aligned.report["retrieval"]["a_to_b"]["recall_1"])
+    assert hits.mean() > 0.5
+    assert aligned.suspects(3).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"rows of b have shape \[5\], got \[4\]"):
+        aligned.b(b[:, :4])
