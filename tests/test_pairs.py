@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-import gca_jax
 from gca_jax import losses, metrics, pairs
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
@@ -204,18 +203,19 @@ def test_the_plan_gives_every_candidate_the_same_mass():
         np.testing.assert_array_equal(found[way].ranks, ranks)
 
 
-def test_align_gives_functions_of_both_sets(tmp_path):
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(300, 5))
-    b = a @ rng.normal(size=(5, 5)) + 3
-    settings = {"train.steps": 60, "train.batch_size": 64, "optimizer.learning_rate": 0.02}
-    aligned = gca_jax.align(a, b, words="ince,linear", settings=settings, test_fraction=0.3)
-    judged = pair(a, b, test_fraction=0.3).judged.a
+def test_align_gives_functions_of_both_sets(capsys):
+    """The lines in the README."""
+    section = (ROOT / "README.md").read_text().split("## Two sets")[1].split("\n## ")[0]
+    found = {}
+    exec(section.split("```python\n")[1].split("```")[0], found)
+    a, b, aligned = found["a"], found["b"], found["aligned"]
+    recall = float(capsys.readouterr().out.splitlines()[-1])
+    assert recall == aligned.report["retrieval"]["a_to_b"]["recall_1"] > 0.5
+    judged = pair(a, b).judged.a
     z_a, z_b = aligned.a(a[judged]), aligned.b(b[judged])
     np.testing.assert_allclose(np.linalg.norm(z_a, axis=1), 1, rtol=1e-5)
     hits = (z_a @ z_b.T).argmax(axis=1) == np.arange(len(judged))
-    assert hits.mean() == pytest.approx(aligned.report["retrieval"]["a_to_b"]["recall_1"])
-    assert hits.mean() > 0.5
-    assert aligned.suspects(3).shape == (2, 3)
-    with pytest.raises(ValueError, match=r"rows of b have shape \[5\], got \[4\]"):
+    assert hits.mean() == pytest.approx(recall)
+    np.testing.assert_array_equal(found["doubtful_a"], found["doubtful_b"])
+    with pytest.raises(ValueError, match=r"rows of b have shape \[8\], got \[4\]"):
         aligned.b(b[:, :4])
