@@ -85,9 +85,7 @@ def _methods(more: str, few: bool) -> dict[str, studies.Method]:
     sharpness = {**epsilon, "target.sharpness": (0.5, 1.0)}
     methods = {
         "clip": studies.Method(f"clip{more}", choose=alone),
-        "rince": studies.Method(
-            f"rince{more}", {"loss.q": 0.5}, {**epsilon, "loss.lam": (0.01, 0.1)}
-        ),
+        "rince": studies.Method(f"rince{more}", choose={**epsilon, "loss.q": (0.1, 0.2)}),
         "gca_ince": studies.Method(f"gca_ince{more}", choose=alone),
         "gca_uot": studies.Method(
             f"gca_uot{more}", choose={**epsilon, "loss.w_rince": (0.02, 0.2)}

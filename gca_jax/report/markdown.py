@@ -153,7 +153,7 @@ def _literal(value: object) -> str:
     return f"'{tuple(value)}'" if isinstance(value, list) else str(value)
 
 
-def findings(report: Json) -> str:
+def findings(report: Json, title: str = "What views and features show") -> str:
     """Show the pictures of the results, and what they have to say."""
     parts = []
     for result in report["results"]:
@@ -161,7 +161,7 @@ def findings(report: Json) -> str:
             parts.append(f"![{result['title']}](figures/{result['picture']}.png)\n")
         if result["caption"]:
             parts.append(wrap(result["caption"]))
-    return "\n".join(["## What views and features show\n", *parts])
+    return "\n".join([f"## {title}\n", *parts])
 
 
 def left_out(report: Json) -> str:

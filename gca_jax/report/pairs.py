@@ -2,6 +2,7 @@
 
 import csv
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ HEAD = ["", "recall@1, %", "recall@5, %", "recall@10, %", "median rank", "hubs: 
 
 def render(report: Json) -> str:
     """Write the page for the content of `report.json`."""
-    parts = (_heading, _retrieval, _weights, markdown.what_was_run, markdown.findings)
+    pictures = partial(markdown.findings, title="Pictures")
+    parts = (_heading, _retrieval, _weights, markdown.what_was_run, pictures)
     rest = (markdown.left_out, _procedure, markdown.config)
     pages = (part(report) for part in (*parts, *rest))
     return "\n".join(page for page in pages if page)
@@ -145,7 +147,8 @@ def weights(run: Finished) -> Figure:
                 bar.set(facecolor=COLOURS[index], alpha=0.65, hatch=("", "///")[index])
     axes.set(xlabel="share of its row's mass that a pair has in the plan", ylabel="training pairs")
     axes.set_title(f"{run_name(run)}: weights of the training pairs")
-    axes.legend(loc="upper center")
+    axes.margins(y=0.2)  # room for the legend
+    axes.legend(loc="upper center", ncols=2)
     plain(axes)
     return figure
 
