@@ -52,13 +52,18 @@ class Results(NamedTuple):
 
 
 def number(path: Path, where: str) -> float:
-    """Read a number at a dotted path of an `evaluation.json`; a ValueError if there is none."""
+    """Read a number at a dotted path of an `evaluation.json`; a ValueError if there is none.
+
+    NaN where it is null: nothing was there to be measured.
+    """
     found = read_json(path)
     for key in where.split("."):
         if not isinstance(found, dict) or key not in found:
             there = ", ".join(map(str, found)) if isinstance(found, dict) else "one value"
             raise ValueError(f"evaluation.json has no {where}: there is {there}")
         found = found[key]
+    if found is None:
+        return math.nan
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
         raise ValueError(f"{where} in evaluation.json is no finite number: {found}")
     return float(found)
@@ -102,7 +107,9 @@ def fault(study: Study, workdir: Path, run: Run) -> str | None:
     """Say what a finished run lacks of what the study reads; None if nothing."""
     try:
         for path in wanted(study, run):
-            number(workdir / run.folder / "evaluation.json", path)
+            found = number(workdir / run.folder / "evaluation.json", path)
+            if math.isnan(found) and not run.final:
+                return f"{path} in evaluation.json is null: it cannot choose"
     except (ValueError, OSError) as error:
         return str(error)
     return None

@@ -1,6 +1,7 @@
 """What is done, what is not done again, and what a failure costs; runs are those of `stub`."""
 
 import json
+import math
 import os
 import pathlib
 import signal
@@ -95,6 +96,20 @@ def test_a_run_without_what_the_study_reads_has_failed(planned, tmp_path):
     assert execute(study, grid, tmp_path, stub.never) == 1
     (failed,) = json.loads((tmp_path / "failed.json").read_text())
     assert failed["error"] == "evaluation.json has no accuracy.few: there is linear, knn, none"
+
+
+def test_a_measure_may_be_null_but_not_what_chooses(planned, tmp_path):
+    measures = {"linear": "accuracy.linear", "none": "accuracy.none"}
+    study, grid = planned(seeds=(0,), measures=measures, plain=(), choose_by="accuracy.none")
+    do_here(grid, tmp_path)
+    assert execute(study, grid, tmp_path, stub.never) == 3
+    failed = json.loads((tmp_path / "failed.json").read_text())
+    assert {one["error"] for one in failed} == {
+        "accuracy.none in evaluation.json is null: it cannot choose"
+    }
+    (row,) = collect(study, grid, tmp_path).rows  # of the method that chooses nothing
+    assert math.isnan(row.values["none"])
+    assert row.values["linear"] > 0
 
 
 def test_the_best_candidate_that_finished_is_chosen_and_the_earlier_of_equal_ones(
