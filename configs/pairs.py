@@ -1,7 +1,7 @@
 r"""Two sets whose rows belong together: two small towers that align them.
 
 Method: arXiv 2502.20141, which has no such experiment; recipe: our own, `PAIRS` in
-`gca_jax/config.py`.
+`gca_jax/config_pairs.py`.
 
     python main.py --config=configs/pairs.py:gca_ince --workdir=runs/halves  # of digits
     python main.py --config=configs/pairs.py:gca_ince --workdir=runs/pairs \
@@ -15,8 +15,8 @@ Expected time: half a minute on two CPU cores for the halves of digits.
 Expected numbers: none published; docs/pairs.md has measured ones.
 """
 
-from gca_jax import config
+from gca_jax import config, config_pairs
 
 
 def get_config(words: str = "") -> config.ConfigDict:
-    return config.make_pairs(words)
+    return config_pairs.make(words)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from gca_jax import config, pairs
+from gca_jax import config_pairs, pairs
 from gca_jax.data.pairs import Side, pair
 from gca_jax.data.tables import checked
 from gca_jax.evaluation.pairs import embed_rows
@@ -85,7 +85,7 @@ def align(
         ValueError: A mistake in the arrays or in the settings.
         KeyError: A setting that the config does not have.
     """
-    run = config.make_pairs(words)
+    run = config_pairs.make(words)
     run.update_from_flattened_dict(dict(settings or {}))
     both = pair(a, b, split=run.evaluation.split, **data)
     experiment = pairs.build(run.lock(), data=both)

@@ -17,7 +17,6 @@ from ml_collections import ConfigDict, config_dict
 from gca_jax import losses
 from gca_jax.data.views import policies
 from gca_jax.models import ENCODERS
-from gca_jax.models.towers import TOWERS
 
 SMOKE = "smoke"
 # What a loss takes and a config cannot hold.
@@ -97,46 +96,6 @@ EVALUATION: Settings = dict(
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
 )
 
-PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
-    data=dict(
-        name="pairs",
-        a=str,  # a file, .npy, .npz or .parquet; None: halves of digits
-        b=str,
-        test_a=str,  # pairs of their own to test with
-        test_b=str,
-        labels=str,  # a file; for shuffled_within, and targets that need labels
-        test_fraction=0.2,  # without test_a and test_b
-        validation_fraction=0.1,  # of the other rows
-        shuffled=0.0,  # share of the training and validation pairs that is made wrong
-        shuffled_within=False,  # whether only inside a class
-        scaling=str,  # columns, whole or none; None: columns, but whole for images
-        seed=0,  # of the split and the shuffle
-        limit=int,  # at most so many pairs; None: all
-    ),
-    model=dict(
-        tower_a="mlp",
-        tower_b="mlp",
-        hidden_a=(512,),
-        hidden_b=(512,),
-        dim=128,
-        learn_epsilon=False,  # whether epsilon is learned, from the loss's on
-        epsilon_min=0.03,  # and how far down
-    ),
-    train=dict(
-        batch_size=256,
-        epochs=100,
-        steps=int,  # in place of epochs
-        checkpoint_every_epochs=100,
-        log_every_steps=10,
-    ),
-    loss=dict(layout="cross", epsilon=0.1),
-    evaluation=dict(
-        split="test",  # or validation: which pairs are judged
-        rounds=4,  # random batches that each training pair is weighed in
-        suspects=100,  # pairs in the list of the most doubtful ones
-    ),
-)
-
 
 def make(
     words: str,
@@ -181,16 +140,16 @@ def make(
     encoder = ENCODERS[name]
     settings = encoder.settings(side)
     if name == "resnet":
-        settings = _changed("resnet", settings, resnet)
+        settings = changed("resnet", settings, resnet)
     config = ConfigDict(dict(method=method, seed=0))
-    config.target = _group(_changed("target", TARGET, target))
-    config.evaluation = _changed("evaluation", EVALUATION, evaluation)
-    config.data = _group(data)
-    config.augment = _group(policies.settings(**augment))
-    config.model = {"encoder": name, **settings, **_changed("heads", HEADS, heads)}
+    config.target = group(changed("target", TARGET, target))
+    config.evaluation = changed("evaluation", EVALUATION, evaluation)
+    config.data = group(data)
+    config.augment = group(policies.settings(**augment))
+    config.model = {"encoder": name, **settings, **changed("heads", HEADS, heads)}
     config.optimizer = dict(optimizer)
-    config.train = _changed("train", TRAIN, train)
-    config.loss = _loss(method, {**LOSS, **loss})
+    config.train = changed("train", TRAIN, train)
+    config.loss = loss_group(method, {**LOSS, **loss})
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
         config.train.target_decay = target_decay
@@ -198,48 +157,6 @@ def make(
         config.model.update(encoder.smoke(settings))
         config.data.update({"limit": 400, **smoke})
         _shrink(config)
-    return config
-
-
-def make_pairs(
-    words: str,
-    *,
-    data: Settings = UNCHANGED,
-    target: Settings = UNCHANGED,
-    model: Settings = UNCHANGED,
-    optimizer: Settings = UNCHANGED,
-    train: Settings = UNCHANGED,
-    loss: Settings = UNCHANGED,
-) -> ConfigDict:
-    """Make the config of a run on pairs of two sets; each group is `PAIRS`'s, with changes.
-
-    Args:
-        words: after the colon of --config: a method, a kind of towers, `smoke`.
-        data: the two sets and their split, keywords of `data.pairs.load`.
-        target: what the plan is aligned with, see `alignment.make`.
-        model: keywords of `towers.create`, and `learn_epsilon`.
-        optimizer: the whole group.
-        train: length of the run and size of its batches.
-        loss: settings of any method; the chosen one takes what it has.
-
-    Raises:
-        ValueError: a word that is not known, or two of a kind.
-        TypeError: a change of a setting that there is not.
-    """
-    method, tower, small = read(words, "gca_ince", TOWERS)
-    config = ConfigDict(dict(method=method, seed=0))
-    config.target = _group(_changed("target", TARGET, target))
-    config.evaluation = dict(PAIRS["evaluation"])
-    config.data = _group(_changed("data", PAIRS["data"], data))
-    towers = {**PAIRS["model"], "tower_a": tower, "tower_b": tower}
-    config.model = _changed("model", towers, model)
-    config.optimizer = {**ADAMW, "warmup_epochs": 0.0, **optimizer}
-    config.train = _group(_changed("train", PAIRS["train"], train))
-    config.loss = _loss(method, {**LOSS, **PAIRS["loss"], **loss})
-    if small:
-        config.model.update(hidden_a=(16,), hidden_b=(16,), dim=8)
-        config.data.limit = 400
-        config.train.update(batch_size=96, steps=6, log_every_steps=1)
     return config
 
 
@@ -271,14 +188,14 @@ def read(words: str, method: str, networks: Iterable[str] = ENCODERS) -> tuple[s
     return [*methods, method][0], [*encoders, known[0]][0], SMOKE in words.split(",")
 
 
-def _changed(group: str, shared: Settings, changes: Settings) -> dict[str, object]:
+def changed(group: str, shared: Settings, changes: Settings) -> dict[str, object]:
     """Change settings that are there."""
     if unknown := changes.keys() - shared.keys():
         raise TypeError(f"{group} has no {', '.join(sorted(unknown))}; it has: {', '.join(shared)}")
     return {**shared, **changes}
 
 
-def _group(settings: Settings) -> dict[str, object]:
+def group(settings: Settings) -> dict[str, object]:
     """Make a group of a config, its optional settings declared."""
     return {
         key: config_dict.placeholder(value) if isinstance(value, type) else value
@@ -286,14 +203,14 @@ def _group(settings: Settings) -> dict[str, object]:
     }
 
 
-def _loss(method: str, settings: Settings) -> dict[str, object]:
+def loss_group(method: str, settings: Settings) -> dict[str, object]:
     """Make the `loss` group: all that the method's loss takes, its defaults changed."""
     unknown = settings.keys() - {key for each in losses.METHODS for key in _defaults(each)}
     if unknown:
         raise TypeError(f"no method takes {', '.join(sorted(unknown))}")
     defaults = _defaults(method)
     values = defaults | {key: value for key, value in settings.items() if key in defaults}
-    return _group({key: object if value is None else value for key, value in values.items()})
+    return group({key: object if value is None else value for key, value in values.items()})
 
 
 def _defaults(method: str) -> dict[str, object]:
