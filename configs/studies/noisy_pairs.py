@@ -34,7 +34,7 @@ SETS: dict[str, dict[str, Any]] = {
     "emoji": dict(a="data/emoji_a.npy", b="data/emoji_b.npy", test_fraction=0.25),
     "digits": dict(test_fraction=0.25),
 }
-SHARES = {"fashion": (0.0, 0.2, 0.4, 0.6, 0.8), "emoji": (0.0, 0.2, 0.4, 0.6)}
+SHARES = {"fashion": (0.0, 0.2, 0.4, 0.6, 0.8), "emoji": (0.0, 0.2, 0.4)}
 EPSILONS = (0.1, 0.2)
 WEIGHTED = {"target.name": "self_weighted", "target.warmup_steps": 200}
 BREAKS = ("within", "batch", "many")
