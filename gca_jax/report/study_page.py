@@ -166,9 +166,9 @@ def _choices(study: Study, grid: list[Cell], results: Results) -> str:
     head = ["condition", "method", "chosen", "candidates", f"validation {study.choose_by}"]
     seeds = ", ".join(map(str, study.choose_seeds))
     words = (
-        f"Each candidate was run with seed {seeds} and judged on validation images, which are "
-        "training images that it was not trained with; the best mean was chosen, the earlier of "
-        "equal ones. The final runs train on all training images and are judged on the test images."
+        f"Each candidate was run with seed {seeds} and judged on validation data, which it "
+        "was not trained with; the best mean was chosen, the earlier of equal ones. The final runs "
+        "are judged on the test data, which nothing was chosen by."
     )
     return f"## Settings\n\n{table(head, rows)}\n{wrap(words)}{_budgets(grid)}"
 
@@ -199,7 +199,7 @@ def _left(results: Results) -> str:
 def _words(study: Study) -> str:
     lines = [
         "± behind a mean is the standard deviation over seeds (n − 1). Each seed changes initial "
-        "weights, views, the order of images and the draws of labels; the split of the data set "
+        "weights, batches and all else that is drawn in a run; the split of the data set "
         "is the same in all.",
     ]
     if study.reference is not None:
@@ -209,7 +209,7 @@ def _words(study: Study) -> str:
             "method over all comparisons of the measure. Bold: below 0.05 after the correction."
         )
     lines.append(
-        "Seeds are the unit: the intervals say what other seeds would give on the same images, "
-        "not what other images would."
+        "Seeds are the unit: the intervals say what other seeds would give on the same data, "
+        "not what other data would."
     )
     return "## How to read the numbers\n\n" + "".join(wrap(f"- {line}", "  ") for line in lines)
