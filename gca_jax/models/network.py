@@ -103,9 +103,14 @@ class Network(nn.Module):
         z = z.reshape(len(a), 2, -1)
         return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"], {})
 
-    def touch(self, shape: tuple[int, int, int]) -> Array:
-        """Run every part once on images (h, w, c): `init(..., method="touch")` makes variables."""
-        z = self(jnp.zeros((1, *shape)))
+    @nn.nowrap
+    def blank(self, shape: tuple[int, ...]) -> tuple[Array]:
+        """Give one image (h, w, c) of zeros, as arguments of `touch`."""
+        return (jnp.zeros((1, *shape)),)
+
+    def touch(self, x: Float[Array, "b h w c"]) -> Array:
+        """Run every part once, so that `init(..., method="touch")` creates all variables."""
+        z = self(x)
         return z if self.predictor_hidden is None else self.predict(z)
 
 

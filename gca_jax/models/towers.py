@@ -71,10 +71,15 @@ class Towers(nn.Module):
             return None
         return jnp.maximum(jnp.exp(self.log_epsilon), self.epsilon_min)
 
-    def touch(self, shape: tuple[int, int]) -> Any:
-        """Run every part once, on rows of these widths."""
+    @nn.nowrap
+    def blank(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Give a row of zeros of each width, as arguments of `touch`."""
+        return jnp.zeros((1, shape[0])), jnp.zeros((1, shape[1]))
+
+    def touch(self, x: Float[Array, "n f"], y: Float[Array, "m g"]) -> Any:
+        """Run every part once, so that `init(..., method="touch")` creates all variables."""
         self.temperature()
-        return self(*(jnp.zeros((1, width)) for width in shape))
+        return self(x, y)
 
     @nn.nowrap
     def embed(self, variables: Any, views: tuple[Array, Array]) -> Embedded:

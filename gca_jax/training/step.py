@@ -49,7 +49,7 @@ def init_variables(
     network: Network | Towers, key: PRNGKeyArray, input_shape: tuple[int, ...]
 ) -> Variables:
     """Draw the initial weights and batch statistics for images (h, w, c) or rows of two widths."""
-    drawn = network.init(key, input_shape, method="touch")
+    drawn = network.init(key, *network.blank(input_shape), method="touch")
     variables = {"params": {}, "batch_stats": {}, **drawn}
     if others := variables.keys() - {"params", "batch_stats"}:
         raise ValueError(

@@ -12,7 +12,7 @@ SETTINGS = dict(tower_a="mlp", tower_b="linear", hidden_a=(6, 5), hidden_b=(9,),
 
 def test_an_mlp_and_a_linear_tower_are_what_they_say():
     network = towers.create(**SETTINGS)
-    variables = network.init(jax.random.key(0), (4, 7), method="touch")
+    variables = network.init(jax.random.key(0), *network.blank((4, 7)), method="touch")
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2, 4)), rng.normal(size=(2, 7))
     z_a, z_b = network.apply(variables, jnp.asarray(x), jnp.asarray(y))
@@ -31,7 +31,7 @@ def test_an_mlp_and_a_linear_tower_are_what_they_say():
 
 def test_the_temperature_starts_where_it_was_set_and_stays_above_its_bound():
     network = towers.create(**SETTINGS, epsilon=0.2, epsilon_min=0.1)
-    variables = network.init(jax.random.key(0), (4, 7), method="touch")
+    variables = network.init(jax.random.key(0), *network.blank((4, 7)), method="touch")
     views = jnp.ones((2, 4)), jnp.ones((2, 7))
     keywords = network.embed(variables, views).keywords
     np.testing.assert_allclose(keywords["epsilon"], 0.2, rtol=1e-6)
