@@ -32,7 +32,7 @@ def build(method, aligned):
     optimizer = optax.sgd(0.1)
     variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     train_step = step.make_train_step(
-        network, POLICY, losses.METHODS[method], optimizer, KEY, keywords=aligned.keywords
+        network, POLICY.views, losses.METHODS[method], optimizer, KEY, keywords=aligned.keywords
     )
     return network, variables, step.create_state(variables, optimizer, False), train_step
 

@@ -43,7 +43,7 @@ def build(loss=stand_in, decay=None, learning_rate=0.1, **model):
     variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     initial = step.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda step: decay)
-    train_step = step.make_train_step(network, POLICY, loss, optimizer, KEY, schedule)
+    train_step = step.make_train_step(network, POLICY.views, loss, optimizer, KEY, schedule)
     return network, initial, jax.jit(train_step)
 
 

@@ -39,7 +39,7 @@ def start(optimizer, decay=None, **heads):
     return (
         network,
         initial,
-        step.make_train_step(network, POLICY, distance, optimizer, KEY, schedule),
+        step.make_train_step(network, POLICY.views, distance, optimizer, KEY, schedule),
     )
 
 
