@@ -55,7 +55,7 @@ TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient
 # Wrong alone, as other tests here and test_target.py show.
 LEARNED = {"sharpness": 2.0, "floor": 0.1, "keep": 0.5, "warmup_steps": 5}
 COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target.beta"}
-COMBINED |= {f"target.{key}" for key in LEARNED}
+COMBINED |= {f"target.{key}" for key in (*LEARNED, "share")}
 
 
 def flatten(config, prefix=""):
@@ -149,15 +149,17 @@ def test_keys_of_another_encoder_change_the_run(tiny):
 
 
 def test_keys_of_a_target_that_learns_change_the_loss(tiny):
-    def program(**keys):
-        target = {
-            f"target.{key}": value for key, value in {"name": "self_weighted", **keys}.items()
-        }
+    def program(name, **keys):
+        target = {f"target.{key}": value for key, value in {"name": name, **keys}.items()}
         return loss(build(tiny("gca_ince", **target)))
 
-    base = program()
+    base = program("self_weighted")
     for key, value in LEARNED.items():
-        assert program(**{key: value}) != base, key
+        assert program("self_weighted", **{key: value}) != base, key
+    for name in ("smoothed", "bootstrapped"):
+        assert program(name, share=0.1) != program(name, share=0.2)
+    late = program("bootstrapped", share=0.1, warmup_steps=5)
+    assert late != program("bootstrapped", share=0.1)
 
 
 @pytest.mark.usefixtures("one_device")
