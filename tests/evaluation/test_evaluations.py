@@ -63,8 +63,13 @@ def subject(tiny):
 @pytest.fixture(scope="module")
 def results(subject):
     """Results by their names, of labelled images, of images with domains alone, and of neither."""
+
+    def judged(dataset):
+        one = subject(dataset)
+        return run.judge(one.experiment, one.variables)
+
     return {
-        kind: {result.name: result for result in run.judge(subject(dataset))}
+        kind: {result.name: result for result in judged(dataset)}
         for kind, dataset in (
             ("labels", images(True)),
             ("domains", images(False, domains=True)),

@@ -184,7 +184,8 @@ def test_a_folder_that_training_has_only_begun_is_gone_on_with(planned, tmp_path
 
 
 STOPPED = """
-import sys, pathlib
+import signal, sys, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job ignores
 from gca_jax import studies
 from gca_jax.studies import describe
 from gca_jax.studies.execute import execute
