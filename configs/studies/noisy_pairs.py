@@ -12,8 +12,8 @@ Left and right halves of 20,000 of Fashion-MNIST's images (emoji: signs as two m
 share of the training pairs is shuffled, and of the 2,000 validation pairs too, as they would be for
 a user. Each method has four candidates of its settings, chosen by recall@1 on those; the test pairs
 are clean. A word after the colon breaks it in another way: `within` shuffles pairs inside their
-class, `small` and `large` make batches of 128 and 2,048 pairs (as many pairs are seen), `many` gives
-three of `b` to each of `a`; `emoji,early` learns from the plan after 2 or 8 epochs instead of 40.
+class, `small` and `large` make batches of 128 and 2,048 pairs (and as many pairs are seen), `many`
+gives three of `b` to each of `a`; `emoji,early` learns from the plan after 2 or 8 epochs, not 40.
 
 Expected time: docs/results/noisy_pairs.md has it, beside what came out.
 """

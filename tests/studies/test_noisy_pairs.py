@@ -16,7 +16,7 @@ def study(words):
     return describe.read(runpy.run_path(str(path))["get_config"](words))
 
 
-@pytest.mark.parametrize("words", ["", "emoji", "digits,smoke", "within", "batch", "many"])
+@pytest.mark.parametrize("words", ["", "emoji", "digits,smoke", "within", "small", "large", "many"])
 def test_every_method_has_the_same_budget(words):
     made = study(words)
     counts = {math.prod(map(len, m.choose.values())) for m in made.methods.values()}
