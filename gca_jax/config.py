@@ -75,7 +75,13 @@ TARGET: Settings = dict(
     warmup_steps=int,  # with the identity
 )
 HEADS: Settings = dict(projector_hidden=2048, projector_dim=128)
-TRAIN: Settings = dict(batch_size=512, epochs=200, checkpoint_every_epochs=10, log_every_steps=20)
+TRAIN: Settings = dict(
+    batch_size=512,
+    epochs=200,
+    checkpoint_every_epochs=10,
+    log_every_steps=20,
+    wrong_positives=0.0,  # share of a batch whose second view is of another image
+)
 LOSS: Settings = dict(  # of all methods; each takes what it has
     layout="joint",  # in it ince is simclr and gca_ince is iot
     epsilon=0.5,

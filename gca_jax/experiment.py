@@ -38,6 +38,7 @@ class TrainSettings:
         log_every_steps: how often a row is logged, besides the last.
         target_decay: BYOL's at the start, from which it rises to one; None: no target network.
         steps: length of the run in batches, in place of `epochs`.
+        wrong_positives: share of a batch of images whose second view is of another image.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -49,8 +50,11 @@ class TrainSettings:
     log_every_steps: int
     target_decay: float | None = None
     steps: int | None = None
+    wrong_positives: float = 0.0
 
     def __post_init__(self):
+        if not 0 <= self.wrong_positives <= 1:
+            raise ValueError(f"wrong_positives must be from 0 to 1, got {self.wrong_positives}")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         for name in ("epochs", "checkpoint_every_epochs", "log_every_steps"):
@@ -124,8 +128,11 @@ class Experiment(Trainable):
     network: models.Network
 
     def make_views(self, key: PRNGKeyArray, batch: Array) -> tuple[Array, Array]:
-        """Augment images twice."""
-        return self.policy.views(key, batch)
+        """Augment images twice; a share of the second views changes places where one is asked."""
+        one, other = self.policy.views(key, batch)
+        if self.train.wrong_positives:
+            other = exchange(jax.random.fold_in(key, 3), other, self.train.wrong_positives)
+        return one, other
 
 
 def build(
@@ -168,6 +175,12 @@ def build(
     with blame("config.augment"):
         jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
     return Experiment(**shared, dataset=dataset, policy=policy, batches=batches, network=network)
+
+
+def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:
+    """Pass on a share of the views `[b, ...]`, drawn at random, each to the next that was drawn."""
+    drawn = jax.random.permutation(key, len(views))[: round(share * len(views))]
+    return views.at[drawn].set(views[jnp.roll(drawn, 1)])
 
 
 def named(parts: Mapping[str, object]) -> dict[str, str]:

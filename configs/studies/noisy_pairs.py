@@ -85,8 +85,9 @@ def _methods(more: str, named: set[str]) -> dict[str, studies.Method]:
     epsilon, shares = {"loss.epsilon": EPSILONS}, {"target.share": (0.2, 0.4)}
     alone = {"loss.epsilon": (0.05, 0.1, 0.2, 0.4)}
     weighted = {**WEIGHTED, **({"target.warmup_steps": 50} if "large" in named else {})}
-    own = {"target.warmup_steps": (10, 40)} if "early" in named else {}
-    sharpness = {**epsilon, **(own or {"target.sharpness": (0.5, 1.0)})}
+    sharpness: dict[str, tuple[Any, ...]] = {**epsilon, "target.sharpness": (0.5, 1.0)}
+    if "early" in named:
+        sharpness = {**epsilon, "target.warmup_steps": (10, 40)}
     methods = {
         "clip": studies.Method(f"clip{more}", choose=alone),
         "rince": studies.Method(f"rince{more}", choose={**epsilon, "loss.q": (0.1, 0.2)}),
@@ -116,8 +117,8 @@ def _conditions(name: str, named: set[str]) -> dict[str, studies.Condition]:
         return {"40 %, inside classes": studies.Condition({**wrong, **classes})}
     for word, (size, steps) in BATCHES.items():
         if word in named:
-            sizes = {"train.batch_size": size, "train.steps": steps}
-            return {f"40 %, batch of {size:,}": studies.Condition({**wrong, **sizes})}
+            batches = {"train.batch_size": size, "train.steps": steps}
+            return {f"40 %, batch of {size:,}": studies.Condition({**wrong, **batches})}
     if "early" in named:
         return {"40 %, learning early": studies.Condition(wrong)}
     if "many" in named:

@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import losses, models
+from gca_jax import experiment, losses, models
 from gca_jax.data.views import augment
 from gca_jax.training import step
 
@@ -194,3 +194,12 @@ def test_sharded_step_is_the_step_of_one_device(method):
 
 def test_mesh_has_every_device():
     assert step.make_mesh().shape == {"data": 8}
+
+
+@pytest.mark.parametrize(("share", "wrong"), [(0.0, 0), (0.3, 3), (0.1, 0), (1.0, 10)])
+def test_a_share_of_the_second_views_changes_places(share, wrong):
+    views = np.arange(20.0).reshape(10, 2)
+    mixed = np.asarray(experiment.exchange(KEY, jax.numpy.asarray(views), share))
+    assert (mixed[:, 0] != views[:, 0]).sum() == wrong  # of one alone nothing can be exchanged
+    np.testing.assert_array_equal(np.sort(mixed[:, 0]), views[:, 0])
+    np.testing.assert_array_equal(mixed[:, 1] - mixed[:, 0], 1)
