@@ -51,21 +51,24 @@ class Results(NamedTuple):
     """Folders of runs that are neither finished nor failed; a cell without a choice counts once."""
 
 
-def number(path: Path, where: str) -> float:
-    """Read a number at a dotted path of an `evaluation.json`; a ValueError if there is none.
+def number(folder: Path, where: str) -> float:
+    """Read a number at a dotted path of a run's `evaluation.json`; a ValueError if there is none.
 
-    NaN where it is null: nothing was there to be measured.
+    NaN where it is null: nothing was there to be measured. `training.json:train_seconds` is a path
+    in another file.
     """
-    found = read_json(path)
+    file, _, where = where.rpartition(":")
+    file = file or "evaluation.json"
+    found = read_json(folder / file)
     for key in where.split("."):
         if not isinstance(found, dict) or key not in found:
             there = ", ".join(map(str, found)) if isinstance(found, dict) else "one value"
-            raise ValueError(f"evaluation.json has no {where}: there is {there}")
+            raise ValueError(f"{file} has no {where}: there is {there}")
         found = found[key]
     if found is None:
         return math.nan
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise ValueError(f"{where} in evaluation.json is no finite number: {found}")
+        raise ValueError(f"{where} in {file} is no finite number: {found}")
     return float(found)
 
 
@@ -93,7 +96,7 @@ def choose(study: Study, cell: Cell, workdir: Path, failed: Failed) -> Choice:
 def _number(workdir: Path, run: Run, where: str) -> float:
     """Read a number of a finished run; NaN where it has none."""
     try:
-        return number(workdir / run.folder / "evaluation.json", where)
+        return number(workdir / run.folder, where)
     except (ValueError, OSError):
         return math.nan
 
@@ -107,7 +110,7 @@ def fault(study: Study, workdir: Path, run: Run) -> str | None:
     """Say what a finished run lacks of what the study reads; None if nothing."""
     try:
         for path in wanted(study, run):
-            found = number(workdir / run.folder / "evaluation.json", path)
+            found = number(workdir / run.folder, path)
             if math.isnan(found) and not run.final:
                 return f"{path} in evaluation.json is null: it cannot choose"
     except (ValueError, OSError) as error:

@@ -1,0 +1,46 @@
+r"""What ε does to each method (Figure A5), and when the methods differ at all.
+
+    python main.py --mode=study --config=configs/studies/epsilon.py --workdir=runs/epsilon --jobs=2
+    python main.py --mode=study --config=configs/studies/epsilon.py:cifar10 \
+        --workdir=runs/epsilon_cifar10  # for a GPU
+
+Beside the accuracies: the cosine between the gradients of a method's loss and of INCE's on the same
+embeddings, 1 where the two are one objective. Nothing is chosen: ε is the axis.
+
+Expected time: docs/results/paper.md has it, beside what came out.
+"""
+
+import math
+
+from gca_jax import studies
+
+DIGITS = {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5}
+VALUES = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def get_config(words: str = "") -> studies.ConfigDict:
+    named = set(words.split(",")) - {""}
+    data = "cifar10" if "cifar10" in named else "digits"
+    more = ",smoke" if "smoke" in named else ""
+    few = f"linear_{5 if more else 10}_per_class"
+    methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
+    return studies.make(
+        f"configs/{data}.py",
+        common=DIGITS if data == "digits" else {},
+        methods={label: studies.Method(f"{method}{more}") for label, method in methods.items()},
+        conditions={
+            f"ε = {value:g}": studies.Condition({"loss.epsilon": value}, x=math.log10(value))
+            for value in VALUES
+        },
+        x_label="log10 of ε",
+        seeds=(0, 1, 2, 3, 4),
+        measures={
+            "linear probe, few labels": f"accuracy.{few}",
+            "linear probe": "accuracy.linear",
+            "k-NN": "accuracy.knn",
+            "cosine to INCE's gradient": "gradient_cosine_to_ince",
+            "uniformity": "uniformity",
+        },
+        plain=("cosine to INCE's gradient", "uniformity"),
+        reference="INCE",
+    )
