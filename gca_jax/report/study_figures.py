@@ -37,10 +37,12 @@ def draw(
         return {}
     headline = measured[0]
     figures = {"headline": _figure(study, headline, list(study.methods), _value, headline.unit)}
-    others = [method for method in study.methods if method != study.reference]
-    if study.reference is not None and others:
+    others = [method for method in study.methods if study.reference_of(method)]
+    if others:
         unit = "" if headline.plain else ", points"
-        label = f"{headline.label} minus {study.reference}{unit}"
+        shared = {study.reference_of(method) for method in others}
+        reference = shared.pop() if len(shared) == 1 else "what each is compared with"
+        label = f"{headline.label} minus {reference}{unit}"
         figures["differences"] = _figure(study, headline, others, _difference, label)
     curves = _curves(results, workdir)
     if curves:

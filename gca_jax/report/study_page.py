@@ -63,7 +63,7 @@ def _measures(study: Study, measured: list[Measured], pictures: Sequence[str]) -
         named = [name for name in ("headline", "differences") if name in pictures and not index]
         shown = "".join(f"\n{_picture(name)}\n" for name in named)
         yield f"## {one.label[:1].upper()}{one.label[1:]}\n\n{_values(study, one)}{shown}"
-        if study.reference is not None:
+        if any(map(study.reference_of, study.methods)):
             yield _differences(study, one)
         if any(entry.items for entry in one.entries.values()):
             yield _items(study, one)
@@ -96,14 +96,27 @@ def _around(mean: float, spread: float, plain: bool, sign: str = "") -> str:
 
 
 def _differences(study: Study, measured: Measured) -> str:
-    others = [method for method in study.methods if method != study.reference]
     rows = [
-        [method, *(_difference(measured.entries[c, method], measured) for c in study.conditions)]
-        for method in others
+        [
+            _minus(study, method),
+            *(_difference(measured.entries[c, method], measured) for c in study.conditions),
+        ]
+        for method in study.methods
+        if study.reference_of(method)
     ]
     unit = "as measured" if measured.plain else "points"
-    head = [f"minus {study.reference}, {unit} ± half-width (p after Holm)", *study.conditions]
+    head = [f"{_references(study)}{unit} ± half-width (p after Holm)", *study.conditions]
     return table(head, rows) if rows else ""
+
+
+def _references(study: Study) -> str:
+    """Name the one reference that all are compared with; nothing where there are several."""
+    shared = {study.reference_of(method) for method in study.methods} - {None}
+    return f"minus {shared.pop()}, " if len(shared) == 1 else ""
+
+
+def _minus(study: Study, method: str) -> str:
+    return method if _references(study) else f"{method} minus {study.reference_of(method)}"
 
 
 def _difference(entry: Entry, measured: Measured) -> str:
@@ -121,15 +134,15 @@ def _difference(entry: Entry, measured: Measured) -> str:
 def _items(study: Study, measured: Measured) -> str:
     rows = []
     for method in study.methods:
-        if method == study.reference:
+        if not study.reference_of(method):
             continue
         cells = []
         for condition in study.conditions:
             items = measured.entries[condition, method].items
             shown = [f"{x:+.4g}" if measured.plain else f"{x:+.2f}" for x in items or ()]
             cells.append(f"{shown[0]} [{shown[1]}, {shown[2]}]" if shown else NOTHING)
-        rows.append([method, *cells])
-    head = [f"minus {study.reference}, bootstrap over test items", *study.conditions]
+        rows.append([_minus(study, method), *cells])
+    head = [f"{_references(study)}bootstrap over test items", *study.conditions]
     return table(head, rows)
 
 
@@ -202,7 +215,7 @@ def _words(study: Study) -> str:
         "weights, batches and all else that is drawn in a run; the split of the data set "
         "is the same in all.",
     ]
-    if study.reference is not None:
+    if any(map(study.reference_of, study.methods)):
         lines.append(
             "Differences are taken seed by seed. ± behind one is half the width of its 95 % t "
             "interval, not corrected; p values are of the paired t-test, corrected by Holm's "

@@ -63,7 +63,7 @@ class Measured:
 def analyse(study: Study, results: Results, workdir: Path) -> list[Measured]:
     """Summarise and compare each measure; the headline, which is the first, also by items."""
     measured = [_measured(study, results, label) for label in results.measures]
-    if measured and study.items and study.reference:
+    if measured and study.items:
         measured[0] = _with_items(study, results, workdir, measured[0])
     return measured
 
@@ -92,9 +92,10 @@ def _difference(
     study: Study, values: Mapping[tuple[str, str], Mapping[int, float]], key: tuple[str, str]
 ) -> statistics.Comparison | None:
     condition, method = key
-    if study.reference is None or method == study.reference:
+    other = study.reference_of(method)
+    if other is None:
         return None
-    ours, reference = values[key], values[condition, study.reference]
+    ours, reference = values[key], values[condition, other]
     seeds = [seed for seed in ours if seed in reference]
     return statistics.compare([ours[s] for s in seeds], [reference[s] for s in seeds])
 
@@ -108,7 +109,8 @@ def _with_items(study: Study, results: Results, workdir: Path, measured: Measure
             arrays.setdefault((row.condition, row.method), {})[row.seed] = array
     entries, scale = dict(measured.entries), 1.0 if measured.plain else POINTS
     for key, entry in measured.entries.items():
-        ours, reference = arrays.get(key), arrays.get((key[0], str(study.reference)))
+        other = (key[0], str(study.reference_of(key[1])))
+        ours, reference = arrays.get(key), arrays.get(other)
         if entry.difference is None or not ours or not reference:
             continue
         seeds = [seed for seed in ours if seed in reference]

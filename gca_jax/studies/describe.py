@@ -26,6 +26,8 @@ def make(
     published: Mapping[str, Mapping[str, Published]] | None = None,
     plain: Sequence[str] = (),
     items: str | None = None,
+    correlate: Sequence[str] = (),
+    plans: bool = False,
 ) -> ConfigDict:
     """Make the config of a study, locked, so that `--config.seeds='(0,)'` changes it.
 
@@ -45,6 +47,8 @@ def make(
         plain: Measures that are shown as they are; the others are fractions, shown in points.
         items: Name of an array in `evaluation.npz`, one number for each test item, for a
             bootstrap over items beside the one over seeds.
+        correlate: Two measures; their correlation over all final runs is reported and drawn.
+        plans: Whether the mean transport plan of each method is drawn (Figure A4).
 
     Raises:
         ValueError: the grid is empty, labels are alike, or something named is not there.
@@ -71,6 +75,8 @@ def make(
         },
         x_label=x_label,
         items=items,
+        correlate=tuple(correlate),
+        plans=plans,
     )
     check(study)
     return _write(study)
@@ -108,7 +114,8 @@ def _entry(entry: Method | Condition) -> dict[str, Any]:
     """Give a row or a column, its changes as groups."""
     given: dict[str, Any] = entry._asdict() | {"set": _nested(entry.set)}
     if isinstance(entry, Method):
-        return given | {"choose": _nested(entry.choose)}
+        against = config_dict.placeholder(str) if entry.against is None else entry.against
+        return given | {"choose": _nested(entry.choose), "against": against}
     return given | {"x": config_dict.placeholder(float) if entry.x is None else float(entry.x)}
 
 
@@ -135,6 +142,7 @@ def read(config: ConfigDict) -> Study:
         "seeds": seeds,
         "choose_seeds": tuple(values["choose_seeds"]) or (spare,),
         "measures": dict(values["measures"]),
+        "correlate": tuple(values["correlate"]),
         "published": {(c, m): tuple(numbers) for c, m, *numbers in values["published"]},
     }
     study = Study(**values)

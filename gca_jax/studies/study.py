@@ -23,11 +23,13 @@ class Method(NamedTuple):
         words: What follows the colon of --config: "gca_ince" or "gca_ince,vit".
         set: Changes of the base config.
         choose: Candidates of keys, whose product is tried on validation images.
+        against: Label of what it is compared with, where that is not the study's reference.
     """
 
     words: str
     set: Changes = NONE
     choose: Mapping[str, Sequence[Any]] = NONE
+    against: str | None = None
 
 
 class Condition(NamedTuple):
@@ -61,14 +63,38 @@ class Study:
     published: Mapping[tuple[str, str], Published]
     x_label: str
     items: str | None
+    correlate: tuple[str, ...]
+    plans: bool
     template: ConfigDict | None = None
+
+    def reference_of(self, method: str) -> str | None:
+        """Name what a method is compared with; None: with nothing."""
+        reference = self.methods[method].against or self.reference
+        return None if reference == method else reference
 
 
 def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
     """Describe the runs of one config over seeds; all its accuracies are measures."""
     one = {config.method: Method("")}
     study = Study(
-        *("", {}, one, {"all": Condition()}, seeds, (), None, {}, (), None, {}, "", None, config)
+        *(
+            "",
+            {},
+            one,
+            {"all": Condition()},
+            seeds,
+            (),
+            None,
+            {},
+            (),
+            None,
+            {},
+            "",
+            None,
+            (),
+            False,
+            config,
+        )
     )
     check(study)
     return study
@@ -101,14 +127,19 @@ def check(study: Study) -> None:
                 )
     if chosen and not study.choose_by:
         raise ValueError(f"choose_by must name what chooses among the candidates of {[*chosen]}")
-    named = {m for _, m in study.published} | {study.reference} - {None}
+    published = {m for _, m in study.published}
+    against = {method.against for method in study.methods.values()}
+    named = (published | against | {study.reference}) - {None}
     for label in sorted(map(str, named - study.methods.keys())):
-        kind = "reference" if label == study.reference else "published"
+        kind = "published" if label in published else "reference"
         raise ValueError(f"{kind} {label!r} is no method; one of: {', '.join(study.methods)}")
     for label in sorted({c for c, _ in study.published} - study.conditions.keys()):
         raise ValueError(f"published {label!r} is no condition; one of: {[*study.conditions]}")
-    for label in sorted(set(study.plain) - study.measures.keys()):
-        raise ValueError(f"plain {label!r} is no measure; one of: {', '.join(study.measures)}")
+    for name in ("plain", "correlate"):
+        for label in sorted(set(getattr(study, name)) - study.measures.keys()):
+            raise ValueError(f"{name} {label!r} is no measure; one of: {', '.join(study.measures)}")
+    if len(study.correlate) not in (0, 2):
+        raise ValueError(f"correlate must name two measures, got {list(study.correlate)}")
 
 
 def slug(text: str) -> str:
