@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from gca_jax.report import study_figures, study_page
+from gca_jax.report import study_figures, study_page, study_relations
 from gca_jax.report.reading import Json
 from gca_jax.studies.analysis import Measured, analyse, as_json, without_nan
 from gca_jax.studies.grid import Cell
@@ -35,6 +35,11 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     write_json(workdir / "study.json", finite(_content(study, grid, results, measured, command)))
     _write_rows(workdir / "study.csv", results)
     pictures = study_figures.draw(study, results, measured, workdir) if results.rows else {}
+    if study.correlate and results.rows:
+        pictures["correlation"] = study_relations.correlation(study, results)
+    plans = study_relations.plans(study, results, workdir) if study.plans else None
+    if plans is not None:
+        pictures["plans"] = plans
     (workdir / "figures").mkdir(exist_ok=True)
     for name, figure in pictures.items():
         figure.savefig(workdir / "figures" / f"{name}.png", dpi=150)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from gca_jax.report.markdown import table, wrap
+from gca_jax.report.study_relations import correlation_table
 from gca_jax.studies import statistics
 from gca_jax.studies.analysis import Entry, Measured
 from gca_jax.studies.grid import Cell
@@ -15,6 +16,7 @@ SHOWN = 20  # folders that are missing
 CAPTIONS = {
     "headline": "Mean over seeds and its 95 % interval, by condition",
     "differences": "Paired differences to the reference and their 95 % intervals",
+    "plans": "Mean transport plans over test batches sorted by class, mean over seeds",
     "training": "Loss of training batches: mean over seeds and its 95 % interval",
 }
 
@@ -29,6 +31,9 @@ def render(
 ) -> str:
     """Write the page; of a study that was stopped it says what is missing."""
     parts = [_heading(study, results, command), *_measures(study, measured, pictures)]
+    parts.append(correlation_table(study, results))
+    if "plans" in pictures:
+        parts.append(f"## Transport plans\n\n{_picture('plans')}\n")
     if "training" in pictures:
         parts.append(f"## Training\n\n{_picture('training')}\n")
     parts += [

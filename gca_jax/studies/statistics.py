@@ -103,6 +103,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def correlate(x: Sequence[float], y: Sequence[float]) -> tuple[int, float, float]:
+    """Count pairs, and give Pearson's and Spearman's correlation; NaN where one is constant."""
+    if len(x) < 3 or len(set(x)) < 2 or len(set(y)) < 2:
+        return len(x), math.nan, math.nan
+    pearson, spearman = (float(each(x, y).statistic) for each in (stats.pearsonr, stats.spearmanr))
+    return len(x), pearson, spearman
+
+
 def bootstrap(
     ours: Float[np.ndarray, "_ items"],
     reference: Float[np.ndarray, "_ items"],

@@ -217,3 +217,43 @@ def test_measures_of_one_config_are_all_its_accuracies(digits, tmp_path):
     do(grid := cells(study), tmp_path)
     found = tables(write(study, grid, tmp_path, COMMAND).read_text())
     assert set(found) == {"linear, %, mean ± sd", "knn, %, mean ± sd"}
+
+
+def test_a_method_may_have_a_reference_of_its_own(planned, tmp_path):
+    methods = {
+        "INCE": M("simclr"),
+        "GCA-INCE": M("gca_ince", against="INCE"),
+        "BYOL": M("byol"),
+        "GCA-UOT": M("gca_uot", against="BYOL"),
+    }
+    extras = {"plans": True, "correlate": ("linear probe", "rank")}
+    study, grid = planned(methods=methods, reference=None, **extras)
+    do(grid, tmp_path)
+    write(study, grid, tmp_path, COMMAND)
+    page = (tmp_path / "study.md").read_text()
+    runs = {(row["method"], row["seed"]): row["values"]["linear probe"] for row in loaded(tmp_path)}
+    for ours, reference in (("GCA-INCE", "INCE"), ("GCA-UOT", "BYOL")):
+        mean = np.mean([100 * (runs[ours, s] - runs[reference, s]) for s in (0, 1, 2)])
+        assert re.search(rf"\| {ours} minus {reference} \| \**{re.escape(f'{mean:+.2f}')} ± ", page)
+    assert "INCE minus" not in page.replace("GCA-INCE minus INCE", "")
+    assert re.search(r"\| all \| 12 \| \+1.00 \| \+1.00 \|", page)  # rank is 100 accuracies
+    for name in ("plans", "correlation"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5_000
+        assert f"figures/{name}.png" in page
+
+
+def loaded(workdir):
+    return json.loads((workdir / "study.json").read_text())["runs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"correlate": ("rank", "speed")}, "correlate 'speed' is no measure"),
+        ({"correlate": ("rank",)}, "must name two measures"),
+        ({"methods": {"A": M("simclr", against="B")}, "reference": None}, "'B' is no method"),
+    ],
+)
+def test_what_is_compared_must_be_there(make, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)

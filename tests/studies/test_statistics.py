@@ -95,6 +95,17 @@ def test_the_bootstrap_is_near_the_normal_interval_and_a_function_of_its_seed():
     assert statistics.bootstrap(ours, reference, draws=2000, seed=1) != (mean, low, high)
 
 
+def test_correlations_are_numpys_of_values_and_of_ranks():
+    x = RNG.normal(size=20)
+    y = np.exp(x) + 0.3 * RNG.normal(size=20)
+    n, pearson, spearman = statistics.correlate(x.tolist(), y.tolist())
+    assert n == 20
+    assert pearson == pytest.approx(np.corrcoef(x, y)[0, 1])
+    ranks = (np.argsort(np.argsort(values)) for values in (x, y))
+    assert spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert math.isnan(statistics.correlate([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])[1])
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_other_items_are_refused():
     ours = np.ones((3, 400))
