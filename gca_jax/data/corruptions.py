@@ -11,8 +11,9 @@ a disk on the grid of pixels keeps its shape (of radius 0.9, say, it would be on
 severity 4 weaker than 3). On smaller ones they are not shrunk, for the same reason; but on 8 x 8
 digits a radius of 1.5 pixels would be a fifth of the image. So images whose side is at most 21
 pixels are blurred as the mosaic that they are: each pixel a block, blurred at about 32 pixels,
-averaged over the blocks again. `pixelate` leaves a share of the pixels, down to 5 x 5 of 8 x 8.
-Noise, colours and JPEG's blocks of eight pixels have no length to be scaled.
+averaged over the blocks again. `pixelate` leaves a share of the pixels; of 8 x 8 they are 7, 7, 6,
+6 and 5 a side, whose errors do not grow in order. Noise, colours and JPEG's blocks of eight pixels
+have no length to be scaled.
 """
 
 import io
@@ -28,6 +29,7 @@ from scipy import ndimage, signal
 
 Pixels: TypeAlias = UInt8[np.ndarray, "n h w c"]
 Unit: TypeAlias = Float[np.ndarray, "n h w c"]
+Mosaic: TypeAlias = Float[np.ndarray, "n mh mw c"]
 Constant = TypeVar("Constant")
 Corruption: TypeAlias = Callable[[Pixels, int, np.random.Generator], Pixels]
 
@@ -231,7 +233,7 @@ def _scale(side: int) -> int:
     return max(1, round(side / SIDE))
 
 
-def _mosaic(images: Pixels) -> tuple[Unit, int, int]:
+def _mosaic(images: Pixels) -> tuple[Mosaic, int, int]:
     """Enlarge small images by whole blocks; give the authors' unit of length there, and the block.
 
     Of a side of 22 pixels or more the block is one pixel.
@@ -241,7 +243,7 @@ def _mosaic(images: Pixels) -> tuple[Unit, int, int]:
     return _unit(images).repeat(block, 1).repeat(block, 2), _scale(side * block), block
 
 
-def _averaged(mosaic: Unit, block: int) -> Unit:
+def _averaged(mosaic: Mosaic, block: int) -> Unit:
     """Average over blocks."""
     n, height, width, c = mosaic.shape
     parts = mosaic.reshape(n, height // block, block, width // block, block, c)

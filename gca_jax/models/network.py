@@ -178,4 +178,5 @@ def create(
             raise ValueError(f"{key} must be at least 1, got {size}")
     if isinstance(encoder, str):
         encoder = encoders.create(encoder, settings)
-    return Network(_usable(encoder), **sizes, projector_batch_norm=projector_batch_norm)
+    heads = projector_hidden, projector_dim, predictor_hidden, projector_batch_norm
+    return Network(_usable(encoder), *heads)
