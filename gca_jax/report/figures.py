@@ -139,7 +139,7 @@ def corruptions(run: Finished) -> Figure:
     panels = figure.subplots(rows, CORRUPTIONS_A_ROW, sharex=True, sharey=True, squeeze=False)
     for axes, kind in itertools.zip_longest(panels.flat, kinds):
         if kind is None:
-            axes.set_axis_off()
+            axes.remove()
             continue
         for colour, (encoder, one) in zip(COLOURS, judged.items(), strict=False):
             shares = 100 * np.array([one["clean"], *one["accuracy"][kind]])
