@@ -157,6 +157,7 @@ def make(
     config.loss = loss_group(method, {**LOSS, **loss})
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
+        config.model.projector_batch_norm = True  # as in its paper; without, it nearly collapses
         config.train.target_decay = target_decay
     if small:
         config.model.update(encoder.smoke(settings))
