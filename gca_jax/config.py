@@ -157,7 +157,8 @@ def make(
     config.loss = loss_group(method, {**LOSS, **loss})
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
-        config.model.projector_batch_norm = True  # as in its paper; without, it nearly collapses
+        # As BYOL's paper has it, in recipes of our own; the published runs had none.
+        config.model.projector_batch_norm = config.optimizer.name == "adamw"
         config.train.target_decay = target_decay
     if small:
         config.model.update(encoder.smoke(settings))
