@@ -74,7 +74,11 @@ TARGET: Settings = dict(
     share=float,  # of smoothed and bootstrapped: the uniform plan's, the plan's own
     warmup_steps=int,  # with the identity
 )
-HEADS: Settings = dict(projector_hidden=2048, projector_dim=128)
+HEADS: Settings = dict(
+    projector_hidden=2048,
+    projector_dim=128,
+    projector_batch_norm=False,  # after the hidden layer
+)
 TRAIN: Settings = dict(
     batch_size=512,
     epochs=200,
@@ -100,6 +104,7 @@ EVALUATION: Settings = dict(
     validation_fraction=0.1,
     strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
+    corruptions=False,  # whether to judge the linear probe on corrupted images too
 )
 
 
@@ -158,6 +163,8 @@ def make(
     config.loss = loss_group(method, {**LOSS, **loss})
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
+        # As BYOL's paper has it, in recipes of our own; the published runs had none.
+        config.model.projector_batch_norm = config.optimizer.name == "adamw"
         config.train.target_decay = target_decay
     if small:
         config.model.update(encoder.smoke(settings))

@@ -157,7 +157,10 @@ def rince(
       epsilon: As in `ince`. At about q/ε > 80 the value leaves the range of float32 and is
         infinite; `aux` and, out of `jit`, a `RuntimeWarning` say so.
       q: In (0, 1]: robustness to wrong pairs; q → 0 tends to `ince` + log λ.
-      lam: λ > 0, weight of the negatives, inside the power.
+      lam: λ > 0, weight of the negatives, inside the power. Where the pair has less than the share
+        λ of its row's sum, as at the start if λ > 1/n, all of the row's scores are pushed down.
+        Two towers can follow until both terms vanish, about e^{-q/ε}: then `aux["repelled"]`, the
+        share of pairs that are pushed apart below similarity 0, stays at 1. A lower λ or q helps.
       target: As in `ince`; the sum over positive pairs is weighted by it.
 
     Other keywords, returns and errors are those of `ince`.
@@ -170,7 +173,8 @@ def rince(
     plan = ot.project(kernel, half_steps=1, mu=sums.row_sums(prior))
     target = parts.of_plan(target, prior, plan)
     value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
-    return parts.report("rince", value, plan, target, options)
+    apart = divergence.repelled(target, plan, q=q, lam=lam)
+    return parts.report("rince", value, plan, target, options, repelled=apart)
 
 
 def gca_rince(
@@ -209,7 +213,8 @@ def gca_rince(
     plan = ot.project(kernel, half_steps=2 * iterations - 1, **fitted)
     target = parts.of_plan(target, prior, plan)
     value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
-    return parts.report("gca_rince", value, plan, target, options)
+    apart = divergence.repelled(target, plan, q=q, lam=lam)
+    return parts.report("gca_rince", value, plan, target, options, repelled=apart)
 
 
 def gca_uot(

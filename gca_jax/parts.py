@@ -179,8 +179,9 @@ def report(
     target: AnyTarget,
     options: KernelOptions,
     kl: bool = False,
+    **more: Array,
 ) -> Out:
-    """The value and `aux`, whose entries are computed only if they are used, when under `jit`."""
+    """The value and `aux`, with `more`; what is not used is not computed, when under `jit`."""
     if check.is_concrete(value) and not jnp.isfinite(value):
         warnings.warn(
             f"{name} is {value}: with these hyper-parameters it leaves the range of "
@@ -188,7 +189,7 @@ def report(
             RuntimeWarning,
             stacklevel=3,
         )
-    aux: dict[str, Any] = embedding_metrics(plan) | _plan_metrics(plan, target)
+    aux: dict[str, Any] = embedding_metrics(plan) | _plan_metrics(plan, target) | more
     aux["overflow"] = ~jnp.isfinite(value)
     if not kl:
         del aux["ince_cosine"]  # compares gradients of KL

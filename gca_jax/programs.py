@@ -83,16 +83,18 @@ def prepare(command: Command) -> None:
 
 
 def preview(command: Command) -> None:
-    """Draw images beside their two views."""
+    """Draw images beside their two views, and corruptions of one."""
     from gca_jax.experiment import build
-    from gca_jax.report.preview import preview
+    from gca_jax.report.preview import preview, preview_corruptions
 
     _refuse_pairs("preview", command.config)
-    print(f"preview: {preview(build(command.config), command.workdir)}")
+    experiment = build(command.config)
+    print(f"preview: {preview(experiment, command.workdir)}")
+    print(f"corruptions: {preview_corruptions(experiment, command.workdir)}")
 
 
 def corruptions(command: Command) -> None:
-    """Judge a run on CIFAR-10 by CIFAR-10-C."""
+    """Judge a run on corrupted images."""
     _join(command)
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 

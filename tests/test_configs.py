@@ -180,6 +180,12 @@ def test_corrupted_images_are_all_that_cifar10_corrupted_has_of_its_own():
         assert ours == clean
 
 
+@pytest.mark.parametrize("words", ["byol", "byol,smoke", "ince", "gca_uot,vit"])
+def test_byol_alone_has_batch_norm_in_its_projector_where_the_recipe_is_our_own(words):
+    assert get("digits", words).model.projector_batch_norm == words.startswith("byol")
+    assert not get("cifar10", words).model.projector_batch_norm  # as published
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

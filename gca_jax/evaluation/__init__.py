@@ -7,7 +7,7 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import knn, linear, nearest, plan, views
+from gca_jax.evaluation import corrupted, knn, linear, nearest, plan, views
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -16,10 +16,14 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "linear": linear.evaluate,
     "knn": knn.evaluate,
     "linear_domain": linear.evaluate_domains,
+    "corruptions": corrupted.evaluate,
     "plan": plan.evaluate,
     "gradient_cosine": views.evaluate_gradients,
     "views": views.evaluate,
     "nearest": nearest.evaluate,
     "plane": nearest.evaluate_plane,
 }
-"""Every evaluation, in the order of the report; None where it says nothing of such images."""
+"""Every evaluation, in the order of the report.
+
+None where it says nothing of such images, or is not asked for.
+"""

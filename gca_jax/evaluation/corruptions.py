@@ -1,4 +1,6 @@
-"""A run on CIFAR-10, judged on CIFAR-10-C: every corruption of the test images, five severities.
+"""A finished run, judged on corrupted images: CIFAR-10 on CIFAR-10-C, others made on the fly.
+
+CIFAR-10-C has every corruption of CIFAR-10's test images at five severities.
 
 D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to common corruptions and
 perturbations", ICLR 2019.
@@ -16,10 +18,11 @@ from gca_jax import processes
 from gca_jax.data import sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
-from gca_jax.evaluation import features
+from gca_jax.evaluation import corrupted, features
 from gca_jax.evaluation.linear import fit_probe
 from gca_jax.evaluation.probes import Labelled
 from gca_jax.evaluation.splits import Labels, Settings
+from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_json
@@ -36,57 +39,73 @@ SUBSETS = {
 
 
 def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
-    """Measure on CIFAR-10-C the linear probe that `evaluate` fits to all clean labels.
+    """Measure on corrupted images the linear probe that `evaluate` fits to all clean labels.
 
-    Encoder, probe and the strength that was chosen are the same for every corruption; none is
-    chosen on corrupted images.
+    A run on CIFAR-10 is judged on CIFAR-10-C, any other one by `corrupted.measure`. Encoder, probe
+    and the strength that was chosen are the same for every corruption; none is chosen on corrupted
+    images.
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
-        workdir: Folder of a run on CIFAR-10 that has been trained.
+        workdir: Folder of a run that has been trained.
 
     Returns:
         What is written to `corruptions.json`: `step`, the `clean` accuracy, `accuracy` (corruption
-        to its accuracies by severity) and `mean` (a name of `SUBSETS` to the mean over it).
+        to its accuracies by severity) and `mean` (the name of a subset, as in `SUBSETS`, to the
+        mean over it); of a run on other images the same of its `baselines` too.
 
     Raises:
         FileNotFoundError: There is no run in `workdir`.
-        ValueError: The run is not on CIFAR-10 or is another one, or a corrupted set is not
+        ValueError: The run is another one, its images have no labels, or a corrupted set is not
             prepared.
     """
     workdir = Path(workdir)
     training_summary(workdir)
-    dataset, data = experiment.dataset, experiment.config.data
-    if dataset.name not in ("cifar10", NAME):
-        raise ValueError(
-            f"CIFAR-10-C holds corrupted images of CIFAR-10; {workdir} is of {dataset.name}"
-        )
-    settings = Settings(experiment.seed, **experiment.config.evaluation)
-    if settings.split != "test":
-        raise ValueError(
-            f"CIFAR-10-C has corrupted test images; {workdir} is judged on {settings.split} images"
-        )
+    official = experiment.dataset.name in ("cifar10", NAME)
+    _check(experiment, workdir, official)
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
+    measure = _cifar10_c if official else corrupted.measure
+    result = {"step": step, **measure(Subject(experiment, variables))}
+    if processes.first():
+        write_json(workdir / "corruptions.json", result)
+    return result
+
+
+def _check(experiment: Experiment, workdir: Path, official: bool) -> None:
+    """Refuse images without labels, and validation images, which CIFAR-10-C does not have."""
+    data, split = (
+        experiment.dataset,
+        Settings(experiment.seed, **experiment.config.evaluation).split,
+    )
+    if not data.labelled:
+        raise ValueError(f"corruptions are judged by a probe of classes; {data.name} has no labels")
+    if official and split != "test":
+        raise ValueError(
+            f"CIFAR-10-C has corrupted test images; {workdir} is judged on {split} images"
+        )
+
+
+def _cifar10_c(subject: Subject) -> dict[str, Any]:
+    """Measure the trained encoder's probe on every set of CIFAR-10-C."""
+    experiment, dataset, data = subject.experiment, subject.dataset, subject.experiment.config.data
     named = itertools.product(tfds_sets.corruptions(), tfds_sets.SEVERITIES)
     # All are opened before the first is judged.
     opened = {name: tfds_sets.open_corrupted(NAME, ROW, *name, data.data_dir) for name in named}
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
-    encode = partial(features.encode, experiment.network, experiment.policy.plain, variables)
-    extract = partial(_extract, encode)
-    probe = fit_probe(extract(clean.train_images, clean.train_labels), settings)
+    plain = experiment.policy.plain
+    extract = partial(
+        _extract, partial(features.encode, experiment.network, plain, subject.variables)
+    )
+    probe = fit_probe(extract(clean.train_images, clean.train_labels), subject.settings)
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
         images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())
         accuracy[corruption].append(probe.accuracy(extract(images, labels)))
     clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
-    mean = means(accuracy)
-    result = {"step": step, "clean": clean_accuracy, "accuracy": accuracy, "mean": mean}
-    if processes.first():
-        write_json(workdir / "corruptions.json", result)
-    return result
+    return {"clean": clean_accuracy, "accuracy": accuracy, "mean": means(accuracy)}
 
 
 def _extract(encode: features.Encode, images: Images, labels: Labels) -> Labelled:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gca_jax import processes
+from gca_jax.data import corruptions
 from gca_jax.evaluation import EVALUATIONS, pairs
 from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.probes import ENCODERS, Result
@@ -34,6 +35,8 @@ def check(experiment: Trainable) -> None:
         settings = Settings(experiment.seed, **config.evaluation)
         if data.labelled:
             settings.check(data.train_labels, data.test_labels)
+            if settings.corruptions:
+                corruptions.names(data.test_images.shape[-1])
     if len(data.test_images) < 2:
         raise ValueError(f"evaluation needs at least 2 test images, {data.name} has one")
     if not data.labelled:

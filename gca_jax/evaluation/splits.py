@@ -29,6 +29,7 @@ class Settings:
         neighbours: Candidates for k, at least 1.
         split: Which images are classified, a key of `dataset.SPLITS`; `experiment.build` sees to
             it, so that here they are the test images.
+        corruptions: Whether the linear probe is judged on corruptions of these images too.
 
     Raises:
         ValueError: A setting is out of range; the message names it.
@@ -41,6 +42,7 @@ class Settings:
     strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0)
     neighbours: Sequence[int] = (1, 3, 5, 10, 20, 50)
     split: str = "test"
+    corruptions: bool = False
 
     def __post_init__(self):
         if self.labels_per_class < 2:

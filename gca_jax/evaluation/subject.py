@@ -74,10 +74,11 @@ class Subject:
 
     def _features(self, images: Images) -> dict[str, Features]:
         size = features.batch_size(images)
-        return features.extract(self._encoders, images, batch_size=size)
+        return features.extract(self.encoders, images, batch_size=size)
 
     @cached_property
-    def _encoders(self) -> dict[str, features.Encode]:
+    def encoders(self) -> dict[str, features.Encode]:
+        """Each of `probes.ENCODERS`, as a function of a batch of images."""
         network, plain = self.experiment.network, self.experiment.policy.plain
         images, seed = self.dataset.train_images, self.experiment.seed
         fresh = baseline.untrained(network, seed, images, plain)

@@ -28,16 +28,22 @@ class Embedded(NamedTuple):
 
 
 class Projector(nn.Module):
-    """Linear(hidden) - ReLU - Linear(dim), both without bias: the head of the published runs."""
+    """Linear(hidden) - ReLU - Linear(dim), both without bias: the head of the published runs.
+
+    With `batch_norm`, Linear - batch norm - ReLU - Linear, as BYOL's (arXiv 2006.07733).
+    """
 
     hidden: int
     dim: int
+    batch_norm: bool = False
 
     @nn.compact
-    def __call__(self, h: Float[Array, "b f"]) -> Float[Array, "b d"]:
+    def __call__(self, h: Float[Array, "b f"], train: bool = False) -> Float[Array, "b d"]:
         """Embed features."""
-        h = nn.relu(nn.Dense(self.hidden, use_bias=False, name="hidden")(h))
-        return nn.Dense(self.dim, use_bias=False, name="out")(h)
+        h = nn.Dense(self.hidden, use_bias=False, name="hidden")(h)
+        if self.batch_norm:
+            h = _batch_norm(train)(h)
+        return nn.Dense(self.dim, use_bias=False, name="out")(nn.relu(h))
 
 
 class Predictor(nn.Module):
@@ -50,8 +56,12 @@ class Predictor(nn.Module):
     def __call__(self, z: Float[Array, "b d"], train: bool) -> Float[Array, "b d"]:
         """Predict the other view's embeddings."""
         z = nn.Dense(self.hidden, name="hidden")(z)
-        z = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name="norm")(z)
-        return nn.Dense(self.dim, name="out")(nn.relu(z))
+        return nn.Dense(self.dim, name="out")(nn.relu(_batch_norm(train)(z)))
+
+
+def _batch_norm(train: bool) -> nn.BatchNorm:
+    """Make the batch norm of a head."""
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name="norm")
 
 
 class Network(nn.Module):
@@ -66,16 +76,19 @@ class Network(nn.Module):
     projector_hidden: int
     projector_dim: int
     predictor_hidden: int | None = None
+    projector_batch_norm: bool = False
 
     def setup(self):
         """Name the heads."""
-        self.projector = Projector(self.projector_hidden, self.projector_dim)
+        self.projector = Projector(
+            self.projector_hidden, self.projector_dim, self.projector_batch_norm
+        )
         if self.predictor_hidden is not None:
             self.predictor = Predictor(self.predictor_hidden, self.projector_dim)
 
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b d"]:
         """Embed images; `train` lets batch norm use and update batch statistics."""
-        return self.projector(self.encode(x, train))
+        return self.projector(self.encode(x, train), train)
 
     def encode(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
         """Give the features of images: what evaluation sees."""
@@ -135,6 +148,7 @@ def create(
     projector_hidden: int,
     projector_dim: int,
     predictor_hidden: int | None = None,
+    projector_batch_norm: bool = False,
     **settings: object,
 ) -> Network:
     """Make a `Network` from the `model` group of a config.
@@ -146,6 +160,7 @@ def create(
         projector_hidden: width of the projector's hidden layer.
         projector_dim: size d of the embeddings.
         predictor_hidden: width of the predictor's hidden layer; None for no predictor.
+        projector_batch_norm: whether the projector's hidden layer is followed by batch norm.
         **settings: the named encoder's, all of them. A module stands in the place of the name and
             these settings, so they are not used beside it.
 
@@ -163,4 +178,5 @@ def create(
             raise ValueError(f"{key} must be at least 1, got {size}")
     if isinstance(encoder, str):
         encoder = encoders.create(encoder, settings)
-    return Network(_usable(encoder), projector_hidden, projector_dim, predictor_hidden)
+    heads = projector_hidden, projector_dim, predictor_hidden, projector_batch_norm
+    return Network(_usable(encoder), *heads)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check, sums
-from gca_jax.ot.numerics import log, weighted_sum
+from gca_jax.ot.numerics import log, ratio, weighted_sum
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.target import AnyTarget, Target, resolve
 
@@ -128,6 +128,34 @@ def w_q(
     difference = left - right
     lost = overflows & (difference == 0)  # less than one rounding of what is out of range
     return jnp.where(lost, jnp.inf, jnp.where(overflows, jnp.inf, 1.0) * difference / q)
+
+
+def repelled(target: AnyTarget, plan: Plan, *, q: ArrayLike, lam: ArrayLike) -> Float[Array, ""]:
+    """Share of the pairs that `w_q`, with `scores`, pushes apart though their cosine is below 0.
+
+    If all scores of row i rise by c, its part of W_q has the slope B_i - A_i at c = 0, with
+    A_i = (e^{s_ii} v_i)^q, or its mean over the row's positive pairs, and B_i = (λ Σ_j e^{s_ij}
+    v_j)^q: where the pair has less than the share λ of its row's sum, B_i > A_i, and descent lowers
+    the scores. Both terms shrink by e^{qc} on the way, and no term holds them back.
+
+    Args:
+      target: P_tgt.
+      plan: The plan, of which the column scalings count.
+      q: As in `w_q`.
+      lam: As in `w_q`.
+
+    Returns:
+      A scalar without a gradient, in [0, 1]: at 1 and below s = 0 for long, RINCE has collapsed.
+    """
+    target, plan = jax.lax.stop_gradient((target, plan))
+    shift, scores = 1.0 / plan.kernel.epsilon, plan.kernel.log_positives
+    rows, pairs = sums.row_sums(target), plan.kernel.log_positives.size
+    weights, x = _positive_powers(target, plan, q, shift)
+    pull = (x + log(ratio(weights, rows[: x.size])))[:pairs]
+    push = jnp.multiply(q, jnp.log(lam) + plan.log_row_sums + shift)[:pairs]
+    counted = rows[:pairs] > 0
+    apart = counted & (push > pull) & (scores + shift < 0)
+    return jnp.sum(apart, dtype=x.dtype) / jnp.maximum(jnp.sum(counted, dtype=x.dtype), 1.0)
 
 
 def _positive_powers(

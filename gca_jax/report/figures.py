@@ -4,6 +4,7 @@ Colours tell things apart for colour-blind readers too: Okabe and Ito's palette,
 number of its class as the mark of an image.
 """
 
+import itertools
 from collections.abc import Callable
 
 import matplotlib as mpl
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
+from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.report.reading import Finished
 
 # Okabe and Ito's eight colours without yellow, which is too light on white, and three darker ones.
@@ -25,6 +27,7 @@ COLOURS = (
 DENSITY_RANGE = (0.03, 30.0)
 MOST_TICKS = 20
 MOST_POINTS = 1_000
+CORRUPTIONS_A_ROW = 4
 
 
 def training(run: Finished) -> Figure:
@@ -125,12 +128,38 @@ def nearest(run: Finished) -> Figure:
     return figure
 
 
+def corruptions(run: Finished) -> Figure:
+    """Draw accuracy over severity, from clean images on, a panel for each corruption."""
+    found = run.corruptions
+    assert found is not None
+    judged = {"trained": found, **found.get("baselines", {})}
+    kinds = list(found["accuracy"])
+    rows = -(-len(kinds) // CORRUPTIONS_A_ROW)
+    figure = Figure(figsize=(9, 1.9 * rows + 0.7), layout="constrained")
+    panels = figure.subplots(rows, CORRUPTIONS_A_ROW, sharex=True, sharey=True, squeeze=False)
+    for axes, kind in itertools.zip_longest(panels.flat, kinds):
+        if kind is None:
+            axes.remove()
+            continue
+        for colour, (encoder, one) in zip(COLOURS, judged.items(), strict=False):
+            shares = 100 * np.array([one["clean"], *one["accuracy"][kind]])
+            axes.plot(shares, marker="o", markersize=3, color=colour, label=ENCODERS[encoder])
+        axes.set_title(kind.replace("_", " "), fontsize=9)
+        plain(axes)
+    figure.supxlabel("severity (0: clean)", fontsize=9)
+    figure.supylabel("test accuracy, %", fontsize=9)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    figure.suptitle(f"{run_name(run)}: corruptions", x=0.02, ha="left", fontsize=10)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Finished], Figure]] = {
     "training": training,
     "plan": plan,
     "alignment_uniformity": alignment_uniformity,
     "nearest": nearest,
     "plane": plane,
+    "corruptions": corruptions,
 }
 """Pictures by their names, which results of an evaluation name too."""
 

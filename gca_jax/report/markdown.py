@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from gca_jax.config import SMOKE
 from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.report.reading import Json
@@ -18,6 +20,14 @@ BASELINES = (
     "the same architecture with the weights this run started from, residual scales at one and "
     "batch statistics calibrated on the training images.",
     "the image itself as its features, shrunk to 32 x 32 pixels where it is larger.",
+)
+EXTRA_FOUR = (
+    "The extra four are gaussian_blur, saturate, spatter and speckle_noise; snow is what the "
+    "authors' code averages."
+)
+MADE = (
+    "The corruptions were made on the fly from the clean test images, with the constants of "
+    "CIFAR-10-C; occlusion, grey over 10 to 50 % of the area, is our own."
 )
 VALIDATION = (
     "**Judged on validation images**, here called test images: a fixed fifth of the training "
@@ -82,19 +92,26 @@ def _corruptions(report: Json) -> str:
     found = report["corruptions"]
     if found is None:
         return ""
+    others = found.get("baselines", {})  # CIFAR-10-C is measured without
+    judged = [found["accuracy"], *(one["accuracy"] for one in others.values())]
     rows = [
-        [name, *map(percent, (*shares, sum(shares) / len(shares)))]
+        [name, *map(percent, (*shares, *(float(np.mean(each[name])) for each in judged)))]
         for name, shares in found["accuracy"].items()
     ]
-    cells = table(["test accuracy, %", "1", "2", "3", "4", "5", "mean"], rows)
-    means = "; ".join(f"{name} {percent(mean)} %" for name, mean in found["mean"].items())
+    head = ["test accuracy, %", *"12345", "mean", *(f"mean, {ENCODERS[name]}" for name in others)]
+    means = [("Means", found), *((f"Of the {ENCODERS[name]}", others[name]) for name in others)]
     words = wrap(
-        "The linear probe on all labels, fitted to clean images, by corruption and severity; on "
-        f"clean test images it reaches {percent(found['clean'])} %. Means: {means}. The extra "
-        "four are gaussian_blur, saturate, spatter and speckle_noise; snow is what the authors' "
-        "code averages."
+        "The linear probe on all labels, fitted to clean images, by corruption and severity. "
+        f"{' '.join(_means(*one) for one in means)} {MADE if others else EXTRA_FOUR}"
     )
-    return f"## CIFAR-10-C\n\n{cells}\n{words}"
+    picture = "![Accuracy over severity](figures/corruptions.png)"
+    title = "Corruptions" if others else "CIFAR-10-C"
+    return f"## {title}\n\n{table(head, rows)}\n{words}\n{picture}\n"
+
+
+def _means(words: str, found: Json) -> str:
+    means = "; ".join(f"{name} {percent(mean)} %" for name, mean in found["mean"].items())
+    return f"{words}: clean test images {percent(found['clean'])} %; {means}."
 
 
 def what_was_run(report: Json) -> str:

@@ -1,12 +1,13 @@
-"""A sheet of images beside their two views, to see what a policy does before it is trained with."""
+"""Sheets that show what a policy does to images before they are trained with, and corruptions."""
 
 import pathlib
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
+from gca_jax.data import corruptions
 from gca_jax.data.batches import Batches
 from gca_jax.data.views.augment import Augment
 from gca_jax.evaluation.splits import evenly_spaced
@@ -22,11 +23,40 @@ def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -
     name, policy = experiment.config.augment.policy, experiment.policy
     figure = sheet(examples(experiment.batches, policy, experiment.seed))
     figure.suptitle(f"{experiment.dataset.name}, policy {name}")
+    return _save(figure, workdir, f"preview_{name}.png")
+
+
+def preview_corruptions(
+    experiment: Experiment, workdir: str | pathlib.Path | None = None
+) -> pathlib.Path:
+    """Draw an image that the run is judged by, corrupted in all ways, into `corruptions.png`."""
+    data = experiment.dataset
+    row = int(experiment.seed % len(data.test_images))
+    figure = corruption_sheet(data.test_images[row : row + 1], experiment.seed)
+    figure.suptitle(f"{data.name}: test image {row}, corrupted", fontsize=10)
+    return _save(figure, workdir, "corruptions.png")
+
+
+def corruption_sheet(image: UInt8[np.ndarray, "1 h w c"], seed: int) -> Figure:
+    """Draw an image as it is and under each corruption, a row for each, by severity."""
+    kinds = corruptions.names(image.shape[-1])
+    figure = Figure(figsize=(6.2, 0.85 * len(kinds) + 0.8), layout="compressed")
+    panels = figure.subplots(len(kinds), 1 + len(corruptions.SEVERITIES))
+    for line, kind in zip(panels, kinds, strict=True):
+        line[0].set_ylabel(kind.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=8)
+        show_image(line[0], image[0] / 255)
+        for severity, axes in zip(corruptions.SEVERITIES, line[1:], strict=True):
+            show_image(axes, corruptions.corrupt(image, kind, severity, seed)[0] / 255)
+    for axes, words in zip(panels[0], ("clean", *corruptions.SEVERITIES), strict=True):
+        axes.set_title(f"{words}", fontsize=8)
+    return figure
+
+
+def _save(figure: Figure, workdir: str | pathlib.Path | None, name: str) -> pathlib.Path:
     folder = pathlib.Path(workdir or ".")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"preview_{name}.png"
-    figure.savefig(path, dpi=100)
-    return path
+    figure.savefig(folder / name, dpi=100)
+    return folder / name
 
 
 def examples(batches: Batches, policy: Augment, seed: int) -> list[Float[np.ndarray, "n h w c"]]:

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 class Finished:
     """The files of a finished, evaluated run, by name; `arrays` are those of `evaluation.npz`.
 
-    There are `corruptions` where the run was judged on CIFAR-10-C too.
+    There are `corruptions` where the run was judged on corrupted images too.
     """
 
     config: Json
@@ -59,7 +59,7 @@ def read(workdir: Path) -> Finished:
         path = workdir / "evaluation.npz"
         raise ValueError(f"{path} is damaged ({error}): evaluate again, --mode=evaluate") from error
     config, rows = read_json(workdir / "config.json"), _rows(workdir / "metrics.jsonl")
-    found = _corruptions(workdir, evaluation["step"])
+    found = _corruptions(workdir, evaluation["step"]) or evaluation.get("corruptions")
     return Finished(config, training, rows, evaluation, arrays, found)
 
 

@@ -28,7 +28,10 @@ def write(workdir: str | Path) -> Json:
     run = read(workdir)
     report = summary(run)
     (workdir / "figures").mkdir(exist_ok=True)
-    for name in ("training", *(result["picture"] for result in report["results"])):
+    pictures = ["training", *(result["picture"] for result in report["results"])]
+    if run.corruptions is not None:
+        pictures.append("corruptions")
+    for name in pictures:
         if name:
             path = workdir / "figures" / f"{name}.png"
             FIGURES[name](run).savefig(path, dpi=150)

@@ -16,6 +16,7 @@ from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
 from gca_jax.workdir import need_space, read_log
 
+REPELLED, PATIENCE = 0.9, 50  # share of the pairs, and steps on end, after which RINCE collapsed
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
@@ -87,6 +88,7 @@ class Log:
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
         self._last = start, self._began
+        self._repelled, self._warned = 0, False
 
     def __enter__(self) -> "Log":
         return self
@@ -107,6 +109,7 @@ class Log:
         (step, metrics), self._pending = self._pending, None
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._check_finite(step, row)
+        self._warn_of_collapse(step, row)
         seconds = time.perf_counter() - self._began
         settings = self._training.experiment.train
         rate = (step - self._start) * settings.batch_size / seconds
@@ -123,6 +126,20 @@ class Log:
                 raise ValueError(
                     f"{name} is {row[name]} at step {step} (epoch {epoch:.2f}); {self._hint()}"
                 )
+
+    def _warn_of_collapse(self, step: int, row: dict[str, float]) -> None:
+        """Say once that RINCE has pushed nearly all pairs apart, from where no gradient leads."""
+        self._repelled = self._repelled + 1 if row.get("repelled", 0.0) >= REPELLED else 0
+        if self._repelled < PATIENCE or self._warned:
+            return
+        self._warned, size = True, self._training.experiment.train.batch_size
+        if processes.first():
+            self._bar.write(
+                f"warning: RINCE has collapsed at step {step}: for {PATIENCE} steps nearly all "
+                "pairs have had similarities below 0 and been pushed apart; lower "
+                f"--config.loss.lam (below 1/{size}, one over the batch size) or --config.loss.q",
+                file=sys.stderr,
+            )
 
     def _write(self, step: int, row: dict[str, float]) -> None:
         (before, then), now = self._last, time.perf_counter()

@@ -8,6 +8,7 @@ import runpy
 import numpy as np
 import pytest
 
+from gca_jax.data import arrays
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import corruptions
 from gca_jax.evaluation.run import evaluate
@@ -83,11 +84,24 @@ def test_a_missing_set_is_said_first_with_the_command(judged, monkeypatch):
         corruptions.evaluate_corruptions(experiment, folder)
 
 
-def test_a_run_on_other_images_is_refused(tmp_path, tiny):
+def test_images_without_labels_are_refused(tmp_path, tiny):
     summary = dict.fromkeys(Summary.__annotations__, 1)
     (tmp_path / "training.json").write_text(json.dumps(summary))
-    with pytest.raises(ValueError, match=f"images of CIFAR-10; {tmp_path} is of digits"):
-        corruptions.evaluate_corruptions(build(tiny()), tmp_path)
+    data = arrays(np.zeros((480, 8, 8), np.uint8), name="mine")
+    with pytest.raises(ValueError, match="by a probe of classes; mine has no labels"):
+        corruptions.evaluate_corruptions(build(tiny(), dataset=data), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_a_run_on_other_images_is_judged_on_corruptions_made_on_the_fly(tmp_path, tiny):
+    experiment = build(tiny("ince", **{"train.epochs": 1, "evaluation.strengths": (1.0,)}))
+    pretrain(experiment, tmp_path)
+    found = corruptions.evaluate_corruptions(experiment, tmp_path)
+    assert found == json.loads((tmp_path / "corruptions.json").read_text())
+    assert set(found) == {"step", "clean", "accuracy", "mean", "baselines"}
+    assert len(found["accuracy"]) == 11
+    assert all(len(shares) == 5 for shares in found["accuracy"].values())
 
 
 def test_a_run_judged_on_validation_images_is_refused(tmp_path, tiny):

@@ -126,6 +126,25 @@ def test_settings_of_another_encoder_name_the_word_that_chooses_it():
         models.create(**HEADS)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_a_projector_with_batch_norm_is_its_formula(train):
+    network = models.create(Plain(), **HEADS, projector_batch_norm=True)
+    variables = network.init(jax.random.key(0), X, method="touch")
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: x + 0.3 * rng.uniform(size=x.shape), variables)
+    head = jax.device_get(variables["params"]["projector"])
+    h = np.asarray(network.apply(variables, X, method="encode")) @ head["hidden"]["kernel"]
+    stats = jax.device_get(variables["batch_stats"]["projector"]["norm"])
+    mean, var = (h.mean(axis=0), h.var(axis=0)) if train else (stats["mean"], stats["var"])
+    normal = (h - mean) / np.sqrt(var + 1e-5) * head["norm"]["scale"] + head["norm"]["bias"]
+    expected = np.maximum(normal, 0) @ head["out"]["kernel"]
+    z, updates = network.apply(variables, X, train, mutable=["batch_stats"])
+    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5)
+    moved = 0.9 * stats["mean"] + 0.1 * h.mean(axis=0) if train else stats["mean"]
+    found = updates["batch_stats"]["projector"]["norm"]["mean"]
+    np.testing.assert_allclose(found, moved, rtol=1e-5)
+
+
 @pytest.mark.parametrize("key", ["projector_hidden", "projector_dim", "predictor_hidden"])
 def test_heads_have_a_width(key):
     with pytest.raises(ValueError, match=f"{key} must be at least 1, got 0"):

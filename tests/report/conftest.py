@@ -126,6 +126,19 @@ def metrics_row(step):
     }
 
 
+def corruptions():
+    """What a run on grey images has of eleven corruptions, with its baselines."""
+    names = [f"corruption_{k}" for k in range(10)] + ["occlusion"]
+
+    def found(clean):
+        accuracy = {name: [clean - 0.05 * severity for severity in range(1, 6)] for name in names}
+        mean = {"all": clean - 0.15, "without occlusion": clean - 0.15}
+        return {"clean": clean, "accuracy": accuracy, "mean": mean}
+
+    baselines = {"random_encoder": found(0.5), "pixels": found(0.7)}
+    return {"step": 20, **found(0.9), "baselines": baselines}
+
+
 @pytest.fixture
 def workdir(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))

@@ -6,6 +6,7 @@ import pytest
 
 from gca_jax.report import figures
 from gca_jax.report.reading import read
+from tests.report.conftest import corruptions
 
 
 def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir):
@@ -43,7 +44,10 @@ def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_fra
 
 @pytest.mark.parametrize("name", list(figures.FIGURES))
 def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, name):
-    figure = figures.FIGURES[name](read(workdir))
+    run = read(workdir)
+    if name == "corruptions":
+        run = dataclasses.replace(run, corruptions=corruptions())
+    figure = figures.FIGURES[name](run)
     figure.draw_without_rendering()
     for axes in figure.axes:
         assert axes.get_ylabel() or axes.get_title()
@@ -66,3 +70,14 @@ def test_a_gap_in_the_log_is_a_gap_in_the_line(workdir):
     del run.metrics[4]["loss"]
     values = figures.column(run, "loss")
     assert np.flatnonzero(np.isnan(values)).tolist() == [3, 4]
+
+
+def test_accuracy_falls_from_clean_images_on(workdir):
+    run = dataclasses.replace(read(workdir), corruptions=corruptions())
+    panels = figures.corruptions(run).axes
+    assert [panel.get_title() for panel in panels][-1] == "occlusion"
+    assert len(panels) == 11
+    for panel in panels:
+        lines = {line.get_label(): line.get_ydata() for line in panel.lines}
+        assert list(lines) == ["trained encoder", "untrained encoder", "raw pixels"]
+        np.testing.assert_allclose(lines["raw pixels"], [70, 65, 60, 55, 50, 45])

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import PIL.Image
 
-from gca_jax.data import sources
+from gca_jax.data import corruptions, sources
 from gca_jax.data.batches import Batches
 from gca_jax.data.dataset import Streamed
 from gca_jax.data.views import augment
@@ -25,6 +25,20 @@ def test_sheet_is_written_for_an_experiment(tiny, tmp_path):
 def test_without_a_folder_the_sheet_is_written_here(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert preview.preview(build(tiny())).resolve() == tmp_path / "preview_digits.png"
+
+
+def test_a_sheet_shows_an_image_in_all_corruptions(tiny, tmp_path):
+    experiment = build(tiny())
+    path = preview.preview_corruptions(experiment, tmp_path / "new")
+    assert path == tmp_path / "new" / "corruptions.png"
+    panels = preview.corruption_sheet(experiment.dataset.test_images[:1], 5).axes
+    rows = np.array(panels).reshape(11, 6)
+    names = [line[0].get_ylabel().replace("\n", "_") for line in rows]
+    assert names == list(corruptions.names(1))
+    clean = experiment.dataset.test_images[:1]
+    shown = rows[names.index("contrast"), 5].images[0].get_array()[..., 0]
+    expected = corruptions.corrupt(clean, "contrast", 5, 5)[0, ..., 0]
+    np.testing.assert_allclose(shown, expected / 255)
 
 
 def test_examples_are_images_of_the_set_and_its_views_with_values_as_stored():

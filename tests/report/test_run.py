@@ -8,7 +8,7 @@ from PIL import Image
 from gca_jax.report.markdown import command, render
 from gca_jax.report.reading import read
 from gca_jax.report.run import summary, write
-from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, probe
+from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, corruptions, evaluation, probe
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +184,18 @@ def test_damaged_files_are_named(workdir, name, content, message):
     (workdir / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         write(workdir)
+
+
+def test_corruptions_stand_beside_those_of_the_baselines(workdir):
+    (workdir / "corruptions.json").write_text(json.dumps(corruptions()))
+    write(workdir)
+    page = page_of(workdir)
+    assert "## Corruptions" in page
+    assert "| mean | mean, untrained encoder | mean, raw pixels |" in page
+    assert "| occlusion | 85.0 | 80.0 | 75.0 | 70.0 | 65.0 | 75.0 | 35.0 | 55.0 |" in page
+    assert "Of the raw pixels: clean test images 70.0 %; all 55.0 %" in page
+    assert (workdir / "figures" / "corruptions.png").exists()
+    found = {**evaluation(), "corruptions": corruptions()}
+    (workdir / "corruptions.json").unlink()
+    (workdir / "evaluation.json").write_text(json.dumps(found))
+    assert page_of(workdir) == page
