@@ -7,7 +7,7 @@
 Writes OUT/THEME/CONTEXT/NAME.png, 32 x 32 pixels, RGB on white: a theme is a domain, the context in
 which its `index.theme` puts an icon is the class. An icon is kept if at least two themes have its
 name in the same context. Of files with the same content, which are aliases, and of equal pictures
-in two themes one is kept. Breeze and Papirus have only SVG, which rsvg-convert draws (librsvg2-bin);
+in two themes one is kept. rsvg-convert (librsvg2-bin) draws the SVG that Breeze and Papirus have;
 without it the themes that have PNG are written.
 
 Licences of the artwork, from the packages' debian/copyright: breeze LGPL-3+; elementary-xfce GPL-2+

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
@@ -27,11 +28,13 @@ class Score(NamedTuple):
         settings: What was chosen on training images, by its key in `evaluation.json`; a number is
             shown in the report.
         draws: Accuracy by draw of the labels, whose mean is `accuracy`; empty where none are drawn.
+        right: Of each test image, whether it is classified rightly; None where it is not known.
     """
 
     accuracy: float
     settings: Mapping[str, float | Sequence[float]]
     draws: Sequence[float] = ()
+    right: Bool[np.ndarray, "m"] | None = None
 
     @property
     def sd(self) -> float | None:
@@ -82,6 +85,19 @@ class Labelled(NamedTuple):
 
     features: Features
     labels: Labels
+
+
+def shares(
+    right: Bool[np.ndarray, "m"], groups: TestLabels, names: Sequence[str] | None
+) -> dict[str, float]:
+    """Give the share of rightly classified test images of each group, by the group's name.
+
+    Groups that have no test image are left out; those without names are called by their numbers.
+    """
+    return {
+        str(group) if names is None else names[group]: float(right[groups == group].mean())
+        for group in np.unique(groups)
+    }
 
 
 def probe(
