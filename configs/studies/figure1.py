@@ -7,9 +7,9 @@ r"""Do domains in the target plan keep the domain readable, and at what price (t
 
 GCA-INCE on desktop icons of six themes: views of one image weigh 1 in the target, images of one
 domain alpha, of two domains beta = 0; alpha - beta goes from 0 (the identity) upwards. A linear
-readout of the frozen encoder names the theme, the class, and the class in a theme whose labels it has
-not seen. Nothing is chosen, so there are no validation runs. Icons are shrunk to 16 pixels and the
-runs are short, for two cores; PACS has its own config's length.
+readout of the frozen encoder names the theme, the class, and the class in a theme whose labels it
+has not seen. Nothing is chosen, so there are no validation runs. Icons are shrunk to 16 pixels and
+the runs are short, for two cores; PACS has its own config's length.
 
 Expected time: docs/results/figure1.md has it, beside what came out; PACS by 25 runs of an estimated
 40 minutes.
