@@ -58,9 +58,9 @@ def evaluate_unseen(subject: Subject) -> Result | None:
         title="linear, unseen domain",
         procedure=UNSEEN.format(len(left_out)),
     )
-    right = found.scores["trained"].right
+    right = np.asarray(found.scores["trained"].right)
     judged = np.isin(data.test_domains, left_out)
-    by_domain = shares(right[judged], data.test_domains[judged], data.domain_names)
+    by_domain = shares(right[judged].tolist(), data.test_domains[judged], data.domain_names)
     return dataclasses.replace(found, numbers={"per_unseen_domain": by_domain})
 
 
@@ -106,4 +106,4 @@ def score_unseen(
         strengths.append(fitted.strength)
         accuracies.append(right[judged].mean())
     key = "linear_unseen_domain_strengths"
-    return Score(float(np.mean(accuracies)), {key: strengths}, right=right)
+    return Score(float(np.mean(accuracies)), {key: strengths}, right=right.tolist())

@@ -67,7 +67,7 @@ def score(
     """Score the linear probe on all labels; `key` names the strength that it has chosen."""
     probe = fit_probe(train, settings)
     right = probe.right(test)
-    return Score(float(right.mean()), {key: probe.strength}, right=right)
+    return Score(float(right.mean()), {key: probe.strength}, right=right.tolist())
 
 
 def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
