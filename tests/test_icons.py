@@ -61,5 +61,7 @@ def test_a_folder_with_files_and_too_few_themes_are_refused(themes, tmp_path, mo
 
 
 def test_what_is_missing_is_named_with_its_remedy():
-    with pytest.raises(ValueError, match=r"no folder .*name yours with --config.data.root"):
+    with pytest.raises(
+        ValueError, match=r"no folder .*--config.data.root=DIR .*benchmarks.icons makes it"
+    ):
         sources.load("icons", root="/nowhere/icons")
