@@ -7,7 +7,7 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import corrupted, knn, linear, nearest, plan, views
+from gca_jax.evaluation import corrupted, domains, knn, linear, nearest, plan, views
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -15,7 +15,8 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "linear_few": linear.evaluate_few,
     "linear": linear.evaluate,
     "knn": knn.evaluate,
-    "linear_domain": linear.evaluate_domains,
+    "linear_domain": domains.evaluate,
+    "linear_unseen_domain": domains.evaluate_unseen,
     "corruptions": corrupted.evaluate,
     "plan": plan.evaluate,
     "gradient_cosine": views.evaluate_gradients,

@@ -2,18 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
+from jaxtyping import Bool
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
-from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Features
-from gca_jax.evaluation.probes import Labelled, Result, Score, probe
-from gca_jax.evaluation.splits import Labels, Settings, TestLabels
+from gca_jax.evaluation.probes import Labelled, Result, Score, probe, shares
+from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.evaluation.subject import Subject
 
 PROCEDURE = """L2-regularised logistic regression on features that are centred and divided by one
@@ -22,7 +21,6 @@ probe was then fitted on the whole training split."""
 FEW = """the linear probe on {labels} labels, mean over {draws} class-balanced draws, the same
 draws in every row. C was chosen for each draw by cross-validation within its own labels. Only
 centre and scale see the other training images, without labels."""
-DOMAINS = "L2-regularised logistic regression as with all labels, domains in place of classes."
 
 MAX_ITERATIONS = 5_000
 LARGE = 2**23  # numbers in the features; from here on exact fits take hours
@@ -33,7 +31,14 @@ def evaluate(subject: Subject) -> Result:
     """Read the classes off the features, with all labels of the training split."""
     procedure = PROCEDURE.format(100 * subject.settings.validation_fraction)
     words = dict(name="linear", title="linear, all labels", procedure=procedure)
-    return probe(subject, subject.classes, score, **words)
+    found = probe(subject, subject.classes, score, **words)
+    if found.left_out:
+        return found
+    right, data = found.scores["trained"].right, subject.dataset
+    numbers = {"per_class": shares(right, data.test_labels, data.class_names)}
+    if data.test_domains is not None:
+        numbers["per_domain"] = shares(right, data.test_domains, data.domain_names)
+    return dataclasses.replace(found, numbers=numbers)
 
 
 def evaluate_few(subject: Subject) -> Result:
@@ -56,37 +61,13 @@ def evaluate_few(subject: Subject) -> Result:
     return dataclasses.replace(found, numbers={"draws": by_draw})
 
 
-def evaluate_domains(subject: Subject) -> Result | None:
-    """Read the domains off the features, where there are any to be read (the paper's Fig. 1B)."""
-    labels = domains(subject.dataset, subject.settings.validation_fraction)
-    if labels is None:
-        return None
-    fit = partial(score, key="linear_domain_strength")
-    words = dict(name="linear_domain", title="linear, domain", procedure=DOMAINS)
-    return probe(subject, labels, fit, **words)
-
-
-def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
-    """Give the domains of training and test images, for a probe to learn instead of classes.
-
-    Returns:
-        None where there is nothing to learn: images have no domains, those of the test images were
-        held out from training, or a domain has too few images to hold any out.
-    """
-    train, test = dataset.train_domains, dataset.test_domains
-    if train is None or test is None or len(np.unique(train)) < 2:
-        return None
-    if len(np.setdiff1d(test, train)) or not splits.can_hold_out(train, validation_fraction):
-        return None
-    return train, test
-
-
 def score(
     train: Labelled, test: Labelled, settings: Settings, key: str = "linear_strength"
 ) -> Score:
     """Score the linear probe on all labels; `key` names the strength that it has chosen."""
     probe = fit_probe(train, settings)
-    return Score(probe.accuracy(test), {key: probe.strength})
+    right = probe.right(test)
+    return Score(float(right.mean()), {key: probe.strength}, right=right.tolist())
 
 
 def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
@@ -116,7 +97,11 @@ class LinearProbe:
 
     def accuracy(self, test: Labelled) -> float:
         """Give the share of images whose most probable class is their label."""
-        return self.model.score(self.scale(test.features), test.labels)
+        return float(self.right(test).mean())
+
+    def right(self, test: Labelled) -> Bool[np.ndarray, "m"]:
+        """Tell of each image whether its most probable class is its label."""
+        return self.model.predict(self.scale(test.features)) == test.labels
 
 
 def fit_probe(train: Labelled, settings: Settings) -> LinearProbe:
@@ -181,8 +166,10 @@ def choose_strength(
 
     Log-loss rather than accuracy: on the twenty images that one fold of a 100-label draw holds
     out, accuracy moves in steps of five points and cannot tell strengths apart. Ties go to the
-    smaller strength, the more regularised probe.
+    smaller strength, the more regularised probe. A single candidate is not fitted.
     """
+    if len(strengths) == 1:
+        return strengths[0]
 
     def held_out_loss(strength: float) -> float:
         losses = []

@@ -27,11 +27,13 @@ class Score(NamedTuple):
         settings: What was chosen on training images, by its key in `evaluation.json`; a number is
             shown in the report.
         draws: Accuracy by draw of the labels, whose mean is `accuracy`; empty where none are drawn.
+        right: Of each test image, whether it is classified rightly; empty if not known.
     """
 
     accuracy: float
     settings: Mapping[str, float | Sequence[float]]
     draws: Sequence[float] = ()
+    right: Sequence[bool] = ()  # no array, so that scores can be compared
 
     @property
     def sd(self) -> float | None:
@@ -82,6 +84,20 @@ class Labelled(NamedTuple):
 
     features: Features
     labels: Labels
+
+
+def shares(
+    right: Sequence[bool], groups: TestLabels, names: Sequence[str] | None
+) -> dict[str, float]:
+    """Give the share of rightly classified test images of each group, by the group's name.
+
+    Groups that have no test image are left out; those without names are called by their numbers.
+    """
+    hits = np.asarray(right)
+    return {
+        str(group) if names is None else names[group]: float(hits[groups == group].mean())
+        for group in np.unique(groups)
+    }
 
 
 def probe(

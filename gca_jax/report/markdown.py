@@ -15,6 +15,7 @@ from gca_jax.report.reading import Json
 from gca_jax.workdir import as_json
 
 WIDTH = 100
+EXTREMES = 6  # rows from either end of a long table of classes
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASELINES = (
     "the same architecture with the weights this run started from, residual scales at one and "
@@ -37,7 +38,7 @@ VALIDATION = (
 
 def render(report: Json) -> str:
     """Write the page for the content of `report.json`."""
-    results = (_heading, _accuracies, _corruptions, what_was_run, findings)
+    results = (_heading, _accuracies, _groups, _corruptions, what_was_run, findings)
     pages = (part(report) for part in (*results, left_out, _procedure, config))
     return "\n".join(page for page in pages if page)
 
@@ -81,6 +82,40 @@ def _accuracies(report: Json) -> str:
         f"{error:.1f} points."
     )
     return f"## Accuracy\n\n{cells}\n{wrap(spread * drawn + words)}"
+
+
+def _groups(report: Json) -> str:
+    """Show the trained encoder's accuracy by class and by domain, where it was measured."""
+    tables = []
+    for kind in ("class", "domain"):
+        columns = {
+            "linear, all labels": report.get(f"per_{kind}"),
+            "linear, unseen domain": report.get(f"per_unseen_{kind}"),
+        }
+        measured = {title: shares for title, shares in columns.items() if shares}
+        names, words = _extremes(next(iter(measured.values()), {}))
+        rows = [
+            [
+                name,
+                *(percent(shares[name]) if name in shares else "" for shares in measured.values()),
+            ]
+            for name in names
+        ]
+        if rows:
+            tables.append(table([kind, *measured], rows) + words)
+    if not tables:
+        return ""
+    title = "## Accuracy by class and domain\n\nOf the trained encoder, test images, %.\n\n"
+    return title + "\n".join(tables)
+
+
+def _extremes(shares: dict[str, float]) -> tuple[list[str], str]:
+    """Choose which names a table shows: all, or of very many the worst and the best."""
+    if len(shares) <= 2 * EXTREMES:
+        return list(shares), ""
+    ranked = sorted(shares, key=lambda name: shares[name])
+    words = f"\nThe {EXTREMES} lowest and the {EXTREMES} highest of {len(shares)}.\n"
+    return ranked[:EXTREMES] + ranked[-EXTREMES:], words
 
 
 def _cell(probe: Json, encoder: str) -> str:

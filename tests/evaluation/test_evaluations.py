@@ -80,9 +80,9 @@ def results(subject):
 
 @pytest.mark.slow
 def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
-    for found in results.values():
-        # No result of corruptions, nor perhaps of domains.
-        assert len(found) in (len(EVALUATIONS) - 1, len(EVALUATIONS) - 2)
+    for kind, found in results.items():
+        # Corruptions were not asked for; without domains two have no result, without labels the unseen domain has none.
+        assert len(EVALUATIONS) - len(found) == (2 if kind == "domains" else 3)
         keys = [key for result in found.values() for key in (*result.numbers, *result.arrays)]
         assert len(set(keys)) == len(keys)
         for result in found.values():
@@ -112,6 +112,11 @@ def test_with_labels_nothing_is_left_out(results):
     assert settings["linear_3_per_class_strengths"] == [1.0, 1.0]
     assert numbers["baselines"]["pixels"]["linear"] > 0.9
     assert numbers["baselines"]["random_encoder"] != numbers["accuracy"]
+    # Thirteen images of each class: the mean over classes is the mean over images.
+    assert set(numbers["per_class"]) == {"0", "1", "2"}
+    shares = list(numbers["per_class"].values())
+    assert np.mean(shares) == pytest.approx(numbers["accuracy"]["linear"])
+    assert "per_domain" not in numbers
     assert len(np.unique(found["plan"].arrays["plan_labels"])) == 3
 
 

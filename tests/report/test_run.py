@@ -96,6 +96,22 @@ def test_a_probe_that_the_report_has_never_heard_of_is_a_column_and_a_line(workd
     assert "**class mean**: how shape was obtained" in page
 
 
+def test_classes_and_domains_are_named_in_tables(workdir):
+    shares = {f"kind {k:02d}": (13 - k) / 13 for k in range(13)}
+    change(
+        workdir / "evaluation.json",
+        per_class=shares,
+        per_domain={"sketch": 0.5, "photo": 0.75},
+        per_unseen_domain={"sketch": 0.25},
+    )
+    page = render(summary(read(workdir)))
+    assert "| domain | linear, all labels | linear, unseen domain |\n" in page
+    assert "| sketch | 50.0 | 25.0 |\n| photo | 75.0 |  |\n" in page
+    # Of thirteen classes the six with the lowest and the six with the highest accuracy.
+    assert "kind 06" not in page
+    assert page.index("| kind 12 | 7.7 |") < page.index("| kind 05 |") < page.index("| kind 00 |")
+
+
 def test_a_run_without_labels_says_what_was_left_out(workdir):
     evaluation = json.loads((workdir / "evaluation.json").read_text())
     evaluation["dataset"] |= {"classes": 0, "pretrain_images": 500}

@@ -48,6 +48,12 @@ SOURCES = {
         images={"all": 9_991},
         origin="Li et al. 2017, four domains; by hand from domaingeneralization.github.io",
     ),
+    "icons": Source(
+        folder.load,
+        shape=(32, 32, 3),
+        classes=6,
+        origin="desktop icons of several themes; python -m benchmarks.icons makes it",
+    ),
     "folder": Source(folder.load, origin="a folder of the user's"),
     "arrays": Source(memory.load),
 }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -43,6 +44,10 @@ def load(
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
+    folder = pathlib.Path(root).expanduser().resolve()
+    if not folder.is_dir():
+        remedy = "name yours with --config.data.root=DIR"
+        raise ValueError(f"there is no folder {folder}; {remedy} ({row.origin})")
     trees = _scan(root, labelled_root, labelled, domains)
     _check(name, row, trees[-1])
     copies = [_copy(found, data_dir, skip_unreadable) for found in trees]

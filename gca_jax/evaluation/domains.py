@@ -1,0 +1,109 @@
+"""Probes of images that have domains: which domain it is, and classes in a domain not seen."""
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+
+from gca_jax.data.dataset import Dataset
+from gca_jax.evaluation import linear, splits
+from gca_jax.evaluation.probes import Labelled, Result, Score, probe, shares
+from gca_jax.evaluation.splits import Labels, Settings, TestLabels
+from gca_jax.evaluation.subject import Subject
+
+DOMAINS = "L2-regularised logistic regression as with all labels, domains in place of classes."
+UNSEEN = """the linear probe on all labels, leaving out one domain: for each domain it is fitted,
+centre, scale and C included, to the training images of the other domains and judged on the test
+images of the one left out; mean over {} domains. The encoder has seen images of every domain,
+without labels."""
+
+
+def evaluate(subject: Subject) -> Result | None:
+    """Read the domains off the features, where there are any to be read (the paper's Fig. 1B)."""
+    labels = domains(subject.dataset, subject.settings.validation_fraction)
+    if labels is None:
+        return None
+    fit = partial(linear.score, key="linear_domain_strength")
+    words = dict(name="linear_domain", title="linear, domain", procedure=DOMAINS)
+    return probe(subject, labels, fit, **words)
+
+
+def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
+    """Give the domains of training and test images, for a probe to learn instead of classes.
+
+    Returns:
+        None where there is nothing to learn: images have no domains, those of the test images were
+        held out from training, or a domain has too few images to hold any out.
+    """
+    train, test = dataset.train_domains, dataset.test_domains
+    if train is None or test is None or len(np.unique(train)) < 2:
+        return None
+    if len(np.setdiff1d(test, train)) or not splits.can_hold_out(train, validation_fraction):
+        return None
+    return train, test
+
+
+def evaluate_unseen(subject: Subject) -> Result | None:
+    """Read the classes off the features of domains whose labels the probe has not seen."""
+    data = subject.dataset
+    left_out = unseen(data, subject.settings.validation_fraction)
+    if not left_out:
+        return None
+    fit = partial(score_unseen, domains=(data.train_domains, data.test_domains), left_out=left_out)
+    found = probe(
+        subject,
+        subject.classes,
+        fit,
+        name="linear_unseen_domain",
+        title="linear, unseen domain",
+        procedure=UNSEEN.format(len(left_out)),
+    )
+    right = np.asarray(found.scores["trained"].right)
+    judged = np.isin(data.test_domains, left_out)
+    by_domain = shares(right[judged].tolist(), data.test_domains[judged], data.domain_names)
+    return dataclasses.replace(found, numbers={"per_unseen_domain": by_domain})
+
+
+def unseen(dataset: Dataset, validation_fraction: float) -> list[int]:
+    """List the domains that can be left out: of the training images, and with test images.
+
+    The other domains must have two classes or more, each with images enough to hold some out, and
+    all classes of the test images of the one left out.
+    """
+    domains, labels = dataset.train_domains, dataset.train_labels
+    if domains is None or dataset.test_domains is None or labels is None:
+        return []
+    found = []
+    for domain in np.intersect1d(domains, dataset.test_domains):
+        others = labels[domains != domain]
+        wanted = dataset.test_labels[dataset.test_domains == domain]
+        if (
+            len(np.unique(others)) > 1
+            and splits.can_hold_out(others, validation_fraction)
+            and not len(np.setdiff1d(wanted, others))
+        ):
+            found.append(int(domain))
+    return found
+
+
+def score_unseen(
+    train: Labelled,
+    test: Labelled,
+    settings: Settings,
+    *,
+    domains: tuple[Labels, TestLabels],
+    left_out: list[int],
+) -> Score:
+    """Score the mean of the probes that each leave out one of the domains `left_out`."""
+    of_train, of_test = domains
+    right = np.zeros(len(test.labels), bool)
+    strengths, accuracies = [], []
+    for domain in left_out:
+        others, judged = of_train != domain, of_test == domain
+        seen = Labelled(train.features[others], train.labels[others])
+        fitted = linear.fit_probe(seen, settings)
+        right[judged] = fitted.right(Labelled(test.features[judged], test.labels[judged]))
+        strengths.append(fitted.strength)
+        accuracies.append(right[judged].mean())
+    key = "linear_unseen_domain_strengths"
+    return Score(float(np.mean(accuracies)), {key: strengths}, right=right.tolist())
