@@ -177,8 +177,9 @@ def path(
     tolerance in float32, and several times faster.
     """
     if features.size > LARGE:
-        limits = {"tolerance": TOLERANCE, "most": MAX_ITERATIONS}
-        yield from softmax.path(features, labels, strengths, **limits)
+        yield from softmax.path(
+            features, labels, strengths, tolerance=TOLERANCE, most=MAX_ITERATIONS
+        )
         return
     for strength in strengths:
         model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=TOLERANCE)

@@ -46,7 +46,7 @@ class Result:
     Attributes:
         name: The key of a probe's accuracies in `evaluation.json`.
         title: What was measured: a column of the report's table, or the name of a picture.
-        scores: Of a probe, a score for each of `ENCODERS`.
+        scores: Of a probe, a score for each of `ENCODERS`; where networks are trained, of those.
         over: What the draws of a probe are: "10 draws of 100 labels".
         numbers: Other entries of `evaluation.json`, by key; as JSON values.
         arrays: Entries of `evaluation.npz`.

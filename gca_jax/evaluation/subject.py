@@ -77,15 +77,18 @@ class Subject:
         return features.extract(self._encoders, images, batch_size=size)
 
     @cached_property
-    def _encoders(self) -> dict[str, features.Encode]:
+    def networks(self) -> dict[str, Variables]:
+        """Variables of the trained network and of the untrained one, by names of `ENCODERS`."""
         network, plain = self.experiment.network, self.experiment.policy.plain
         images, seed = self.dataset.train_images, self.experiment.seed
         fresh = baseline.untrained(network, seed, images, plain)
-        return {
-            "trained": partial(features.encode, network, plain, self.variables),
-            "random_encoder": partial(features.encode, network, plain, fresh),
-            "pixels": features.pixels,
-        }
+        return {"trained": self.variables, "random_encoder": fresh}
+
+    @cached_property
+    def _encoders(self) -> dict[str, features.Encode]:
+        encode = partial(features.encode, self.experiment.network, self.experiment.policy.plain)
+        encoders = {name: partial(encode, each) for name, each in self.networks.items()}
+        return {**encoders, "pixels": features.pixels}
 
     @cached_property
     def kinds(self) -> Kinds | None:
