@@ -34,7 +34,7 @@ class Head(NamedTuple):
 
     def scores(self, h: Float[Array, "b f"]) -> Float[Array, "b c"]:
         """Give the score of every class."""
-        return h @ self.weights + self.bias
+        return h @ self.weights + self.bias[None, :]
 
 
 class Classifier(NamedTuple):
@@ -97,9 +97,10 @@ class Trainer:
 
     @partial(jax.jit, static_argnums=0)
     def step(self, state: State, images: UInt8[Array, "b h w c"], labels: Int[Array, "b"]) -> State:
-        """Make a step down the cross-entropy; step k augments by `fold_in(key, k)`."""
+        """Make a step down the cross-entropy; what is random is a function of its number."""
         (head, variables), opt_state, step = state
-        x = self.policy.training(jax.random.fold_in(self.key, step), images)
+        key = jax.random.fold_in(jax.random.split(self.key)[0], step)
+        x = self.policy.training(key, images)
 
         def loss(trained: tuple[Head, Variables]) -> tuple[Array, PyTree]:
             head, weights = trained
@@ -123,10 +124,10 @@ class Trainer:
 
     @partial(jax.jit, static_argnums=0)
     def predict(
-        self, classifier: Classifier, index: int, images: UInt8[Array, "b h w c"]
+        self, classifier: Classifier, index: int | Int[Array, ""], images: UInt8[Array, "b h w c"]
     ) -> Int[Array, "b"]:
         """Find the classes of a batch of test images, which is the same in every epoch."""
-        key = jax.random.fold_in(jax.random.fold_in(self.key, -1), index)
+        key = jax.random.fold_in(jax.random.split(self.key)[1], index)
         h, _ = self.encode(classifier.variables, self.policy.judging(key, images), False)
         return classifier.head.scores(h).argmax(axis=1)
 

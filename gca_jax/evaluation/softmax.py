@@ -102,7 +102,9 @@ def mean_loss(
     found = scores(weights, x)
     chosen = y[:, None] == jnp.arange(found.shape[1])[None, :]
     own = jnp.sum(jnp.where(chosen, found, 0), axis=1)  # `take` would compile for seconds
-    return jnp.mean(jax.nn.logsumexp(found, axis=1) - own) + penalty / 2 * jnp.sum(weights[:, :-1] ** 2)
+    return jnp.mean(jax.nn.logsumexp(found, axis=1) - own) + penalty / 2 * jnp.sum(
+        weights[:, :-1] ** 2
+    )
 
 
 class Basis(NamedTuple):
