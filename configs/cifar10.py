@@ -24,7 +24,9 @@ Expected numbers, published (Table 2: linear evaluation in %, mean and deviation
     iot_uni     90.89 ± 0.57      80.79 ± 0.24      69.58 ± 1.25      59.05 ± 1.86
     gca_uot     92.61 ± 0.32      83.18 ± 0.44      89.61 ± 0.30      77.60 ± 0.54
 
-The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it frozen. CIFAR-10-C:
+The authors' evaluation of CIFAR fine-tunes the encoder and takes the best epoch on test images;
+`--config.evaluation.finetune_epochs=200` does it too, `sgd_epochs=200` keeps the encoder frozen as
+the paper says (docs/evaluation.md). CIFAR-10-C:
 `python main.py --mode=corruptions --workdir=runs/cifar10`, once `cifar10_corrupted` is prepared.
 """
 

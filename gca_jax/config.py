@@ -105,6 +105,9 @@ EVALUATION: Settings = dict(
     strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
     corruptions=False,  # whether to judge the linear probe on corrupted images too
+    sgd_epochs=0,  # of a linear head on augmented images, the paper's 200; 0: left out, it is long
+    sgd_learning_rate=0.2,  # of this and of fine-tuning
+    finetune_epochs=0,  # of network and head; 0: left out
 )
 
 

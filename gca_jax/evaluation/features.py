@@ -77,12 +77,15 @@ def encode(
 
 def pixels(images: Batch) -> Float[np.ndarray, "b f"]:
     """Take the images themselves as features, in [0, 1]; large ones are shrunk to 32 x 32."""
-    b, h, w, c = images.shape
-    unit = np.asarray(images, np.float32) / 255
-    if max(h, w) <= LARGEST_SIDE:
-        return unit.reshape(b, -1)
-    small = jax.image.resize(unit, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
-    return np.asarray(small).reshape(b, -1)
+    return np.asarray(flatten(np.asarray(images, np.float32) / 255))
+
+
+def flatten(x: Float[Array | np.ndarray, "b h w c"]) -> Float[Array | np.ndarray, "b f"]:
+    """Lay the pixels of each image in a row, of large ones those of 32 x 32."""
+    b, h, w, c = x.shape
+    if max(h, w) > LARGEST_SIDE:
+        x = jax.image.resize(x, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
+    return x.reshape(b, -1)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -28,12 +28,14 @@ class Score(NamedTuple):
             shown in the report.
         draws: Accuracy by draw of the labels, whose mean is `accuracy`; empty where none are drawn.
         right: Of each test image, whether it is classified rightly; empty if not known.
+        cross_entropy: Mean over the test images, in nats; None if not known.
     """
 
     accuracy: float
     settings: Mapping[str, float | Sequence[float]]
     draws: Sequence[float] = ()
     right: Sequence[bool] = ()  # no array, so that scores can be compared
+    cross_entropy: float | None = None
 
     @property
     def sd(self) -> float | None:
@@ -48,7 +50,7 @@ class Result:
     Attributes:
         name: The key of a probe's accuracies in `evaluation.json`.
         title: What was measured: a column of the report's table, or the name of a picture.
-        scores: Of a probe, a score for each of `ENCODERS`.
+        scores: Of a probe, a score for each of `ENCODERS`; where networks are trained, of those.
         over: What the draws of a probe are: "10 draws of 100 labels".
         numbers: Other entries of `evaluation.json`, by key; as JSON values.
         arrays: Entries of `evaluation.npz`.

@@ -133,7 +133,11 @@ def numbers(results: Sequence[Result]) -> dict[str, Any]:
     """Give all numbers by their keys in `evaluation.json`."""
     probes = [result for result in results if result.scores]
     accuracy = {
-        encoder: {probe.name: probe.scores[encoder].accuracy for probe in probes}
+        encoder: {
+            probe.name: probe.scores[encoder].accuracy
+            for probe in probes
+            if encoder in probe.scores
+        }
         for encoder in ENCODERS
     }
     settings: dict[str, dict[str, object]] = {encoder: {} for encoder in ENCODERS}

@@ -4,6 +4,7 @@ Nothing here takes features, so every encoder that is compared gets the same ima
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -30,6 +31,10 @@ class Settings:
         split: Which images are classified, a key of `dataset.SPLITS`; `experiment.build` sees to
             it, so that here they are the test images.
         corruptions: Whether the linear probe is judged on corruptions of these images too.
+        sgd_epochs: Epochs of the linear head that SGD trains on augmented images, 200 in the
+            paper's evaluation; 0 leaves it out.
+        sgd_learning_rate: Its learning rate at the start, and that of fine-tuning.
+        finetune_epochs: Epochs in which SGD trains the network with such a head; 0 leaves it out.
 
     Raises:
         ValueError: A setting is out of range; the message names it.
@@ -43,6 +48,9 @@ class Settings:
     neighbours: Sequence[int] = (1, 3, 5, 10, 20, 50)
     split: str = "test"
     corruptions: bool = False
+    sgd_epochs: int = 0
+    sgd_learning_rate: float = 0.2
+    finetune_epochs: int = 0
 
     def __post_init__(self):
         if self.labels_per_class < 2:
@@ -60,6 +68,13 @@ class Settings:
             raise ValueError(f"strengths must be positive numbers, got {list(self.strengths)}")
         if not self.neighbours or min(self.neighbours) < 1:
             raise ValueError(f"neighbours must be integers >= 1, got {list(self.neighbours)}")
+        for name in ("sgd_epochs", "finetune_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 < self.sgd_learning_rate < math.inf:
+            raise ValueError(
+                f"sgd_learning_rate must be a finite number above 0, got {self.sgd_learning_rate}"
+            )
 
     def check(self, train_labels: Labels, test_labels: TestLabels) -> None:
         """Refuse settings with which probes of these labels could not be fitted.

@@ -77,16 +77,19 @@ class Subject:
         return features.extract(self.encoders, images, batch_size=size)
 
     @cached_property
-    def encoders(self) -> dict[str, features.Encode]:
-        """Each of `probes.ENCODERS`, as a function of a batch of images."""
+    def networks(self) -> dict[str, Variables]:
+        """Variables of the trained network and of the untrained one, by names of `ENCODERS`."""
         network, plain = self.experiment.network, self.experiment.policy.plain
         images, seed = self.dataset.train_images, self.experiment.seed
         fresh = baseline.untrained(network, seed, images, plain)
-        return {
-            "trained": partial(features.encode, network, plain, self.variables),
-            "random_encoder": partial(features.encode, network, plain, fresh),
-            "pixels": features.pixels,
-        }
+        return {"trained": self.variables, "random_encoder": fresh}
+
+    @cached_property
+    def encoders(self) -> dict[str, features.Encode]:
+        """Each of `probes.ENCODERS`, as a function of a batch of images."""
+        encode = partial(features.encode, self.experiment.network, self.experiment.policy.plain)
+        encoders = {name: partial(encode, each) for name, each in self.networks.items()}
+        return {**encoders, "pixels": features.pixels}
 
     @cached_property
     def kinds(self) -> Kinds | None:

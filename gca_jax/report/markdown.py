@@ -119,6 +119,8 @@ def _extremes(shares: dict[str, float]) -> tuple[list[str], str]:
 
 
 def _cell(probe: Json, encoder: str) -> str:
+    if encoder not in probe["accuracy"]:
+        return "–"
     sd = probe["sd"][encoder]
     return percent(probe["accuracy"][encoder]) + ("" if sd is None else f" ± {percent(sd)}")
 
@@ -226,9 +228,11 @@ def _procedure(report: Json) -> str:
     split, other = report["split"], ""
     if (seen := split["pretrain_images"]) != split["train_images"]:
         other = f" Pretraining saw {seen} images in place of the training images."
+    best = [one["title"] for one in report["results"] if one["name"] == "finetune_best_on_test"]
+    no_setting = f"no setting below but the epoch of “{best[0]}”" if best else "no setting below"
     lines = {
         "split": f"{split['train_images']} training and {split['test_images']} test images of "
-        f"{split['name']}, fixed.{other} Training sees no test image, and no setting below was "
+        f"{split['name']}, fixed.{other} Training sees no test image, and {no_setting} was "
         "chosen on the test split.",
         "frozen": "features come from the encoder without its projector, in inference mode; no "
         f"weight and no batch statistic changes. The last step ({report['steps']}) is evaluated, "

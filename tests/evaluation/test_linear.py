@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
-from sklearn.metrics import log_loss
 
-from gca_jax.evaluation import linear
+from gca_jax.evaluation import linear, softmax
 
 
 def blobs(seed, n=120, classes=3, spread=1.0):
@@ -29,15 +28,44 @@ def test_the_probe_minimises_its_documented_objective():
     assert ours == pytest.approx(best.fun, rel=1e-5)
 
 
-def test_a_large_problem_is_solved_nearly_as_well(monkeypatch):
-    x, y = blobs(0)
-    exact = linear.fit(x, y, 0.3)
+def gradient(model, x, y, strength):
+    """Of the mean loss with respect to weights [f, k] and intercepts [k], in float64."""
+    if len(model.classes_) == 2:
+        p = 1 / (1 + np.exp(-(x @ model.coef_.astype(float).T + model.intercept_)))
+        error = p - (y == model.classes_[1])[:, None]
+    else:
+        scores = x @ model.coef_.astype(float).T + model.intercept_
+        p = np.exp(scores - logsumexp(scores, axis=1, keepdims=True))
+        error = p - (y[:, None] == model.classes_)
+    return x.T @ error / len(x) + model.coef_.T / (strength * len(x)), error.mean(axis=0)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_large_problem_has_scikit_learn_s_solution(monkeypatch, classes):
+    """Weak and strong penalties, one after the other; features of very unequal variance."""
+    x, y = blobs(0, classes=classes)
+    x, y = x * [3.0, 1.0, 0.3, 0.1, 0.0], 2 * y + 1  # a constant feature, classes 1, 3, 5
+    strengths = (0.03, 1.0, 30.0)
+    monkeypatch.setattr(linear, "TOLERANCE", 1e-6)
+    exact = list(linear.path(x, y, strengths))
     monkeypatch.setattr(linear, "LARGE", x.size - 1)
-    model = linear.fit(x, y, 0.3)
-    assert model.coef_.dtype == np.float32
-    theirs, ours = (log_loss(y, each.predict_proba(x)) for each in (exact, model))
-    assert ours == pytest.approx(theirs, rel=1e-2)
-    assert model.score(x, y) == pytest.approx(exact.score(x, y), abs=0.01)
+    for theirs, ours, strength in zip(exact, linear.path(x, y, strengths), strengths, strict=True):
+        assert ours.coef_.dtype == np.float32
+        np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(
+            ours.predict_proba(x), theirs.predict_proba(x), rtol=1e-2, atol=1e-4
+        )
+        for part in gradient(ours, x, y, strength):
+            assert np.abs(part).max() < 3e-6
+
+
+def test_a_large_problem_ends_at_the_tolerance_or_at_the_last_iteration():
+    x, y = blobs(1)
+    (loose,) = softmax.path(x, y, [1.0], tolerance=1e-2, most=100)
+    assert 1e-4 < max(np.abs(part).max() for part in gradient(loose, x, y, 1.0)) < 1e-2
+    (short,) = softmax.path(x, y, [1.0], tolerance=1e-9, most=2)
+    assert short.n_iter_ == [2]
 
 
 def test_one_scale_for_all_features_taken_from_training_alone():

@@ -20,6 +20,10 @@ LABELS = np.arange(600, dtype=np.int32) % 10
         ({"neighbours": (0, 3)}, "neighbours must be integers >= 1"),
         ({"neighbours": ()}, "neighbours must be integers >= 1"),
         ({"strengths": (0.0, 1.0)}, "strengths must be positive"),
+        ({"sgd_epochs": -1}, "sgd_epochs must be at least 0, got -1"),
+        ({"finetune_epochs": -1}, "finetune_epochs must be at least 0, got -1"),
+        ({"sgd_learning_rate": 0.0}, "sgd_learning_rate must be a finite number above 0"),
+        ({"sgd_learning_rate": float("nan")}, "sgd_learning_rate must be a finite number above 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(change, message):

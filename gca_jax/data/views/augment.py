@@ -30,6 +30,8 @@ class Augment:
     # Range of area and of aspect ratio (width over height) that crops made before `views` must
     # have; None where the policy does not crop.
     crop: tuple[geometry.Range, geometry.Range] | None = None
+    # Distortions of the images that a classifier is trained on, and of those it is judged by.
+    supervised: tuple[policies.Distortions, policies.Distortions] = ([], [])
 
     def views(self, key: PRNGKeyArray, images: Images) -> tuple[Batch, Batch]:
         """Two independent views of each image, or of two crops of it; float32 and normalised."""
@@ -39,6 +41,14 @@ class Augment:
     def plain(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
         """The images themselves, float32 and normalised."""
         return self._normalise(_unit(images))
+
+    def training(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
+        """Images as a classifier is trained on them: cropped and flipped, and normalised."""
+        return self._normalise(_distorted(self.supervised[0], key, _unit(images)))
+
+    def judging(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
+        """Images as a classifier is judged by them: `plain`, but for the extreme policies."""
+        return self._normalise(_distorted(self.supervised[1], key, _unit(images)))
 
     def _normalise(self, images: Batch) -> Batch:
         if len(self.mean) not in (1, images.shape[-1]):
@@ -66,7 +76,8 @@ def make(policy: str, *, mean: Sequence[float], std: Sequence[float], **strength
         raise ValueError(f"mean and std need a value for each channel, std > 0; got {mean}, {std}")
     known = policies.strengths(views[0])
     crop = (known["crop_scale"], known["crop_ratio"]) if "crop_scale" in known else None
-    return Augment(partial(_views, policy, views), tuple(mean), tuple(std), crop)
+    distort, supervised = partial(_views, policy, views), policies.supervised(policy, views[0])
+    return Augment(distort, tuple(mean), tuple(std), crop, supervised)
 
 
 def _unit(images: Images) -> Float[Array, "..."]:
@@ -102,6 +113,14 @@ def _views(
         for view, distortions in enumerate(views)
     )
     return one.swapaxes(2, 3), other.swapaxes(2, 3)
+
+
+def _distorted(distortions: policies.Distortions, key: PRNGKeyArray, images: Batch) -> Batch:
+    """Each image [h, w, c] once, distorted; no jitter is among the distortions."""
+    if not distortions:
+        return images
+    chain = _chain(distortions, False, jnp.arange(4))
+    return jax.vmap(chain)(jax.random.split(key, len(images)), _planes(images)).swapaxes(2, 3)
 
 
 def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:

@@ -45,6 +45,11 @@ _BLUR = partial(color.random_blur, blur_probability=0.5, blur_size=0, blur_sigma
 _INTENSITY = partial(color.random_intensity, gain=0.4, gamma=0.4)
 _ERASING = partial(geometry.random_erasing, erase_probability=0.5, erase_area=(0.03, 0.15))
 _STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
+# What the extreme policy large_erase does to images in place of its second crop and blur, where a
+# classifier is trained and judged; the other two do what they do to views.
+_LARGE_ERASE = partial(geometry.random_erasing, erase_probability=1.0, erase_area=(0.10, 0.33))
+_MOVES = (geometry.random_affine, geometry.random_resized_crop, geometry.random_flip)
+_EXTREME = (color.raise_value, geometry.random_crop)
 _BYOL = [
     *replace(_STANDARD, saturation=0.2),
     _BLUR,
@@ -119,6 +124,19 @@ def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, 
             raise ValueError(f"policy {policy} has no {name}; it has: {', '.join(strengths(a))}")
         _check(name, value)
     return replace(a, **changes), replace(b, **changes)
+
+
+def supervised(policy: str, distortions: Distortions) -> tuple[Distortions, Distortions]:
+    """The distortions of the images that a classifier is trained on, and of those it is judged by.
+
+    As in the published linear evaluation: of a view's distortions the crop and the flip (of digits
+    the affine map), then in both cases what makes a policy extreme. Else it is judged by the images
+    themselves.
+    """
+    moves = [one for one in distortions if one.func in _MOVES]
+    extreme = [one for one in distortions if one.func in _EXTREME]
+    extreme += [_LARGE_ERASE] if policy == "large_erase" else []
+    return [*moves, *extreme], extreme
 
 
 def _check(name: str, value: Any) -> None:

@@ -1,0 +1,173 @@
+"""A linear head that SGD trains on augmented images, the encoder below it frozen or trained too."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+from tqdm import tqdm
+
+from gca_jax import processes
+from gca_jax.data.batches import Order
+from gca_jax.data.dataset import Dataset, Images
+from gca_jax.data.views.augment import Augment
+from gca_jax.evaluation import features
+from gca_jax.evaluation.features import Variables
+from gca_jax.models import Network
+
+BATCH_SIZE = 512
+
+Encode = Callable[[Variables, Array, bool], tuple[Float[Array, "b f"], PyTree]]
+"""(variables, images, train) -> features and batch statistics, new ones where `train`."""
+
+
+class Head(NamedTuple):
+    """A linear layer."""
+
+    weights: Float[Array, "f c"]
+    bias: Float[Array, "c"]
+
+    def scores(self, h: Float[Array, "b f"]) -> Float[Array, "b c"]:
+        """Give the score of every class."""
+        return h @ self.weights + self.bias[None, :]
+
+
+class Classifier(NamedTuple):
+    """A head and the encoder's variables, {} of pixels."""
+
+    head: Head
+    variables: Variables
+
+
+class State(NamedTuple):
+    """What a step changes."""
+
+    classifier: Classifier
+    opt_state: optax.OptState
+    step: Int[Array, ""]
+
+
+def of_network(
+    network: Network, variables: Variables, x: Array, train: bool
+) -> tuple[Array, PyTree]:
+    """Encode images by the network without its projector."""
+    if not train:
+        return network.bind(variables).encode(x, train=False), variables["batch_stats"]
+    h, updates = network.apply(variables, x, train=True, method="encode", mutable=["batch_stats"])
+    return h, updates["batch_stats"]
+
+
+def of_pixels(variables: Variables, x: Array, train: bool) -> tuple[Array, PyTree]:
+    """Take normalised images as features."""
+    del variables, train
+    return jnp.asarray(features.flatten(x)), {}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trainer:
+    """How a classifier is trained; its methods are compiled once.
+
+    Attributes:
+        encode: Gives the features that the head reads.
+        policy: Augments the images.
+        optimizer: Of the head, and of the encoder's weights unless that is frozen.
+        key: Of everything random.
+        frozen: Whether the encoder and its batch statistics stay as they are.
+    """
+
+    encode: Encode
+    policy: Augment
+    optimizer: optax.GradientTransformation
+    key: PRNGKeyArray
+    frozen: bool
+
+    def start(self, variables: Variables, images: Images, classes: int) -> State:
+        """Make a head of zeros on an encoder."""
+        x = self.policy.plain(images[:1])
+        h, _ = jax.eval_shape(lambda: self.encode(variables, x, False))
+        head = Head(jnp.zeros((h.shape[1], classes)), jnp.zeros(classes))
+        classifier = Classifier(head, variables)
+        opt_state = self.optimizer.init(self._trained(classifier))
+        return State(classifier, opt_state, jnp.zeros((), jnp.int32))
+
+    @partial(jax.jit, static_argnums=0)
+    def step(self, state: State, images: UInt8[Array, "b h w c"], labels: Int[Array, "b"]) -> State:
+        """Make a step down the cross-entropy; what is random is a function of its number."""
+        (head, variables), opt_state, step = state
+        key = jax.random.fold_in(jax.random.split(self.key)[0], step)
+        x = self.policy.training(key, images)
+
+        def loss(trained: tuple[Head, Variables]) -> tuple[Array, PyTree]:
+            head, weights = trained
+            h, statistics = self.encode({**variables, **weights}, x, not self.frozen)
+            found = head.scores(h)
+            values = optax.losses.softmax_cross_entropy_with_integer_labels(found, labels)
+            return values.mean(), statistics
+
+        trained = self._trained(state.classifier)
+        gradient, statistics = jax.grad(loss, has_aux=True)(trained)
+        updates, opt_state = self.optimizer.update(gradient, opt_state, trained)
+        head, weights = optax.apply_updates(trained, updates)
+        if not self.frozen:
+            variables = {**variables, **weights, "batch_stats": statistics}
+        return State(Classifier(head, variables), opt_state, step + 1)
+
+    def _trained(self, classifier: Classifier) -> tuple[Head, Variables]:
+        """Give what SGD changes."""
+        variables = {} if self.frozen else {"params": classifier.variables["params"]}
+        return classifier.head, variables
+
+    @partial(jax.jit, static_argnums=0)
+    def predict(
+        self, classifier: Classifier, index: int | Int[Array, ""], images: UInt8[Array, "b h w c"]
+    ) -> Int[Array, "b"]:
+        """Find the classes of a batch of test images, which is the same in every epoch."""
+        key = jax.random.fold_in(jax.random.split(self.key)[1], index)
+        h, _ = self.encode(classifier.variables, self.policy.judging(key, images), False)
+        return classifier.head.scores(h).argmax(axis=1)
+
+    def accuracy(self, classifier: Classifier, data: Dataset) -> float:
+        """Give the share of test images that is classified rightly."""
+        images = data.test_images
+        size = features.batch_size(images)
+        found = [
+            np.asarray(self.predict(classifier, index, batch))
+            for index, batch in features.batches(images, size)
+        ]
+        classes = processes.gather(np.concatenate(found))[: len(images)]
+        return float(np.mean(classes == data.test_labels))
+
+
+def order(data: Dataset, seed: int) -> Order:
+    """Say which training images each batch has: at most 512, what an epoch leaves over dropped."""
+    size = len(data.train_images)
+    return Order(size, min(BATCH_SIZE, size), seed)
+
+
+def fit(
+    trainer: Trainer, variables: Variables, data: Dataset, epochs: int, seed: int, title: str = ""
+) -> tuple[Classifier, list[float]]:
+    """Train a classifier; `variables` stay as they are.
+
+    Returns:
+        The classifier after the last epoch, and accuracies on the test images: of every epoch, or
+        where the encoder is frozen of the last one alone.
+    """
+    state, batches = (
+        trainer.start(variables, data.train_images, data.num_classes),
+        order(data, seed),
+    )
+    each = batches.size // batches.batch_size
+    accuracies = []
+    for epoch in tqdm(range(epochs), title, unit=" epochs", disable=None):
+        for step in range(epoch * each, (epoch + 1) * each):
+            rows = batches.rows(step)
+            state = trainer.step(state, data.train_images[rows], data.train_labels[rows])
+        if epoch == epochs - 1 or not trainer.frozen:
+            accuracies.append(trainer.accuracy(state.classifier, data))
+    return state.classifier, accuracies

@@ -1,0 +1,126 @@
+"""Classifiers trained by SGD on augmented images, as the paper's were: long, so off by default.
+
+`linear_sgd` is the linear evaluation that the paper describes, `finetune` what its authors' code
+does on CIFAR: there the encoder is trained as well, and the best epoch on test images is reported.
+"""
+
+import functools
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+
+from gca_jax.evaluation import classifier
+from gca_jax.evaluation.classifier import Encode, Trainer
+from gca_jax.evaluation.probes import ENCODERS, NO_LABELS, Result, Score
+from gca_jax.evaluation.subject import Subject
+from gca_jax.training.optimizer import make_optimizer
+
+SGD = """SGD with Nesterov momentum 0.9, without weight decay, {epochs} epochs of batches of
+{batch}, the learning rate falling from {rate:g} to zero as a cosine, on images augmented as the
+policy {policy} does it for a classifier"""
+FROZEN = """a linear layer on the features as they are, by {}. Encoder and batch statistics are
+frozen. The last epoch is reported; nothing was chosen. Pixels are normalised as the encoder's
+input is."""
+TRAINED = """not a measure of frozen features: copies of the whole encoder, batch statistics too,
+trained with a linear layer and all labels by {}. The last epoch is reported; nothing was chosen."""
+BEST = """the same training as fine-tuned, but of all epochs that with the best accuracy **on the
+test images**, as the authors' code chooses it. The choice alone is worth {}."""
+
+
+def evaluate(subject: Subject) -> Result | None:
+    """Train a head on frozen features of augmented images, for `sgd_epochs`."""
+    name, title, epochs = "linear_sgd", "linear, SGD", subject.settings.sgd_epochs
+    if not epochs:
+        return None
+    if subject.classes is None:
+        return Result(name, title, left_out=NO_LABELS)
+    on_features = trainer(subject, _encode(subject), epochs, frozen=True)
+    on_pixels = trainer(subject, classifier.of_pixels, epochs, frozen=True)
+    found = by_epoch(subject, on_features, epochs, title)
+    raw = classifier.fit(on_pixels, {}, subject.dataset, epochs, subject.experiment.seed, title)
+    scores = {
+        encoder: Score(accuracies[-1], {})
+        for encoder, accuracies in {**found, "pixels": raw[1]}.items()
+    }
+    return Result(name, title, scores=scores, procedure=FROZEN.format(_words(subject, epochs)))
+
+
+def evaluate_finetuned(subject: Subject) -> Result | None:
+    """Train encoder and head, for `finetune_epochs`; report the last."""
+    name, title, epochs = "finetune", "fine-tuned", subject.settings.finetune_epochs
+    if not epochs:
+        return None
+    if subject.classes is None:
+        return Result(name, title, left_out=NO_LABELS)
+    found = finetuned(subject)
+    return Result(
+        name,
+        title,
+        scores={encoder: Score(accuracies[-1], {}) for encoder, accuracies in found.items()},
+        numbers={"finetune_by_epoch": found},
+        procedure=TRAINED.format(_words(subject, epochs)),
+    )
+
+
+def evaluate_best(subject: Subject) -> Result | None:
+    """Report the best epoch of that training by the test images, and what the choice is worth."""
+    name, title = "finetune_best_on_test", "fine-tuned, best epoch on test images"
+    if not subject.settings.finetune_epochs:
+        return None
+    if subject.classes is None:
+        return Result(name, title, left_out=NO_LABELS)
+    found = finetuned(subject)
+    worth = [
+        f"{100 * (max(accuracies) - accuracies[-1]):.1f} points ({ENCODERS[encoder]})"
+        for encoder, accuracies in found.items()
+    ]
+    scores = {encoder: Score(max(accuracies), {}) for encoder, accuracies in found.items()}
+    return Result(name, title, scores=scores, procedure=BEST.format(" and ".join(worth)))
+
+
+@functools.lru_cache(maxsize=1)  # two results report it
+def finetuned(subject: Subject) -> Mapping[str, list[float]]:
+    """Give accuracies by epoch of the trained and the untrained encoder, trained with a head."""
+    epochs = subject.settings.finetune_epochs
+    whole = trainer(subject, _encode(subject), epochs, frozen=False)
+    return by_epoch(subject, whole, epochs, "fine-tuning")
+
+
+def by_epoch(subject: Subject, trainer: Trainer, epochs: int, title: str) -> dict[str, list[float]]:
+    """Train a classifier on the trained and on the untrained encoder; give their accuracies."""
+    fit = partial(classifier.fit, data=subject.dataset, epochs=epochs, title=title)
+    seed = subject.experiment.seed
+    return {name: fit(trainer, each, seed=seed)[1] for name, each in subject.networks.items()}
+
+
+def trainer(subject: Subject, encode: Encode, epochs: int, *, frozen: bool) -> Trainer:
+    """Set the optimizer of so many epochs."""
+    experiment = subject.experiment
+    order = classifier.order(subject.dataset, experiment.seed)
+    steps = order.size // order.batch_size
+    optimizer, _ = make_optimizer(
+        epochs * steps,
+        steps,
+        name="sgd",
+        learning_rate=subject.settings.sgd_learning_rate,
+        final_learning_rate=0.0,
+        warmup_epochs=0.0,
+        weight_decay=0.0,
+    )
+    key = jax.random.fold_in(experiment.key, 1)
+    return Trainer(encode, experiment.policy, optimizer, key, frozen)
+
+
+def _encode(subject: Subject) -> Encode:
+    return partial(classifier.of_network, subject.experiment.network)
+
+
+def _words(subject: Subject, epochs: int) -> str:
+    """Say how SGD trains."""
+    return SGD.format(
+        epochs=epochs,
+        batch=classifier.order(subject.dataset, 0).batch_size,
+        rate=subject.settings.sgd_learning_rate,
+        policy=subject.experiment.config.augment.policy,
+    )
