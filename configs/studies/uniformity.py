@@ -1,0 +1,46 @@
+r"""Claim 1 and Theorem 7: do uniformity and the cross-entropy of a probe move together?
+
+    python main.py --mode=study --config=configs/studies/uniformity.py --workdir=runs/uniformity \
+        --jobs=2
+    python main.py --mode=study --config=configs/studies/uniformity.py:cifar10 \
+        --workdir=runs/uniformity_cifar10  # for a GPU
+
+Runs of several lengths, as the learning rate falls to zero in each; the report has the correlation
+of uniformity with the probe's cross-entropy on test images. Nothing is chosen.
+
+Expected time: docs/results/paper.md has it, beside what came out.
+"""
+
+import math
+
+from gca_jax import studies
+
+EPOCHS = {"digits": (1, 3, 10, 30), "cifar10": (10, 50, 200, 500)}
+
+
+def get_config(words: str = "") -> studies.ConfigDict:
+    named = set(words.split(",")) - {""}
+    data = "cifar10" if "cifar10" in named else "digits"
+    more = ",smoke" if "smoke" in named else ""
+    common = {"loss.epsilon": 0.1, "evaluation.draws": 2} if data == "digits" else {}
+    methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
+    return studies.make(
+        f"configs/{data}.py",
+        common={"train.checkpoint_every_epochs": max(EPOCHS[data]), **common},
+        methods={label: studies.Method(f"{method}{more}") for label, method in methods.items()},
+        conditions={
+            f"{epochs} epochs": studies.Condition({"train.epochs": epochs}, x=math.log10(epochs))
+            for epochs in EPOCHS[data]
+        },
+        x_label="log10 of the epochs",
+        seeds=(0, 1, 2, 3, 4),
+        measures={
+            "uniformity": "uniformity",
+            "alignment": "alignment",
+            "cross-entropy of the linear probe": "linear_cross_entropy",
+            "linear probe": "accuracy.linear",
+        },
+        plain=("uniformity", "alignment", "cross-entropy of the linear probe"),
+        correlate=("uniformity", "cross-entropy of the linear probe"),
+        reference="INCE",
+    )

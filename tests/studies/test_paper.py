@@ -1,0 +1,61 @@
+"""The studies of the paper: the same number of candidates for all, and runs that can be built."""
+
+import math
+import runpy
+
+import pytest
+
+from gca_jax import experiment, losses
+from gca_jax.studies import describe
+from gca_jax.studies.grid import cells
+from tests.conftest import ROOT
+
+STUDIES = {
+    "table2": ("", "cifar10", "cifar100", "svhn", "imagenet100"),
+    "figure_a4": ("", "cifar10"),
+    "epsilon": ("", "cifar10"),
+    "iterations": ("", "cifar10"),
+    "sensitivity": ("", "uot", "cifar10", "cifar10,uot"),
+    "uniformity": ("", "cifar10"),
+    "view_noise": ("", "augmentation", "cifar10", "cifar10,augmentation"),
+}
+
+
+def study(name, words):
+    path = ROOT / "configs" / "studies" / f"{name}.py"
+    return describe.read(runpy.run_path(str(path))["get_config"](words))
+
+
+@pytest.mark.parametrize(("name", "words"), [(n, w) for n in STUDIES for w in STUDIES[n]])
+def test_every_method_has_the_same_budget(name, words):
+    made = study(name, words)
+    counts = {math.prod(map(len, m.choose.values())) for m in made.methods.values()}
+    assert len(counts) == 1
+    grid = cells(made)  # every key is one of its method's config
+    assert len(grid) == len(made.methods) * len(made.conditions)
+    assert {run.config.evaluation.split for c in grid for r in c.trials for run in r} <= {
+        "validation"
+    }
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_runs_can_be_built(name):
+    grid = cells(study(name, "smoke"))
+    for cell in (grid[0], grid[-1]):
+        made = experiment.build(cell.finals[0][0].config)
+        assert made.dataset.name == "digits"
+
+
+def test_published_numbers_are_those_of_the_config():
+    """The docstring of the CIFAR-10 config quotes Table 2 in full."""
+    words = runpy.run_path(str(ROOT / "configs" / "cifar10.py"))["__doc__"]
+    names = {"simclr": "SimCLR", "byol": "BYOL", "iot": "IOT", "iot_uni": "IOT-uni"}
+    published = study("table2", "cifar10").published
+    for line in words.splitlines():
+        parts = line.replace("±", "").split()
+        if len(parts) == 9 and parts[0] in losses.METHODS:
+            label = names.get(parts[0], parts[0].upper().replace("_", "-"))
+            assert published["standard", label] == (float(parts[1]), float(parts[2]), 5)
+            assert published["extreme", label] == (float(parts[3]), float(parts[4]), 5)
+            del published["standard", label], published["extreme", label]
+    assert not published
