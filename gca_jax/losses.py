@@ -28,7 +28,7 @@ from typing import Any, Literal, Never, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import ot, parts
@@ -519,16 +519,18 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
 
     Args:
       name: A key of `METHODS`.
-      mesh: Devices, of all processes where there are several.
-      axis_name: The axis of the mesh that splits the batch.
+      mesh: Devices, of all processes where there are several, as `jax.make_mesh((4,), ("data",))`
+        makes it; its axes may be Explicit, as they are by default, or Auto.
+      axis_name: The axis of the mesh that splits the batch; over other axes all compute alike.
 
     Returns:
       The method as a function of the whole batch, (z_a, z_b, **settings) → (value, aux), for `jit`.
 
     Raises:
-      ValueError: An unknown name; a batch that the devices cannot share.
+      ValueError: An unknown name or axis; a batch that the devices cannot share.
     """
     check.one_of("method", name, METHODS)
+    check.one_of("axis_name", axis_name, mesh.shape)
     devices = mesh.shape[axis_name]
 
     def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: object) -> Out:
@@ -548,6 +550,8 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
             return METHODS[name](a, b, axis_name=axis_name, **jax.tree.unflatten(tree, filled))
 
         rows, whole = PartitionSpec(axis_name), PartitionSpec()
+        if AxisType.Explicit in mesh.axis_types:  # where shard_map takes what is split already
+            a, b = (jax.sharding.reshard(z, NamedSharding(mesh, rows)) for z in (a, b))
         split = jax.shard_map(of_device, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)
         return split(a, b, arrays)
 

@@ -72,5 +72,5 @@ def gradient_cosine(
 
 
 def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
-    z = jnp.asarray(z)
+    z = ot.check.whole(jnp.asarray(z))
     return ot.normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32)))

@@ -52,6 +52,26 @@ def test_every_method_over_eight_devices(case):
         assert_same(value_and_gradient(losses.sharded(name, mesh()), hyper, views), want)
 
 
+@pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
+@pytest.mark.parametrize("name", ["gca_uot", "byol"])
+def test_both_kinds_of_mesh_and_a_second_axis(name, kind):
+    """JAX's default axes are Explicit; rows may come split, and go to a plain loss too."""
+    two = jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind,) * 2)
+    views = tuple(x.astype(np.float32) for x in toy.batch(3, n=16, d=4))
+    split = jax.device_put(views, NamedSharding(two, ROWS))
+    want = value_and_gradient(losses.METHODS[name], {}, views)
+    over_rows = losses.sharded(name, two)
+    for loss, given in ((over_rows, views), (over_rows, split), (losses.METHODS[name], split)):
+        got = value_and_gradient(loss, {}, given)
+        for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6)
+
+
+def test_an_axis_that_the_mesh_does_not_have():
+    with pytest.raises(ValueError, match="axis_name must be one of data; got 'rows'"):
+        losses.sharded("ince", mesh(), "rows")
+
+
 @pytest.mark.parametrize("case", ["gca_ince blocks joint", "iot_uni"])
 def test_blocks_of_rows_on_each_device(case):
     name, make = CASES[case]

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike
 
 
@@ -93,7 +94,18 @@ def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Arra
     if not same or a.shape[1] != b.shape[1] or 0 in a.shape + b.shape:
         raise ValueError(f"z_a and z_b must be {allowed}, got {a.shape} and {b.shape}")
     dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
-    return _cast(a, dtype), _cast(b, dtype)
+    return whole(_cast(a, dtype)), whole(_cast(b, dtype))
+
+
+def whole(z: Array) -> Array:
+    """Gathers rows that are split over Explicit axes of a mesh; with Auto axes the compiler does.
+
+    JAX's default axes are Explicit: a product of two batches split alike is an error with them.
+    """
+    sharding = z.sharding if is_concrete(z) else jax.typeof(z).sharding
+    if not isinstance(sharding, NamedSharding) or AxisType.Explicit not in sharding.mesh.axis_types:
+        return z
+    return jax.sharding.reshard(z, NamedSharding(sharding.mesh, PartitionSpec()))
 
 
 def _cast(z: Array, dtype: jnp.dtype) -> Array:
