@@ -19,13 +19,13 @@ not diminished.
 
 from gca_jax import studies
 
-ALPHAS = (0.01, 0.03, 0.1, 0.3)  # with beta = 0
+ALPHAS = (0.03, 0.3, 1.0)  # with beta = 0
 SHORT = {
     "data.size": 16,
     "data.limit": 2_000,
     "model.stage_sizes": (1, 1, 1),
     "train.batch_size": 128,
-    "train.epochs": 8,
+    "train.epochs": 32,
     "train.checkpoint_every_epochs": 1_000,
     "evaluation.draws": 1,
     "evaluation.strengths": (1.0,),
