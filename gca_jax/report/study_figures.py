@@ -147,10 +147,10 @@ def _by_method(
             axes.errorbar(mean, place, xerr=error, markersize=7, capsize=4, **look)
     if shown is _difference:
         axes.axvline(0, color="#555555", linewidth=0.8, zorder=0)
+    plain(axes)  # whose ticks are of numbers
     axes.set_yticks(range(len(methods)), methods)
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.set_xlabel(label)
-    plain(axes)
     return figure
 
 
