@@ -106,5 +106,6 @@ def get_config(words: str = "") -> studies.ConfigDict:
             "k-NN": "accuracy.knn",
         },
         reference="SimCLR",
+        items=None if small else "linear_right",
         published=published,
     )

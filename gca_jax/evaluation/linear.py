@@ -41,7 +41,7 @@ def evaluate(subject: Subject) -> Result:
     }
     if data.test_domains is not None:
         numbers["per_domain"] = shares(right, data.test_domains, data.domain_names)
-    return dataclasses.replace(found, numbers=numbers)
+    return dataclasses.replace(found, numbers=numbers, arrays={"linear_right": np.array(right)})
 
 
 def evaluate_few(subject: Subject) -> Result:
