@@ -11,7 +11,7 @@ from gca_jax.studies.grid import cells
 from tests.conftest import ROOT
 
 STUDIES = {
-    "table2": ("", "cifar10", "cifar100", "svhn", "imagenet100"),
+    "table2": ("", "standard", "cifar10,standard", "cifar10", "cifar100", "svhn", "imagenet100"),
     "figure_a4": ("", "cifar10"),
     "epsilon": ("", "cifar10"),
     "iterations": ("", "cifar10"),
