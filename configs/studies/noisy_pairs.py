@@ -119,8 +119,6 @@ def _conditions(name: str, named: set[str]) -> dict[str, studies.Condition]:
         if word in named:
             batches = {"train.batch_size": size, "train.steps": steps}
             return {f"40 %, batch of {size:,}": studies.Condition({**wrong, **batches})}
-    if "early" in named:
-        return {"40 %, learning early": studies.Condition(wrong)}
     if "many" in named:
         return {"40 %, three for each": studies.Condition(wrong)}
     shares = (0.0, 0.4) if name in ("digits", "many") else SHARES
