@@ -18,7 +18,7 @@ def test_only_the_target_differs(words):
     targets = [config.target.to_dict() for config in configs]
     weights = [(target["alpha"] or 0) - (target["beta"] or 0) for target in targets]
     assert weights == sorted(set(weights))
-    assert [target["name"] for target in targets] == ["identity"] + ["blocks"] * 4
+    assert [target["name"] for target in targets] == ["identity"] + ["blocks"] * 3
     for config in configs:
         assert config.method == "gca_ince"
         assert config.data.name == (words or "icons")
