@@ -70,7 +70,8 @@ def half_width(sd: float, n: int) -> float:
 def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
     """Compare runs pair by pair: both in the same order of seeds.
 
-    Equal differences of all pairs have an interval of no width; p is then 1 if they are 0, else 0.
+    Differences that are 0 for all pairs have p = 1. Where they are all alike and not 0, such as one
+    test image in each of three runs, no spread is known: interval and p are NaN.
 
     Raises:
         ValueError: not the same number of runs.
@@ -81,8 +82,10 @@ def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
     n, mean, sd, half = summarise(differences.tolist())
     if n < 2:
         return Comparison(n, mean, math.nan, math.nan)
-    if sd == 0:
-        return Comparison(n, mean, 0.0, float(mean == 0))
+    if sd <= 1e-12 * abs(mean):
+        return (
+            Comparison(n, mean, 0.0, 1.0) if mean == 0 else Comparison(n, mean, math.nan, math.nan)
+        )
     p = 2 * float(stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
     return Comparison(n, mean, half, p)
 
