@@ -14,20 +14,18 @@ import math
 
 from gca_jax import studies
 
-DIGITS = {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5}
 VALUES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
-    data = "cifar10" if "cifar10" in named else "digits"
-    more = ",smoke" if "smoke" in named else ""
-    few = f"linear_{5 if more else 10}_per_class"
+    size = studies.size(words)
     methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
     return studies.make(
-        f"configs/{data}.py",
-        common=DIGITS if data == "digits" else {},
-        methods={label: studies.Method(f"{method}{more}") for label, method in methods.items()},
+        size.base,
+        common=size.common,
+        methods={
+            label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
+        },
         conditions={
             f"ε = {value:g}": studies.Condition({"loss.epsilon": value}, x=math.log10(value))
             for value in VALUES
@@ -35,7 +33,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         x_label="log10 of ε",
         seeds=(0, 1, 2, 3, 4),
         measures={
-            "linear probe, few labels": f"accuracy.{few}",
+            "linear probe, few labels": size.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
             "cosine to INCE's gradient": "gradient_cosine_to_ince",

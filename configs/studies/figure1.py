@@ -34,8 +34,7 @@ SHORT = {
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    if words not in ("", "pacs"):
-        raise ValueError(f"unknown word {words!r}: there is 'pacs', or none for icons")
+    full = studies.read_words(words, ("pacs",))
     targets: dict[str, dict[str, object]] = {
         "identity": {"target.name": "identity", "target.alpha": None, "target.beta": None}
     }
@@ -46,8 +45,8 @@ def get_config(words: str = "") -> studies.ConfigDict:
             "target.beta": 0.0,
         }
     return studies.make(
-        f"configs/{words or 'icons'}.py",
-        common={} if words else SHORT,
+        f"configs/{'pacs' if full else 'icons'}.py",
+        common={} if full else SHORT,
         methods={
             label: studies.Method("gca_ince", set=target) for label, target in targets.items()
         },

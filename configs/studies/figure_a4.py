@@ -19,19 +19,16 @@ METHODS = {
     "GCA-UOT": "gca_uot",
     "BYOL": "byol",
 }
-DIGITS = {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5}
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
-    data = "cifar10" if "cifar10" in named else "digits"
-    more = ",smoke" if "smoke" in named else ""
-    q = {"rince": {"loss.q": 0.1}, "gca_rince": {"loss.q": 0.1}} if data == "digits" else {}
+    size = studies.size(words)
+    q = {"rince": {"loss.q": 0.1}, "gca_rince": {"loss.q": 0.1}} if size.small else {}
     return studies.make(
-        f"configs/{data}.py",
-        common=DIGITS if data == "digits" else {},
+        size.base,
+        common=size.common,
         methods={
-            label: studies.Method(f"{method}{more}", q.get(method, {}))
+            label: studies.Method(f"{method}{size.suffix}", q.get(method, {}))
             for label, method in METHODS.items()
         },
         seeds=(0, 1, 2),

@@ -14,19 +14,16 @@ import math
 
 from gca_jax import studies
 
-DIGITS = {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5}
-
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
-    data = "cifar10" if "cifar10" in named else "digits"
-    more = ",smoke" if "smoke" in named else ""
-    few = f"linear_{5 if more else 10}_per_class"
+    size = studies.size(words)
     methods = {"GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
     return studies.make(
-        f"configs/{data}.py",
-        common={"loss.epsilon": 0.1, **(DIGITS if data == "digits" else {})},
-        methods={label: studies.Method(f"{method}{more}") for label, method in methods.items()},
+        size.base,
+        common={"loss.epsilon": 0.1, **size.common},
+        methods={
+            label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
+        },
         conditions={
             f"T = {value}": studies.Condition({"loss.iterations": value}, x=math.log10(value))
             for value in (1, 3, 5, 10, 50)
@@ -34,7 +31,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         x_label="log10 of T",
         seeds=(0, 1, 2, 3, 4),
         measures={
-            "linear probe, few labels": f"accuracy.{few}",
+            "linear probe, few labels": size.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
             "cosine to INCE's gradient": "gradient_cosine_to_ince",

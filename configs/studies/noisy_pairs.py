@@ -43,7 +43,7 @@ BATCHES = {"small": (128, 3_200), "large": (2_048, 200)}  # pairs and steps
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
+    named = studies.read_words(words, (*SETS, *BREAKS, "smoke"))
     few = bool(named & set(BREAKS))
     name = next((word for word in SETS if word in named), "fashion")
     data = {f"data.{key}": value for key, value in SETS[name].items()}
@@ -80,7 +80,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
     )
 
 
-def _methods(more: str, named: set[str]) -> dict[str, studies.Method]:
+def _methods(more: str, named: frozenset[str]) -> dict[str, studies.Method]:
     """Four candidates each: two values of the method's own setting, or more of ε."""
     epsilon, shares = {"loss.epsilon": EPSILONS}, {"target.share": (0.2, 0.4)}
     alone = {"loss.epsilon": (0.05, 0.1, 0.2, 0.4)}
@@ -110,7 +110,7 @@ def _methods(more: str, named: set[str]) -> dict[str, studies.Method]:
     return {label: methods[label] for label in (kept if named & set(BREAKS) else methods)}
 
 
-def _conditions(name: str, named: set[str]) -> dict[str, studies.Condition]:
+def _conditions(name: str, named: frozenset[str]) -> dict[str, studies.Condition]:
     wrong = {"data.shuffled": 0.4}
     if "within" in named:
         classes = {"data.labels": f"data/{name}_labels.npy", "data.shuffled_within": True}

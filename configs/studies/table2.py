@@ -13,15 +13,8 @@ one's is frozen; its corrupted images are CIFAR-10-C, ours are made by the same 
 Expected time: docs/results/paper.md has it, beside what came out.
 """
 
-from typing import Any
-
 from gca_jax import studies
 
-DIGITS: dict[str, Any] = {
-    "train.epochs": 20,
-    "train.checkpoint_every_epochs": 20,
-    "evaluation.draws": 5,
-}
 CROSS = {"loss.layout": "cross"}  # SimCLR and IOT are INCE and GCA-INCE in the joint layout
 EPSILON = {"loss.epsilon": (0.1, 0.2)}
 METHODS = {
@@ -73,42 +66,40 @@ PUBLISHED = {
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
-    data = next((name for name in PUBLISHED if name in named), "digits")
-    small = data == "digits"
-    more = ",smoke" if "smoke" in named else ""
-    few = f"linear_{5 if more else 10}_per_class"
-    alone = "standard" in named or data in ("svhn", "imagenet100")
-    corrupted = small or data == "cifar10"
+    size = studies.size(words, full=tuple(PUBLISHED), flags=("standard",))
+    alone = "standard" in size.flags or size.data in ("svhn", "imagenet100")
+    corrupted = size.small or size.data == "cifar10"
     published = {
         condition: {
             method: (mean, sd, 5) for method, (mean, sd) in zip(METHODS, numbers, strict=True)
         }
-        for condition, numbers in PUBLISHED.get(data, {}).items()
+        for condition, numbers in PUBLISHED.get(size.data, {}).items()
         if condition == "standard" or not alone
     }
     methods = {
-        label: method._replace(words=method.words + more, choose=method.choose if small else {})
+        label: method._replace(
+            words=method.words + size.suffix, choose=method.choose if size.small else {}
+        )
         for label, method in METHODS.items()
     }
     extreme: dict[str, object] = {"augment.policy": "large_erase"}
-    if small:  # a quarter to a half of every view is hidden
+    if size.small:  # a quarter to a half of every view is hidden
         extreme = {"augment.erase_probability": 1.0, "augment.erase_area": (0.25, 0.5)}
-    of_few = {"linear probe, few labels": f"accuracy.{few}"}
+    of_few = {"linear probe, few labels": size.accuracy_of_few}
     of_all = {"linear probe": "accuracy.linear"}
     return studies.make(
-        f"configs/{data}.py",
-        common={**(DIGITS if small else {}), "evaluation.corruptions": corrupted},
+        size.base,
+        common={**size.common, "evaluation.corruptions": corrupted},
         methods=methods,
         conditions={"standard": {}, **({} if alone else {"extreme": extreme})},
         seeds=(0, 1, 2, 3, 4),
-        choose_by=f"accuracy.{few}" if small else None,
+        choose_by=size.accuracy_of_few if size.small else None,
         measures={
-            **(of_few | of_all if small else of_all | of_few),
+            **(of_few | of_all if size.small else of_all | of_few),
             **({"linear probe, corrupted images": "corruptions.mean.all"} if corrupted else {}),
             "k-NN": "accuracy.knn",
         },
         reference="SimCLR",
-        items=None if small else "linear_right",
+        items=None if size.small else "linear_right",
         published=published,
     )

@@ -19,18 +19,19 @@ EPOCHS = {"digits": (1, 3, 10, 30), "cifar10": (10, 50, 200, 500)}
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
-    data = "cifar10" if "cifar10" in named else "digits"
-    more = ",smoke" if "smoke" in named else ""
-    common = {"loss.epsilon": 0.1, "evaluation.draws": 2} if data == "digits" else {}
+    size = studies.size(words)
+    common = {"loss.epsilon": 0.1, "evaluation.draws": 2} if size.small else {}
+    epochs_of = EPOCHS[size.data]
     methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
     return studies.make(
-        f"configs/{data}.py",
-        common={"train.checkpoint_every_epochs": max(EPOCHS[data]), **common},
-        methods={label: studies.Method(f"{method}{more}") for label, method in methods.items()},
+        size.base,
+        common={"train.checkpoint_every_epochs": max(epochs_of), **common},
+        methods={
+            label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
+        },
         conditions={
             f"{epochs} epochs": studies.Condition({"train.epochs": epochs}, x=math.log10(epochs))
-            for epochs in EPOCHS[data]
+            for epochs in epochs_of
         },
         x_label="log10 of the epochs",
         seeds=(0, 1, 2, 3, 4),

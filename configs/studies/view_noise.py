@@ -1,4 +1,4 @@
-r"""How much noise in the positives does each method bear: the question of the paper's section 4.1?
+r"""How much noise in the positive pairs does each method bear?
 
     python main.py --mode=study --config=configs/studies/view_noise.py --workdir=runs/noise --jobs=2
     python main.py --mode=study --config=configs/studies/view_noise.py:augmentation \
@@ -18,28 +18,24 @@ from gca_jax import studies
 EPSILON = {"loss.epsilon": (0.1, 0.2)}
 SHARES = (0.0, 0.3, 0.6)
 STRENGTHS = (0.5, 1.0, 2.0)
-DIGITS = {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5}
 STEPS = {"digits": 30, "cifar10": 2_000}  # of the warm-up
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    named = set(words.split(",")) - {""}
-    data = "cifar10" if "cifar10" in named else "digits"
-    more = ",smoke" if "smoke" in named else ""
-    augmentation = "augmentation" in named
-    few = "5" if more else "10"  # labels a class of the probe
+    size = studies.size(words, flags=("augmentation",))
+    augmentation = "augmentation" in size.flags
     return studies.make(
-        f"configs/{data}.py",
-        common=DIGITS if data == "digits" else {},
-        methods=_methods(more, STEPS[data]),
-        conditions=_augmentation(data) if augmentation else _positives(),
+        size.base,
+        common=size.common,
+        methods=_methods(size.suffix, STEPS[size.data]),
+        conditions=_augmentation(size.small) if augmentation else _positives(),
         x_label="strength of the augmentation, 1: the recipe's"
         if augmentation
         else "share of second views that are of another image, %",
         seeds=(0, 1, 2, 3, 4),
-        choose_by=f"accuracy.linear_{few}_per_class",
+        choose_by=size.accuracy_of_few,
         measures={
-            f"linear probe, {few} labels a class": f"accuracy.linear_{few}_per_class",
+            f"linear probe, {size.few} labels a class": size.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
         },
@@ -47,18 +43,18 @@ def get_config(words: str = "") -> studies.ConfigDict:
     )
 
 
-def _methods(more: str, steps: int) -> dict[str, studies.Method]:
+def _methods(suffix: str, steps: int) -> dict[str, studies.Method]:
     alone = {"loss.epsilon": (0.1, 0.2, 0.5, 1.0)}
     q = {**EPSILON, "loss.q": (0.1, 0.5)}
     weighted = {"target.name": "self_weighted", "target.warmup_steps": steps}
     return {
-        "INCE": studies.Method(f"simclr{more}", choose=alone),
-        "RINCE": studies.Method(f"rince{more}", choose=q),
-        "GCA-INCE": studies.Method(f"gca_ince{more}", choose=alone),
-        "GCA-RINCE": studies.Method(f"gca_rince{more}", choose=q),
-        "GCA-UOT": studies.Method(f"gca_uot{more}", choose=alone),
+        "INCE": studies.Method(f"simclr{suffix}", choose=alone),
+        "RINCE": studies.Method(f"rince{suffix}", choose=q),
+        "GCA-INCE": studies.Method(f"gca_ince{suffix}", choose=alone),
+        "GCA-RINCE": studies.Method(f"gca_rince{suffix}", choose=q),
+        "GCA-UOT": studies.Method(f"gca_uot{suffix}", choose=alone),
         "GCA-INCE, self-weighted": studies.Method(
-            f"gca_ince{more}", weighted, {**EPSILON, "target.sharpness": (0.5, 1.0)}
+            f"gca_ince{suffix}", weighted, {**EPSILON, "target.sharpness": (0.5, 1.0)}
         ),
     }
 
@@ -70,9 +66,9 @@ def _positives() -> dict[str, studies.Condition]:
     }
 
 
-def _augmentation(data: str) -> dict[str, studies.Condition]:
+def _augmentation(digits: bool) -> dict[str, studies.Condition]:
     def strengths(times: float) -> dict[str, object]:
-        if data == "digits":
+        if digits:
             affine = {"rotation": 20.0, "shift": 1.5, "scale": 0.25, "shear": 0.2}
             return {f"augment.{name}": times * value for name, value in affine.items()}
         jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}

@@ -38,6 +38,17 @@ def test_every_method_has_the_same_budget(name, words):
     }
 
 
+@pytest.mark.parametrize("name", [*STUDIES, "figure1", "noisy_pairs"])
+def test_a_word_that_is_not_known_is_refused(name):
+    with pytest.raises(ValueError, match="unknown word 'cifra10'; there are: "):
+        study(name, "cifra10")
+
+
+def test_one_data_set_at_a_time():
+    with pytest.raises(ValueError, match="one data set at a time, got cifar10, svhn"):
+        study("table2", "svhn,cifar10")
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_runs_can_be_built(name):
     grid = cells(study(name, "smoke"))

@@ -1,0 +1,77 @@
+"""The words after the colon of a study's --config."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+SMOKE = "smoke"  # as the words of a run have it; studies know nothing of those
+
+
+class Size(NamedTuple):
+    """The runs of a study that has a version for two cores and full-size ones.
+
+    Attributes:
+        data: Name of the data set, whose config is the base of the runs.
+        common: Changes that make a run on digits short; none at full size.
+        suffix: What follows the method in a run's own words: ",smoke" or nothing.
+        few: Labels of each class that the few-label probe sees.
+        flags: The other words that were given.
+    """
+
+    data: str
+    common: dict[str, Any]
+    suffix: str
+    few: int
+    flags: frozenset[str]
+
+    @property
+    def base(self) -> str:
+        """Name the config file of the runs."""
+        return f"configs/{self.data}.py"
+
+    @property
+    def small(self) -> bool:
+        """Whether this is the version for two cores."""
+        return self.data == "digits"
+
+    @property
+    def accuracy_of_few(self) -> str:
+        """Name the few-label probe's accuracy in `evaluation.json`."""
+        return f"accuracy.linear_{self.few}_per_class"
+
+
+def read(words: str, known: Collection[str]) -> frozenset[str]:
+    """Read words, separated by commas.
+
+    Raises:
+        ValueError: One that is not known.
+    """
+    named = frozenset(words.split(",")) - {""}
+    for word in sorted(named - set(known)):
+        raise ValueError(f"unknown word {word!r}; there are: {', '.join(known)}")
+    return named
+
+
+def size(words: str, *, full: Collection[str] = ("cifar10",), flags: Collection[str] = ()) -> Size:
+    """Read which version of a study is asked for; without a word that of digits.
+
+    Args:
+        words: After the colon of --config.
+        full: Names of the full-size data sets.
+        flags: Words that the study has besides; `smoke` is known to all.
+
+    Raises:
+        ValueError: A word that is not known, or two data sets.
+    """
+    named = read(words, (*full, *flags, SMOKE))
+    sets = sorted(named & set(full))
+    if len(sets) > 1:
+        raise ValueError(f"one data set at a time, got {', '.join(sets)}")
+    smoke = SMOKE in named
+    short = {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5}
+    return Size(
+        data=sets[0] if sets else "digits",
+        common={} if sets else short,
+        suffix=f",{SMOKE}" if smoke else "",
+        few=5 if smoke else 10,
+        flags=named & set(flags),
+    )
