@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from gca_jax.data import corruptions
 from gca_jax.data.dataset import Images
-from gca_jax.evaluation import features
-from gca_jax.evaluation.linear import LinearProbe, fit_probe
-from gca_jax.evaluation.probes import ENCODERS, NO_LABELS, Labelled, Result
+from gca_jax.evaluation import features, linear
+from gca_jax.evaluation.probes import NO_LABELS, Labelled, Result
 from gca_jax.evaluation.subject import Subject
 
 OWN = "occlusion"  # which Hendrycks and Dietterich do not have
@@ -57,7 +56,7 @@ def evaluate(subject: Subject) -> Result | None:
 
 
 def measure(subject: Subject) -> Found:
-    """Measure the probes of all of `ENCODERS` on every corruption and severity.
+    """Measure the linear probes of all of `probes.ENCODERS` on every corruption and severity.
 
     Encoder, probe and the strength that was chosen are the same for every corruption; none is
     chosen on corrupted images. The random numbers are those of the run's seed.
@@ -67,7 +66,7 @@ def measure(subject: Subject) -> Found:
     """
     data, size = subject.dataset, features.batch_size(subject.dataset.test_images)
     kinds = corruptions.names(data.test_images.shape[-1])
-    probes = _fit(subject)
+    probes = subject.once(linear.probes)
     found: dict[str, Found] = {}
     for encoder, probe in probes.items():
         clean = Labelled(subject.test_features[encoder], data.test_labels)
@@ -82,15 +81,6 @@ def measure(subject: Subject) -> Found:
     for one in found.values():
         one["mean"] = means(one["accuracy"])
     return {**found.pop("trained"), "baselines": found}
-
-
-def _fit(subject: Subject) -> dict[str, LinearProbe]:
-    """Fit the linear probe of each encoder to all labels of the clean training images."""
-    labels = subject.dataset.train_labels
-    return {
-        encoder: fit_probe(Labelled(subject.train_features[encoder], labels), subject.settings)
-        for encoder in ENCODERS
-    }
 
 
 def means(accuracy: dict[str, list[float]]) -> dict[str, float]:

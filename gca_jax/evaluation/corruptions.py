@@ -74,10 +74,8 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
 
 def _check(experiment: Experiment, workdir: Path, official: bool) -> None:
     """Refuse images without labels, and validation images, which CIFAR-10-C does not have."""
-    data, split = (
-        experiment.dataset,
-        Settings(experiment.seed, **experiment.config.evaluation).split,
-    )
+    data = experiment.dataset
+    split = Settings(experiment.seed, **experiment.config.evaluation).split
     if not data.labelled:
         raise ValueError(f"corruptions are judged by a probe of classes; {data.name} has no labels")
     if official and split != "test":

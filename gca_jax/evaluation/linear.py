@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import softmax, splits
 from gca_jax.evaluation.features import Features
-from gca_jax.evaluation.probes import Labelled, Result, Score, probe, shares
+from gca_jax.evaluation.probes import NO_LABELS, Labelled, Result, Score, probe, scored, shares
 from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.evaluation.subject import Subject
 
@@ -29,11 +29,15 @@ TOLERANCE = 1e-4  # of the gradient of the mean loss
 
 def evaluate(subject: Subject) -> Result:
     """Read the classes off the features, with all labels of the training split."""
+    name, title = "linear", "linear, all labels"
+    if subject.classes is None:
+        return Result(name, title, left_out=NO_LABELS)
     procedure = PROCEDURE.format(100 * subject.settings.validation_fraction)
-    words = dict(name="linear", title="linear, all labels", procedure=procedure)
-    found = probe(subject, subject.classes, score, **words)
-    if found.left_out:
-        return found
+    scores = {
+        encoder: judge(fitted, Labelled(subject.test_features[encoder], subject.classes[1]))
+        for encoder, fitted in subject.once(probes).items()
+    }
+    found = scored(scores, name=name, title=title, procedure=procedure)
     right, data = found.scores["trained"].right, subject.dataset
     numbers: dict[str, object] = {
         "linear_cross_entropy": found.scores["trained"].cross_entropy,
@@ -68,7 +72,11 @@ def score(
     train: Labelled, test: Labelled, settings: Settings, key: str = "linear_strength"
 ) -> Score:
     """Score the linear probe on all labels; `key` names the strength that it has chosen."""
-    probe = fit_probe(train, settings)
+    return judge(fit_probe(train, settings), test, key)
+
+
+def judge(probe: "LinearProbe", test: Labelled, key: str = "linear_strength") -> Score:
+    """Score a probe that has been fitted."""
     right = probe.right(test)
     return Score(
         float(right.mean()),
@@ -127,6 +135,15 @@ def fit_probe(train: Labelled, settings: Settings) -> LinearProbe:
     with threads(x):
         strength = choose_strength(x, train.labels, [held_out], settings.strengths)
         return LinearProbe(scale, fit(x, train.labels, strength), strength)
+
+
+def probes(subject: Subject) -> dict[str, LinearProbe]:
+    """Fit the probe of each of `ENCODERS` to all labels of the training images."""
+    labels = subject.dataset.train_labels
+    return {
+        encoder: fit_probe(Labelled(features, labels), subject.settings)
+        for encoder, features in subject.train_features.items()
+    }
 
 
 def threads(features: np.ndarray) -> threadpool_limits:

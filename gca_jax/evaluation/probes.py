@@ -135,6 +135,13 @@ def probe(
         train = Labelled(subject.train_features[encoder], labels[0])
         test = Labelled(subject.test_features[encoder], labels[1])
         scores[encoder] = fit(train, test, subject.settings)
+    return scored(scores, name=name, title=title, procedure=procedure, over=over)
+
+
+def scored(
+    scores: Mapping[str, Score], *, name: str, title: str, procedure: str, over: str = ""
+) -> Result:
+    """Give the result of a probe of these scores, its procedure with what was chosen."""
     words = f"{procedure}{_chosen(scores)}"
     return Result(name, title, scores=scores, over=over, procedure=words)
 

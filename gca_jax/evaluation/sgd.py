@@ -4,9 +4,9 @@
 does on CIFAR: there the encoder is trained as well, and the best epoch on test images is reported.
 """
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 
@@ -30,56 +30,62 @@ test images**, as the authors' code chooses it. The choice alone is worth {}."""
 
 def evaluate(subject: Subject) -> Result | None:
     """Train a head on frozen features of augmented images, for `sgd_epochs`."""
-    name, title, epochs = "linear_sgd", "linear, SGD", subject.settings.sgd_epochs
-    if not epochs:
-        return None
-    if subject.classes is None:
-        return Result(name, title, left_out=NO_LABELS)
-    on_features = trainer(subject, _encode(subject), epochs, frozen=True)
-    on_pixels = trainer(subject, classifier.of_pixels, epochs, frozen=True)
-    found = by_epoch(subject, on_features, epochs, title)
-    raw = classifier.fit(on_pixels, {}, subject.dataset, epochs, subject.experiment.seed, title)
-    scores = {
-        encoder: Score(accuracies[-1], {})
-        for encoder, accuracies in {**found, "pixels": raw[1]}.items()
-    }
-    return Result(name, title, scores=scores, procedure=FROZEN.format(_words(subject, epochs)))
+    return _if_asked(subject, "sgd_epochs", "linear_sgd", "linear, SGD", _on_frozen)
 
 
 def evaluate_finetuned(subject: Subject) -> Result | None:
     """Train encoder and head, for `finetune_epochs`; report the last."""
-    name, title, epochs = "finetune", "fine-tuned", subject.settings.finetune_epochs
-    if not epochs:
-        return None
-    if subject.classes is None:
-        return Result(name, title, left_out=NO_LABELS)
-    found = finetuned(subject)
-    return Result(
-        name,
-        title,
-        scores={encoder: Score(accuracies[-1], {}) for encoder, accuracies in found.items()},
-        numbers={"finetune_by_epoch": found},
-        procedure=TRAINED.format(_words(subject, epochs)),
-    )
+    return _if_asked(subject, "finetune_epochs", "finetune", "fine-tuned", _last)
 
 
 def evaluate_best(subject: Subject) -> Result | None:
     """Report the best epoch of that training by the test images, and what the choice is worth."""
-    name, title = "finetune_best_on_test", "fine-tuned, best epoch on test images"
-    if not subject.settings.finetune_epochs:
+    title = "fine-tuned, best epoch on test images"
+    return _if_asked(subject, "finetune_epochs", "finetune_best_on_test", title, _best)
+
+
+def _if_asked(
+    subject: Subject, setting: str, name: str, title: str, find: Callable[[Subject], dict[str, Any]]
+) -> Result | None:
+    """Give the result with what `find` finds, where there are epochs and labels."""
+    if not getattr(subject.settings, setting):
         return None
     if subject.classes is None:
         return Result(name, title, left_out=NO_LABELS)
-    found = finetuned(subject)
+    return Result(name, title, **find(subject))
+
+
+def _on_frozen(subject: Subject) -> dict[str, Any]:
+    epochs, title = subject.settings.sgd_epochs, "linear, SGD"
+    on_features = trainer(subject, _encode(subject), epochs, frozen=True)
+    on_pixels = trainer(subject, classifier.of_pixels, epochs, frozen=True)
+    found = by_epoch(subject, on_features, epochs, title)
+    raw = classifier.fit(on_pixels, {}, subject.dataset, epochs, subject.experiment.seed, title)
+    procedure = FROZEN.format(_words(subject, epochs))
+    return dict(scores=_scores({**found, "pixels": raw[1]}), procedure=procedure)
+
+
+def _last(subject: Subject) -> dict[str, Any]:
+    found = subject.once(finetuned)
+    procedure = TRAINED.format(_words(subject, subject.settings.finetune_epochs))
+    return dict(scores=_scores(found), numbers={"finetune_by_epoch": found}, procedure=procedure)
+
+
+def _best(subject: Subject) -> dict[str, Any]:
+    found = subject.once(finetuned)
+    best = {encoder: [max(accuracies)] for encoder, accuracies in found.items()}
     worth = [
-        f"{100 * (max(accuracies) - accuracies[-1]):.1f} points ({ENCODERS[encoder]})"
+        f"{100 * (best[encoder][0] - accuracies[-1]):.1f} points ({ENCODERS[encoder]})"
         for encoder, accuracies in found.items()
     ]
-    scores = {encoder: Score(max(accuracies), {}) for encoder, accuracies in found.items()}
-    return Result(name, title, scores=scores, procedure=BEST.format(" and ".join(worth)))
+    return dict(scores=_scores(best), procedure=BEST.format(" and ".join(worth)))
 
 
-@functools.lru_cache(maxsize=1)  # two results report it
+def _scores(found: Mapping[str, list[float]]) -> dict[str, Score]:
+    """Score each encoder by the last of its accuracies."""
+    return {encoder: Score(accuracies[-1], {}) for encoder, accuracies in found.items()}
+
+
 def finetuned(subject: Subject) -> Mapping[str, list[float]]:
     """Give accuracies by epoch of the trained and the untrained encoder, trained with a head."""
     epochs = subject.settings.finetune_epochs

@@ -1,8 +1,9 @@
 """What is judged: a frozen network, and what it makes of the images, computed when first needed."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +18,9 @@ from gca_jax.experiment import Experiment
 
 MOST_IMAGES = 10_000  # whose views are measured
 BATCH_SIZE = 120  # of views that a plan joins
+
+
+Found = TypeVar("Found")
 
 
 class Kinds(NamedTuple):
@@ -45,6 +49,13 @@ class Subject:
 
     experiment: Experiment
     variables: Variables
+    _found: dict[Callable[..., Any], Any] = dataclasses.field(default_factory=dict, init=False)
+
+    def once(self, compute: Callable[["Subject"], Found]) -> Found:
+        """Give what several evaluations need, computed for the first of them."""
+        if compute not in self._found:
+            self._found[compute] = compute(self)
+        return self._found[compute]
 
     @property
     def dataset(self) -> Dataset:
