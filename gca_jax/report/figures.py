@@ -13,6 +13,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
@@ -50,14 +51,10 @@ def plan(run: Finished) -> Figure:
     """Draw the mean transport plan beside its target (the paper's Figure A4)."""
     labels, matrix, target = (run.arrays[name] for name in ("plan_labels", "plan", "target"))
     figure = Figure(figsize=(11, 5.5), layout="compressed")
-    shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
     panels = figure.subplots(1, 2)
     drawn = (("mean transport plan", matrix), ("target plan", target))
     for axes, (title, values) in zip(panels, drawn, strict=True):
-        density = np.ma.masked_equal(values / values.sum() * values.size, 0)
-        image = axes.imshow(
-            density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest"
-        )
+        image = show_plan(axes, values)
         axes.set_title(f"{title}\n{_within_class(values, labels, _kind(run))}")
         _class_ticks(axes, labels, _kind(run), joint=len(values) == 2 * len(labels))
     bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
@@ -162,6 +159,13 @@ FIGURES: dict[str, Callable[[Finished], Figure]] = {
     "corruptions": corruptions,
 }
 """Pictures by their names, which results of an evaluation name too."""
+
+
+def show_plan(axes: Axes, matrix: Float[np.ndarray, "n n"]) -> AxesImage:
+    """Show a plan in multiples of the uniform one, grey where it has no mass."""
+    density = np.ma.masked_equal(matrix / matrix.sum() * matrix.size, 0)
+    shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
+    return axes.imshow(density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest")
 
 
 def show_image(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:

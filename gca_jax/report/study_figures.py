@@ -40,8 +40,8 @@ def draw(
     others = [method for method in study.methods if study.reference_of(method)]
     if others:
         unit = "" if headline.plain else ", points"
-        shared = {study.reference_of(method) for method in others}
-        reference = shared.pop() if len(shared) == 1 else "what each is compared with"
+        one = len(study.references) == 1
+        reference = study.references.pop() if one else "what each is compared with"
         label = f"{headline.label} minus {reference}{unit}"
         figures["differences"] = _figure(study, headline, others, _difference, label)
     curves = _curves(results, workdir)

@@ -68,7 +68,7 @@ def _measures(study: Study, measured: list[Measured], pictures: Sequence[str]) -
         named = [name for name in ("headline", "differences") if name in pictures and not index]
         shown = "".join(f"\n{_picture(name)}\n" for name in named)
         yield f"## {one.label[:1].upper()}{one.label[1:]}\n\n{_values(study, one)}{shown}"
-        if any(map(study.reference_of, study.methods)):
+        if study.references:
             yield _differences(study, one)
         if any(entry.items for entry in one.entries.values()):
             yield _items(study, one)
@@ -116,8 +116,7 @@ def _differences(study: Study, measured: Measured) -> str:
 
 def _references(study: Study) -> str:
     """Name the one reference that all are compared with; nothing where there are several."""
-    shared = {study.reference_of(method) for method in study.methods} - {None}
-    return f"minus {shared.pop()}, " if len(shared) == 1 else ""
+    return f"minus {study.references.pop()}, " if len(study.references) == 1 else ""
 
 
 def _minus(study: Study, method: str) -> str:
@@ -220,7 +219,7 @@ def _words(study: Study) -> str:
         "weights, batches and all else that is drawn in a run; the split of the data set "
         "is the same in all.",
     ]
-    if any(map(study.reference_of, study.methods)):
+    if study.references:
         lines.append(
             "Differences are taken seed by seed. ± behind one is half the width of its 95 % t "
             "interval, not corrected; p values are of the paired t-test, corrected by Holm's "

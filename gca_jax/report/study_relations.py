@@ -3,15 +3,13 @@
 import math
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from gca_jax.evaluation.plan import within_class
-from gca_jax.report.figures import DENSITY_RANGE, plain
+from gca_jax.report.figures import plain, show_plan
 from gca_jax.report.markdown import table, wrap
 from gca_jax.report.study_figures import style
 from gca_jax.studies import statistics
@@ -93,10 +91,8 @@ def plans(study: Study, results: Results, workdir: Path) -> Figure | None:
 
 
 def _plan(axes: Axes, method: str, matrix: np.ndarray, labels: np.ndarray) -> AxesImage:
-    shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
-    density = np.ma.masked_equal(matrix * matrix.size, 0)
     share, uniform = within_class(matrix, labels)
     words = "" if share is None else f"\n{share:.0%} within class (uniform: {uniform:.0%})"
     axes.set_title(f"{method}{words}", fontsize=9)
     axes.set(xticks=[], yticks=[], xlabel="images, sorted by class")
-    return axes.imshow(density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest")
+    return show_plan(axes, matrix)

@@ -72,6 +72,11 @@ class Study:
         reference = self.methods[method].against or self.reference
         return None if reference == method else reference
 
+    @property
+    def references(self) -> set[str]:
+        """Name all that methods are compared with."""
+        return {other for method in self.methods if (other := self.reference_of(method))}
+
 
 def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
     """Describe the runs of one config over seeds; all its accuracies are measures."""

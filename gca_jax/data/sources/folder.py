@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -44,11 +43,7 @@ def load(
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
-    folder = pathlib.Path(root).expanduser().resolve()
-    if not folder.is_dir():
-        remedy = "name yours with --config.data.root=DIR"
-        raise ValueError(f"there is no folder {folder}; {remedy} ({row.origin})")
-    trees = _scan(root, labelled_root, labelled, domains)
+    trees = _scan(root, labelled_root, labelled, domains, row.origin)
     _check(name, row, trees[-1])
     copies = [_copy(found, data_dir, skip_unreadable) for found in trees]
     size_found = copies[-1].sizes()[0][1]
@@ -74,11 +69,15 @@ def load(
 
 
 def _scan(
-    root: str, labelled_root: str | None, labelled: bool | None, domains: bool | None
+    root: str,
+    labelled_root: str | None,
+    labelled: bool | None,
+    domains: bool | None,
+    origin: str,
 ) -> list[Tree]:
     """Scan the labelled folder, if there is one, and root; print what they have."""
     if labelled_root is None:
-        found = tree.scan(root, labelled, domains)
+        found = tree.scan(root, labelled, domains, origin=origin)
         guessed = labelled is None and found.classes is not None
         hint = "; if these folders are no classes, say --config.data.labelled=False"
         print(f"{found}{hint if guessed else ''}")
@@ -88,7 +87,7 @@ def _scan(
     probed = tree.scan(labelled_root, None, domains, "labelled_root")
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
-    trees = [probed, tree.scan(root, False, domains)]
+    trees = [probed, tree.scan(root, False, domains, origin=origin)]
     print(f"pretraining on {trees[1]}; probes on {trees[0]}")
     return trees
 

@@ -60,16 +60,19 @@ def scan(
     labelled: bool | None = None,
     domains: bool | None = None,
     option: str = "root",
+    origin: str = "",
 ) -> Tree:
     """Read the tree below the folder that config.data's `option` names.
 
     Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
     `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
-    says so; if it is None, the depth and the names of a labelled tree say so.
+    says so; if it is None, the depth and the names of a labelled tree say so. `origin` is where the
+    folder comes from, for the message where there is none.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
-        raise ValueError(f"there is no folder {root}; name yours with --config.data.{option}=DIR")
+        remedy = f"name yours with --config.data.{option}=DIR{f' ({origin})' if origin else ''}"
+        raise ValueError(f"there is no folder {root}; {remedy}")
     found = sorted(_pictures(root))
     if not found:
         raise ValueError(
