@@ -63,7 +63,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         },
         methods=_methods(",smoke" if "smoke" in named else "", named),
         conditions=_conditions(name, named),
-        x_label="share of the training pairs that are wrong, %" if not few else "",
+        x_label="share of the training pairs that are wrong, %",
         seeds=(0, 1, 2) if few else (0, 1, 2, 3, 4),
         choose_by="retrieval.a_to_b.recall_1",
         measures={

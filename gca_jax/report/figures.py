@@ -5,7 +5,7 @@ number of its class as the mark of an image.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import matplotlib as mpl
 import numpy as np
@@ -57,8 +57,7 @@ def plan(run: Finished) -> Figure:
         image = show_plan(axes, values)
         axes.set_title(f"{title}\n{_within_class(values, labels, _kind(run))}")
         _class_ticks(axes, labels, _kind(run), joint=len(values) == 2 * len(labels))
-    bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
-    bar.set_label("mass, in multiples of the uniform plan's\n(grey: none)")
+    scale_of_plans(figure, image, panels)
     figure.suptitle(f"{run_name(run)}: test images sorted by {_kind(run)}")
     return figure
 
@@ -166,6 +165,12 @@ def show_plan(axes: Axes, matrix: Float[np.ndarray, "n n"]) -> AxesImage:
     density = np.ma.masked_equal(matrix / matrix.sum() * matrix.size, 0)
     shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
     return axes.imshow(density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest")
+
+
+def scale_of_plans(figure: Figure, image: AxesImage, panels: Iterable[Axes]) -> None:
+    """Draw the scale of colours beside panels of `show_plan`."""
+    bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
+    bar.set_label("mass, in multiples of the uniform plan's\n(grey: none)")
 
 
 def show_image(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from gca_jax.evaluation.plan import within_class
-from gca_jax.report.figures import plain, show_plan
+from gca_jax.report.figures import plain, scale_of_plans, show_plan
 from gca_jax.report.markdown import table, wrap
 from gca_jax.report.study_figures import style
 from gca_jax.studies import statistics
@@ -85,8 +85,7 @@ def plans(study: Study, results: Results, workdir: Path) -> Figure | None:
         image = _plan(axes, method, matrix, labels)
     for axes in panels[len(found) :]:
         axes.set_visible(False)
-    bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.8)
-    bar.set_label("mass, in multiples of the uniform plan's (grey: none)")
+    scale_of_plans(figure, image, panels)
     return figure
 
 
