@@ -52,6 +52,13 @@ def optax_ntxent(z_a, z_b):
     return optax.losses.ntxent(jnp.concatenate([z_a, z_b]), labels, temperature=EPSILON)
 
 
+def plain_clip(z_a, z_b):
+    """CLIP's loss with two log-sum-exps and automatic differentiation; cross layout."""
+    s = jnp.matmul(ot.normalize(z_a), ot.normalize(z_b).T, precision="highest") / EPSILON
+    both = jax.nn.logsumexp(s, axis=1) + jax.nn.logsumexp(s, axis=0)
+    return jnp.mean(both / 2 - jnp.diagonal(s))
+
+
 def plain_scan(z_a, z_b):
     """GCA-INCE as a log-domain scan with automatic differentiation."""
     log_k = _log_kernel(z_a, z_b)
@@ -155,14 +162,21 @@ def learned_epsilon(name, n=2048):
 
 
 def learned_target(blocks, n=2048):
-    """Time a target that learns from the plan beside the identity, K whole or in blocks of rows."""
-    how = {"block_size": 256 if blocks else n}
+    """Time a target that learns from the plan beside the identity, for two sets of embeddings."""
+    how = {"epsilon": EPSILON, "block_size": 256 if blocks else n}
     functions = {
-        "identity": ours("gca_ince", **how),
-        "self-weighted": ours("gca_ince", target=ot.learned.self_weighted, **how),
+        f"{name}{', self-weighted' if target else ''}": partial(
+            lambda loss, target, a, b: loss(a, b, target=target, **how)[0],
+            losses.METHODS[name],
+            target,
+        )
+        for name in ("clip", "gca_ince")
+        for target in (None, ot.learned.self_weighted)
     }
+    if not blocks:
+        functions["plain clip"] = plain_clip
     words = "in blocks of 256 rows" if blocks else "whole"
-    return milliseconds(f"n = {n}, K {words}, target", functions, measure.views(n))
+    return milliseconds(f"n = {n}, K {words}, two sets", functions, measure.views(2 * n))
 
 
 def megaflops(name, n=512):

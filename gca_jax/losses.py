@@ -337,8 +337,7 @@ def clip(
     """
     kernel, prior = _pose("clip", z_a, z_b, epsilon, "cross", target, options)
     fitted = parts.fit_marginals(prior, mu, nu, marginals)
-    rows = ot.project(kernel, half_steps=1, mu=fitted["mu"])
-    columns = ot.project(kernel, iterations=1, tau_a=0.0, nu=fitted["nu"])
+    rows, columns = ot.project_each(kernel, **fitted)
     target = parts.of_plan(target, prior, rows)
     value = (divergence.kl(target, rows) + divergence.kl(target, columns)) / 2
     return parts.report("clip", value, rows, target, options, kl=True)

@@ -4,7 +4,7 @@ from gca_jax.ot import divergence, learned, target
 from gca_jax.ot.cost import CostFn, SquaredEuclidean, normalize
 from gca_jax.ot.kernel import Domain, Kernel, Layout, SelfPairs, cosine_kernel, cost_kernel
 from gca_jax.ot.plan import Plan
-from gca_jax.ot.projection import project, trajectory, unprojected
+from gca_jax.ot.projection import project, project_each, trajectory, unprojected
 from gca_jax.ot.target import Target
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "learned",
     "normalize",
     "project",
+    "project_each",
     "target",
     "trajectory",
     "unprojected",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax.ot import check
-from gca_jax.ot.engine import Problem, scaling, sweep
+from gca_jax.ot.engine import Problem, both_sums, scaling, sweep
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp
 from gca_jax.ot.plan import Plan
@@ -121,6 +121,40 @@ def _in_scaling_domain(
     log_u = scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u
     log_rows, exact = done.log_rows if rows else None, _exact(tau_a, tau_b, half_steps)
     return Plan(kernel, log_u, done.log_v, mu, nu, None, done.sweeps, log_rows, exact)
+
+
+def project_each(
+    kernel: Kernel,
+    *,
+    mu: Float[ArrayLike, " n"] | None = None,
+    nu: Float[ArrayLike, " m"] | None = None,
+) -> tuple[Plan, Plan]:
+    """The row projection and the column projection of one kernel, in one pass over it.
+
+    Args:
+      kernel: K (n, m).
+      mu: Row marginal (n,), summing to 1; None is uniform.
+      nu: Column marginal (m,), likewise.
+
+    Returns:
+      diag(μ / K1) K, and K diag(ν / Kᵀ1).
+
+    Raises:
+      ValueError: as `project`.
+    """
+    mu, nu = _checked(kernel, 1.0, 1.0, mu, nu)
+    zero_n, zero_m, one = jnp.zeros_like(mu), jnp.zeros_like(nu), jnp.ones((), kernel.dtype)
+    log_rows = sweeps = None
+    if kernel.domain == "scaling":
+        (log_rows, log_columns), sweeps = both_sums(kernel.generator), jnp.zeros((), jnp.int32)
+        log_u, log_v = scaling(one, log(mu), log_rows), scaling(one, log(nu), log_columns)
+    else:
+        log_u = _scaling(kernel.log_matrix, mu, one, zero_m, axis=1)
+        log_v = _scaling(kernel.log_matrix, nu, one, zero_n, axis=0)
+    return (
+        Plan(kernel, log_u, zero_m, mu, nu, sweeps=sweeps, log_rows=log_rows, exact="rows"),
+        Plan(kernel, zero_n, log_v, mu, nu, exact="columns"),
+    )
 
 
 def trajectory(

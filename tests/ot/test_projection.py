@@ -60,6 +60,19 @@ def test_one_half_step_is_the_softmax_of_each_row():
     )
 
 
+@pytest.mark.parametrize("how", [{"domain": "log"}, {}, {"block_size": 4}])
+def test_row_and_column_projection_are_softmaxes_times_their_marginals(how):
+    z_a, z_b = toy.batch(2, n=6)
+    mu = np.array([1, 2, 0, 3, 1, 1]) / 8
+    with jax.enable_x64(True):
+        kernel = ot.cosine_kernel(z_a, z_b, epsilon=0.2, **how)
+        K = np.exp(-reference.cost_matrix(z_a, z_b) / 0.2)
+        rows, columns = ot.project_each(kernel, mu=mu, nu=mu[::-1])
+        row_softmax, column_softmax = K / K.sum(1, keepdims=True), K / K.sum(0)
+        np.testing.assert_allclose(rows.matrix, mu[:, None] * row_softmax, rtol=1e-10)
+        np.testing.assert_allclose(columns.matrix, mu[::-1] * column_softmax, rtol=1e-10)
+
+
 def test_a_half_step_projects_it_is_the_nearest_plan_with_that_marginal():
     """Eq. 5: KL(P'||K) is smallest at P among plans with row sums mu."""
     C, epsilon, mu, _ = problem(3)

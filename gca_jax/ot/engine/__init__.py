@@ -3,7 +3,7 @@
 The names below are all that the rest of the package uses.
 """
 
-from gca_jax.ot.engine.forward import row_sums, sweep
+from gca_jax.ot.engine.forward import both_sums, row_sums, sweep
 from gca_jax.ot.engine.mode import Domain, choose, smallest_epsilon
 from gca_jax.ot.engine.passes import Points, make_passes
 from gca_jax.ot.engine.problem import Problem, scaling
@@ -13,6 +13,7 @@ __all__ = [
     "Domain",
     "Points",
     "Problem",
+    "both_sums",
     "choose",
     "gathered",
     "make_passes",

@@ -18,8 +18,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax.ot.engine.passes import Passes, Points, make_passes
-from gca_jax.ot.engine.problem import Problem, Saved, Scalings, drift_of, rounding_of, scaling
-from gca_jax.ot.engine.reverse import backward
+from gca_jax.ot.engine.problem import (
+    Problem,
+    Saved,
+    SavedSums,
+    Scalings,
+    drift_of,
+    rounding_of,
+    scaling,
+)
+from gca_jax.ot.engine.reverse import backward, both_sums_backward
 from gca_jax.ot.engine.sharding import varying
 
 
@@ -37,6 +45,24 @@ def row_sums(points: Points, log_v: Float[Array, " m"]) -> Float[Array, " n"]:
     ones, one = jnp.ones(points.x.shape[0], log_v.dtype), jnp.ones((), log_v.dtype)
     problem = Problem(points, ones, jnp.ones_like(log_v), one, one, log_v)
     return sweep(problem, 0, True).log_rows
+
+
+def both_sums(points: Points) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+    """Returns log K 1 (n,) and log Kᵀ1 (m,), in one pass."""
+    return _both_sums(jax.tree.map(lambda x: varying(x, points.axis_name), points))
+
+
+@jax.custom_vjp
+def _both_sums(points: Points) -> tuple[Array, Array]:
+    return _both_sums_forward(points)[0]
+
+
+def _both_sums_forward(points: Points) -> tuple[tuple[Array, Array], SavedSums]:
+    passes = make_passes(points)
+    ones = varying(jnp.ones(len(passes.columns), points.x.dtype), points.axis_name)
+    columns, rows = passes.sweep(ones, lambda product, _: (jnp.ones_like(product), product), ())
+    saved = SavedSums(passes, jnp.log(rows), jnp.log(columns))
+    return saved[1:], saved
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -111,3 +137,4 @@ def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
 
 
 _sweep.defvjp(_forward, backward)
+_both_sums.defvjp(_both_sums_forward, both_sums_backward)

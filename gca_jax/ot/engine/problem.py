@@ -56,6 +56,14 @@ class Saved(NamedTuple):
     out: Scalings
 
 
+class SavedSums(NamedTuple):
+    """What the reverse pass of the sums over K needs."""
+
+    passes: Passes
+    log_rows: Float[Array, " n"]  # log K 1
+    log_columns: Float[Array, " m"]  # log Kᵀ1
+
+
 def rounding_of(dtype: jnp.dtype) -> float:
     """The largest movement of log v that counts as none."""
     return ROUNDING * float(jnp.finfo(dtype).eps)

@@ -6,8 +6,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot.engine.passes import contract, with_epsilon
-from gca_jax.ot.engine.problem import Problem, Saved, Scalings, drift_of, rounding_of, scaling
+from gca_jax.ot.engine.passes import Points, contract, with_epsilon
+from gca_jax.ot.engine.problem import (
+    Problem,
+    Saved,
+    SavedSums,
+    Scalings,
+    drift_of,
+    rounding_of,
+    scaling,
+)
 from gca_jax.ot.engine.sharding import on_first_device, varying
 
 
@@ -72,6 +80,16 @@ def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings
     of_start = jnp.where(back.t == 0, back.of_v, 0.0)
     others = (on_first_device(x, axis) for x in (of_mu, of_nu, of_tau_a, of_tau_b, of_start))
     return (Problem(with_epsilon(passes, of_points, of_log_k), *others),)
+
+
+def both_sums_backward(saved: SavedSums, cotangent: tuple[Array, Array]) -> tuple[Points]:
+    """Cotangents of the points from those of log K 1 and log Kᵀ1; partial sums, as above."""
+    passes = saved.passes
+    of_rows, of_columns = (passes.all_devices(x) for x in cotangent)
+    left = jnp.stack([of_rows * inverse(saved.log_rows), jnp.ones_like(of_rows)])
+    right = jnp.stack([jnp.ones_like(of_columns), of_columns * inverse(saved.log_columns)])
+    of_points = contract(passes, left, right)
+    return (with_epsilon(passes, of_points, of_rows.sum() + of_columns.sum()),)
 
 
 def _factors(saved: Saved, iterations: int) -> _Factors:
