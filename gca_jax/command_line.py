@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from gca_jax import config_files, help
 from gca_jax.programs import ALONE, PROGRAMS, Command
 from gca_jax.studies.describe import is_study
 
@@ -50,35 +51,51 @@ def _program(mode: str, command: Command) -> str:
 
 
 def read_flags(arguments: list[str], default: str) -> list[str]:
-    """Read the flags, config included; `default` is the config file where none is named."""
-    path = config_file(arguments)
-    if path is None:
-        path, arguments = Path(default), [arguments[0], f"--config={default}", *arguments[1:]]
-    if lost := missing_file(path):
-        sys.exit(f"error: {lost}")
+    """Read the flags, config included; `default` is the config's name where none is given.
+
+    With --help it prints what there is, or the keys of the config that is named.
+    """
+    asked = {"--help", "-h", "--helpfull", "--helpshort"} & set(arguments)
+    arguments = [argument for argument in arguments if argument not in asked]
+    named = any(re.match(r"--?config(=|$)", argument) for argument in arguments)
+    try:
+        path, arguments = with_config(arguments, default)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    if asked and not named:
+        print(help.page())
+        sys.exit(0)
     try:
         words = flags.FLAGS(arguments)
     except Exception as error:  # of a config file, which is any code
         sys.exit(f"error: {wrong_key(arguments) or broken_file(path, error)}")
     if len(words) > 1:
         sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
+    if asked:
+        print(help.keys(flags.FLAGS.config))
+        sys.exit(0)
     return words
 
 
-def config_file(arguments: Sequence[str]) -> Path | None:
-    """Find the file that --config=FILE:WORDS names; None where it is not given."""
-    given = re.findall(r"(?m)^--?config[=\n]([^:\n]*)", "\n".join(arguments))
-    return Path(given[-1]) if given else None
+def with_config(arguments: Sequence[str], default: str) -> tuple[Path, list[str]]:
+    """Find the config file that --config=NAME:WORDS names, and name it by its path.
 
-
-def missing_file(path: Path) -> str | None:
-    """Say what is wrong where --config names no file; a pipe would be waited for."""
-    if path.is_file():
-        return None
-    if path.exists():
-        return f"{path} is no config file"
-    there = ", ".join(sorted(file.name for file in path.parent.glob("*.py")))
-    return f"there is no config file {path}; {path.parent} has: {there or 'none'}"
+    Raises:
+        ValueError: there is none.
+    """
+    name = default
+    others: list[str] = []
+    rest = iter(arguments[1:])
+    for argument in rest:
+        if argument in ("--config", "-config"):
+            name = next(rest, "")
+        elif match := re.match(r"--?config=(.*)", argument, re.DOTALL):
+            name = match[1]
+        else:
+            others.append(argument)
+    file, colon, words = name.partition(":")
+    path = config_files.find(file)
+    return path, [arguments[0], f"--config={path}{colon}{words}", *others]
 
 
 def broken_file(path: Path, error: Exception) -> str:

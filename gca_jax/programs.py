@@ -4,9 +4,11 @@ import gc
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ml_collections import ConfigDict
+
+from gca_jax.studies.describe import is_study
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment, Trainable
@@ -24,20 +26,33 @@ class Command(NamedTuple):
     """Runs of a study at a time."""
     seeds: str | None = None
     """Seeds of a study of the config, as `study_seeds` reads them; None: there is one run."""
+    file: str = "study"
+    """The config's file and words, as `configs/studies/table2.py:extreme`."""
 
     @property
     def folder(self) -> str:
-        """Give the workdir to programs that need one."""
+        """Give the workdir, `runs/DATA-METHOD-SEED` or `runs/STUDY-WORDS` if none is named."""
+        if self.workdir is None:
+            return f"runs/{self.name}"
         if not self.workdir:
             raise ValueError("--workdir must have a value: the folder of the run")
         return self.workdir
+
+    @property
+    def name(self) -> str:
+        """Name the run or the study, for a folder."""
+        if is_study(self.config):
+            path, _, words = self.file.partition(":")
+            return "-".join([Path(path).stem, *words.split(",")]).rstrip("-")
+        seed = self.config.seed if self.seeds is None else f"seeds{self.seeds}"
+        return f"{self.config.data.name}-{self.config.method}-{seed}"
 
 
 # Each program imports what it needs when it runs, so that mistakes in flags are said at once.
 
 
 def run(command: Command) -> None:
-    """Train an encoder, judge it and report: one experiment, built once."""
+    """Train an encoder, judge it and report; the default."""
     from gca_jax import processes
 
     experiment = pretrain(command) or _built(command)
@@ -47,7 +62,11 @@ def run(command: Command) -> None:
 
 
 def pretrain(command: Command) -> "Trainable | None":
-    """Train an encoder; None if the folder holds the run trained to its end."""
+    """Train an encoder.
+
+    Returns:
+        Its experiment; None if the folder holds the run trained to its end.
+    """
     _join(command)
     from gca_jax.training.loop import pretrain, trained_before
     from gca_jax.workdir import as_json
@@ -62,7 +81,10 @@ def pretrain(command: Command) -> "Trainable | None":
 def evaluate(command: Command) -> None:
     """Judge the encoder of a run."""
     _join(command)
-    _judge(_restored(command.folder), command.folder)
+    from gca_jax.report.run import headline
+
+    for name, share in headline(_judge(_restored(command.folder), command.folder)).items():
+        print(f"{name}: {share:.1%}")
 
 
 def report(command: Command) -> None:
@@ -198,9 +220,11 @@ def _restored(folder: str) -> "Trainable":
     return _build(restore_config(folder))
 
 
-def _judge(experiment: "Trainable", folder: str) -> None:
+def _judge(experiment: "Trainable", folder: str) -> dict[str, Any]:
     from gca_jax.evaluation.run import evaluate
 
     print("evaluating ...", flush=True)
-    for words in evaluate(experiment, folder)["left_out"]:
+    found = evaluate(experiment, folder)
+    for words in found["left_out"]:
         print(f"left out: {words}")
+    return found

@@ -58,11 +58,12 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("def get_config(words=''):\n    return nonsense\n")
     cases = {
+        ("--config=cifar11", workdir): "no config file cifar11; configs has: arrays, cifar10, ",
         ("--config=configs/digits.py:moco", workdir): "unknown method 'moco'; one of: ince, gca",
         (
             "--config=configs/none.py",
             workdir,
-        ): "no config file configs/none.py; configs has: arrays.py, cifar10.py, ",
+        ): "no config file configs/none.py; configs has: arrays, cifar10, ",
         (
             digits,
             workdir,
@@ -83,13 +84,11 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (digits, workdir, "--seeds=1-"): "--seeds must be like 0-4 or 0,3,7, got '1-'",
         (digits, workdir, "--seeds=1", "--mode=report"): "--seeds makes a study of the config of",
         (study, workdir): "this config is of a study: add --mode=study",
-        (study, "--mode=study"): "--workdir must have a value",
         (study, workdir, "--mode=study", "--jobs=0"): "--jobs, at least 1",
         (study, workdir, "--mode=study", "--config.reference=x"): "reference 'x' is no method",
         (study, workdir, "--mode=study", "--config.base=x.py"): "there is no config file x.py",
         (study, workdir, "--mode=study", "--config.seed=1"): "config has no key 'seed'; it has: ",
         (study, workdir, "--mode=study", "--process_id=0"): "--mode=study is for one process",
-        (digits,): "--workdir must have a value",
         (digits, "--workdir="): "--workdir must have a value",
         (digits, workdir, "again"): "'again' is no flag; flags begin with --",
         (f"--config={broken}", workdir): f"{broken}, line 2: NameError: name 'nonsense' is not def",
@@ -138,6 +137,20 @@ def test_a_missing_set_is_one_message_with_the_command_that_prepares_it(tmp_path
     assert "preparing 1 set" in out
 
 
+def test_help_names_what_there_is_and_the_keys_of_a_config(capsys):
+    for words, expected in {
+        ("--help",): ("gca_uot", "vit", "cifar10", "studies/epsilon", "corruptions", "--workdir"),
+        ("--config=digits:ince", "--config.seed=3", "--help"): (
+            *("--config.method='ince'", "--config.seed=3", "--config.loss.epsilon=0.2"),
+            "--config.data.limit=None",
+        ),
+    }.items():
+        status, out, err = finish(start(*words))
+        assert (status, err) == (0, "")
+        for part in expected:
+            assert part in out
+
+
 def test_verbose_shows_where(tmp_path):
     arguments = (f"--workdir={tmp_path}", "--config.loss.epsilon=0", "--verbose")
     status, _, err = finish(start(*arguments, "--mode=pretrain"))
@@ -150,7 +163,7 @@ def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
     reports = []
     for name in ("first", "second"):
         workdir = tmp_path / name
-        arguments = ["--config=configs/digits.py:gca_uot", f"--workdir={workdir}", *TINY]
+        arguments = ["--config=digits:gca_uot", f"--workdir={workdir}", *TINY]
         arguments += ["--config.train.epochs=2", "--config.evaluation.draws=2"]
         status, out, err = finish(start(*arguments))
         assert status == 0, err

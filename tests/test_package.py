@@ -40,7 +40,7 @@ def python(*arguments, path=ROOT, cwd=ROOT):
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of the project by the setuptools that is installed."""
     tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("out")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     for name in ("gca_jax", "configs", "benchmarks", "tests"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -66,12 +66,22 @@ def core(wheel, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_has_the_package_alone(wheel):
+def test_installed_it_runs_as_a_module_with_the_configs_in_it(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    words = ("-m", "gca_jax", "--config=cifar10:gca_uot", "--help")
+    out = python(*words, path=tmp_path / "site", cwd=tmp_path)
+    assert "--config.data.name='cifar10'" in out
+
+
+@pytest.mark.slow
+def test_the_wheel_has_the_package_and_the_configs_in_it(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         head = email.message_from_bytes(archive.read(metadata))
     own = {str(p.relative_to(ROOT)) for p in (ROOT / "gca_jax").rglob("*.py")}
+    own |= {f"gca_jax/{p.relative_to(ROOT)}" for p in (ROOT / "configs").rglob("*.py")}
     own |= {"gca_jax/py.typed", "gca_jax/data/sources/imagenet100.txt"}
     assert {name for name in names if ".dist-info/" not in name} == own
     assert any(name.endswith("/licenses/LICENSE") for name in names)

@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from gca_jax import experiment, processes
+from gca_jax import experiment, processes, studies
 from gca_jax.data import sources
 from gca_jax.evaluation import run
 from gca_jax.programs import PROGRAMS, Command
@@ -49,6 +49,16 @@ def test_a_folder_of_another_run_is_refused_before_images_are_loaded(tiny, train
 def test_a_finished_run_is_left_as_it_is_without_its_images(tiny, trained, capsys):
     PROGRAMS["pretrain"](command(tiny(), trained))
     assert "it is not trained again" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_named_is_named_by_the_run_or_the_study(tiny):
+    run = Command(tiny(seed=3))
+    assert run.folder == "runs/digits-gca_uot-3"
+    assert run._replace(seeds="0-4").folder == "runs/digits-gca_uot-seeds0-4"
+    few = dict(seeds=(0,), measures={"linear probe": "accuracy.linear"})
+    study = studies.make("configs/digits.py", methods={"a": studies.Method("ince")}, **few)
+    assert Command(study, file="configs/studies/table2.py:extreme").folder == "runs/table2-extreme"
+    assert Command(study, file="mine.py").folder == "runs/mine"
 
 
 def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
 from gca_jax.evaluation.probes import ENCODERS
-from gca_jax.report.reading import Finished
+from gca_jax.report.reading import Files
 
 # Okabe and Ito's eight colours without yellow, which is too light on white, and three darker ones.
 COLOURS = (
@@ -31,7 +31,7 @@ MOST_POINTS = 1_000
 CORRUPTIONS_A_ROW = 4
 
 
-def training(run: Finished) -> Figure:
+def training(run: Files) -> Figure:
     """Draw loss and learning rate over training."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
@@ -47,7 +47,7 @@ def training(run: Finished) -> Figure:
     return figure
 
 
-def plan(run: Finished) -> Figure:
+def plan(run: Files) -> Figure:
     """Draw the mean transport plan beside its target (the paper's Figure A4)."""
     labels, matrix, target = (run.arrays[name] for name in ("plan_labels", "plan", "target"))
     figure = Figure(figsize=(11, 5.5), layout="compressed")
@@ -62,7 +62,7 @@ def plan(run: Finished) -> Figure:
     return figure
 
 
-def alignment_uniformity(run: Finished) -> Figure:
+def alignment_uniformity(run: Files) -> Figure:
     """Draw alignment against uniformity over training, coloured by epoch."""
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
@@ -82,7 +82,7 @@ def alignment_uniformity(run: Finished) -> Figure:
     return figure
 
 
-def plane(run: Finished) -> Figure:
+def plane(run: Files) -> Figure:
     """Draw test features in two dimensions, each image as the number of its class, if it has one.
 
     Where there are too many classes for the palette, their numbers are a scale of colour.
@@ -105,7 +105,7 @@ def plane(run: Finished) -> Figure:
     return figure
 
 
-def nearest(run: Finished) -> Figure:
+def nearest(run: Files) -> Figure:
     """Draw a few test images, each beside those whose features are nearest to its own."""
     images, labels = run.arrays["nearest_images"], run.arrays.get("nearest_labels")
     similarities = run.evaluation["nearest_neighbours"]["similarities"]
@@ -124,7 +124,7 @@ def nearest(run: Finished) -> Figure:
     return figure
 
 
-def corruptions(run: Finished) -> Figure:
+def corruptions(run: Files) -> Figure:
     """Draw accuracy over severity, from clean images on, a panel for each corruption."""
     found = run.corruptions
     assert found is not None
@@ -149,7 +149,7 @@ def corruptions(run: Finished) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[[Finished], Figure]] = {
+FIGURES: dict[str, Callable[[Files], Figure]] = {
     "training": training,
     "plan": plan,
     "alignment_uniformity": alignment_uniformity,
@@ -182,7 +182,7 @@ def show_image(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def column(run: Finished, name: str) -> np.ndarray:
+def column(run: Files, name: str) -> np.ndarray:
     """Read one quantity of the training log, NaN where a row lacks it or it was not finite."""
     values = [row[name] if name in row and row[name] is not None else np.nan for row in run.metrics]
     if np.isnan(values).all():
@@ -190,12 +190,12 @@ def column(run: Finished, name: str) -> np.ndarray:
     return np.asarray(values, float)
 
 
-def run_name(run: Finished) -> str:
+def run_name(run: Files) -> str:
     """Name a run by its method and its data."""
     return f"{run.evaluation['method']} on {run.evaluation['dataset']['name']}"
 
 
-def _kind(run: Finished) -> str:
+def _kind(run: Files) -> str:
     """Name what images are told apart by, as `Subject.kinds` has it."""
     return "class" if run.evaluation["dataset"]["classes"] else "domain"
 

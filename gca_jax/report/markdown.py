@@ -2,13 +2,12 @@
 
 import json
 import math
-import runpy
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
+from gca_jax import config_files
 from gca_jax.config import SMOKE
 from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.report.reading import Json
@@ -16,7 +15,6 @@ from gca_jax.workdir import as_json
 
 WIDTH = 100
 EXTREMES = 6  # rows from either end of a long table of classes
-CONFIGS = Path(__file__).parents[2] / "configs"
 BASELINES = (
     "the same architecture with the weights this run started from, residual scales at one and "
     "batch statistics calibrated on the training images.",
@@ -47,6 +45,7 @@ def _heading(report: Json) -> str:
     title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
     if report["config"].get("evaluation", {}).get("split") == "validation":  # 0.1.0 had no such key
         title += wrap(VALIDATION) + "\n"
+    title += unfinished(report)
     probes = _probes(report)
     if not probes:
         measured = ("alignment", "uniformity", "effective_rank")
@@ -59,6 +58,16 @@ def _heading(report: Json) -> str:
         f"**{share['trained']} %** of the test images are classified rightly "
         f"({first['title']}{over}); raw pixels reach {share['pixels']} %, the untrained encoder "
         f"{share['random_encoder']} %."
+    )
+
+
+def unfinished(report: Json) -> str:
+    """Say so where training has not come to its end."""
+    if report["finished"]:
+        return ""
+    return wrap(
+        f"**Training has not ended**: these numbers are of step {report['steps']:,}. The same "
+        "command trains on, and judges again at the end."
     )
 
 
@@ -188,10 +197,8 @@ def command(config: Json) -> str:
 
 def _from_file(name: str, words: str) -> Json:
     """Make the config by its file, as JSON values; only the seed is known without the file."""
-    path = CONFIGS / f"{name}.py"
-    if not path.exists():
-        return {"seed": None}
-    return as_json(runpy.run_path(str(path))["get_config"](words))
+    path = config_files.FOLDER / f"{name}.py"
+    return as_json(config_files.make(path, words)) if path.exists() else {"seed": None}
 
 
 def _differing(given: Json, used: Json, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from gca_jax.report import markdown
 from gca_jax.report.figures import COLOURS, plain, run_name, show_image
-from gca_jax.report.reading import Finished, Json
+from gca_jax.report.reading import Files, Json
 
 WAYS = {"a_to_b": "a to b", "b_to_a": "b to a"}
 HEAD = ["", "recall@1, %", "recall@5, %", "recall@10, %", "median rank", "hubs: skewness"]
@@ -30,6 +30,7 @@ def _heading(report: Json) -> str:
     split, found = report["split"], report["retrieval"]
     recalls = [markdown.percent(found[way]["recall_1"]) for way in WAYS]
     title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
+    title += markdown.unfinished(report)
     return title + markdown.wrap(
         f"**{recalls[0]} %** of the {report['judged_pairs']:,} {split['judged']} pairs are found "
         f"from a to b by the nearest neighbour, {recalls[1]} % from b to a (by chance: "
@@ -95,7 +96,7 @@ def _procedure(report: Json) -> str:
     return f"## How each number was obtained\n\n{''.join(words)}"
 
 
-def write_suspects(run: Finished, path: Path) -> None:
+def write_suspects(run: Files, path: Path) -> None:
     """Write the training pairs of least weight, the least first, by their rows in both files.
 
     `shuffled` tells a pair that was shuffled on purpose. Nothing is written of a loss without plan.
@@ -114,7 +115,7 @@ def write_suspects(run: Finished, path: Path) -> None:
     path.write_text(text.getvalue(), encoding="utf-8")
 
 
-def recall(run: Finished) -> Figure:
+def recall(run: Files) -> Figure:
     """Draw the share of queries whose partner is among the first k, by k."""
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -132,7 +133,7 @@ def recall(run: Finished) -> Figure:
     return figure
 
 
-def weights(run: Finished) -> Figure:
+def weights(run: Files) -> Figure:
     """Draw the histogram of the training pairs' weights, shuffled pairs apart."""
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
@@ -153,7 +154,7 @@ def weights(run: Finished) -> Figure:
     return figure
 
 
-def extremes(run: Finished) -> Figure:
+def extremes(run: Files) -> Figure:
     """Draw the pairs of least and of most weight, a above b."""
     sides, chosen = (run.arrays["extremes_a"], run.arrays["extremes_b"]), run.arrays["extremes"]
     shares, wrong = np.exp(run.arrays["log_shares"]), run.arrays["wrong"]

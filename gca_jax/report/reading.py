@@ -1,4 +1,4 @@
-"""What a finished run left in its workdir, read and checked before anything is drawn."""
+"""What a run left in its workdir, read and checked before anything is drawn."""
 
 import dataclasses
 import zipfile
@@ -15,8 +15,8 @@ Json = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
-    """The files of a finished, evaluated run, by name; `arrays` are those of `evaluation.npz`.
+class Files:
+    """The files of an evaluated run, by name; `arrays` are those of `evaluation.npz`.
 
     There are `corruptions` where the run was judged on corrupted images too.
     """
@@ -29,14 +29,9 @@ class Finished:
     corruptions: Json | None
 
 
-def read(workdir: Path) -> Finished:
-    """Read the files of a run; refuse one that is unfinished or whose files are of two steps."""
+def read(workdir: Path) -> Files:
+    """Read the files of a run; refuse one whose files are of two steps."""
     training = training_summary(workdir)
-    if not training["finished"]:
-        raise ValueError(
-            f"the run in {workdir} stopped at step {training['steps']}, before its end: "
-            "finish it first with --mode=pretrain"
-        )
     if not (workdir / "evaluation.json").exists() or not (workdir / "evaluation.npz").exists():
         raise FileNotFoundError(
             f"the run in {workdir} has not been evaluated: do so first with --mode=evaluate"
@@ -44,7 +39,7 @@ def read(workdir: Path) -> Finished:
     evaluation = read_json(workdir / "evaluation.json")
     if evaluation["step"] != training["steps"]:
         raise ValueError(
-            f"the evaluation in {workdir} is of step {evaluation['step']}, the run ended at step "
+            f"the evaluation in {workdir} is of step {evaluation['step']}, the run is at step "
             f"{training['steps']}: evaluate again with --mode=evaluate"
         )
     if "results" not in evaluation:
@@ -60,7 +55,7 @@ def read(workdir: Path) -> Finished:
         raise ValueError(f"{path} is damaged ({error}): evaluate again, --mode=evaluate") from error
     config, rows = read_json(workdir / "config.json"), _rows(workdir / "metrics.jsonl")
     found = _corruptions(workdir, evaluation["step"]) or evaluation.get("corruptions")
-    return Finished(config, training, rows, evaluation, arrays, found)
+    return Files(config, training, rows, evaluation, arrays, found)
 
 
 def _corruptions(workdir: Path, step: int) -> Json | None:
@@ -70,7 +65,7 @@ def _corruptions(workdir: Path, step: int) -> Json | None:
     found = read_json(path)
     if found["step"] != step:
         raise ValueError(
-            f"{path} is of step {found['step']}, the run ended at step {step}: "
+            f"{path} is of step {found['step']}, the run is at step {step}: "
             "judge it again with --mode=corruptions"
         )
     return found

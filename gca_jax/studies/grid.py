@@ -5,7 +5,6 @@ import functools
 import hashlib
 import itertools
 import re
-import runpy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gca_jax import config_files
 from gca_jax.studies.study import Changes, Study, slug
 from gca_jax.workdir import as_json, checkpoints, differences, read_json
 
-ROOT = Path(__file__).parents[2]
 LONGEST = 100  # letters of a folder's name
 
 
@@ -95,10 +94,7 @@ def _base(study: Study, words: str) -> ConfigDict:
     """Make the config of a method by its file."""
     if study.template is not None:
         return study.template.copy_and_resolve_references()
-    path = ROOT / study.base
-    if not path.is_file():
-        raise ValueError(f"there is no config file {study.base} (the study's base) in {ROOT}")
-    config = runpy.run_path(str(path))["get_config"](words)
+    config = config_files.make(config_files.find(study.base), words)
     if "split" not in config.get("evaluation", {}):
         raise ValueError(f"{study.base} (the study's base) is no run's config: no evaluation.split")
     config.unlock().evaluation.split = "test"
@@ -189,6 +185,8 @@ def finished(workdir: Path, run: Run) -> bool:
     """Tell whether the folder of a run holds the report of this very config."""
     folder = workdir / run.folder
     if not (folder / "report.json").exists() or not (folder / "config.json").exists():
+        return False
+    if not read_json(folder / "report.json").get("finished", True):  # 0.1.0 reported no others
         return False
     return not any(differences(read_json(folder / "config.json"), run.record))
 

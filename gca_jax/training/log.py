@@ -1,13 +1,16 @@
 """What a run shows and writes while it trains: progress bar, `metrics.jsonl`, TensorBoard."""
 
+import io
 import json
 import math
 import pathlib
 import sys
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
+import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -20,17 +23,34 @@ REPELLED, PATIENCE = 0.9, 50  # share of the pairs, and steps on end, after whic
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
+class Lines(io.TextIOBase):
+    """Standard error where it is no terminal: each state of a progress bar is a line of its own."""
+
+    def write(self, text: str) -> int:
+        """Write what there is to read, without carriage returns."""
+        for line in text.replace("\r", "\n").splitlines():
+            if line.strip():
+                sys.stderr.write(line.rstrip() + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        sys.stderr.flush()
+
+
 def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
     """Show steps on standard error, of the first process; rarely where that is no terminal."""
+    terminal = sys.stderr.isatty()
     return tqdm(
         desc=name,
+        file=sys.stderr if terminal else Lines(),
         total=total_steps,
         initial=start,
         disable=not processes.first(),
         bar_format=BAR,
-        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        mininterval=0.2 if terminal else 10.0,
         maxinterval=10.0,
-        ncols=None if sys.stderr.isatty() else 100,
+        ncols=None if terminal else 100,
         nrows=20,  # A terminal that does not know its height would get no bar at all.
     )
 
@@ -64,6 +84,15 @@ class Writer:
         """Write out what is buffered."""
         self._file.close()
         self._events.close()
+
+
+def show(workdir: pathlib.Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+    """Add pictures [h, w, c] and the run's config to its TensorBoard files."""
+    with SummaryWriter(str(workdir / "tensorboard")) as events:
+        for name, picture in pictures.items():
+            events.add_image(name, picture, step, dataformats="HWC")
+        config = (workdir / "config.json").read_text()
+        events.add_text("config", textwrap.indent(config, "    "), step)
 
 
 class Log:

@@ -3,11 +3,13 @@ import re
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 from gca_jax.report.markdown import command, render
 from gca_jax.report.reading import read
 from gca_jax.report.run import summary, write
+from gca_jax.studies import grid
 from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, corruptions, evaluation, probe
 
 pytestmark = pytest.mark.slow
@@ -158,11 +160,17 @@ def test_a_workdir_without_a_run_is_one_clear_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_an_unfinished_run_is_refused_and_nothing_is_written(workdir):
-    change(workdir / "training.json", finished=False, steps=11)
-    with pytest.raises(ValueError, match="stopped at step 11, before its end"):
-        write(workdir)
-    assert not (workdir / "report.json").exists()
+def test_an_unfinished_run_is_reported_as_one_and_counts_as_none(workdir):
+    step = json.loads((workdir / "training.json").read_text())["steps"]
+    change(workdir / "training.json", finished=False)
+    write(workdir)
+    page = (workdir / "report.md").read_text()
+    assert f"**Training has not ended**: these numbers are of step {step:,}." in page
+    config = json.loads((workdir / "config.json").read_text())
+    run = grid.Run("all", "gca_uot", {}, 0, True, workdir.name, ConfigDict(config))
+    assert not grid.finished(workdir.parent, run)
+    change(workdir / "report.json", finished=True)
+    assert grid.finished(workdir.parent, run)
 
 
 def test_a_run_that_was_not_evaluated_is_refused(workdir):
@@ -182,7 +190,7 @@ def test_an_evaluation_of_an_earlier_version_is_refused(workdir):
 
 def test_an_evaluation_of_an_earlier_step_is_refused(workdir):
     change(workdir / "evaluation.json", step=15)
-    with pytest.raises(ValueError, match="of step 15, the run ended at step 20"):
+    with pytest.raises(ValueError, match="of step 15, the run is at step 20"):
         write(workdir)
 
 

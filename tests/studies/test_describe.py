@@ -7,10 +7,11 @@ import pytest
 
 from gca_jax import studies
 from gca_jax.studies import describe
-from gca_jax.studies.grid import ROOT, all_runs, cells
+from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.study import of_one, slug
 from gca_jax.studies.study import seeds as seeds_of
 from gca_jax.workdir import as_json
+from tests.conftest import ROOT
 
 
 def test_what_is_written_is_read_in_its_order(make):

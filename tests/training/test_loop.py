@@ -14,7 +14,7 @@ import pytest
 from gca_jax import models
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, loop, setup, step
+from gca_jax.training import checkpoint, log, loop, setup, step
 from gca_jax.training.log import Log
 from gca_jax.workdir import locked
 
@@ -242,3 +242,14 @@ def test_a_run_on_streamed_images_resumes_exactly(tiny, tmp_path, monkeypatch):
     whole, broken = train_whole_and_broken(experiment, tmp_path, monkeypatch, step=4)
     assert rows(broken) == rows(whole)
     jax.tree.map(np.testing.assert_array_equal, weights(broken), weights(whole))
+
+
+def test_progress_in_a_file_is_a_line_for_each_state(capsys):
+    bar = log.progress_bar("digits", 3, 0)
+    bar.update(3)
+    bar.refresh()
+    bar.close()
+    err = capsys.readouterr().err
+    assert "\r" not in err
+    assert all(line.startswith("digits") for line in err.splitlines())
+    assert "step 3/3" in err.splitlines()[-1]

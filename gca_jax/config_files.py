@@ -1,0 +1,38 @@
+"""Config files: found by name, and made into a config."""
+
+import runpy
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+_HERE = Path(__file__).resolve().parent
+FOLDER = next(path for path in (_HERE.parent / "configs", _HERE / "configs") if path.is_dir())
+"""The project's config files: beside the package in a checkout, in it where it is installed."""
+
+
+def find(name: str) -> Path:
+    """Find a config file: a path, or a name in the project's folder (`cifar10`, `studies/table2`).
+
+    Raises:
+        ValueError: there is none; a pipe would be waited for.
+    """
+    path = Path(name)
+    for candidate in (path, FOLDER / f"{name}.py", FOLDER.parent / path):
+        if candidate.is_file():
+            return candidate
+    if path.exists():
+        raise ValueError(f"{path} is no config file")
+    folder = path.parent if path.suffix == ".py" and path.parent.is_dir() else FOLDER
+    raise ValueError(
+        f"there is no config file {path}; {folder.name or folder} has: {names(folder)}"
+    )
+
+
+def names(folder: Path = FOLDER) -> str:
+    """Name the config files of a folder."""
+    return ", ".join(sorted(file.stem for file in folder.glob("*.py"))) or "none"
+
+
+def make(path: Path, words: str) -> ConfigDict:
+    """Make the config of a file, with the words after the colon of --config."""
+    return runpy.run_path(str(path))["get_config"](words)
