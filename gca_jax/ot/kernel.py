@@ -164,7 +164,8 @@ def cosine_kernel(
     Args:
       z_a: Embeddings of the first view, (n, d); normalised here. Below float32 they are cast up.
       z_b: Embeddings of the second view, (m, d); n = m in the joint layout.
-      epsilon: ε > 0, the entropic regularisation, which is contrastive learning's temperature.
+      epsilon: ε > 0, the entropic regularisation, which is contrastive learning's temperature. A
+        traced one that is not above 0 makes K, and the loss, NaN.
       layout: "cross", z_a against z_b, positives on the diagonal; or "joint" (SimCLR's), all 2B
         views against all 2B views.
       similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
@@ -260,7 +261,7 @@ def cost_kernel(
         raise ValueError(f"cost must be (2B, 2B) in the joint layout, got shape {matrix.shape}")
     matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
     options: Any = {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
-    return Kernel(jnp.asarray(epsilon, matrix.dtype), cost=matrix, **options)
+    return Kernel(_positive(epsilon, matrix.dtype), cost=matrix, **options)
 
 
 def _point_kernel(
@@ -270,7 +271,13 @@ def _point_kernel(
     if layout == "joint":
         a = b = jnp.concatenate([a, b])
     options |= {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
-    return Kernel(jnp.asarray(epsilon, a.dtype), a, b, **options)
+    return Kernel(_positive(epsilon, a.dtype), a, b, **options)
+
+
+def _positive(epsilon: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:
+    """ε as an array; NaN, as the loss is then, where it is traced and not above 0."""
+    value = jnp.asarray(epsilon, dtype)
+    return value if check.is_concrete(epsilon) else jnp.where(value > 0, value, jnp.nan)
 
 
 def _bounded(kernel: Kernel, bound: float, words: str) -> Kernel:

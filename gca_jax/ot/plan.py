@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot import sums
+from gca_jax.ot import check, sums
 from gca_jax.ot.engine import row_sums
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp, negative_entropy, ratio
@@ -71,7 +71,11 @@ class Plan:
     @property
     def column_marginal(self) -> Float[Array, " m"]:
         """Pᵀ1."""
-        return self.matrix.sum(axis=0)
+
+        def of_rows(log_k: Array, rows: Array) -> Array:
+            return jnp.exp(self.log_u[rows][:, None] + log_k + self.log_v[None, :]).sum(axis=0)
+
+        return self.kernel.sum_over_rows(of_rows)
 
     @property
     def mass(self) -> Float[Array, ""]:
@@ -117,6 +121,14 @@ class Plan:
         log_u = self.log_u[: self.kernel.log_positives.size]
         return jnp.exp(log_u + self.log_positives).sum()
 
+    def __repr__(self) -> str:
+        """Its size, ε and, where they are numbers, its mass and its distance from the marginals."""
+        n, m = self.kernel.shape
+        if not check.is_concrete(self.log_u) or self.log_u.ndim != 1:
+            return f"Plan({n} x {m})"
+        numbers = f"epsilon={self.kernel.epsilon:.3g}, mass={self.mass:.4g}"
+        return f"Plan({n} x {m}, {numbers}, residual={self.residual:.2g})"
+
     def frozen(self) -> "Plan":
         """The same plan with scalings that pass no gradient: the envelope form (see `project`)."""
         log_u, log_v = jax.lax.stop_gradient((self.log_u, self.log_v))
@@ -127,22 +139,26 @@ class Plan:
 def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
     """Scalars of a plan beside its target.
 
+    A plan whose mass is free (GCA-UOT's) is scaled to the target's mass, 1, for all but `mass`.
+
     Args:
       plan: P (n, m).
       target: P_tgt (n, m), in the plan's layout.
 
     Returns:
       residual, ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁; relative_residual, that over ‖P - P_tgt‖₁; plan_entropy, in
-      nats; mass; positive_mass, the mass on the positive pairs; contrastive_accuracy, the share of
-      rows whose positive pair has the largest kernel entry; ince_cosine, the cosine of P - P_tgt
-      with what it is after the row projection alone: the directions of the gradients of KL, at
-      convergence, and of INCE with respect to log K.
+      nats; mass, before it is scaled; positive_mass, the mass on the positive pairs;
+      contrastive_accuracy, the share of rows whose positive pair has the largest kernel entry;
+      ince_cosine, the cosine of P - P_tgt with what it is after the row projection alone: the
+      directions of the gradients of KL, at convergence, and of INCE with respect to log K.
     """
     partner = positive_columns(plan.kernel.layout, plan.mu.size)
     log_mu, target_mass = log(plan.mu), sums.total(target)
+    free = plan.mass if plan.exact is None else jnp.ones((), plan.mu.dtype)
+    log_u = plan.log_u - log(free)
 
     def of_rows(log_k: Array, rows: Array) -> tuple[dict[str, Array], Array]:
-        p = jnp.exp(plan.log_u[rows][:, None] + log_k + plan.log_v[None, :])
+        p = jnp.exp(log_u[rows][:, None] + log_k + plan.log_v[None, :])
         one_step = jnp.exp(log_k + (log_mu[rows] - logsumexp(log_k, axis=1))[:, None])
         t = target.weights(rows) / target_mass
         a, b = p - t, one_step - t
@@ -162,8 +178,8 @@ def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
         "residual": residual,
         "relative_residual": ratio(residual, s["distance"]),
         "plan_entropy": s["entropy"],
-        "mass": s["columns"].sum(),
-        "positive_mass": plan.positive_mass,
+        "mass": s["columns"].sum() * free,
+        "positive_mass": plan.positive_mass / free,
         "ince_cosine": ratio(s["products"][0], jnp.sqrt(s["products"][1] * s["products"][2])),
     }
 

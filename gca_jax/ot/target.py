@@ -119,8 +119,10 @@ def blocks(
 def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | None = None) -> Target:
     """All pairs of one class weigh the same, others nothing (supervised contrast).
 
+    The label -1 is of no class: such a sample has its positive pair alone.
+
     Args:
-      labels_a: Class of each row's sample (n,), any integers.
+      labels_a: Class of each row's sample (n,), any integers; -1 where it is not known.
       labels_b: Class of each column's sample (m,); None is `labels_a`.
 
     Raises:
@@ -134,6 +136,10 @@ def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | Non
     known = check.is_concrete(rows) and check.is_concrete(columns)
     if known and not np.intersect1d(rows, columns).size:
         raise ValueError("labels_a and labels_b must have a class in common, got none")
+    lowest = jnp.minimum(jnp.minimum(rows.min(), columns.min()), -1)
+    rows, columns = (
+        jnp.where(x == -1, lowest - 1 - jnp.arange(x.size), x) for x in (rows, columns)
+    )
     one = jnp.ones(())
     return Target(None, rows, columns, one, 0 * one, rows=rows.size, columns=columns.size)
 

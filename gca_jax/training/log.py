@@ -20,6 +20,7 @@ from gca_jax.training.step import Metrics
 from gca_jax.workdir import need_space, read_log
 
 REPELLED, PATIENCE = 0.9, 50  # share of the pairs, and steps on end, after which RINCE collapsed
+SWITCHES = {"block_size", "scaling_domain"}  # of `aux`, that do not change and are no curves
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
@@ -77,8 +78,8 @@ class Writer:
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
         self._file.write((json.dumps({"step": step, **finite}) + "\n").encode())
         self._file.flush()
-        for key, value in row.items():
-            self._events.add_scalar(key, value, step)
+        for key in row.keys() - SWITCHES:
+            self._events.add_scalar(key, row[key], step)
 
     def close(self) -> None:
         """Write out what is buffered."""

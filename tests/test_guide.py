@@ -1,0 +1,76 @@
+"""The page on losses runs as it stands, and its numbers are right."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gca_jax import losses, ot
+from tests import reference
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+TEXT = (ROOT / "docs" / "losses.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The names that the blocks of the page leave, run one after the other."""
+    names = {}
+    with jax.numpy_rank_promotion("allow"):  # as a user has it
+        for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S):
+            exec(block, names)
+    return names
+
+
+def test_the_table_names_every_scalar_of_every_method(page):
+    section = TEXT.split("## What `aux` says")[1].split("\n## ")[0]
+    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    found = [losses.METHODS[name](page["z_a"], page["z_b"])[1] for name in losses.METHODS]
+    assert told == set().union(*found)
+
+
+def test_a_queue_is_a_softmax_over_more_columns(page):
+    a, b, queue = (np.asarray(page[name], float) for name in ("z_a", "z_b", "queue"))
+    s = (1 - reference.cost_matrix(a, np.concatenate([b, queue]))) / 0.1
+    expected = np.mean(np.log(np.exp(s).sum(1)) - s.diagonal())
+    value, _ = losses.ince(page["z_a"], page["columns"], epsilon=0.1)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    plan, target = losses.transport(
+        "gca_ince", page["z_a"], page["columns"], epsilon=0.1, marginals="uniform"
+    )
+    np.testing.assert_allclose(plan.matrix.sum(axis=0), 1 / 256, rtol=1e-5)
+    assert not np.asarray(target.matrix)[:, 64:].any()
+
+
+def test_targets_of_captions_and_of_labels_some_unknown(page):
+    several = np.asarray(page["several"].matrix)
+    same = np.arange(64)[:, None] == np.repeat(np.arange(64), 3)[None, :]
+    np.testing.assert_allclose(several, same / same.sum(), rtol=1e-6)
+    labels = np.asarray(page["labels"])
+    same = (labels[:, None] == labels[None, :]) & (labels[:, None] >= 0) | np.eye(64, dtype=bool)
+    np.testing.assert_allclose(page["supervised"].matrix, same / same.sum(), rtol=1e-6)
+    both = np.tile(same, (2, 2)) & ~np.eye(128, dtype=bool)
+    joint = page["supervised"].with_layout("joint").matrix
+    np.testing.assert_allclose(joint, both / both.sum(), rtol=1e-6)
+    other = ot.target.classes(jnp.array([-2, -1, -1]), jnp.array([-1, -2, -1])).matrix
+    np.testing.assert_allclose(other, np.array([[0, 1, 0], [0, 0, 0], [0, 0, 1]]) / 2, rtol=1e-6)
+
+
+def test_gradients_in_a_shard_map_are_those_of_one_device(page):
+    step = jax.jit(jax.value_and_grad(page["contrast"]))
+    value, gradient = step(page["weights"], page["z_a"], page["z_b"])
+    for got in ((page["value"], page["gradient"]), page["unchecked"]):
+        np.testing.assert_allclose(got[0], value, rtol=1e-5)
+        np.testing.assert_allclose(got[1], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_second_derivatives_of_the_log_domain(page):
+    h, first = 1e-2, jax.jit(jax.grad(page["of_scale"]))
+    difference = (first(1 + h) - first(1 - h)) / (2 * h)
+    np.testing.assert_allclose(page["tangent"], first(1.0), rtol=1e-3)
+    np.testing.assert_allclose(page["second"], difference, rtol=2e-2)
