@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from gca_jax.report import figures, markdown, pairs
+from gca_jax.report import classes, figures, markdown, pairs
 from gca_jax.report.reading import Finished, Json, read
 from gca_jax.workdir import finite, write_json
 
-FIGURES = figures.FIGURES | pairs.FIGURES
+FIGURES = figures.FIGURES | classes.FIGURES | pairs.FIGURES
 
 
 def write(workdir: str | Path) -> Json:
