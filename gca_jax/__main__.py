@@ -25,6 +25,7 @@ COORDINATOR = flags.DEFINE_string(
 PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
 PROCESSES = flags.DEFINE_integer("num_processes", None, "How many they are.")
 JOBS = flags.DEFINE_integer("jobs", 1, "Runs of a study at a time.")
+LIMIT = flags.DEFINE_float("limit_minutes", None, "After which a run of a study is stopped.")
 SEEDS = flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
@@ -41,9 +42,17 @@ def main(argv: list[str]) -> None:
         CONFIG.value.data.skip_unreadable = True
     place = (COORDINATOR.value, PROCESS.value, PROCESSES.value)
     together = DISTRIBUTED.value or place != (None, None, None)
-    more = (ARCHIVES.value, place if together else None, JOBS.value, SEEDS.value)
-    file = config_flags.get_config_filename(flags.FLAGS["config"])
-    run(MODE.value, Command(CONFIG.value, WORKDIR.value, *more, file), VERBOSE.value)
+    command = Command(
+        CONFIG.value,
+        WORKDIR.value,
+        archives=ARCHIVES.value,
+        place=place if together else None,
+        jobs=JOBS.value,
+        seeds=SEEDS.value,
+        limit_minutes=LIMIT.value,
+        file=config_flags.get_config_filename(flags.FLAGS["config"]),
+    )
+    run(MODE.value, command, VERBOSE.value)
 
 
 def start() -> None:

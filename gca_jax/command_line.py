@@ -45,6 +45,9 @@ def _program(mode: str, command: Command) -> str:
         raise ValueError("this config is of a study: add --mode=study")
     if command.jobs < 1 or (command.jobs > 1 and program != "study"):
         raise ValueError("--jobs, at least 1, is for --mode=study and --seeds")
+    limit = command.limit_minutes
+    if limit is not None and (not limit > 0 or program != "study"):
+        raise ValueError("--limit_minutes, above 0, is for --mode=study and --seeds")
     if program == "study" and command.place is not None:
         raise ValueError("a study is for one process; --jobs=N lets N of its runs go at a time")
     return program

@@ -25,7 +25,9 @@ class Command(NamedTuple):
     jobs: int = 1
     """Runs of a study at a time."""
     seeds: str | None = None
-    """Seeds of a study of the config, as `study_seeds` reads them; None: there is one run."""
+    """Seeds of a study of the config, as `study.seeds` reads them; None: there is one run."""
+    limit_minutes: float | None = None
+    """After which a run of a study is stopped; None: never."""
     file: str = "study"
     """The config's file and words, as `configs/studies/table2.py:extreme`."""
 
@@ -145,7 +147,7 @@ def study(command: Command) -> None:
     grid = cells(described)
     typed = shlex.join(["python", *sys.argv])
     try:
-        failed = execute(described, grid, folder, one_run, command.jobs)
+        failed = execute(described, grid, folder, one_run, command.jobs, command.limit_minutes)
     except KeyboardInterrupt:
         print(f"report of what is done: {write(described, grid, folder, typed)}")
         raise

@@ -81,6 +81,8 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions|study>",
         (digits, workdir, "--mode=study"): "this config is of a run and not of a study",
         (digits, workdir, "--jobs=2"): "--jobs, at least 1, is for --mode=study and --seeds",
+        (digits, workdir, "--limit_minutes=5"): "--limit_minutes, above 0, is for --mode=study",
+        (study, workdir, "--mode=study", "--limit_minutes=0"): "--limit_minutes, above 0",
         (digits, workdir, "--seeds=1-"): "--seeds must be like 0-4 or 0,3,7, got '1-'",
         (digits, workdir, "--seeds=1", "--mode=report"): "--seeds makes a study of the config of",
         (study, workdir): "this config is of a study: add --mode=study",

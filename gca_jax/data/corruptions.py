@@ -45,7 +45,7 @@ def corrupt(images: Pixels, name: str, severity: int, seed: int, part: int = 0) 
     severity: an image at two severities differs by strength alone.
 
     Args:
-        images: [n, h, w, c], grey or RGB.
+        images: [n, h, w, c], grey or RGB; none is a part that one of many processes may have.
         name: A key of `CORRUPTIONS`.
         severity: 1 to 5.
         seed: From 0.
@@ -61,6 +61,8 @@ def corrupt(images: Pixels, name: str, severity: int, seed: int, part: int = 0) 
     channels = images.shape[-1]
     if name not in names(channels):
         raise ValueError(f"{name} cannot be applied to images of {channels} channels")
+    if not len(images):
+        return images
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), part])
     return CORRUPTIONS[name](images, severity, rng)
 

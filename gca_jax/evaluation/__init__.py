@@ -24,7 +24,9 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "plan": plan.evaluate,
     "gradient_cosine": views.evaluate_gradients,
     "views": views.evaluate,
+    "confusion": linear.evaluate_confusion,
     "nearest": nearest.evaluate,
+    "nearest_across": nearest.evaluate_across,
     "plane": nearest.evaluate_plane,
 }
 """Every evaluation, in the order of the report.

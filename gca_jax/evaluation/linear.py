@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import confusion_matrix, log_loss
 from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import softmax, splits
@@ -21,6 +21,9 @@ probe was then fitted on the whole training split."""
 FEW = """the linear probe on {labels} labels, mean over {draws} class-balanced draws, the same
 draws in every row. C was chosen for each draw by cross-validation within its own labels. Only
 centre and scale see the other training images, without labels."""
+
+CONFUSION = """The linear probe on all labels, trained encoder: of the test images of each class
+(row), the share that is taken for each class (column), in %."""
 
 MAX_ITERATIONS = 5_000
 LARGE = 2**23  # numbers in the features; beyond it scikit-learn takes minutes to hours
@@ -46,6 +49,18 @@ def evaluate(subject: Subject) -> Result:
     if data.test_domains is not None:
         numbers["per_domain"] = shares(right, data.test_domains, data.domain_names)
     return dataclasses.replace(found, numbers=numbers, arrays={"linear_right": np.array(right)})
+
+
+def evaluate_confusion(subject: Subject) -> Result:
+    """Count which classes the linear probe takes for which, of the trained encoder."""
+    name, title = "confusion", "the confusion matrix"
+    if subject.classes is None:
+        return Result(name, title, left_out=NO_LABELS)
+    predicted = subject.once(probes)["trained"].predict(subject.test_features["trained"])
+    labels = range(subject.dataset.num_classes)
+    counts = confusion_matrix(subject.classes[1], predicted, labels=labels)
+    arrays = {"confusion": counts}
+    return Result(name, title, arrays=arrays, picture=name, caption=CONFUSION)
 
 
 def evaluate_few(subject: Subject) -> Result:
@@ -77,12 +92,14 @@ def score(
 
 def judge(probe: "LinearProbe", test: Labelled, key: str = "linear_strength") -> Score:
     """Score a probe that has been fitted."""
-    right = probe.right(test)
+    p = probe.probabilities(test.features)
+    classes = probe.model.classes_
+    right = classes[p.argmax(axis=1)] == test.labels
     return Score(
         float(right.mean()),
         {key: probe.strength},
         right=right.tolist(),
-        cross_entropy=probe.cross_entropy(test),
+        cross_entropy=float(log_loss(test.labels, p, labels=classes)),
     )
 
 
@@ -117,12 +134,15 @@ class LinearProbe:
 
     def right(self, test: Labelled) -> Bool[np.ndarray, "m"]:
         """Tell of each image whether its most probable class is its label."""
-        return self.model.predict(self.scale(test.features)) == test.labels
+        return self.predict(test.features) == test.labels
 
-    def cross_entropy(self, test: Labelled) -> float:
-        """Give the mean cross-entropy of its probabilities, in nats."""
-        p = self.model.predict_proba(self.scale(test.features))
-        return float(log_loss(test.labels, p, labels=self.model.classes_))
+    def predict(self, features: Features) -> Labels:
+        """Give the most probable class of each image."""
+        return self.model.predict(self.scale(features))
+
+    def probabilities(self, features: Features) -> Float[np.ndarray, "m c"]:
+        """Give the probability of each of the model's classes."""
+        return self.model.predict_proba(self.scale(features))
 
 
 def fit_probe(train: Labelled, settings: Settings) -> LinearProbe:

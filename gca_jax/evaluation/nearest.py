@@ -11,9 +11,10 @@ from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
 QUERIES, NEIGHBOURS = 6, 5
-CAPTION = """Test images (left) and the {} other test images that are nearest to each by the cosine
-similarity of the encoder's features, which stands above them. The queries are evenly spaced over
-the test split, not chosen.{}"""
+CAPTION = """Test images (left) and the {} other test images{} that are nearest to each by the
+cosine similarity of the encoder's features, which stands above them. The queries are evenly spaced
+over the test split, not chosen.{}"""
+ELSEWHERE = " of other domains"
 LABELLED = " Neighbours of another class than the query's have a frame."
 MAP = """t-SNE of the encoder's test features. Neighbourhoods mean something; distances between
 groups and the axes do not."""
@@ -23,27 +24,58 @@ MOST_POINTS = 2_000  # that a picture can show
 
 def evaluate(subject: Subject) -> Result:
     """Find the neighbours of a few test images by the trained encoder's features."""
-    data, features = subject.dataset, subject.test_features["trained"]
-    count = min(NEIGHBOURS, len(features) - 1)
+    features = subject.test_features["trained"]
     queries = splits.evenly_spaced(len(features), QUERIES)
-    found, similarities = nearest(features, queries, count)
+    found = nearest(features, queries, min(NEIGHBOURS, len(features) - 1))
+    return _shown(subject, "nearest", queries, *found)
+
+
+def evaluate_across(subject: Subject) -> Result | None:
+    """Find the neighbours of a few test images of each domain among those of other domains."""
+    features, domains = subject.test_features["trained"], subject.dataset.test_domains
+    if domains is None or len(np.unique(domains)) < 2:
+        return None
+    by_domain = np.argsort(domains, kind="stable")
+    queries = by_domain[splits.evenly_spaced(len(domains), QUERIES)]
+    others = len(domains) - np.bincount(domains)[domains[queries]].max()
+    found = nearest(features, queries, min(NEIGHBOURS, others), domains)
+    return _shown(subject, "nearest_across", queries, *found)
+
+
+def _shown(
+    subject: Subject,
+    name: str,
+    queries: Int[np.ndarray, "q"],
+    found: Int[np.ndarray, "q k"],
+    similarities: Float[np.ndarray, "q k"],
+) -> Result:
+    """Give queries and their neighbours as a picture; across domains with their domains."""
+    data, across = subject.dataset, name == "nearest_across"
     shown = np.concatenate([queries[:, None], found], axis=1)
     images = data.test_images[shown.ravel()]
-    arrays = {"nearest_images": images.reshape(*shown.shape, *images.shape[1:])}
+    arrays = {f"{name}_images": images.reshape(*shown.shape, *images.shape[1:])}
     if data.labelled:
-        arrays["nearest_labels"] = data.test_labels[shown]
+        arrays[f"{name}_labels"] = data.test_labels[shown]
+    if across:
+        arrays[f"{name}_domains"] = data.test_domains[shown]
     lists = {"queries": queries, "neighbours": found, "similarities": similarities}
-    numbers = {"nearest_neighbours": {name: values.tolist() for name, values in lists.items()}}
-    title, caption = "nearest neighbours", CAPTION.format(count, LABELLED * data.labelled)
-    return Result(
-        "nearest", title, numbers=numbers, arrays=arrays, picture="nearest", caption=caption
-    )
+    numbers = {f"{name}_neighbours": {key: values.tolist() for key, values in lists.items()}}
+    where = ELSEWHERE * across
+    caption = CAPTION.format(found.shape[1], where, LABELLED * data.labelled)
+    title = f"nearest neighbours{where}"
+    return Result(name, title, numbers=numbers, arrays=arrays, picture=name, caption=caption)
 
 
 def nearest(
-    features: Float[np.ndarray, "n f"], queries: Int[np.ndarray, "q"], count: int
+    features: Float[np.ndarray, "n f"],
+    queries: Int[np.ndarray, "q"],
+    count: int,
+    groups: Int[np.ndarray, "n"] | None = None,
 ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
     """Find the `count` <= n - 1 rows that are nearest to each query by cosine similarity.
+
+    With `groups`, only rows of other groups than the query's are neighbours, and at least `count`
+    rows must be.
 
     Returns:
         The neighbours' rows, the nearest first, and their similarities in [-1, 1]; a query is not
@@ -53,7 +85,8 @@ def nearest(
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     unit = x / np.maximum(norms, np.finfo(x.dtype).tiny)
     cosine = unit[queries] @ unit.T
-    cosine[np.arange(len(queries)), queries] = -np.inf
+    own = np.arange(len(x)) if groups is None else groups
+    cosine[own[queries][:, None] == own] = -np.inf
     found = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
     return found, np.take_along_axis(cosine, found, axis=1)
 

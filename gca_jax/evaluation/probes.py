@@ -55,7 +55,7 @@ class Result:
         numbers: Other entries of `evaluation.json`, by key; as JSON values.
         arrays: Entries of `evaluation.npz`.
         procedure: How the number was obtained, a line of the report.
-        picture: A name in `gca_jax.report.figures.FIGURES`; empty for none.
+        picture: A name in `gca_jax.report.run.FIGURES`; empty for none.
         caption: What a reader should know of the numbers or the picture, a paragraph of the report.
         left_out: Why nothing was measured; empty where something was.
     """

@@ -126,6 +126,8 @@ def describe(experiment: Trainable) -> dict[str, Any]:
         "pretrain_images": len(dataset.pretrain_images),
         "image_shape": list(dataset.train_images.shape[1:]),
         "classes": dataset.num_classes,
+        "class_names": list(dataset.class_names or ()),
+        "domain_names": list(dataset.domain_names or ()),
     }
 
 

@@ -1,11 +1,10 @@
 """The pictures of a report.
 
-Colours tell things apart for colour-blind readers too: Okabe and Ito's palette, viridis, and the
-number of its class as the mark of an image.
+Colours tell things apart for colour-blind readers too: Okabe and Ito's palette, and viridis.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -27,6 +26,7 @@ COLOURS = (
 )
 DENSITY_RANGE = (0.03, 30.0)
 MOST_TICKS = 20
+LONG_NAME = 2  # letters, which fit beside each other
 MOST_POINTS = 1_000
 CORRUPTIONS_A_ROW = 4
 
@@ -55,10 +55,10 @@ def plan(run: Files) -> Figure:
     drawn = (("mean transport plan", matrix), ("target plan", target))
     for axes, (title, values) in zip(panels, drawn, strict=True):
         image = show_plan(axes, values)
-        axes.set_title(f"{title}\n{_within_class(values, labels, _kind(run))}")
-        _class_ticks(axes, labels, _kind(run), joint=len(values) == 2 * len(labels))
+        axes.set_title(f"{title}\n{_within_class(values, labels, kind_of(run))}")
+        _class_ticks(axes, labels, run, joint=len(values) == 2 * len(labels))
     scale_of_plans(figure, image, panels)
-    figure.suptitle(f"{run_name(run)}: test images sorted by {_kind(run)}")
+    figure.suptitle(f"{run_name(run)}: test images sorted by {kind_of(run)}")
     return figure
 
 
@@ -79,48 +79,6 @@ def alignment_uniformity(run: Files) -> Figure:
     axes.set_title(f"{run_name(run)}: training batches")
     axes.legend(loc="best", frameon=True)
     plain(axes)
-    return figure
-
-
-def plane(run: Files) -> Figure:
-    """Draw test features in two dimensions, each image as the number of its class, if it has one.
-
-    Where there are too many classes for the palette, their numbers are a scale of colour.
-    """
-    figure = Figure(figsize=(6.5, 6), layout="constrained")
-    axes = figure.subplots()
-    points, labels = run.arrays["plane"], run.arrays.get("plane_labels")
-    classes = np.unique([] if labels is None else labels)
-    if labels is None:
-        axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], s=8)
-    elif len(classes) <= len(COLOURS):
-        for index, label in enumerate(classes):
-            x, y = points[labels == label].T
-            axes.scatter(x, y, marker=f"${label}$", s=42, color=COLOURS[index], linewidth=0.2)
-    else:
-        shown = axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="viridis", s=8)
-        figure.colorbar(shown, ax=axes, label=_kind(run))
-    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
-    axes.set_title(f"{run_name(run)}: encoder features of {len(points)} test images")
-    return figure
-
-
-def nearest(run: Files) -> Figure:
-    """Draw a few test images, each beside those whose features are nearest to its own."""
-    images, labels = run.arrays["nearest_images"], run.arrays.get("nearest_labels")
-    similarities = run.evaluation["nearest_neighbours"]["similarities"]
-    rows, columns = images.shape[:2]
-    figure = Figure(figsize=(1.3 * columns, 1.5 * rows + 0.5), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for (row, column), axes in np.ndenumerate(panels):
-        show_image(axes, images[row, column] / 255)
-        words = [f"{similarities[row][column - 1]:.2f}" if column else "query"]
-        if labels is not None:
-            words.append(f"class {labels[row, column]}")
-            if labels[row, column] != labels[row, 0]:
-                axes.spines[:].set(visible=True, color=COLOURS[3], linewidth=2.5)
-        axes.set_title(", ".join(words), fontsize=8)
-    figure.suptitle(f"{run_name(run)}: nearest test images")
     return figure
 
 
@@ -153,8 +111,6 @@ FIGURES: dict[str, Callable[[Files], Figure]] = {
     "training": training,
     "plan": plan,
     "alignment_uniformity": alignment_uniformity,
-    "nearest": nearest,
-    "plane": plane,
     "corruptions": corruptions,
 }
 """Pictures by their names, which results of an evaluation name too."""
@@ -195,7 +151,7 @@ def run_name(run: Files) -> str:
     return f"{run.evaluation['method']} on {run.evaluation['dataset']['name']}"
 
 
-def _kind(run: Files) -> str:
+def kind_of(run: Files) -> str:
     """Name what images are told apart by, as `Subject.kinds` has it."""
     return "class" if run.evaluation["dataset"]["classes"] else "domain"
 
@@ -207,22 +163,31 @@ def _within_class(matrix: np.ndarray, labels: np.ndarray, kind: str) -> str:
     return f"off the positives {share:.0%} within {kind} (uniform: {uniform:.0%})"
 
 
-def _class_ticks(axes: Axes, labels: np.ndarray, kind: str, joint: bool) -> None:
+def _class_ticks(axes: Axes, labels: np.ndarray, run: Files, joint: bool) -> None:
     """Label blocks of one class, and the two views where both are on each side."""
+    kind = kind_of(run)
     views = 2 if joint else 1
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
     bounds = np.append(starts, len(labels))
     centres = (bounds[:-1] + bounds[1:] - 1) / 2
     every = -(-len(starts) // (MOST_TICKS // views))
     ticks = np.concatenate([view * len(labels) + centres[::every] for view in range(views)])
-    axes.set_xticks(ticks, list(labels[starts][::every]) * views, fontsize=8)
-    axes.set_yticks(ticks, list(labels[starts][::every]) * views, fontsize=8)
-    axes.tick_params(length=0)
+    tick_names(
+        axes, ticks, [run.name(kind, label) for label in labels[starts][::every].tolist()] * views
+    )
     if joint:
         for draw in (axes.axhline, axes.axvline):
             draw(len(labels) - 0.5, color="white", linewidth=1)
     axes.set_xlabel(f"{kind}; {'first view, ' * joint}second view")
     axes.set_ylabel(f"{kind}; first view{', second view' * joint}")
+
+
+def tick_names(axes: Axes, ticks: Sequence[float] | np.ndarray, names: Sequence[str]) -> None:
+    """Write the same names along both axes, upright below where they are long."""
+    long = max(map(len, names)) > LONG_NAME
+    axes.set_xticks(ticks, names, fontsize=8, rotation=90 if long else 0)
+    axes.set_yticks(ticks, names, fontsize=8)
+    axes.tick_params(length=0)
 
 
 def plain(axes: Axes) -> None:

@@ -28,6 +28,18 @@ class Files:
     arrays: dict[str, np.ndarray]
     corruptions: Json | None
 
+    def name(self, kind: str, number: int) -> str:
+        """Name a "class" or a "domain"; by its number where it has no name."""
+        names = self._names(kind)
+        return names[number] if names else str(number)
+
+    def named(self, kind: str) -> bool:
+        """Tell whether classes or domains have names other than numbers."""
+        return not all(name.isdigit() for name in self._names(kind))
+
+    def _names(self, kind: str) -> list[str]:
+        return self.evaluation["dataset"].get(f"{kind}_names", [])  # 0.1.0 wrote none
+
 
 def read(workdir: Path) -> Files:
     """Read the files of a run; refuse one whose files are of two steps."""

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from matplotlib.image import imread
 
-from gca_jax.report import figures, markdown, pairs
+from gca_jax.report import classes, figures, markdown, pairs
 from gca_jax.report.reading import Files, Json, read
 from gca_jax.training.log import show
 from gca_jax.workdir import finite, write_json
 
-FIGURES = figures.FIGURES | pairs.FIGURES
+FIGURES = figures.FIGURES | classes.FIGURES | pairs.FIGURES
 
 
 def write(workdir: str | Path) -> Json:

@@ -13,6 +13,7 @@ from gca_jax.report.figures import plain, scale_of_plans, show_plan
 from gca_jax.report.markdown import table, wrap
 from gca_jax.report.study_figures import style
 from gca_jax.studies import statistics
+from gca_jax.studies.analysis import POINTS
 from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
 
@@ -54,9 +55,13 @@ def correlation(study: Study, results: Results) -> Figure:
     axes = figure.subplots()
     for method in study.methods:
         look = {**style(study, method), "linestyle": "none"}
-        axes.plot(*pairs(study, results, method), label=method, markersize=6, alpha=0.8, **look)
-    x, y = study.correlate
-    axes.set(xlabel=x, ylabel=y)
+        x, y = (
+            np.array(values) * (1 if label in study.plain else POINTS)
+            for label, values in zip(study.correlate, pairs(study, results, method), strict=True)
+        )
+        axes.plot(x, y, label=method, markersize=6, alpha=0.8, **look)
+    names = [label if label in study.plain else f"{label}, %" for label in study.correlate]
+    axes.set(xlabel=names[0], ylabel=names[1])
     plain(axes)
     figure.legend(loc="outside right upper", frameon=False)
     return figure

@@ -19,7 +19,14 @@ from gca_jax.workdir import locked, write_json
 EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal
 
 
-def execute(study: Study, grid: list[Cell], workdir: Path, runner: Runner, jobs: int = 1) -> int:
+def execute(
+    study: Study,
+    grid: list[Cell],
+    workdir: Path,
+    runner: Runner,
+    jobs: int = 1,
+    limit_minutes: float | None = None,
+) -> int:
     """Do what is left of a study, and give the number of runs that failed.
 
     A run that fails is named, written to `failed.json` and tried again by the next call; the others
@@ -31,6 +38,7 @@ def execute(study: Study, grid: list[Cell], workdir: Path, runner: Runner, jobs:
         workdir: The study's folder.
         runner: Does one run, in another process.
         jobs: How many processes run at a time.
+        limit_minutes: After which a run is killed and has failed; None: never.
 
     Raises:
         ValueError: a folder holds a run of another config, or another process works on this study.
@@ -45,7 +53,8 @@ def execute(study: Study, grid: list[Cell], workdir: Path, runner: Runner, jobs:
         session = Session(study, grid, workdir)
         try:
             if runs := session.start():
-                pool.do(runs, min(jobs, len(runs) + session.later), workdir, runner, session.done)
+                jobs = min(jobs, len(runs) + session.later)
+                pool.do(runs, jobs, workdir, runner, session.done, limit_minutes)
         except KeyboardInterrupt as error:
             left = f"{session.left} of {session.total} runs are left"
             raise pool.Stopped(

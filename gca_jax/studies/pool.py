@@ -1,6 +1,7 @@
 """Worker processes that each do many runs, so that imports are paid once."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.run: Run | None = None
+        self.begun = 0.0  # by `time.monotonic`
         cores = share(place, jobs)
         # Not a daemon, which could not start the processes that read images.
         self.process: BaseProcess = context.Process(target=work, args=(other, runner, cores))
@@ -38,8 +40,12 @@ class Worker:
 
     def begin(self, run: Run, workdir: Path) -> None:
         """Let it do a run."""
-        self.run = run
+        self.run, self.begun = run, time.monotonic()
         _send(self.connection, (run.config, str(workdir / run.folder)))
+
+    def minutes(self) -> float:
+        """Tell how long its run has taken."""
+        return (time.monotonic() - self.begun) / 60
 
     def finish(self) -> tuple[Run, str | None]:
         """Take the run that it was at, and what it says of it; it says nothing if it has died."""
@@ -52,6 +58,17 @@ class Worker:
             code = self.process.exitcode or 0
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
             return run, f"its process ended {how}"
+
+    def kill(self) -> Run:
+        """Kill it with the processes that its run has started, and give the run."""
+        assert self.run is not None
+        run, self.run = self.run, None
+        assert self.process.pid
+        with contextlib.suppress(AttributeError, OSError):  # It leads a session, see `work`.
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.join()
+        return run
 
     def end(self, patience: float) -> None:
         """Wait until it ends, and then no longer."""
@@ -103,13 +120,23 @@ def compile_once(folder: Path) -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
-def do(runs: list[Run], jobs: int, workdir: Path, runner: Runner, done: Done) -> None:
+def do(
+    runs: list[Run],
+    jobs: int,
+    workdir: Path,
+    runner: Runner,
+    done: Done,
+    limit_minutes: float | None = None,
+) -> None:
     """Do runs, and those that they make possible, in `jobs` processes.
+
+    One that takes longer than `limit_minutes` is killed, which is its error; the others go on.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the workers have saved their runs and ended.
     """
     waiting, workers = list(runs), list[Worker]()
+    limit = math.inf if limit_minutes is None else limit_minutes
     try:
         workers.extend(Worker(runner, place, jobs) for place in range(jobs))
         while waiting or any(worker.run for worker in workers):
@@ -120,8 +147,13 @@ def do(runs: list[Run], jobs: int, workdir: Path, runner: Runner, done: Done) ->
                         workers[place] = Worker(runner, place, jobs)
                     workers[place].begin(waiting.pop(0), workdir)
             busy = {worker.connection: worker for worker in workers if worker.run}
-            for connection in connections.wait(list(busy)):
-                waiting += done(*busy[connection].finish())  # type: ignore[index]
+            left = limit - max(worker.minutes() for worker in busy.values())
+            ended = connections.wait(list(busy), 60 * max(0.0, min(left, 60.0)))
+            for connection, worker in busy.items():
+                if connection in ended:
+                    waiting += done(*worker.finish())
+                elif worker.minutes() >= limit:
+                    waiting += done(worker.kill(), f"no end after {limit:g} minutes")
             waiting.sort(key=lambda run: (run.final, run.final and run.seed))
         for worker in workers:
             _send(worker.connection, None)

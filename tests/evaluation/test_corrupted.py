@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from gca_jax.data import arrays
+from gca_jax.data import arrays, corruptions
 from gca_jax.data.corruptions import corrupt
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import corrupted, run
@@ -82,6 +82,9 @@ def test_images_are_corrupted_by_part_and_always_alike():
     assert (len(lazy), lazy.shape) == (10, (10, 8, 8, 3))
     np.testing.assert_array_equal(lazy[4:8], corrupt(images[4:8], "gaussian_noise", 2, 1, 4))
     np.testing.assert_array_equal(lazy[8:12], corrupt(images[8:], "gaussian_noise", 2, 1, 8))
+    for name in corruptions.names(3):
+        none = corrupted.Corrupted(images, name, 2, 1)[12:16]
+        assert (none.shape, none.dtype) == ((0, 8, 8, 3), np.uint8)
 
 
 def test_a_run_judged_on_validation_images_reads_no_test_image(tiny):

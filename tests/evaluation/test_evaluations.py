@@ -12,7 +12,7 @@ from gca_jax.evaluation import EVALUATIONS, run
 from gca_jax.evaluation.probes import ENCODERS
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
-from gca_jax.report.figures import FIGURES
+from gca_jax.report.run import FIGURES
 from gca_jax.training.step import init_variables
 
 TRAIN, TEST = 159, 39  # a third of each: the same batches for images of every kind
@@ -84,8 +84,8 @@ def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
     for kind, found in results.items():
         assert not OFF & set(found)
         named = len(EVALUATIONS) - len(OFF)
-        # Without domains two have no result, without labels the unseen domain has none.
-        assert named - len(found) == (1 if kind == "domains" else 2)
+        # Without domains three have no result, without labels the unseen domain has none.
+        assert named - len(found) == (1 if kind == "domains" else 3)
         keys = [key for result in found.values() for key in (*result.numbers, *result.arrays)]
         assert len(set(keys)) == len(keys)
         for result in found.values():
@@ -131,7 +131,7 @@ def test_without_labels_what_is_left_is_measured_and_the_rest_said(results):
     assert numbers["plan_within_class"] is None
     (left_out,) = run.left_out(found.values())
     assert left_out.startswith("linear, 3 labels a class; linear, all labels; k-NN")
-    assert left_out.endswith(" and the mean transport plan: the images have no labels")
+    assert left_out.endswith(" and the confusion matrix: the images have no labels")
     for key in ("alignment", "uniformity", "effective_rank", "gradient_cosine_to_ince"):
         assert np.isfinite(numbers[key])
     arrays = found["nearest"].arrays | found["plane"].arrays

@@ -28,7 +28,9 @@ def brute_force(bank, labels, queries, k):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_predictions_equal_brute_force(seed):
+def test_predictions_equal_brute_force(monkeypatch, seed):
+    """In one block of queries, in blocks of seven of which the last has fewer, and one by one."""
+    monkeypatch.setattr(knn, "AT_ONCE", (2**25, 1_100, 1)[seed])
     bank, labels, queries = data(seed)
     neighbours = [1, 5, 20, 150]
     predicted = knn.predict(bank, labels, queries, neighbours)

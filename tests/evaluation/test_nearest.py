@@ -28,3 +28,12 @@ def test_a_copy_of_the_query_is_its_neighbour_and_a_zero_feature_is_no_error():
     assert sorted(found[0].tolist()) == [0, 2, 3, 4, 5]
     np.testing.assert_allclose(similarities[0, 0], 1)
     assert np.isfinite(similarities).all()
+
+
+def test_neighbours_are_of_other_groups():
+    x, groups = RNG.normal(size=(30, 5)).astype(np.float32), np.arange(30) % 3
+    found, similarities = nearest.nearest(x, np.array([4, 9]), 20, groups)
+    everyone, _ = nearest.nearest(x, np.array([4, 9]), 29)
+    for query, rows, every in zip((4, 9), found, everyone, strict=True):
+        assert rows.tolist() == [i for i in every if groups[i] != groups[query]]
+    assert np.isfinite(similarities).all()

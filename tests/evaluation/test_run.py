@@ -156,7 +156,7 @@ def test_the_report_takes_the_numbers_of_the_run(workdir, evaluated):
     assert report["accuracy"] == evaluated[0]["accuracy"]
     assert report["train_seconds"] > 0
     assert report["config"]["loss"]["epsilon"] == 0.2
-    assert len(list((workdir / "figures").glob("*.png"))) == 5
+    assert len(list((workdir / "figures").glob("*.png"))) == 6
 
 
 def test_a_workdir_without_a_run_is_refused(experiment, tmp_path):

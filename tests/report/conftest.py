@@ -49,7 +49,9 @@ SHOWN = [
     shown("plan", "the plan", "plan", "Of the plan."),
     shown("gradient_cosine", "the cosine", "", "Gradients have cosine 0.9321."),
     shown("views", "alignment", "alignment_uniformity", "Alignment and uniformity."),
+    shown("confusion", "confusion matrix", "confusion", "Of the probe."),
     shown("nearest", "neighbours", "nearest", "Of the neighbours."),
+    shown("nearest_across", "others", "nearest_across", "Of other domains."),
     shown("plane", "the plane", "plane", "Of the plane."),
 ]
 
@@ -91,6 +93,11 @@ def evaluation():
             "neighbours": [[3, 1, 2], [23, 26, 1]],
             "similarities": [[0.99, 0.9, 0.8], [0.7, 0.6, -0.1]],
         },
+        "nearest_across_neighbours": {
+            "queries": [0, 20],
+            "neighbours": [[3, 1, 2], [23, 26, 1]],
+            "similarities": [[0.89, 0.7, 0.6], [0.5, 0.4, -0.2]],
+        },
         "left_out": [],
         "results": PROBES + SHOWN,
         "versions": {"python": "3.12.0", "jax": "0.10.2"},
@@ -112,6 +119,10 @@ def arrays(layout="joint"):
         "plane_labels": np.arange(36) % 3,
         "nearest_images": rng.integers(0, 256, (2, 4, 8, 8, 1), dtype=np.uint8),
         "nearest_labels": np.array([[0, 0, 1, 2], [2, 2, 2, 1]]),
+        "nearest_across_images": rng.integers(0, 256, (2, 4, 8, 8, 1), dtype=np.uint8),
+        "nearest_across_labels": np.array([[0, 0, 1, 2], [2, 2, 2, 1]]),
+        "nearest_across_domains": np.array([[0, 1, 1, 1], [1, 0, 0, 0]]),
+        "confusion": np.array([[9, 1, 2], [0, 12, 0], [3, 0, 9]]),
     }
 
 

@@ -4,36 +4,36 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gca_jax.report import figures
+from gca_jax.report import classes, figures
 from gca_jax.report.reading import read
 from tests.report.conftest import corruptions
 
 
 def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir):
     run = read(workdir)
-    axes = figures.plane(run).axes
+    axes = classes.plane(run).axes
     assert len(axes[0].collections) == 3
     arrays = {**run.arrays, "plane_labels": np.arange(36)}
-    axes = figures.plane(dataclasses.replace(run, arrays=arrays)).axes
+    axes = classes.plane(dataclasses.replace(run, arrays=arrays)).axes
     assert axes[1].get_ylabel() == "class"
 
 
 def test_without_labels_every_image_is_a_point(workdir):
     run = read(workdir)
     points = {"plane": run.arrays["plane"]}
-    axes = figures.plane(dataclasses.replace(run, arrays=points)).axes
+    axes = classes.plane(dataclasses.replace(run, arrays=points)).axes
     assert [len(drawn.get_offsets()) for drawn in axes[0].collections] == [36]
     assert len(axes) == 1
 
 
 def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_framed(workdir):
     run = read(workdir)
-    panels = figures.nearest(run).axes
+    panels = classes.nearest(run).axes
     images, labels = run.arrays["nearest_images"], run.arrays["nearest_labels"]
     assert [panel.get_title() for panel in panels[:3]] == [
-        "query, class 0",
-        "0.99, class 0",
-        "0.90, class 1",
+        "query\nclass 0",
+        "0.99\nclass 0",
+        "0.90\nclass 1",
     ]
     for panel, image, framed in zip(
         panels, images.reshape(8, 8, 8), (labels != labels[:, :1]).ravel(), strict=True
@@ -42,12 +42,45 @@ def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_fra
         assert panel.spines["top"].get_visible() == framed
 
 
-@pytest.mark.parametrize("name", list(figures.FIGURES))
+NAMES = {"class_names": ["T-shirt/top", "Ankle boot", "a class with a very long name"]}
+NAMES |= {"domain_names": ["art painting", "photo"]}
+
+
+def with_names(run):
+    run.evaluation["dataset"] |= NAMES
+    return run
+
+
+def test_classes_and_domains_have_their_names(workdir):
+    run = with_names(read(workdir))
+    panels = classes.nearest_across(run).axes
+    assert [panel.get_title() for panel in panels[:4]] == [
+        "query\nT-shirt/top\nart painting",
+        "0.89\nT-shirt/top\nphoto",
+        "0.70\nAnkle boot\nphoto",
+        "0.60\na class with a …\nphoto",
+    ]
+    for draw, axis in ((classes.confusion, "x"), (classes.confusion, "y"), (figures.plan, "x")):
+        axes = draw(run).axes[0]
+        ticks = [text.get_text() for text in getattr(axes, f"get_{axis}ticklabels")()]
+        assert ticks[:3] == NAMES["class_names"]
+    (legend,) = classes.plane(run).legends
+    assert [text.get_text() for text in legend.get_texts()] == NAMES["class_names"]
+
+
+def test_shares_of_each_class_are_in_percent(workdir):
+    axes = classes.confusion(read(workdir)).axes[0]
+    expected = [[75, 100 / 12, 200 / 12], [0, 100, 0], [25, 0, 75]]
+    np.testing.assert_allclose(axes.images[0].get_array(), expected)
+    assert [text.get_text() for text in axes.texts] == ["75", "8", "17", "100", "25", "75"]
+
+
+@pytest.mark.parametrize("name", [*figures.FIGURES, *classes.FIGURES])
 def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, name):
-    run = read(workdir)
+    run = with_names(read(workdir))
     if name == "corruptions":
         run = dataclasses.replace(run, corruptions=corruptions())
-    figure = figures.FIGURES[name](run)
+    figure = {**figures.FIGURES, **classes.FIGURES}[name](run)
     figure.draw_without_rendering()
     for axes in figure.axes:
         assert axes.get_ylabel() or axes.get_title()

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -71,4 +73,13 @@ def slow(config, folder):
     if config.seed:
         pathlib.Path(folder, "begun").touch()
         time.sleep(60)
+    run(config, folder)
+
+
+def hung(config, folder):
+    """One that never ends for one method, as a child of it does not."""
+    if config.method == "gca_ince":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        write_json(pathlib.Path(folder, "child.json"), child.pid)
+        child.wait()
     run(config, folder)

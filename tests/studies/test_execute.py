@@ -89,6 +89,35 @@ def test_a_run_that_fails_or_dies_is_named_and_tried_again_and_the_others_go_on(
     assert json.loads((tmp_path / "failed.json").read_text()) == []
 
 
+def test_a_run_that_hangs_is_killed_with_its_children_and_the_others_go_on(
+    planned, tmp_path, monkeypatch
+):
+    methods = {"hung": M("gca_ince"), "other": M("simclr")}
+    study, grid = planned(methods=methods, seeds=(0,), reference="other")
+    child = tmp_path / "runs/all/hung/seed0/child.json"
+    passed = {"hung": lambda: float(child.exists()), "other": lambda: 0.0}
+    monkeypatch.setattr(pool.Worker, "minutes", lambda worker: passed[worker.run.method]())
+    assert execute(study, grid, tmp_path, stub.hung, limit_minutes=0.001) == 1
+    (failed,) = json.loads((tmp_path / "failed.json").read_text())
+    assert (failed["method"], failed["error"]) == ("hung", "no end after 0.001 minutes")
+    assert set(times(tmp_path)) == {"runs/all/other/seed0"}
+    assert ended(json.loads(child.read_text()))
+
+
+def ended(number, patience=5.0):
+    """Whether a process ends; its parent is dead, and a zombie is no process."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        state = pathlib.Path(f"/proc/{number}/stat")
+        try:
+            if state.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+            time.sleep(0.05)
+        except OSError:
+            return True
+    return False
+
+
 def test_a_run_without_what_the_study_reads_has_failed(planned, tmp_path):
     measures = {"few labels": "accuracy.few", "none": "accuracy.none"}
     study, grid = planned(seeds=(0,), measures=measures, plain=(), methods={"InfoNCE": M("simclr")})

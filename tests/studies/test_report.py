@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from gca_jax import studies
+from gca_jax.report import study_relations
 from gca_jax.report.study import write
 from gca_jax.studies.analysis import analyse
 from gca_jax.studies.grid import all_runs, cells
@@ -237,6 +238,10 @@ def test_a_method_may_have_a_reference_of_its_own(planned, tmp_path):
         assert re.search(rf"\| {ours} minus {reference} \| \**{re.escape(f'{mean:+.2f}')} ± ", page)
     assert "INCE minus" not in page.replace("GCA-INCE minus INCE", "")
     assert re.search(r"\| all \| 12 \| \+1.00 \| \+1.00 \|", page)  # rank is 100 accuracies
+    axes = study_relations.correlation(study, collect(study, grid, tmp_path)).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("linear probe, %", "rank")
+    for line in axes.lines:  # whose rank is 100 accuracies
+        np.testing.assert_allclose(line.get_xdata(), line.get_ydata())
     for name in ("plans", "correlation"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5_000
         assert f"figures/{name}.png" in page

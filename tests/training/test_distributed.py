@@ -24,6 +24,7 @@ SETTINGS = {
     "train.log_every_steps": 1,
     "evaluation.draws": 2,
     "evaluation.strengths": (1.0,),
+    "evaluation.corruptions": True,
 }
 ENDED = "has ended, as it or another of them was killed or met an error"
 
