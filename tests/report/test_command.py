@@ -6,7 +6,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from gca_jax.report import markdown as module
-from gca_jax.report.markdown import CONFIGS, command
+from gca_jax.config_files import FOLDER as CONFIGS
+from gca_jax.report.markdown import command
 
 
 def config_of(arguments):
@@ -50,7 +51,7 @@ def test_a_smoke_run_and_an_encoder_are_named_so(words, monkeypatch):
 
 
 def test_without_the_config_file_the_seed_is_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CONFIGS", tmp_path)
+    monkeypatch.setattr(module.config_files, "FOLDER", tmp_path)
     used = dict(method="ince", seed=5, data={"name": "digits"}, model={"encoder": "resnet"})
     assert command(used) == (
         "python main.py --config=configs/digits.py:ince --workdir=DIR --config.seed=5"
