@@ -5,8 +5,8 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from gca_jax.report import markdown as module
 from gca_jax.config_files import FOLDER as CONFIGS
+from gca_jax.report import markdown as module
 from gca_jax.report.markdown import command
 
 
