@@ -81,6 +81,14 @@ def test_words_may_stand_in_any_order_and_be_left_out():
     assert get("svhn", "vit,smoke") == get("svhn", "smoke,gca_uot,vit") != get("svhn", "smoke")
 
 
+def test_fashion_mnist_has_a_recipe_for_two_cores():
+    small, large = get("fashion_mnist", "small,byol"), get("fashion_mnist", "byol")
+    assert small == get("fashion_mnist", "byol,small") != large
+    assert {key for key, _ in flatten(small)} == {key for key, _ in flatten(large)}
+    assert small.model.width < large.model.width
+    assert get("fashion_mnist", "small,smoke").train.epochs == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_word_of_an_encoder_changes_it_and_nothing_else(name):
     ours, plain = get(name, "vit"), get(name)

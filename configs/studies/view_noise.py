@@ -5,10 +5,13 @@ r"""How much noise in the positive pairs does each method bear?
         --workdir=runs/augmentation --jobs=2
     python main.py --mode=study --config=configs/studies/view_noise.py:cifar10 \
         --workdir=runs/noise_cifar10  # for a GPU
+    python main.py --mode=study --config=configs/studies/view_noise.py:fashion \
+        --workdir=runs/noise_fashion --jobs=2  # four methods
 
 A share of each batch has another image as its second view (`train.wrong_positives`); with
 `augmentation` the views are distorted more and more instead. Each method has four candidates of its
-settings, chosen on validation images under the same noise. `cifar10` is the paper's run.
+settings (two on Fashion-MNIST), chosen on validation images under the same noise. `cifar10` is the
+paper's run.
 
 Expected time: docs/results/view_noise.md has it, beside what came out.
 """
@@ -18,17 +21,24 @@ from gca_jax import studies
 EPSILON = {"loss.epsilon": (0.1, 0.2)}
 SHARES = (0.0, 0.3, 0.6)
 STRENGTHS = (0.5, 1.0, 2.0)
-STEPS = {"digits": 30, "cifar10": 2_000}  # of the warm-up
+STEPS = {"digits": 30, "fashion": 100, "cifar10": 2_000}  # of the warm-up
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words, flags=("augmentation",))
+    size = studies.size(words, fashion=True, flags=("augmentation",))
     augmentation = "augmentation" in size.flags
+    methods = _methods(size.suffix, STEPS[size.data])
+    if size.data == "fashion":
+        methods = {
+            label: method._replace(choose=EPSILON)
+            for label, method in methods.items()
+            if "RINCE" not in label
+        }
     return studies.make(
         size.base,
         common=size.common,
-        methods=_methods(size.suffix, STEPS[size.data]),
-        conditions=_augmentation(size.small) if augmentation else _positives(),
+        methods=methods,
+        conditions=_augmentation(size.data) if augmentation else _positives(),
         x_label="strength of the augmentation, 1: the recipe's"
         if augmentation
         else "share of second views that are of another image, %",
@@ -66,11 +76,14 @@ def _positives() -> dict[str, studies.Condition]:
     }
 
 
-def _augmentation(digits: bool) -> dict[str, studies.Condition]:
+def _augmentation(data: str) -> dict[str, studies.Condition]:
     def strengths(times: float) -> dict[str, object]:
-        if digits:
+        if data == "digits":
             affine = {"rotation": 20.0, "shift": 1.5, "scale": 0.25, "shear": 0.2}
             return {f"augment.{name}": times * value for name, value in affine.items()}
+        if data == "fashion":
+            crop = {"augment.crop_scale": (0.4 / times, 1.0)}
+            return crop | {"augment.gain": 0.4 * times, "augment.gamma": 0.4 * times}
         jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
         crop = {"augment.crop_scale": (0.08 / times, 1.0)}
         return crop | {f"augment.{name}": times * value for name, value in jitter.items()}

@@ -11,13 +11,29 @@ from gca_jax.studies.grid import cells
 from tests.conftest import ROOT
 
 STUDIES = {
-    "table2": ("", "standard", "cifar10,standard", "cifar10", "cifar100", "svhn", "imagenet100"),
+    "table2": (
+        "",
+        "standard",
+        "fashion",
+        "cifar10,standard",
+        "cifar10",
+        "cifar100",
+        "svhn",
+        "imagenet100",
+    ),
     "figure_a4": ("", "cifar10"),
     "epsilon": ("", "cifar10"),
     "iterations": ("", "cifar10"),
     "sensitivity": ("", "uot", "cifar10", "cifar10,uot"),
     "uniformity": ("", "cifar10"),
-    "view_noise": ("", "augmentation", "cifar10", "cifar10,augmentation"),
+    "view_noise": (
+        "",
+        "augmentation",
+        "fashion",
+        "fashion,augmentation",
+        "cifar10",
+        "cifar10,augmentation",
+    ),
 }
 
 
