@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/digits
+# cuda13, tpu ...: the extra of JAX for an accelerator, at the version of requirements.txt.
+ACCELERATOR ?=
 
 .PHONY: demo test test-fast lint
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt $(if $(ACCELERATOR),"jax[$(ACCELERATOR)]")
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -1,4 +1,4 @@
-"""The page on losses runs as it stands, and its numbers are right."""
+"""What the pages on losses and on Python show runs as it stands, and its numbers are right."""
 
 import re
 
@@ -16,14 +16,29 @@ pytestmark = pytest.mark.slow
 TEXT = (ROOT / "docs" / "losses.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def page():
-    """The names that the blocks of the page leave, run one after the other."""
+def execute(text):
+    """The names that the blocks of a page leave, run one after the other."""
     names = {}
     with jax.numpy_rank_promotion("allow"):  # as a user has it
-        for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S):
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
             exec(block, names)
     return names
+
+
+@pytest.fixture(scope="module")
+def page():
+    return execute(TEXT)
+
+
+@pytest.mark.usefixtures("one_device")
+def test_a_run_from_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = execute((ROOT / "docs" / "python.md").read_text())
+    assert (
+        names["report"]["dataset"]["train_images"] + names["report"]["dataset"]["test_images"]
+        == 300
+    )
+    assert (tmp_path / "runs/mine/report.md").exists()
 
 
 def test_the_table_names_every_scalar_of_every_method(page):
