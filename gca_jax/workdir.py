@@ -21,7 +21,14 @@ except ImportError:  # Windows, where nothing is locked
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 
 
-class Summary(TypedDict):
+class Inputs(TypedDict, total=False):
+    """What the network of a run takes."""
+
+    input_shape: list[int]  # (h, w, c) of an image, or the widths of two sets
+    shorter_side: int  # of a picture, in pixels, before its centre is cut out
+
+
+class Summary(Inputs):
     """What training leaves in `training.json`; compilation is part of the seconds only."""
 
     finished: bool
@@ -132,7 +139,7 @@ def training_summary(workdir: Path) -> Summary:
             f"there is no run in {workdir} (no training.json): train one first with --mode=pretrain"
         )
     found = read_json(path)
-    if not isinstance(found, dict) or found.keys() < set(Summary.__annotations__):
+    if not isinstance(found, dict) or not found.keys() >= Summary.__required_keys__:
         raise ValueError(f"{path} is damaged (it lacks entries): delete it and train again")
     return found  # type: ignore[return-value]
 

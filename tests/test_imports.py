@@ -34,6 +34,7 @@ ALLOWED = {
     "training": BEFORE_EXPERIMENT | {"experiment", "processes"},
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "pairs", "processes", "training"},
     "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
+    "encoder": BEFORE_EXPERIMENT | {"experiment", "training", "evaluation"},
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
     | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
@@ -66,6 +67,7 @@ ONLY_IN = {
     "ml_collections": {
         "workdir",
         "experiment",
+        "encoder",
         "pairs",
         "training",
         "studies",
