@@ -68,8 +68,13 @@ class Encoder:
     def encode(self, images: Images) -> Features:
         """Give the features of uint8 images of the right shape, which may lie on disk."""
         few = 1 << (len(images) - 1).bit_length()  # so that few sizes are ever compiled
-        size = min(features.batch_size(images), few)
+        size = min(self.batch_size, few)
         return features.extract({"": self.features}, images, batch_size=size)[""]
+
+    @property
+    def batch_size(self) -> int:
+        """How many images go through the network at once, at most."""
+        return features.batch_size(np.empty((0, *self.shape), np.uint8))
 
     def features(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Float[Array, "b f"]:
         """Give the features of one batch; this can be a part of a compiled function."""

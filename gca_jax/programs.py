@@ -3,6 +3,7 @@
 import gc
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -24,6 +25,10 @@ class Command(NamedTuple):
     """Runs of a study at a time."""
     seeds: str | None = None
     """Seeds of a study of the config, as `study_seeds` reads them; None: there is one run."""
+    images: str | None = None
+    """Folder of pictures."""
+    out: str | None = None
+    """File to write."""
 
     @property
     def folder(self) -> str:
@@ -31,6 +36,19 @@ class Command(NamedTuple):
         if not self.workdir:
             raise ValueError("--workdir must have a value: the folder of the run")
         return self.workdir
+
+    def file(self, endings: Collection[str]) -> Path:
+        """Give --out, where it can be written, to programs that make one file."""
+        known = ", ".join(endings)
+        if not self.out:
+            raise ValueError(f"--out must have a value: a file that ends in {known}")
+        path = Path(self.out).expanduser()
+        if path.suffix not in endings:
+            raise ValueError(f"--out={path} must end in one of: {known}")
+        if path.is_dir() or not path.parent.is_dir():
+            fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
+            raise ValueError(f"--out={path} {fault}")
+        return path
 
 
 # Each program imports what it needs when it runs, so that mistakes in flags are said at once.
@@ -107,6 +125,29 @@ def corruptions(command: Command) -> None:
         print(f"mean, {name}: {mean:.1%} (clean images: {found['clean']:.1%})")
 
 
+def embed(command: Command) -> None:
+    """Write the features of all pictures in a folder."""
+    from gca_jax import embed
+    from gca_jax.data import pictures, tables
+    from gca_jax.encoder import load
+    from gca_jax.workdir import replace
+
+    out = command.file(tables.WRITERS)
+    if not command.images:
+        raise ValueError("--images must have a value: a folder of pictures")
+    found = pictures.scan(command.images, "--images")
+    encoder = load(command.folder)
+    print(found)
+    done = embed.embed(encoder, found)
+    if done.faults:
+        print(f"note: {pictures.describe(done.faults, len(found.files))}")
+    columns = embed.columns(found, done)
+    replace(out, lambda file: tables.WRITERS[out.suffix](file, columns))
+    print(
+        f"{out}: {', '.join(columns)} of {len(done.rows)} pictures, {done.features.shape[1]} each"
+    )
+
+
 def study(command: Command) -> None:
     """Do a grid of runs, and report on it."""
     from gca_jax.report.study import write
@@ -150,9 +191,10 @@ PROGRAMS = {
     "preview": preview,
     "corruptions": corruptions,
     "study": study,
+    "embed": embed,
 }
 
-ALONE = ("prepare", "preview", "report", "study")
+ALONE = ("prepare", "preview", "report", "study", "embed")
 
 
 def _join(command: Command) -> None:

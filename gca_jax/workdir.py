@@ -42,7 +42,7 @@ class Summary(Inputs):
 def write_json(path: Path, value: object) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of one."""
     text = json.dumps(value, indent=2) + "\n"
-    _replace(path, lambda file: file.write(text.encode()))
+    replace(path, lambda file: file.write(text.encode()))
 
 
 def finite(value: object) -> object:
@@ -56,10 +56,11 @@ def finite(value: object) -> object:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a compressed `.npz` likewise."""
-    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    replace(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under another name first, so that a mistake on the way costs nothing."""
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
@@ -67,10 +68,11 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             # Without this, a crash of the machine may leave the new name without its content.
             os.fsync(file.fileno())
+        os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
-    os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def need_space(folder: Path, size: int = 0) -> None:

@@ -35,6 +35,7 @@ ALLOWED = {
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "pairs", "processes", "training"},
     "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
     "encoder": BEFORE_EXPERIMENT | {"experiment", "training", "evaluation"},
+    "embed": {"data", "encoder", "evaluation"},
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
     | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
@@ -47,6 +48,8 @@ ALLOWED = {
         "pairs",
         "training",
         "evaluation",
+        "encoder",
+        "embed",
         "studies",
         "report",
     },
