@@ -143,9 +143,7 @@ def embed(command: Command) -> None:
         print(f"note: {pictures.describe(done.faults, len(found.files))}")
     columns = embed.columns(found, done)
     replace(out, lambda file: tables.WRITERS[out.suffix](file, columns))
-    print(
-        f"{out}: {', '.join(columns)} of {len(done.rows)} pictures, {done.features.shape[1]} each"
-    )
+    print(f"{out}: {', '.join(columns)} {list(done.features.shape)}")
 
 
 def study(command: Command) -> None:

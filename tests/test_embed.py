@@ -52,7 +52,7 @@ def test_pictures_of_all_sizes_are_embedded_and_the_unreadable_named(run, root, 
     PROGRAMS["embed"](Command(None, str(run), images=str(root), out=str(out)))
     said = capsys.readouterr().out
     assert "note: left out 1 of 4 pictures (unreadable): y/bad.png (is no picture)" in said
-    assert f"{out}: path, class, features of 3 pictures, 4 each" in said
+    assert f"{out}: path, class, features [3, 4]" in said
     with np.load(out) as found:
         assert found["path"].tolist() == ["x/a.png", "x/b.png", "y/c.png"]
         assert found["class"].tolist() == ["x", "x", "y"]
