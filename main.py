@@ -23,7 +23,8 @@ JOBS = flags.DEFINE_integer("jobs", 1, "Runs of a study at a time.")
 SEEDS = flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 IMAGES = flags.DEFINE_string("images", None, "With --mode=embed: a folder of pictures.")
-OUT = flags.DEFINE_string("out", None, "File that --mode=embed writes: .parquet, .npz or .csv.")
+OUT = flags.DEFINE_string("out", None, "File that --mode=embed or --mode=export writes.")
+FORMAT = flags.DEFINE_string("format", None, "Of --mode=export: safetensors, msgpack or jax.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
 
@@ -39,8 +40,8 @@ def main(argv: list[str]) -> None:
     place = (COORDINATOR.value, PROCESS.value, PROCESSES.value)
     together = DISTRIBUTED.value or place != (None, None, None)
     more = (ARCHIVES.value, place if together else None, JOBS.value, SEEDS.value)
-    command = Command(CONFIG.value, WORKDIR.value, *more, images=IMAGES.value, out=OUT.value)
-    run(MODE.value, command, VERBOSE.value)
+    files = (IMAGES.value, OUT.value, FORMAT.value)
+    run(MODE.value, Command(CONFIG.value, WORKDIR.value, *more, *files), VERBOSE.value)
 
 
 if __name__ == "__main__":

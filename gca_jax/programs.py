@@ -3,7 +3,6 @@
 import gc
 import shlex
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -29,6 +28,8 @@ class Command(NamedTuple):
     """Folder of pictures."""
     out: str | None = None
     """File to write."""
+    format: str | None = None
+    """Format of that file, where its ending does not say it."""
 
     @property
     def folder(self) -> str:
@@ -37,13 +38,13 @@ class Command(NamedTuple):
             raise ValueError("--workdir must have a value: the folder of the run")
         return self.workdir
 
-    def file(self, endings: Collection[str]) -> Path:
-        """Give --out, where it can be written, to programs that make one file."""
+    def file(self, *endings: str) -> Path:
+        """Give --out, if it has one of these endings and can be written."""
         known = ", ".join(endings)
         if not self.out:
             raise ValueError(f"--out must have a value: a file that ends in {known}")
         path = Path(self.out).expanduser()
-        if path.suffix not in endings:
+        if path.suffix not in endings and self.format is None:
             raise ValueError(f"--out={path} must end in one of: {known}")
         if path.is_dir() or not path.parent.is_dir():
             fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
@@ -132,7 +133,7 @@ def embed(command: Command) -> None:
     from gca_jax.encoder import load
     from gca_jax.workdir import replace
 
-    out = command.file(tables.WRITERS)
+    out = command.file(*tables.WRITERS)
     if not command.images:
         raise ValueError("--images must have a value: a folder of pictures")
     found = pictures.scan(command.images, "--images")
@@ -144,6 +145,21 @@ def embed(command: Command) -> None:
     columns = embed.columns(found, done)
     replace(out, lambda file: tables.WRITERS[out.suffix](file, columns))
     print(f"{out}: {', '.join(columns)} {list(done.features.shape)}")
+
+
+def export(command: Command) -> None:
+    """Write the encoder of a run in a format of other programs."""
+    from gca_jax.encoder import load
+    from gca_jax.export import FORMATS
+    from gca_jax.workdir import replace
+
+    out = command.file(*(f".{name}" for name in FORMATS))
+    name = command.format or out.suffix[1:]
+    if name not in FORMATS:
+        raise ValueError(f"unknown --format {name!r}; one of: {', '.join(FORMATS)}")
+    data = FORMATS[name](load(command.folder))
+    replace(out, lambda file: file.write(data))
+    print(f"{out}: {name}, {len(data) / 1e6:,.2f} MB")
 
 
 def study(command: Command) -> None:
@@ -190,9 +206,10 @@ PROGRAMS = {
     "corruptions": corruptions,
     "study": study,
     "embed": embed,
+    "export": export,
 }
 
-ALONE = ("prepare", "preview", "report", "study", "embed")
+ALONE = ("prepare", "preview", "report", "study", "embed", "export")
 
 
 def _join(command: Command) -> None:

@@ -36,6 +36,7 @@ ALLOWED = {
     "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
     "encoder": BEFORE_EXPERIMENT | {"experiment", "training", "evaluation"},
     "embed": {"data", "encoder", "evaluation"},
+    "export": {"models", "encoder"},
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
     | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
@@ -50,6 +51,7 @@ ALLOWED = {
         "evaluation",
         "encoder",
         "embed",
+        "export",
         "studies",
         "report",
     },
@@ -81,6 +83,7 @@ ONLY_IN = {
         "command_line",
         "main",
     },
+    "safetensors": {"export"},
     "absl": {"command_line", "main"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
@@ -89,7 +92,7 @@ STANDARD_LIBRARY = set(sys.stdlib_module_names)
 PUBLIC = {"__init__", "losses", "metrics", "ot", "theorems"}
 CORE = PUBLIC.union(*(ALLOWED[part] for part in PUBLIC - {"__init__"}))
 # required by libraries that do not say so
-UNDECLARED = {"array-record", "importlib-resources"}
+UNDECLARED = {"array-record", "flatbuffers", "importlib-resources"}
 
 
 def modules():
