@@ -162,6 +162,25 @@ def export(command: Command) -> None:
     print(f"{out}: {name}, {len(data) / 1e6:,.2f} MB")
 
 
+def neighbours(command: Command) -> None:
+    """Draw the nearest neighbours of a run's test images, or of the pictures in a folder."""
+    from gca_jax.encoder import load
+    from gca_jax.report import neighbours
+    from gca_jax.report.neighbours_page import render
+    from gca_jax.workdir import replace
+
+    out = command.file(".html")
+    encoder = load(command.folder)
+    if command.images:
+        found = neighbours.of_folder(encoder, command.images)
+    else:
+        data = cast("Experiment", _restored(command.folder)).dataset
+        found = neighbours.of_tests(encoder, data)
+    page = render(found).encode()
+    replace(out, lambda file: file.write(page))
+    print(f"{out}: {len(found.images)} pictures, {len(page) / 1e6:,.2f} MB")
+
+
 def study(command: Command) -> None:
     """Do a grid of runs, and report on it."""
     from gca_jax.report.study import write
@@ -207,9 +226,10 @@ PROGRAMS = {
     "study": study,
     "embed": embed,
     "export": export,
+    "neighbours": neighbours,
 }
 
-ALONE = ("prepare", "preview", "report", "study", "embed", "export")
+ALONE = ("prepare", "preview", "report", "study", "embed", "export", "neighbours")
 
 
 def _join(command: Command) -> None:

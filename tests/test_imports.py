@@ -39,7 +39,7 @@ ALLOWED = {
     "export": {"models", "encoder"},
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
-    | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
+    | {"config", "theorems", "experiment", "encoder", "training", "evaluation", "studies"},
     "command_line": {"programs", "processes", "studies"},
     "programs": {
         "workdir",

@@ -1,9 +1,11 @@
 """Pictures of any folder, decoded and resized as those of a run, where they lie."""
 
+import io
 import os
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
 from jaxtyping import Int, UInt8
 
 from gca_jax.data import records
@@ -82,3 +84,19 @@ def describe(faults: dict[str, str], total: int) -> str:
     named = [f"{name} ({reason})" for name, reason in [*faults.items()][:NAMED]]
     more = f" and {len(faults) - NAMED} more" * (len(faults) > NAMED)
     return f"left out {len(faults)} of {total} pictures (unreadable): {', '.join(named)}{more}"
+
+
+def sprite(images: UInt8[np.ndarray, "n h w c"], side: int, columns: int) -> bytes:
+    """Make one PNG of all images in a grid, each shrunk until no side is longer than `side`."""
+    n, height, width, channels = images.shape
+    scale = min(1.0, side / max(height, width))
+    rows, cell = -(-n // columns), (max(1, round(width * scale)), max(1, round(height * scale)))
+    sheet = PIL.Image.new(records.MODES[channels], (columns * cell[0], rows * cell[1]), "white")
+    for i, image in enumerate(images):
+        picture = PIL.Image.fromarray(image if channels == 3 else image[..., 0])
+        if scale < 1:
+            picture = picture.resize(cell, PIL.Image.Resampling.BILINEAR)
+        sheet.paste(picture, (i % columns * cell[0], i // columns * cell[1]))
+    file = io.BytesIO()
+    sheet.save(file, "PNG", optimize=True)
+    return file.getvalue()

@@ -41,9 +41,19 @@ def evaluate(subject: Subject) -> Result:
 
 
 def nearest(
-    features: Float[np.ndarray, "n f"], queries: Int[np.ndarray, "q"], count: int
+    features: Float[np.ndarray, "n f"],
+    queries: Int[np.ndarray, "q"],
+    count: int,
+    apart: Int[np.ndarray, "n"] | None = None,
 ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
     """Find the `count` <= n - 1 rows that are nearest to each query by cosine similarity.
+
+    Args:
+        features: [n, f].
+        queries: [q], rows.
+        count: k.
+        apart: [n], a group of each row: neighbours are of another one than the query's, and of
+            each query there are at least `count` such rows.
 
     Returns:
         The neighbours' rows, the nearest first, and their similarities in [-1, 1]; a query is not
@@ -54,6 +64,8 @@ def nearest(
     unit = x / np.maximum(norms, np.finfo(x.dtype).tiny)
     cosine = unit[queries] @ unit.T
     cosine[np.arange(len(queries)), queries] = -np.inf
+    if apart is not None:
+        cosine[apart[queries][:, None] == apart] = -np.inf
     found = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
     return found, np.take_along_axis(cosine, found, axis=1)
 

@@ -28,3 +28,17 @@ def test_a_copy_of_the_query_is_its_neighbour_and_a_zero_feature_is_no_error():
     assert sorted(found[0].tolist()) == [0, 2, 3, 4, 5]
     np.testing.assert_allclose(similarities[0, 0], 1)
     assert np.isfinite(similarities).all()
+
+
+def test_neighbours_may_be_of_other_groups_alone():
+    rng = np.random.default_rng(1)
+    x, groups = rng.normal(size=(30, 4)).astype(np.float32), rng.integers(0, 3, 30)
+    found, similarities = nearest.nearest(x, np.arange(30), 5, apart=groups)
+    assert (groups[found] != groups[:, None]).all()
+    for i in range(30):
+        others = np.flatnonzero(groups != groups[i])
+        rows, expected = nearest.nearest(
+            np.concatenate([x[i : i + 1], x[others]]), np.array([0]), 5
+        )
+        np.testing.assert_array_equal(others[rows[0] - 1], found[i])
+        np.testing.assert_allclose(similarities[i], expected[0])
