@@ -1,16 +1,18 @@
 """The features of all pictures in a folder, and the table that they are written to."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import pictures
+from gca_jax.data import pictures, tables
 from gca_jax.data.sources.tree import Tree
 from gca_jax.encoder import Encoder
 from gca_jax.evaluation.features import Features
+from gca_jax.workdir import replace
 
 
 class Embedded(NamedTuple):
@@ -19,6 +21,27 @@ class Embedded(NamedTuple):
     rows: Int[np.ndarray, "k"]
     features: Features
     faults: dict[str, str]
+
+
+def write(encoder: Encoder, folder: str | Path, out: Path) -> None:
+    """Write the features of all pictures in a folder, and say which were left out.
+
+    Args:
+        encoder: Of a run.
+        folder: Any tree of pictures.
+        out: File to write or overwrite; its ending is one of `tables.WRITERS`.
+
+    Raises:
+        ValueError: There are no pictures, or none can be read.
+    """
+    found = pictures.scan(folder, "--images")
+    print(found)
+    embedded = embed(encoder, found)
+    if embedded.faults:
+        print(f"note: {pictures.describe(embedded.faults, len(found.files))}")
+    table = columns(found, embedded)
+    replace(out, lambda file: tables.WRITERS[out.suffix](file, table))
+    print(f"{out}: {', '.join(table)} {list(embedded.features.shape)}")
 
 
 def embed(encoder: Encoder, found: Tree) -> Embedded:

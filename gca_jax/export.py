@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.numpy import save
 
 from gca_jax.encoder import Encoder
 from gca_jax.models import ResNet, weights
+from gca_jax.workdir import replace
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -66,3 +68,10 @@ FORMATS: dict[str, Callable[[Encoder], bytes]] = {
     "msgpack": to_msgpack,
     "jax": to_jax,
 }
+
+
+def write(encoder: Encoder, out: Path, name: str) -> None:
+    """Write or overwrite a file in a format of `FORMATS`."""
+    data = FORMATS[name](encoder)
+    replace(out, lambda file: file.write(data))
+    print(f"{out}: {name}, {len(data) / 1e6:,.2f} MB")

@@ -39,13 +39,13 @@ class Command(NamedTuple):
         return self.workdir
 
     def file(self, *endings: str) -> Path:
-        """Give --out, if it has one of these endings and can be written."""
-        known = ", ".join(endings)
+        """Give --out, if it can be written and has one of these endings (none: any)."""
+        known = f" that ends in one of: {', '.join(endings)}" if endings else ""
         if not self.out:
-            raise ValueError(f"--out must have a value: a file that ends in {known}")
+            raise ValueError(f"--out must have a value: a file{known}")
         path = Path(self.out).expanduser()
-        if path.suffix not in endings and self.format is None:
-            raise ValueError(f"--out={path} must end in one of: {known}")
+        if endings and path.suffix not in endings:
+            raise ValueError(f"--out={path} must be a file{known}")
         if path.is_dir() or not path.parent.is_dir():
             fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
             raise ValueError(f"--out={path} {fault}")
@@ -129,56 +129,40 @@ def corruptions(command: Command) -> None:
 def embed(command: Command) -> None:
     """Write the features of all pictures in a folder."""
     from gca_jax import embed
-    from gca_jax.data import pictures, tables
+    from gca_jax.data import tables
     from gca_jax.encoder import load
-    from gca_jax.workdir import replace
 
     out = command.file(*tables.WRITERS)
     if not command.images:
         raise ValueError("--images must have a value: a folder of pictures")
-    found = pictures.scan(command.images, "--images")
-    encoder = load(command.folder)
-    print(found)
-    done = embed.embed(encoder, found)
-    if done.faults:
-        print(f"note: {pictures.describe(done.faults, len(found.files))}")
-    columns = embed.columns(found, done)
-    replace(out, lambda file: tables.WRITERS[out.suffix](file, columns))
-    print(f"{out}: {', '.join(columns)} {list(done.features.shape)}")
+    embed.write(load(command.folder), command.images, out)
 
 
 def export(command: Command) -> None:
     """Write the encoder of a run in a format of other programs."""
+    from gca_jax import export
     from gca_jax.encoder import load
-    from gca_jax.export import FORMATS
-    from gca_jax.workdir import replace
 
-    out = command.file(*(f".{name}" for name in FORMATS))
+    endings = [f".{name}" for name in export.FORMATS]
+    out = command.file() if command.format else command.file(*endings)
     name = command.format or out.suffix[1:]
-    if name not in FORMATS:
-        raise ValueError(f"unknown --format {name!r}; one of: {', '.join(FORMATS)}")
-    data = FORMATS[name](load(command.folder))
-    replace(out, lambda file: file.write(data))
-    print(f"{out}: {name}, {len(data) / 1e6:,.2f} MB")
+    if name not in export.FORMATS:
+        raise ValueError(f"unknown --format {name!r}; one of: {', '.join(export.FORMATS)}")
+    export.write(load(command.folder), out, name)
 
 
 def neighbours(command: Command) -> None:
     """Draw the nearest neighbours of a run's test images, or of the pictures in a folder."""
     from gca_jax.encoder import load
-    from gca_jax.report import neighbours
-    from gca_jax.report.neighbours_page import render
-    from gca_jax.workdir import replace
+    from gca_jax.report import neighbours, neighbours_page
 
-    out = command.file(".html")
-    encoder = load(command.folder)
+    out, encoder = command.file(".html"), load(command.folder)
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
         data = cast("Experiment", _restored(command.folder)).dataset
         found = neighbours.of_tests(encoder, data)
-    page = render(found).encode()
-    replace(out, lambda file: file.write(page))
-    print(f"{out}: {len(found.images)} pictures, {len(page) / 1e6:,.2f} MB")
+    neighbours_page.write(found, out)
 
 
 def study(command: Command) -> None:

@@ -35,8 +35,8 @@ ALLOWED = {
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "pairs", "processes", "training"},
     "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
     "encoder": BEFORE_EXPERIMENT | {"experiment", "training", "evaluation"},
-    "embed": {"data", "encoder", "evaluation"},
-    "export": {"models", "encoder"},
+    "embed": {"workdir", "data", "encoder", "evaluation"},
+    "export": {"workdir", "models", "encoder"},
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
     | {"config", "theorems", "experiment", "encoder", "training", "evaluation", "studies"},

@@ -18,10 +18,18 @@ from gca_jax.data.pictures import sprite
 from gca_jax.evaluation.splits import evenly_spaced
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.neighbours import Group, Neighbourhood
+from gca_jax.workdir import replace
 
 QUERIES = 24
 SIDE = 48  # pixels of a picture's longer side
 MAP = 700  # units of the map's side
+
+
+def write(found: Neighbourhood, out: Path) -> None:
+    """Write or overwrite a page."""
+    page = render(found).encode()
+    replace(out, lambda file: file.write(page))
+    print(f"{out}: {len(found.images)} pictures, {len(page) / 1e6:,.2f} MB")
 
 
 def render(found: Neighbourhood) -> str:
