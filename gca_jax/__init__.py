@@ -4,27 +4,29 @@
 
     value, aux = gca_jax.losses.gca_uot(z_a, z_b, epsilon=0.5)
 
-`losses`, `metrics`, `ot`, `theorems` and `align` (which needs the extra `train`) are imported when
-they are first named.
+`losses`, `metrics`, `ot`, `theorems`, and `align` and `load` (which need the extra `train`) are
+imported when they are first named.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-__all__ = ["__version__", "align", "losses", "metrics", "ot", "theorems"]
+__all__ = ["__version__", "align", "load", "losses", "metrics", "ot", "theorems"]
 
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from gca_jax import losses, metrics, ot, theorems
     from gca_jax.aligning import align
+    from gca_jax.encoder import load
 else:  # hidden from type checkers, which would accept any name
+    FUNCTIONS = {"align": "aligning", "load": "encoder"}
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "align":
-            return importlib.import_module(f"{__name__}.aligning").align
+        if name in FUNCTIONS:
+            return getattr(importlib.import_module(f"{__name__}.{FUNCTIONS[name]}"), name)
         return importlib.import_module(f"{__name__}.{name}")
 
     def __dir__() -> list[str]:

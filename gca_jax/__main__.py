@@ -28,6 +28,9 @@ JOBS = flags.DEFINE_integer("jobs", 1, "Runs of a study at a time.")
 LIMIT = flags.DEFINE_float("limit_minutes", None, "After which a run of a study is stopped.")
 SEEDS = flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
+IMAGES = flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
+OUT = flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
+FORMAT = flags.DEFINE_string("format", None, "Of --mode=export: safetensors, msgpack or jax.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
 
@@ -50,7 +53,10 @@ def main(argv: list[str]) -> None:
         jobs=JOBS.value,
         seeds=SEEDS.value,
         limit_minutes=LIMIT.value,
-        file=config_flags.get_config_filename(flags.FLAGS["config"]),
+        images=IMAGES.value,
+        out=OUT.value,
+        format=FORMAT.value,
+        config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
     )
     run(MODE.value, command, VERBOSE.value)
 

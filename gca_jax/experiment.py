@@ -16,11 +16,11 @@ from gca_jax import alignment, losses, metrics, models
 from gca_jax.alignment import Alignment
 from gca_jax.data import sources
 from gca_jax.data.batches import Batches
-from gca_jax.data.dataset import Dataset, judged_by
+from gca_jax.data.dataset import Dataset, judged_by, shorter_side
 from gca_jax.data.pairs import PairBatches, Pairs
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
-from gca_jax.workdir import as_json
+from gca_jax.workdir import Inputs, as_json
 
 OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
@@ -106,6 +106,11 @@ class Trainable:
         """Tell this run from others, as JSON values: config and names of given parts."""
         return as_json(self.config) | ({"given": dict(self.given)} if self.given else {})
 
+    @property
+    def inputs(self) -> Inputs:
+        """Describe what the network takes, for those who use it when the data are gone."""
+        return {"input_shape": list(self.batches.input_shape)}
+
     def make_views(self, key: PRNGKeyArray, batch: Any) -> tuple[Array, Array]:
         """Make what the network embeds of a batch."""
         raise NotImplementedError
@@ -126,6 +131,11 @@ class Experiment(Trainable):
     policy: augment.Augment
     batches: Batches
     network: models.Network
+
+    @property
+    def inputs(self) -> Inputs:
+        """Describe the images, and how pictures of other sizes are brought to theirs."""
+        return {**super().inputs, "shorter_side": shorter_side(self.batches.images)}
 
     def make_views(self, key: PRNGKeyArray, batch: Array) -> tuple[Array, Array]:
         """Augment images twice; a share of the second views changes places where one is asked."""
@@ -158,11 +168,7 @@ def build(
     """
     given = named({"encoder": encoder, "dataset": dataset, "loss": loss})
     shared = prepare(config, given, loss)
-    with blame("config.augment"):
-        policy = augment.make(**config.augment)
-    with blame("config.model"):
-        own = {} if encoder is None else {"encoder": encoder}
-        network = models.create(**{**config.model, **own})
+    network, policy = without_images(config, encoder)
     if dataset is None:
         with blame("config.data"):
             dataset = sources.load(**config.data)
@@ -175,6 +181,17 @@ def build(
     with blame("config.augment"):
         jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
     return Experiment(**shared, dataset=dataset, policy=policy, batches=batches, network=network)
+
+
+def without_images(
+    config: ConfigDict, encoder: object = None
+) -> tuple[models.Network, augment.Augment]:
+    """Make the parts that need no images: the network and the policy; arguments are `build`'s."""
+    with blame("config.augment"):
+        policy = augment.make(**config.augment)
+    with blame("config.model"):
+        own = {} if encoder is None else {"encoder": encoder}
+        return models.create(**{**config.model, **own}), policy
 
 
 def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:

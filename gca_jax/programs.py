@@ -28,8 +28,14 @@ class Command(NamedTuple):
     """Seeds of a study of the config, as `study.seeds` reads them; None: there is one run."""
     limit_minutes: float | None = None
     """After which a run of a study is stopped; None: never."""
-    file: str = "study"
+    config_file: str = "study"
     """The config's file and words, as `configs/studies/table2.py:extreme`."""
+    images: str | None = None
+    """Folder of pictures."""
+    out: str | None = None
+    """File to write."""
+    format: str | None = None
+    """Format of that file, where its ending does not say it."""
 
     @property
     def folder(self) -> str:
@@ -44,10 +50,23 @@ class Command(NamedTuple):
     def name(self) -> str:
         """Name the run or the study, for a folder."""
         if is_study(self.config):
-            path, _, words = self.file.partition(":")
+            path, _, words = self.config_file.partition(":")
             return "-".join([Path(path).stem, *words.split(",")]).rstrip("-")
         seed = self.config.seed if self.seeds is None else f"seeds{self.seeds}"
         return f"{self.config.data.name}-{self.config.method}-{seed}"
+
+    def file(self, *endings: str) -> Path:
+        """Give --out, if it can be written and has one of these endings (none: any)."""
+        known = f" that ends in one of: {', '.join(endings)}" if endings else ""
+        if not self.out:
+            raise ValueError(f"--out must have a value: a file{known}")
+        path = Path(self.out).expanduser()
+        if endings and path.suffix not in endings:
+            raise ValueError(f"--out={path} must be a file{known}")
+        if path.is_dir() or not path.parent.is_dir():
+            fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
+            raise ValueError(f"--out={path} {fault}")
+        return path
 
 
 # Each program imports what it needs when it runs, so that mistakes in flags are said at once.
@@ -131,6 +150,45 @@ def corruptions(command: Command) -> None:
         print(f"mean, {name}: {mean:.1%} (clean images: {found['clean']:.1%})")
 
 
+def embed(command: Command) -> None:
+    """Write the features of all pictures in a folder."""
+    from gca_jax import embed
+    from gca_jax.data import tables
+    from gca_jax.encoder import load
+
+    out = command.file(*tables.WRITERS)
+    if not command.images:
+        raise ValueError("--images must have a value: a folder of pictures")
+    embed.write(load(command.folder), command.images, out)
+
+
+def export(command: Command) -> None:
+    """Write the encoder of a run in a format of other programs."""
+    from gca_jax import export
+    from gca_jax.encoder import load
+
+    endings = [f".{name}" for name in export.FORMATS]
+    out = command.file() if command.format else command.file(*endings)
+    name = command.format or out.suffix[1:]
+    if name not in export.FORMATS:
+        raise ValueError(f"unknown --format {name!r}; one of: {', '.join(export.FORMATS)}")
+    export.write(load(command.folder), out, name)
+
+
+def neighbours(command: Command) -> None:
+    """Draw the nearest neighbours of a run's test images, or of the pictures in a folder."""
+    from gca_jax.encoder import load
+    from gca_jax.report import neighbours, neighbours_page
+
+    out, encoder = command.file(".html"), load(command.folder)
+    if command.images:
+        found = neighbours.of_folder(encoder, command.images)
+    else:
+        data = cast("Experiment", _restored(command.folder)).dataset
+        found = neighbours.of_tests(encoder, data)
+    neighbours_page.write(found, out)
+
+
 def study(command: Command) -> None:
     """Do a grid of runs, and report on it."""
     from gca_jax.report.study import write
@@ -174,9 +232,12 @@ PROGRAMS = {
     "preview": preview,
     "corruptions": corruptions,
     "study": study,
+    "embed": embed,
+    "export": export,
+    "neighbours": neighbours,
 }
 
-ALONE = ("prepare", "preview", "report", "study")
+ALONE = ("prepare", "preview", "report", "study", "embed", "export", "neighbours")
 
 
 def _join(command: Command) -> None:

@@ -21,7 +21,14 @@ except ImportError:  # Windows, where nothing is locked
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 
 
-class Summary(TypedDict):
+class Inputs(TypedDict, total=False):
+    """What the network of a run takes."""
+
+    input_shape: list[int]  # (h, w, c) of an image, or the widths of two sets
+    shorter_side: int  # of a picture, in pixels, before its centre is cut out
+
+
+class Summary(Inputs):
     """What training leaves in `training.json`; compilation is part of the seconds only."""
 
     finished: bool
@@ -35,7 +42,7 @@ class Summary(TypedDict):
 def write_json(path: Path, value: object) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of one."""
     text = json.dumps(value, indent=2) + "\n"
-    _replace(path, lambda file: file.write(text.encode()))
+    replace(path, lambda file: file.write(text.encode()))
 
 
 def finite(value: object) -> object:
@@ -49,10 +56,11 @@ def finite(value: object) -> object:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a compressed `.npz` likewise."""
-    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    replace(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under another name first, so that a mistake on the way costs nothing."""
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
@@ -60,10 +68,11 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             # Without this, a crash of the machine may leave the new name without its content.
             os.fsync(file.fileno())
+        os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
-    os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def need_space(folder: Path, size: int = 0) -> None:
@@ -132,7 +141,7 @@ def training_summary(workdir: Path) -> Summary:
             f"there is no run in {workdir} (no training.json): train one first with --mode=pretrain"
         )
     found = read_json(path)
-    if not isinstance(found, dict) or found.keys() < set(Summary.__annotations__):
+    if not isinstance(found, dict) or not found.keys() >= Summary.__required_keys__:
         raise ValueError(f"{path} is damaged (it lacks entries): delete it and train again")
     return found  # type: ignore[return-value]
 

@@ -34,10 +34,14 @@ ALLOWED = {
     "training": BEFORE_EXPERIMENT | {"experiment", "processes"},
     "evaluation": BEFORE_EXPERIMENT | {"experiment", "pairs", "processes", "training"},
     "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
+    "encoder": BEFORE_EXPERIMENT | {"experiment", "training", "evaluation"},
+    "embed": {"workdir", "data", "encoder", "evaluation"},
+    "export": {"workdir", "models", "encoder"},
     "config_files": set(),
     "studies": {"workdir", "config_files"},
     "report": BEFORE_EXPERIMENT
-    | {"config", "config_files", "theorems", "experiment", "training", "evaluation", "studies"},
+    | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
+    | {"studies"},
     "help": {"config", "config_files", "losses", "models", "programs"},
     "command_line": {"config_files", "help", "programs", "processes", "studies"},
     "__main__": {"command_line", "programs"},
@@ -49,6 +53,9 @@ ALLOWED = {
         "pairs",
         "training",
         "evaluation",
+        "encoder",
+        "embed",
+        "export",
         "studies",
         "report",
     },
@@ -69,6 +76,7 @@ ONLY_IN = {
     "ml_collections": {
         "workdir",
         "experiment",
+        "encoder",
         "pairs",
         "training",
         "studies",
@@ -81,6 +89,7 @@ ONLY_IN = {
         "command_line",
         "__main__",
     },
+    "safetensors": {"export"},
     "absl": {"command_line", "help", "__main__"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
@@ -89,7 +98,7 @@ STANDARD_LIBRARY = set(sys.stdlib_module_names)
 PUBLIC = {"__init__", "losses", "metrics", "ot", "theorems"}
 CORE = PUBLIC.union(*(ALLOWED[part] for part in PUBLIC - {"__init__"}))
 # required by libraries that do not say so
-UNDECLARED = {"array-record", "importlib-resources"}
+UNDECLARED = {"array-record", "flatbuffers", "importlib-resources"}
 
 
 def modules():

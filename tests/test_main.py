@@ -78,7 +78,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
             digits,
             workdir,
             "--mode=train",
-        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions|study>",
+        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions|study|embed|",
         (digits, workdir, "--mode=study"): "this config is of a run and not of a study",
         (digits, workdir, "--jobs=2"): "--jobs, at least 1, is for --mode=study and --seeds",
         (digits, workdir, "--limit_minutes=5"): "--limit_minutes, above 0, is for --mode=study",

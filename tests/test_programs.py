@@ -57,8 +57,11 @@ def test_a_folder_that_is_not_named_is_named_by_the_run_or_the_study(tiny):
     assert run._replace(seeds="0-4").folder == "runs/digits-gca_uot-seeds0-4"
     few = dict(seeds=(0,), measures={"linear probe": "accuracy.linear"})
     study = studies.make("configs/digits.py", methods={"a": studies.Method("ince")}, **few)
-    assert Command(study, file="configs/studies/table2.py:extreme").folder == "runs/table2-extreme"
-    assert Command(study, file="mine.py").folder == "runs/mine"
+    assert (
+        Command(study, config_file="configs/studies/table2.py:extreme").folder
+        == "runs/table2-extreme"
+    )
+    assert Command(study, config_file="mine.py").folder == "runs/mine"
 
 
 def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):

@@ -43,6 +43,11 @@ class Streamed:
         """(n, size, size, 3)."""
         return (len(self.positions), self.size, self.size, 3)
 
+    @property
+    def shorter_side(self) -> int:
+        """Pixels of an image's shorter side before it is cropped."""
+        return round(self.size * RESIZE)
+
     def __len__(self) -> int:
         return len(self.positions)
 
@@ -60,12 +65,17 @@ class Streamed:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
         def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
-            return records.centre(self.decode(i), self.size, round(self.size * RESIZE))
+            return records.centre(self.decode(i), self.size, self.shorter_side)
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
         for k, image in enumerate(records.in_threads(centre, which.tolist())):
             out[k] = image
         return out
+
+
+def shorter_side(images: Images) -> int:
+    """Pixels to which a picture's shorter side is resized before its centre is cut out."""
+    return images.shorter_side if isinstance(images, Streamed) else images.shape[1]
 
 
 class Part(NamedTuple):

@@ -55,8 +55,8 @@ def arrays(
     Raises:
         ValueError: a wrong shape, dtype, length or range; the message names the argument.
     """
-    pixels = _pixels("images", images)
-    test_pixels = None if test_images is None else _pixels("test_images", test_images)
+    pixels = as_bytes("images", images)
+    test_pixels = None if test_images is None else as_bytes("test_images", test_images)
     counts = len(pixels), None if test_pixels is None else len(test_pixels)
     class_names, y = _numbers("labels", labels, test_labels, counts)
     domain_names, d = _numbers("domains", domains, test_domains, counts)
@@ -67,7 +67,7 @@ def arrays(
     else:
         parts = [train, Part(test_pixels, y[1], d[1])]
     if pretrain_images is not None:
-        parts.append(Part(_pixels("pretrain_images", pretrain_images)))
+        parts.append(Part(as_bytes("pretrain_images", pretrain_images)))
     if limit is not None:
         parts = [_rows(part, records.take(len(part.images), limit)) for part in parts]
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
@@ -79,8 +79,8 @@ def _rows(part: Part, rows: Int[np.ndarray, "k"]) -> Part:
     return Part(part.images[rows], labels, domains)
 
 
-def _pixels(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
-    """Images as uint8 [n, h, w, c]."""
+def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
+    """Images as uint8 [n, h, w, c]; arguments and errors are those of `arrays`."""
     try:
         images = np.asarray(given)
     except ValueError as error:  # of pictures of several sizes NumPy makes no array

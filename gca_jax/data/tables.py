@@ -1,8 +1,12 @@
-"""Files of one array, a row for each sample: `.npy`, `.npz`, `.parquet`."""
+"""Files with a row for each sample: one array is read, several columns are written."""
 
+import csv
+import io
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,6 +85,47 @@ def _parquet(path: pathlib.Path, key: str | None) -> np.ndarray:
 
 
 READERS = {".npy": _npy, ".npz": _npz, ".parquet": _parquet}
+
+
+Columns = Mapping[str, np.ndarray]
+"""Names [n], numbers [n], or numbers [n, k], by the name of the column."""
+
+
+def _to_npz(file: IO[bytes], columns: Columns) -> None:
+    arrays: dict[str, Any] = {**columns}
+    np.savez(file, **arrays)
+
+
+def _to_parquet(file: IO[bytes], columns: Columns) -> None:
+    """Write a matrix as one column of lists."""
+    import pyarrow.parquet
+
+    def lists(values: np.ndarray) -> pyarrow.Array:
+        return pyarrow.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+
+    arrays = {name: lists(v) if v.ndim > 1 else pyarrow.array(v) for name, v in columns.items()}
+    pyarrow.parquet.write_table(pyarrow.table(arrays), file)
+
+
+def _to_csv(file: IO[bytes], columns: Columns) -> None:
+    """Write a matrix as columns NAME_0, NAME_1, ..., its numbers as short as they can be read."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(
+        head
+        for name, v in columns.items()
+        for head in ([f"{name}_{k}" for k in range(v.shape[1])] if v.ndim > 1 else [name])
+    )
+    for values in zip(*columns.values(), strict=True):
+        writer.writerow(np.concatenate([np.atleast_1d(value).astype(str) for value in values]))
+    text.detach()
+
+
+WRITERS: dict[str, Callable[[IO[bytes], Columns], None]] = {
+    ".parquet": _to_parquet,
+    ".npz": _to_npz,
+    ".csv": _to_csv,
+}
 
 
 def matched(name_a: str, a: ArrayLike, name_b: str, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -74,8 +74,12 @@ def nearest(
 ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
     """Find the `count` <= n - 1 rows that are nearest to each query by cosine similarity.
 
-    With `groups`, only rows of other groups than the query's are neighbours, and at least `count`
-    rows must be.
+    Args:
+        features: [n, f].
+        queries: [q], rows.
+        count: k.
+        groups: [n], a group of each row: neighbours are of another one than the query's, and of
+            each query there are at least `count` such rows.
 
     Returns:
         The neighbours' rows, the nearest first, and their similarities in [-1, 1]; a query is not

@@ -70,7 +70,7 @@ class ViT(nn.Module):
         rows, columns = x.shape[1:3]
         fixed = self.positions == "sincos"
         x = x + (sincos(rows, columns, self.width) if fixed else self.learned(rows, columns))
-        x = x.reshape(len(x), -1, self.width)
+        x = x.reshape(x.shape[0], rows * columns, self.width)
         for index in range(self.depth):
             x = Block(self.heads, name=f"block{index}")(x)
         return jnp.mean(nn.LayerNorm(name="norm")(x), axis=1)

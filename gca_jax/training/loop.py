@@ -176,6 +176,7 @@ class Session:
             images_per_second=images / progress.seconds,
             device=describe_devices(),
             parameters=sum(leaf.size for leaf in weights),
+            **self.training.experiment.inputs,
         )
         if processes.first():
             write_json(self.workdir / "training.json", summary)

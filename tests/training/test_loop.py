@@ -60,6 +60,7 @@ def test_what_a_run_leaves(unbroken, tiny):
     assert summary["steps"] == 6
     assert summary["train_seconds"] > 0
     assert summary["images_per_second"] > 0
+    assert (summary["input_shape"], summary["shorter_side"]) == ([8, 8, 1], 8)
     assert summary["device"].startswith("8 x cpu")
     config, (variables, step) = (
         checkpoint.restore_config(unbroken),

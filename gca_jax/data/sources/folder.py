@@ -84,7 +84,7 @@ def _scan(
         return [found]
     if labelled:
         raise ValueError("labelled is True, but with labelled_root, root is read without labels")
-    probed = tree.scan(labelled_root, None, domains, "labelled_root")
+    probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root")
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
     trees = [probed, tree.scan(root, False, domains, origin=origin)]

@@ -59,10 +59,10 @@ def scan(
     root: str | os.PathLike[str],
     labelled: bool | None = None,
     domains: bool | None = None,
-    option: str = "root",
+    option: str = "--config.data.root",
     origin: str = "",
 ) -> Tree:
-    """Read the tree below the folder that config.data's `option` names.
+    """Read the tree below the folder that the flag `option` names.
 
     Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
     `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
@@ -71,7 +71,7 @@ def scan(
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
-        remedy = f"name yours with --config.data.{option}=DIR{f' ({origin})' if origin else ''}"
+        remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
     found = sorted(_pictures(root))
     if not found:

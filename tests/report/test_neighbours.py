@@ -1,0 +1,133 @@
+"""`--mode=neighbours`: a page that is complete in itself, with the right pictures in it."""
+
+import base64
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import gca_jax
+from gca_jax.experiment import build
+from gca_jax.programs import PROGRAMS, Command
+from gca_jax.report import neighbours, neighbours_page
+from tests import saved
+from tests.data import prepared
+
+pytestmark = pytest.mark.usefixtures("quick_evaluation")
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """A run on twenty test images."""
+    folder = tmp_path_factory.mktemp("run")
+    saved.save(build(tiny("ince", **{"data.limit": 20, "train.batch_size": 20})), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three domains with two classes of three pictures each, one of them named to do harm."""
+    folder = tmp_path_factory.mktemp("root")
+    domains = ("a", "b", 'c "&<script>')
+    names = {f"{domain}/{label}": 3 for domain in domains for label in ("x", "y<i>")}
+    prepared.write_folder(folder, names)
+    return folder
+
+
+class Page(html.parser.HTMLParser):
+    """Elements of a page, whose tags must be balanced."""
+
+    VOID = ("meta", "circle")  # the latter with a slash
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.texts = [], [], {}
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if self.open:
+            self.texts[self.open[-1]] = self.texts.get(self.open[-1], "") + text
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def make(run, tmp_path, **flags):
+    out = tmp_path / "page.html"
+    PROGRAMS["neighbours"](Command(None, str(run), out=str(out), **flags))
+    text = out.read_text(encoding="utf-8")
+    page = Page(text)
+    for _, attributes in page.elements:
+        assert not {"src", "href", "srcset"} & set(attributes)
+    assert not re.search(r"https?:|@import|url\((?!\"data:)", text)
+    data = json.loads(re.search(r"const data = (.*);\n", page.texts["script"])[1])
+    return page, data
+
+
+def test_test_images_stand_beside_their_nearest(run, tmp_path):
+    page, data = make(run, tmp_path)
+    images = build(gca_jax.load(run).config).dataset.test_images
+    x = gca_jax.load(run)(images).astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    cosine = x @ x.T - 3 * np.eye(20)
+    expected = np.argsort(-cosine, axis=1)[:, :8]
+    np.testing.assert_array_equal(data["neighbours"]["nearest"], expected)
+    assert [dot["data-i"] for dot in page.all("circle")] == [*map(str, range(20))]
+    drawn = [int(picture["data-i"]) for picture in page.all("i")]
+    queries = drawn[::9]
+    assert len(set(queries)) == len(queries) == len(drawn) / 9
+    assert drawn == [i for query in queries for i in (query, *expected[query])]
+    labels = data["groups"]["class"]["numbers"]
+    framed = ["other" in picture["class"] for picture in page.all("i")]
+    assert framed == [labels[i] != labels[q] for q in queries for i in (q, *expected[q])]
+    # Each picture is where its style says, in the sheet as it is shown.
+    sheet = re.search(r"base64,([\w+/=]+)", page.texts["style"])[1]
+    sheet = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(sheet))))
+    for picture in page.all("i"):
+        x, y = (int(number) // 6 for number in re.findall(r"-(\d+)px", picture["style"]))
+        tile = sheet[y : y + 8, x : x + 8]
+        np.testing.assert_array_equal(tile, images[int(picture["data-i"]), ..., 0])
+
+
+def test_pictures_of_a_folder_have_neighbours_in_other_domains(run, root, tmp_path):
+    page, data = make(run, tmp_path, images=str(root))
+    domains = data["groups"]["domain"]["numbers"]
+    assert len(data["names"]) == len(page.all("circle")) == 18
+    for i, rows in enumerate(data["neighbours"]["in other domains"]):
+        assert len(rows) == 8
+        assert all(domains[j] != domains[i] for j in rows)
+    rows = [a for a in page.all("div") if a.get("class") == "row"]
+    assert len(page.all("i")) == 9 * len(rows)
+    assert sorted(data["groups"]["class"]["names"]) == ["x", "y<i>"]
+
+
+def test_large_pictures_are_shrunk(run):
+    encoder = gca_jax.load(run)
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    found = neighbours.find(encoder, images, ["a", "b", "c"], {}, "three")
+    wide = found._replace(images=np.full((3, 100, 200, 3), 7, np.uint8))
+    page = Page(neighbours_page.render(wide))
+    sheet = re.search(r"base64,([\w+/=]+)", page.texts["style"])[1]
+    assert PIL.Image.open(io.BytesIO(base64.b64decode(sheet))).size == (2 * 48, 2 * 24)
+    assert len(page.all("i")) == 3 * 3
+
+
+def test_one_picture_has_no_neighbour(run):
+    with pytest.raises(ValueError, match="neighbours need at least 2 pictures, got 1"):
+        neighbours.find(gca_jax.load(run), np.zeros((1, 8, 8, 1), np.uint8), ["a"], {}, "one")

@@ -1,0 +1,24 @@
+"""A folder as a run leaves it, without the time that training takes."""
+
+import jax
+import numpy as np
+
+from gca_jax.training import checkpoint, step
+from gca_jax.workdir import Summary, write_json
+
+
+def save(experiment, folder):
+    """Write config, summary and a checkpoint of random weights and statistics, which it returns."""
+    rng = np.random.default_rng(0)
+    batches, network = experiment.batches, experiment.network
+    shapes = step.init_variables.eval_shape(network, experiment.key, batches.input_shape)
+    variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
+    state = step.TrainState(np.int32(3), **variables, opt_state={"count": np.int32(3)})
+    folder.mkdir(parents=True, exist_ok=True)
+    with checkpoint.open_manager(folder) as manager:
+        checkpoint.save(manager, state, checkpoint.Progress(3), experiment.record)
+        manager.wait_until_finished()
+    summary = dict.fromkeys(Summary.__required_keys__, 1) | {"finished": True, "steps": 3}
+    write_json(folder / "config.json", experiment.record)
+    write_json(folder / "training.json", {**summary, **experiment.inputs})
+    return variables
