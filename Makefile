@@ -6,7 +6,7 @@ RUN := runs/digits
 # cuda13, tpu ...: the extra of JAX for an accelerator, at the version of requirements.txt.
 ACCELERATOR ?=
 
-.PHONY: demo test test-fast lint
+.PHONY: demo test test-fast lint docs
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,3 +29,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, its notebooks executed: docs/_build/html/index.html.
+docs: $(VENV)/.docs
+	PYTHONPATH=. $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+$(VENV)/.docs: $(VENV)/.installed docs/requirements.txt
+	$(BIN)/python -m pip install --quiet -r docs/requirements.txt -c requirements.txt
+	touch $@

@@ -523,7 +523,7 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
       axis_name: The axis of the mesh that splits the batch; over other axes all compute alike.
 
     Returns:
-      The method as a function of the whole batch, (z_a, z_b, **settings) → (value, aux), for `jit`.
+      The method as a function of the whole batch, for `jit`: `(z_a, z_b, **settings) → Out`.
 
     Raises:
       ValueError: An unknown name or axis; a batch that the devices cannot share.

@@ -30,6 +30,11 @@ def page():
     return execute(TEXT)
 
 
+def test_one_loss_in_four_libraries_trains():
+    values = execute((ROOT / "docs" / "howto.md").read_text())["values"]
+    assert values[-1] < values[0]
+
+
 @pytest.mark.usefixtures("one_device")
 def test_a_run_from_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

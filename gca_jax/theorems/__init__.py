@@ -102,9 +102,9 @@ def limit_rince_to_ince(
 ) -> Check:
     """RINCE → INCE + log λ as q → 0, and so its gradient. Always holds.
 
-    With x the logarithms that the power q is taken of, |RINCE - INCE - log λ| <= q max x² e^{q|x|},
-    and each entry of the gradient with respect to the scores is off by at most 2(e^{q|x|} - 1): the
-    residual is the larger of the two differences, each relative to its bound.
+    With x the logarithms that the power q is taken of, `|RINCE - INCE - log λ|` is at most
+    `q max x² e^{q|x|}`, and each entry of the gradient with respect to the scores is off by at most
+    2(e^{q|x|} - 1): the residual is the larger of the two differences, each relative to its bound.
     """
     identity = ot.target.identity(z_a.shape[0])
 

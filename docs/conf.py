@@ -1,0 +1,31 @@
+"""The site: `make docs`."""
+
+import gca_jax
+
+project = "gca_jax"
+author = "the gca_jax developers"
+release = gca_jax.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx.ext.mathjax",
+]
+exclude_patterns = ["_build", "results/*/study.md"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+# Links to files of the repository that are no pages: configs, reports, main.py.
+suppress_warnings = ["myst.xref_missing", "myst.header"]
+nb_execution_mode = "cache"
+nb_execution_timeout = 240
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+html_theme = "sphinx_book_theme"
+html_title = "gca_jax"
+html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2}
