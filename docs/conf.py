@@ -11,10 +11,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "sphinx.ext.mathjax",
 ]
 exclude_patterns = ["_build", "results/*/study.md"]
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 # Links to files of the repository that are no pages: configs, reports, main.py.
 suppress_warnings = ["myst.xref_missing", "myst.header"]
