@@ -85,6 +85,7 @@ TRAIN: Settings = dict(
     checkpoint_every_epochs=10,
     log_every_steps=20,
     wrong_positives=0.0,  # share of a batch whose second view is of another image
+    encoder_chunk=int,  # images that the encoder sees at a time; None: the whole batch
 )
 LOSS: Settings = dict(  # of all methods; each takes what it has
     layout="joint",  # in it ince is simclr and gca_ince is iot
@@ -162,7 +163,7 @@ def make(
     config.augment = group(policies.settings(**augment))
     config.model = {"encoder": name, **settings, **changed("heads", HEADS, heads)}
     config.optimizer = dict(optimizer)
-    config.train = changed("train", TRAIN, train)
+    config.train = group(changed("train", TRAIN, train))
     config.loss = loss_group(method, {**LOSS, **loss})
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden

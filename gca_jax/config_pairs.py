@@ -46,6 +46,7 @@ PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
         steps=int,  # in place of epochs
         checkpoint_every_epochs=100,
         log_every_steps=10,
+        encoder_chunk=int,  # pairs that the towers see at a time; None: the whole batch
     ),
     loss=dict(layout="cross", epsilon=0.1),
     evaluation=dict(

@@ -39,6 +39,8 @@ class TrainSettings:
         target_decay: BYOL's at the start, from which it rises to one; None: no target network.
         steps: length of the run in batches, in place of `epochs`.
         wrong_positives: share of a batch of images whose second view is of another image.
+        encoder_chunk: images of a batch, over all devices, that the encoder sees at a time; None:
+            the whole batch.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -51,6 +53,7 @@ class TrainSettings:
     target_decay: float | None = None
     steps: int | None = None
     wrong_positives: float = 0.0
+    encoder_chunk: int | None = None
 
     def __post_init__(self):
         if not 0 <= self.wrong_positives <= 1:

@@ -121,8 +121,8 @@ def test_every_method_has_a_gradient_for_both_towers(method):
     )
 
     def value(params):
-        embedded = made.network.embed({**variables, "params": params}, batch)
-        return made.loss(*embedded.pair, **embedded.keywords)[0]
+        own = {**variables, "params": params}
+        return made.loss(*made.network.embed(own, batch).pair, **made.network.learned(own))[0]
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["params"])):
         assert np.isfinite(leaf).all()

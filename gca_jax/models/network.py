@@ -19,12 +19,10 @@ class Embedded(NamedTuple):
     Attributes:
         pair: Embeddings of both sides.
         batch_stats: New batch statistics; {} without batch norm.
-        keywords: Settings of the loss that the network learns.
     """
 
     pair: Pair
     batch_stats: Any
-    keywords: Mapping[str, Any]
 
 
 class Projector(nn.Module):
@@ -114,7 +112,12 @@ class Network(nn.Module):
         x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
         z, updates = self.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
         z = z.reshape(len(a), 2, -1)
-        return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"], {})
+        return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"])
+
+    @nn.nowrap
+    def learned(self, variables: Any) -> Mapping[str, Any]:
+        """Give the settings of the loss that the network learns: none."""
+        return {}
 
     @nn.nowrap
     def blank(self, shape: tuple[int, ...]) -> tuple[Array]:

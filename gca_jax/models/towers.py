@@ -1,6 +1,6 @@
 """Two towers, one for each of two sets, that map both to embeddings of one size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -84,11 +84,14 @@ class Towers(nn.Module):
     @nn.nowrap
     def embed(self, variables: Any, views: tuple[Array, Array]) -> Embedded:
         """Embed a batch of pairs in training."""
-        bound = self.bind(variables)
-        z_a, z_b = bound(*views)
-        epsilon = bound.temperature()
-        keywords = {} if epsilon is None else {"epsilon": epsilon, "epsilon_min": self.epsilon_min}
-        return Embedded((z_a, z_b), {}, keywords)
+        z_a, z_b = self.bind(variables)(*views)
+        return Embedded((z_a, z_b), {})
+
+    @nn.nowrap
+    def learned(self, variables: Any) -> Mapping[str, Any]:
+        """Give the settings of the loss that the towers learn: the temperature, or none."""
+        epsilon = self.bind(variables).temperature()
+        return {} if epsilon is None else {"epsilon": epsilon, "epsilon_min": self.epsilon_min}
 
 
 def create(

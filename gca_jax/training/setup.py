@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from gca_jax import losses
 from gca_jax.data.batches import Order, steps_per_epoch
 from gca_jax.experiment import Trainable, TrainSettings, blame
-from gca_jax.training import step
+from gca_jax.training import chunks, step
 from gca_jax.training.optimizer import make_optimizer
 
 
@@ -56,7 +56,9 @@ def trace(experiment: Trainable) -> Training:
         abstract = jax.eval_shape(create, shapes)
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
-    train_step = step.make_train_step(network, make_views, loss, optimizer, views, decay, keywords)
+    train_step = step.make_train_step(
+        network, make_views, loss, optimizer, views, decay, keywords, settings.encoder_chunk
+    )
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids
@@ -85,6 +87,7 @@ def _order(experiment: Trainable, mesh: Mesh) -> Order:
         raise ValueError(
             f"batch_size must divide by the number of devices, {mesh.size}; got {size}"
         )
+    chunks.check(experiment.train.encoder_chunk, size, mesh.size)
     return Order(len(experiment.batches), size, seed, jax.process_index(), jax.process_count())
 
 

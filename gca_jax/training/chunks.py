@@ -1,0 +1,72 @@
+"""Embeds a batch in chunks, so that activations of one chunk alone are in memory.
+
+The encoder goes over the chunks, the loss sees the embeddings of all of them, and the reverse pass
+runs each chunk again: the exact gradient of the whole batch, as GradCache's (Gao et al., arXiv
+2101.06983), by rematerialisation in place of two hand-written passes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from gca_jax.models import Embedded
+
+Embed = Callable[[Any, tuple[Array, Array]], Embedded]
+"""(variables, both sides of a batch of pairs) -> embeddings, as `Network.embed`."""
+
+
+def in_chunks(embed: Embed, size: int) -> Embed:
+    """Embed chunks of `size` pairs one after the other, and run each again in the reverse pass.
+
+    Chunk k of n has the rows k, k + n, k + 2n, ... of the batch: a share of each device's rows, and
+    the same ones on any number of devices. Batch norm sees one chunk at a time ("ghost batch norm",
+    Hoffer et al., arXiv 1705.08741); the new running statistics are the mean over the chunks.
+    """
+
+    def embedded(variables: Any, views: tuple[Array, Array]) -> Embedded:
+        rows = len(views[0])
+
+        def of_chunk(_: None, chunk: tuple[Array, Array]) -> tuple[None, Embedded]:
+            return None, embed(variables, chunk)
+
+        def split(x: Array) -> Array:
+            return x.reshape(size, rows // size, *x.shape[1:]).swapaxes(0, 1)
+
+        def joined(z: Array) -> Array:
+            return z.swapaxes(0, 1).reshape(rows, *z.shape[2:])
+
+        chunks = jax.tree.map(split, views)
+        unroll = _must_unroll(of_chunk, chunks)
+        # Nothing else has to keep the second run apart from the first where there is a loop.
+        again = jax.checkpoint(of_chunk, prevent_cse=unroll)
+        _, found = jax.lax.scan(again, None, chunks, unroll=unroll)
+        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats)
+        return Embedded(jax.tree.map(joined, found.pair), mean)
+
+    return embedded
+
+
+def _must_unroll(of_chunk: Callable[..., object], chunks: tuple[Array, Array]) -> bool:
+    """Tell whether a loop would be too slow: over convolutions on a CPU.
+
+    XLA's compiler for CPUs makes convolutions fast in a program's outermost part alone; their
+    gradients take 25 times as long in a loop. Unrolled, memory is not saved there.
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), chunks)
+    return "conv_general_dilated" in str(jax.make_jaxpr(of_chunk)(None, first))
+
+
+def check(size: int | None, batch_size: int, devices: int) -> None:
+    """Refuse chunks that do not make up the batch, or that the devices cannot share."""
+    if size is None:
+        return
+    if size < 1 or batch_size % size or size % devices:
+        raise ValueError(
+            f"encoder_chunk must divide batch_size, {batch_size}, and be a multiple of the number "
+            f"of devices, {devices}; got {size}"
+        )
