@@ -89,7 +89,7 @@ def make(
     config.data = group(changed("data", PAIRS["data"], data))
     towers = {**PAIRS["model"], "tower_a": tower, "tower_b": tower}
     config.model = changed("model", towers, model)
-    config.optimizer = {**ADAMW, "warmup_epochs": 0.0, **optimizer}
+    config.optimizer = group({**ADAMW, "warmup_epochs": 0.0, **optimizer})
     config.train = group(changed("train", PAIRS["train"], train))
     config.loss = loss_group(method, {**LOSS, **PAIRS["loss"], **loss})
     if small:

@@ -154,6 +154,7 @@ def make_train_step(
         metrics = {
             "loss": value,
             "gradient_norm": optax.tree.norm(gradients),
+            "update_norm": optax.tree.norm(updates),
             # Of what is saved next: finite if and only if all of it is.
             "parameter_norm": optax.tree.norm((params, forward.batch_stats)),
             **forward.aux,
