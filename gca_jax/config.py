@@ -86,6 +86,7 @@ HEADS: Settings = dict(
     projector_hidden=2048,
     projector_dim=128,
     projector_batch_norm=False,  # after the hidden layer
+    dtype=str,  # "bfloat16": encoder and heads are trained in it; None: "float32"
 )
 TRAIN: Settings = dict(
     batch_size=512,
@@ -170,7 +171,7 @@ def make(
     config.evaluation = changed("evaluation", EVALUATION, evaluation)
     config.data = group(data)
     config.augment = group(policies.settings(**augment))
-    config.model = {"encoder": name, **settings, **changed("heads", HEADS, heads)}
+    config.model = group({"encoder": name, **settings, **changed("heads", HEADS, heads)})
     config.optimizer = group(optimizer)
     config.train = group(changed("train", TRAIN, train))
     config.loss = loss_group(method, {**LOSS, **loss})

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from gca_jax.models import encoders
+from gca_jax.models import encoders, precision
 
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
 
@@ -75,6 +75,7 @@ class Network(nn.Module):
     projector_dim: int
     predictor_hidden: int | None = None
     projector_batch_norm: bool = False
+    dtype: str | None = None
 
     def setup(self):
         """Name the heads."""
@@ -107,11 +108,14 @@ class Network(nn.Module):
     def embed(
         self, variables: Any, views: tuple[Array, Array], method: str = "__call__"
     ) -> Embedded:
-        """Embed both views in one pass with shared batch statistics; give the new ones too."""
-        a, b = views
+        """Embed both views in one pass with shared batch statistics; give the new ones too.
+
+        It computes in the network's dtype and gives float32 or more.
+        """
+        variables, (a, b) = precision.cast(variables, views, self.dtype)
         x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
         z, updates = self.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
-        z = z.reshape(len(a), 2, -1)
+        z = precision.embedding(z.reshape(len(a), 2, -1))
         return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"])
 
     @nn.nowrap
@@ -152,6 +156,7 @@ def create(
     projector_dim: int,
     predictor_hidden: int | None = None,
     projector_batch_norm: bool = False,
+    dtype: str | None = None,
     **settings: object,
 ) -> Network:
     """Make a `Network` from the `model` group of a config.
@@ -164,6 +169,9 @@ def create(
         projector_dim: size d of the embeddings.
         predictor_hidden: width of the predictor's hidden layer; None for no predictor.
         projector_batch_norm: whether the projector's hidden layer is followed by batch norm.
+        dtype: "bfloat16" trains in it, with weights, batch statistics and the loss in float32; None
+            is "float32". A module of your own follows where it computes in the dtype of its
+            weights and inputs, as Flax's layers do.
         **settings: the named encoder's, all of them. A module stands in the place of the name and
             these settings, so they are not used beside it.
 
@@ -179,7 +187,8 @@ def create(
     for key, size in sizes.items():
         if size is not None and size < 1:
             raise ValueError(f"{key} must be at least 1, got {size}")
+    precision.check(dtype)
     if isinstance(encoder, str):
         encoder = encoders.create(encoder, settings)
-    heads = projector_hidden, projector_dim, predictor_hidden, projector_batch_norm
+    heads = projector_hidden, projector_dim, predictor_hidden, projector_batch_norm, dtype
     return Network(_usable(encoder), *heads)

@@ -40,6 +40,7 @@ WORDS = {
     "model.block": "bottleneck",
     "model.stem": "imagenet",
     "model.width": 8,
+    "model.dtype": "bfloat16",
     "model.heads": 4,
     "model.patch": 2,
     "model.positions": "learned",
