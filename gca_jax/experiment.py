@@ -41,6 +41,8 @@ class TrainSettings:
         wrong_positives: share of a batch of images whose second view is of another image.
         encoder_chunk: images of a batch, over all devices, that the encoder sees at a time; None:
             the whole batch.
+        batch_norm_groups: in how many groups of images, each with batch statistics of its own, the
+            encoder sees them; None: in one.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -54,6 +56,7 @@ class TrainSettings:
     steps: int | None = None
     wrong_positives: float = 0.0
     encoder_chunk: int | None = None
+    batch_norm_groups: int | None = None
 
     def __post_init__(self):
         if not 0 <= self.wrong_positives <= 1:

@@ -1,4 +1,4 @@
-"""Embeds a batch in chunks, so that activations of one chunk alone are in memory.
+"""Embeds a batch in parts: chunks, for memory, or groups with batch statistics of their own.
 
 The encoder goes over the chunks, the loss sees the embeddings of all of them, and the reverse pass
 runs each chunk again: the exact gradient of the whole batch, as GradCache's (Gao et al., arXiv
@@ -14,8 +14,8 @@ from jaxtyping import Array
 
 from gca_jax.models import Embedded
 
-Embed = Callable[[Any, tuple[Array, Array]], Embedded]
-"""(variables, both sides of a batch of pairs) -> embeddings, as `Network.embed`."""
+Embed = Callable[..., Embedded]
+"""(variables, both sides of a batch of pairs[, method]) -> embeddings, as `Network.embed`."""
 
 
 def in_chunks(embed: Embed, size: int) -> Embed:
@@ -49,6 +49,23 @@ def in_chunks(embed: Embed, size: int) -> Embed:
     return embedded
 
 
+def in_groups(embed: Embed, groups: int) -> Embed:
+    """Embed groups of neighbouring pairs side by side, each with batch statistics of its own.
+
+    With as many groups as devices these are the statistics of each device, which normalises without
+    waiting for the others. The new running statistics are the mean over the groups.
+    """
+
+    def embedded(variables: Any, views: tuple[Array, Array], *method: str) -> Embedded:
+        rows = len(views[0])
+        split = jax.tree.map(lambda x: x.reshape(groups, rows // groups, *x.shape[1:]), views)
+        found = jax.vmap(lambda part: embed(variables, part, *method))(split)
+        pair = jax.tree.map(lambda z: z.reshape(rows, *z.shape[2:]), found.pair)
+        return Embedded(pair, jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats))
+
+    return embedded
+
+
 def _must_unroll(of_chunk: Callable[..., object], chunks: tuple[Array, Array]) -> bool:
     """Tell whether a loop would be too slow: over convolutions on a CPU.
 
@@ -61,11 +78,13 @@ def _must_unroll(of_chunk: Callable[..., object], chunks: tuple[Array, Array]) -
     return "conv_general_dilated" in str(jax.make_jaxpr(of_chunk)(None, first))
 
 
-def check(size: int | None, batch_size: int, devices: int) -> None:
-    """Refuse chunks that do not make up the batch, or that the devices cannot share."""
-    if size is None:
-        return
-    if size < 1 or batch_size % size or size % devices:
+def check(size: int | None, groups: int | None, batch_size: int, devices: int) -> None:
+    """Refuse parts that do not make up the batch, or chunks that the devices cannot share."""
+    seen = batch_size if size is None else size
+    if groups is not None and (groups < 1 or seen % groups):
+        name = "batch_size" if size is None else "encoder_chunk"
+        raise ValueError(f"batch_norm_groups must divide {name}, {seen}; got {groups}")
+    if size is not None and (size < 1 or batch_size % size or size % devices):
         raise ValueError(
             f"encoder_chunk must divide batch_size, {batch_size}, and be a multiple of the number "
             f"of devices, {devices}; got {size}"

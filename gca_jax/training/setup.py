@@ -57,7 +57,15 @@ def trace(experiment: Trainable) -> Training:
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
     train_step = step.make_train_step(
-        network, make_views, loss, optimizer, views, decay, keywords, settings.encoder_chunk
+        network,
+        make_views,
+        loss,
+        optimizer,
+        views,
+        decay,
+        keywords,
+        settings.encoder_chunk,
+        settings.batch_norm_groups,
     )
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
@@ -87,7 +95,8 @@ def _order(experiment: Trainable, mesh: Mesh) -> Order:
         raise ValueError(
             f"batch_size must divide by the number of devices, {mesh.size}; got {size}"
         )
-    chunks.check(experiment.train.encoder_chunk, size, mesh.size)
+    train = experiment.train
+    chunks.check(train.encoder_chunk, train.batch_norm_groups, size, mesh.size)
     return Order(len(experiment.batches), size, seed, jax.process_index(), jax.process_count())
 
 

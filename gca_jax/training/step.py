@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gca_jax.losses import Loss
 from gca_jax.models import Network, Towers
-from gca_jax.training.chunks import Embed, in_chunks
+from gca_jax.training.chunks import Embed, in_chunks, in_groups
 
 Variables = dict[str, PyTree]
 """{"params": ..., "batch_stats": ...}, as `Network.apply` takes them."""
@@ -95,8 +95,8 @@ def contrast(
 
 
 def bootstrap(
-    network: Network,
     embed: Embed,
+    predict: Embed,
     loss_fn: Loss,
     params: PyTree,
     state: TrainState,
@@ -106,7 +106,7 @@ def bootstrap(
     variables = {"params": params, "batch_stats": state.batch_stats}
     z, batch_stats = embed(variables, views)
     variables = {"params": params, "batch_stats": batch_stats}
-    (p_a, p_b), batch_stats = network.embed(variables, z, "predict")
+    (p_a, p_b), batch_stats = predict(variables, z, "predict")
     (t_a, t_b), target_stats = jax.lax.stop_gradient(embed(state.target, views))
     value, aux = jax.tree.map(lambda x, y: (x + y) / 2, loss_fn(p_a, t_b), loss_fn(p_b, t_a))
     return value, Forward(aux, batch_stats, target_stats)
@@ -121,27 +121,30 @@ def make_train_step(
     target_decay: optax.Schedule | None = None,
     keywords: Callable[[Array | None, Array], Mapping[str, object]] = lambda groups, step: {},
     encoder_chunk: int | None = None,
+    batch_norm_groups: int | None = None,
 ) -> TrainStep:
     """Make the pure function (state, images, groups) -> (state, metrics).
 
     Step k uses `fold_in(key, k)`, so that nothing random has to be saved. `target_decay`, of the
     moving average that is BYOL's target network, makes a network with a predictor bootstrap.
     `keywords` makes the target of a batch's loss from the groups of its images and the step.
-    `encoder_chunk` images at a time are embedded, see `chunks`; None: all at once.
+    `encoder_chunk` images at a time are embedded, in `batch_norm_groups`, see `chunks`; None: all
+    at once, in one group.
     """
-    objective: Callable[..., tuple[Array, Forward]] = (
-        contrast if target_decay is None else bootstrap
-    )
-    embed: Embed = network.embed
-    if encoder_chunk is not None:
-        embed = in_chunks(embed, encoder_chunk)
+    whole: Embed = network.embed
+    if batch_norm_groups is not None:
+        whole = in_groups(whole, batch_norm_groups)
+    embed = whole if encoder_chunk is None else in_chunks(whole, encoder_chunk)
+    objective: Callable[..., tuple[Array, Forward]] = partial(contrast, network, embed)
+    if target_decay is not None:
+        objective = partial(bootstrap, embed, whole)
 
     def train_step(
         state: TrainState, images: Any, groups: Int[Array, "b"] | None = None
     ) -> tuple[TrainState, Metrics]:
         views = make_views(jax.random.fold_in(key, state.step), images)
         loss = partial(loss_fn, **keywords(groups, state.step))
-        value_and_grad = jax.value_and_grad(partial(objective, network, embed, loss), has_aux=True)
+        value_and_grad = jax.value_and_grad(partial(objective, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -1,4 +1,4 @@
-"""A batch embedded in chunks: the step of the whole batch, and what batch norm makes of it."""
+"""A batch embedded in chunks or groups: the step of the whole batch, and what batch norm makes."""
 
 import jax
 import jax.numpy as jnp
@@ -82,25 +82,54 @@ def test_a_learned_temperature_has_the_gradient_of_the_whole_batch():
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), *found)
 
 
-def test_batch_norm_sees_one_chunk_at_a_time_and_its_running_statistics_are_their_mean():
+@pytest.mark.parametrize("split", [chunks.in_chunks, chunks.in_groups])
+def test_batch_norm_sees_one_part_at_a_time_and_its_running_statistics_are_their_mean(split):
+    """Chunk k has rows k, k + n, ...; groups are of neighbours."""
     network = models.create(**RESNET, **HEADS)
     variables = step.init_variables(network, KEY, (8, 8, 1))
     views = tuple(jax.random.normal(KEY, (2, 6, 8, 8, 1)))
-    pair, stats = jax.jit(chunks.in_chunks(network.embed, 2))(variables, views)
+    number = 2 if split is chunks.in_chunks else 3  # pairs a chunk, or groups
+    pair, stats = jax.jit(split(network.embed, number))(variables, views)
     embed, each = jax.jit(network.embed), []
-    for k in range(3):  # rows k and k + 3
-        part = tuple(view[k::3] for view in views)
+    for k in range(3):
+        rows = slice(k, None, 3) if split is chunks.in_chunks else slice(2 * k, 2 * k + 2)
+        part = tuple(view[rows] for view in views)
         own, its = embed(variables, part)
         each.append(its)
         for z, expected in zip(pair, own, strict=True):
-            np.testing.assert_allclose(z[k::3], expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(z[rows], expected, rtol=1e-4, atol=1e-5)
     mean = jax.tree.map(lambda *x: np.mean(x, axis=0), *each)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), stats, mean)
 
 
+def test_groups_stay_on_their_devices():
+    """No batch statistics are exchanged, and BYOL's predictor has groups too."""
+    network = models.create(**RESNET, **HEADS, predictor_hidden=8)
+    variables = step.init_variables(network, KEY, (8, 8, 1))
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
+    rows, whole = step.by_row(mesh), step.replicated(mesh)
+
+    def embed(variables, views):
+        grouped = chunks.in_groups(network.embed, 4)
+        return grouped(variables, grouped(variables, views).pair, "predict").pair
+
+    compiled = jax.jit(embed, in_shardings=(whole, rows), out_shardings=rows)
+    views = (jax.ShapeDtypeStruct((16, 8, 8, 1), jnp.float32),) * 2
+    text = compiled.lower(variables, views).compile().as_text()
+    assert "all-reduce" not in text
+    assert "all-gather" not in text
+
+
 @pytest.mark.parametrize(("size", "devices"), [(0, 1), (-4, 1), (24, 1), (6, 4)])
 def test_chunks_that_do_not_make_up_the_batch_are_refused(size, devices):
-    chunks.check(16, 48, 8)
-    chunks.check(None, 48, 8)
+    chunks.check(16, 8, 48, 8)
+    chunks.check(None, 12, 48, 8)
+    chunks.check(None, None, 48, 8)
+    with pytest.raises(ValueError, match=r"^batch_norm_groups must divide batch_size, 48; got 5"):
+        chunks.check(None, 5, 48, 8)
+    with pytest.raises(
+        ValueError, match=r"^batch_norm_groups must divide encoder_chunk, 16; got 0"
+    ):
+        chunks.check(16, 0, 48, 8)
     with pytest.raises(ValueError, match=r"^encoder_chunk must divide batch_size, (48|36), .*got"):
-        chunks.check(size, 36 if size == 24 else 48, devices)
+        chunks.check(size, None, 36 if size == 24 else 48, devices)

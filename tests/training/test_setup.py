@@ -51,6 +51,7 @@ WORDS = {
     "train.steps": 5,
     "train.batch_size": 240,
     "train.encoder_chunk": 236,
+    "train.batch_norm_groups": 2,
     "augment.blur_size": 3,
     "loss.domain": "log",
     "loss.block_size": 100,
@@ -166,10 +167,14 @@ def check_every_key(config, *groups, dataset=None):
 def test_settings_of_training_reach_the_step(tiny):
     """The learning rate, the optimizer, and what the step is made with."""
     keys = {"optimizer.learning_rate": 0.5, "optimizer.final_learning_rate": 0.25}
-    training = setup.trace(build(tiny("simclr", **{"train.encoder_chunk": 118, **keys})))
+    training = setup.trace(
+        build(tiny("simclr", **{"train.encoder_chunk": 118, "train.batch_norm_groups": 59, **keys}))
+    )
     assert training.learning_rate(0) == 0.5
     assert 0.25 < training.learning_rate(training.total_steps - 1) < 0.5
-    assert "4x118x8x8x1" in training.lowered.as_text()
+    program = training.lowered.as_text()
+    assert "4x118x8x8x1" in program
+    assert "59x2x8x8x1" in program
 
 
 @pytest.mark.usefixtures("one_device")
