@@ -132,6 +132,14 @@ def study(command: Command) -> None:
         sys.exit(f"{failed} runs failed ({folder}/failed.json); the same command tries them again")
 
 
+def status(command: Command) -> None:
+    """Say where a run or a study stands."""
+    from gca_jax.status import lines
+
+    for line in lines(Path(command.folder), command.config):
+        print(line)
+
+
 def one_run(config: ConfigDict, folder: str) -> None:
     """Do one run of a study, as any other run, and leave no compiled programs in memory."""
     import jax
@@ -150,9 +158,10 @@ PROGRAMS = {
     "preview": preview,
     "corruptions": corruptions,
     "study": study,
+    "status": status,
 }
 
-ALONE = ("prepare", "preview", "report", "study")
+ALONE = ("prepare", "preview", "report", "study", "status")
 
 
 def _join(command: Command) -> None:

@@ -37,6 +37,7 @@ ALLOWED = {
     "studies": {"workdir"},
     "report": BEFORE_EXPERIMENT
     | {"config", "theorems", "experiment", "training", "evaluation", "studies"},
+    "status": {"workdir", "studies"},
     "command_line": {"programs", "processes", "studies"},
     "programs": {
         "workdir",
@@ -48,6 +49,7 @@ ALLOWED = {
         "evaluation",
         "studies",
         "report",
+        "status",
     },
 }
 # libraries that only the named part may know

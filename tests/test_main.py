@@ -77,7 +77,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
             digits,
             workdir,
             "--mode=train",
-        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions|study>",
+        ): "one of <all|pretrain|evaluate|report|prepare|preview|corruptions|study|status>",
         (digits, workdir, "--mode=study"): "this config is of a run and not of a study",
         (digits, workdir, "--jobs=2"): "--jobs, at least 1, is for --mode=study and --seeds",
         (digits, workdir, "--seeds=1-"): "--seeds must be like 0-4 or 0,3,7, got '1-'",
@@ -97,6 +97,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (workdir, "--config.loss.lr=1"): "config.loss has no key 'lr'; it has: block_size, domain",
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",
+        (workdir, "--mode=status"): "there is no run and no study in",
     }
     for case, (status, out, err) in zip(cases, run_all(cases, tmp_path / "said"), strict=True):
         assert status == 1, (case, err)
