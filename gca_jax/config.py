@@ -96,6 +96,7 @@ TRAIN: Settings = dict(
     log_every_steps=20,
     wrong_positives=0.0,  # share of a batch whose second view is of another image
     encoder_chunk=int,  # images that the encoder sees at a time; None: the whole batch
+    online_probe=bool,  # whether a linear head is trained beside the encoder, from labels
     batch_norm_groups=int,  # of images, each with batch statistics of its own; None: one
 )
 LOSS: Settings = dict(  # of all methods; each takes what it has

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -19,10 +20,12 @@ class Embedded(NamedTuple):
     Attributes:
         pair: Embeddings of both sides.
         batch_stats: New batch statistics; {} without batch norm.
+        features: Of both sides, where an encoder gives any; no gradient passes.
     """
 
     pair: Pair
     batch_stats: Any
+    features: tuple[Array, ...] = ()
 
 
 class Projector(nn.Module):
@@ -89,6 +92,13 @@ class Network(nn.Module):
         """Embed images; `train` lets batch norm use and update batch statistics."""
         return self.projector(self.encode(x, train), train)
 
+    def encode_and_project(
+        self, x: Float[Array, "b h w c"], train: bool
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b f"]]:
+        """Give embeddings and features."""
+        h = self.encode(x, train)
+        return self.projector(h, train), h
+
     def encode(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
         """Give the features of images: what evaluation sees."""
         takes_train = "train" in inspect.signature(type(self.encoder).__call__).parameters
@@ -106,7 +116,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def embed(
-        self, variables: Any, views: tuple[Array, Array], method: str = "__call__"
+        self, variables: Any, views: tuple[Array, Array], method: str = "encode_and_project"
     ) -> Embedded:
         """Embed both views in one pass with shared batch statistics; give the new ones too.
 
@@ -114,9 +124,13 @@ class Network(nn.Module):
         """
         variables, (a, b) = precision.cast(variables, views, self.dtype)
         x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
-        z, updates = self.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
-        z = precision.embedding(z.reshape(len(a), 2, -1))
-        return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"])
+        found, updates = self.apply(
+            variables, x, train=True, method=method, mutable=["batch_stats"]
+        )
+        found = found if isinstance(found, tuple) else (found,)
+        sides = [precision.embedding(y.reshape(len(a), 2, -1)) for y in found]
+        pair, *features = [(y[:, 0], y[:, 1]) for y in sides]
+        return Embedded(pair, updates["batch_stats"], *jax.lax.stop_gradient(features))
 
     @nn.nowrap
     def learned(self, variables: Any) -> Mapping[str, Any]:

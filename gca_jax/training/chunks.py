@@ -44,7 +44,8 @@ def in_chunks(embed: Embed, size: int) -> Embed:
         again = jax.checkpoint(of_chunk, prevent_cse=unroll)
         _, found = jax.lax.scan(again, None, chunks, unroll=unroll)
         mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats)
-        return Embedded(jax.tree.map(joined, found.pair), mean)
+        pair, features = jax.tree.map(joined, (found.pair, found.features))
+        return Embedded(pair, mean, features)
 
     return embedded
 
@@ -60,8 +61,11 @@ def in_groups(embed: Embed, groups: int) -> Embed:
         rows = len(views[0])
         split = jax.tree.map(lambda x: x.reshape(groups, rows // groups, *x.shape[1:]), views)
         found = jax.vmap(lambda part: embed(variables, part, *method))(split)
-        pair = jax.tree.map(lambda z: z.reshape(rows, *z.shape[2:]), found.pair)
-        return Embedded(pair, jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats))
+        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats)
+        pair, features = jax.tree.map(
+            lambda z: z.reshape(rows, *z.shape[2:]), (found.pair, found.features)
+        )
+        return Embedded(pair, mean, features)
 
     return embedded
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,9 @@ def trace(experiment: Trainable) -> Training:
     create = partial(step.create_state, optimizer=optimizer, with_target=decay is not None)
     with blame("config.model"):
         shapes = step.init_variables.eval_shape(network, key, shape)
+        classes = experiment.probed_classes
+        if classes is not None:
+            create = partial(create, probed=(_width(network, shapes, shape), classes))
         abstract = jax.eval_shape(create, shapes)
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
@@ -86,6 +90,13 @@ def trace(experiment: Trainable) -> Training:
     return Training(
         experiment, mesh, order, per_epoch, total, learning_rate, initial, abstract, lowered
     )
+
+
+def _width(network: Any, shapes: step.Variables, shape: tuple[int, ...]) -> int:
+    """Count the features that the encoder gives of an image."""
+    encode = partial(network.apply, method="encode")
+    found: jax.ShapeDtypeStruct = jax.eval_shape(encode, shapes, *network.blank(shape))
+    return found.shape[1]
 
 
 def _order(experiment: Trainable, mesh: Mesh) -> Order:

@@ -34,8 +34,8 @@ def test_networks_multiply_in_bfloat16_and_keep_float32(encoder):
 
     def value(params, network):
         own = {**variables, "params": params}
-        z, stats = network.embed(own, VIEWS)
-        p, stats = network.embed({**own, "batch_stats": stats}, z, "predict")
+        z, stats, _ = network.embed(own, VIEWS)
+        p, stats, _ = network.embed({**own, "batch_stats": stats}, z, "predict")
         return jnp.sum(jnp.square(p[0] - z[1])), (z, stats)
 
     gradient = jax.grad(value, has_aux=True)

@@ -89,14 +89,14 @@ def test_batch_norm_sees_one_part_at_a_time_and_its_running_statistics_are_their
     variables = step.init_variables(network, KEY, (8, 8, 1))
     views = tuple(jax.random.normal(KEY, (2, 6, 8, 8, 1)))
     number = 2 if split is chunks.in_chunks else 3  # pairs a chunk, or groups
-    pair, stats = jax.jit(split(network.embed, number))(variables, views)
+    pair, stats, features = jax.jit(split(network.embed, number))(variables, views)
     embed, each = jax.jit(network.embed), []
     for k in range(3):
         rows = slice(k, None, 3) if split is chunks.in_chunks else slice(2 * k, 2 * k + 2)
         part = tuple(view[rows] for view in views)
-        own, its = embed(variables, part)
+        own, its, encoded = embed(variables, part)
         each.append(its)
-        for z, expected in zip(pair, own, strict=True):
+        for z, expected in zip(pair + features, own + encoded, strict=True):
             np.testing.assert_allclose(z[rows], expected, rtol=1e-4, atol=1e-5)
     mean = jax.tree.map(lambda *x: np.mean(x, axis=0), *each)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), stats, mean)

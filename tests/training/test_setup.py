@@ -52,6 +52,7 @@ WORDS = {
     "train.batch_size": 240,
     "train.encoder_chunk": 236,
     "train.batch_norm_groups": 2,
+    "train.online_probe": True,
     "augment.blur_size": 3,
     "loss.domain": "log",
     "loss.block_size": 100,
