@@ -36,7 +36,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         "optimizer.weight_decay": 1e-6,
         "optimizer.exclude_bias_and_norm": True,
     }
-    rates = {"optimizer.learning_rate": (0.3, 1.0, 3.0)}
+    rates = {"optimizer.learning_rate": (1.0, 3.0, 10.0)}
     return studies.make(
         size.base,
         common=size.common,
