@@ -41,7 +41,7 @@ def _program(mode: str, command: Command) -> str:
         other = "--config.seeds='(0, 1)' changes a study's" if given else "it goes with --mode=all"
         raise ValueError(f"--seeds makes a study of the config of one run: {other}")
     program = mode if command.seeds is None else "study"
-    if given and program != "study":
+    if given and program not in ("study", "status"):
         raise ValueError("this config is of a study: add --mode=study")
     if command.jobs < 1 or (command.jobs > 1 and program != "study"):
         raise ValueError("--jobs, at least 1, is for --mode=study and --seeds")

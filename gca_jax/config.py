@@ -40,12 +40,18 @@ PICTURES: Settings = dict(
     labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
     **TFDS,  # data_dir is where the prepared copy goes
 )
+OPTIMIZER: Settings = dict(  # of every optimizer
+    warmup_steps=int,  # in place of warmup_epochs
+    exclude_bias_and_norm=bool,  # from weight decay and from LARS's trust ratio; None: they are in
+    clip_norm=float,  # of a gradient; None: it is not clipped
+)
 SGD: Settings = dict(  # the authors' for CIFAR
     name="sgd",  # with Nesterov momentum 0.9
     learning_rate=0.12,
     final_learning_rate=2e-4,  # cosine
     warmup_epochs=0.0,
     weight_decay=1e-6,
+    **OPTIMIZER,
 )
 ADAM: Settings = dict(  # the authors' for SVHN and ImageNet-100
     name="adam",
@@ -53,6 +59,7 @@ ADAM: Settings = dict(  # the authors' for SVHN and ImageNet-100
     final_learning_rate=3e-4,  # constant
     warmup_epochs=0.0,
     weight_decay=0.0,
+    **OPTIMIZER,
 )
 ADAMW: Settings = dict(  # our own, for sets that the paper does not have
     name="adamw",
@@ -60,6 +67,7 @@ ADAMW: Settings = dict(  # our own, for sets that the paper does not have
     final_learning_rate=0.0,  # cosine
     warmup_epochs=10.0,
     weight_decay=1e-4,
+    **OPTIMIZER,
 )
 RESNET50: Settings = dict(stage_sizes=(3, 4, 6, 3), block="bottleneck")
 UNCHANGED: Settings = {}
@@ -78,13 +86,18 @@ HEADS: Settings = dict(
     projector_hidden=2048,
     projector_dim=128,
     projector_batch_norm=False,  # after the hidden layer
+    dtype=str,  # "bfloat16": encoder and heads are trained in it; None: "float32"
 )
 TRAIN: Settings = dict(
     batch_size=512,
     epochs=200,
+    steps=int,  # in place of epochs
     checkpoint_every_epochs=10,
     log_every_steps=20,
     wrong_positives=0.0,  # share of a batch whose second view is of another image
+    encoder_chunk=int,  # images that the encoder sees at a time; None: the whole batch
+    online_probe=bool,  # whether a linear head is trained beside the encoder, from labels
+    batch_norm_groups=int,  # of images, each with batch statistics of its own; None: one
 )
 LOSS: Settings = dict(  # of all methods; each takes what it has
     layout="joint",  # in it ince is simclr and gca_ince is iot
@@ -160,9 +173,9 @@ def make(
     config.evaluation = changed("evaluation", EVALUATION, evaluation)
     config.data = group(data)
     config.augment = group(policies.settings(**augment))
-    config.model = {"encoder": name, **settings, **changed("heads", HEADS, heads)}
-    config.optimizer = dict(optimizer)
-    config.train = changed("train", TRAIN, train)
+    config.model = group({"encoder": name, **settings, **changed("heads", HEADS, heads)})
+    config.optimizer = group(optimizer)
+    config.train = group(changed("train", TRAIN, train))
     config.loss = loss_group(method, {**LOSS, **loss})
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden

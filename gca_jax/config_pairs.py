@@ -39,6 +39,7 @@ PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
         dim=128,
         learn_epsilon=False,  # whether epsilon is learned, from the loss's on
         epsilon_min=0.03,  # and how far down
+        dtype=str,  # "bfloat16": the towers are trained in it; None: "float32"
     ),
     train=dict(
         batch_size=256,
@@ -46,6 +47,7 @@ PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
         steps=int,  # in place of epochs
         checkpoint_every_epochs=100,
         log_every_steps=10,
+        encoder_chunk=int,  # pairs that the towers see at a time; None: the whole batch
     ),
     loss=dict(layout="cross", epsilon=0.1),
     evaluation=dict(
@@ -87,8 +89,8 @@ def make(
     config.evaluation = dict(PAIRS["evaluation"])
     config.data = group(changed("data", PAIRS["data"], data))
     towers = {**PAIRS["model"], "tower_a": tower, "tower_b": tower}
-    config.model = changed("model", towers, model)
-    config.optimizer = {**ADAMW, "warmup_epochs": 0.0, **optimizer}
+    config.model = group(changed("model", towers, model))
+    config.optimizer = group({**ADAMW, "warmup_epochs": 0.0, **optimizer})
     config.train = group(changed("train", PAIRS["train"], train))
     config.loss = loss_group(method, {**LOSS, **PAIRS["loss"], **loss})
     if small:

@@ -39,6 +39,11 @@ class TrainSettings:
         target_decay: BYOL's at the start, from which it rises to one; None: no target network.
         steps: length of the run in batches, in place of `epochs`.
         wrong_positives: share of a batch of images whose second view is of another image.
+        encoder_chunk: images of a batch, over all devices, that the encoder sees at a time; None:
+            the whole batch.
+        batch_norm_groups: in how many groups of images, each with batch statistics of its own, the
+            encoder sees them; None: in one.
+        online_probe: whether a linear head is trained beside the encoder from the images' labels.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -51,6 +56,9 @@ class TrainSettings:
     target_decay: float | None = None
     steps: int | None = None
     wrong_positives: float = 0.0
+    encoder_chunk: int | None = None
+    batch_norm_groups: int | None = None
+    online_probe: bool | None = None
 
     def __post_init__(self):
         if not 0 <= self.wrong_positives <= 1:
@@ -79,6 +87,7 @@ class Trainable:
         alignment: the target plan of a batch.
         batches: what the network is trained with.
         network: encoder and heads, or two towers, without their variables.
+        probed_classes: number of classes that an online probe tells apart; None without one.
     """
 
     config: ConfigDict
@@ -89,6 +98,7 @@ class Trainable:
     alignment: Alignment
     batches: Batches | PairBatches
     network: models.Network | models.Towers
+    probed_classes: int | None = None
     unit: ClassVar[str] = "images"
 
     @property
@@ -177,10 +187,27 @@ def build(
             dataset = judged_by(dataset, config.evaluation.split)
     with blame("config.target"):
         groups = shared["alignment"].groups(dataset.pretrain_labels, dataset.pretrain_domains)
+    classes = None
+    if shared["train"].online_probe:
+        with blame("config.train"):
+            groups, classes = _probed(dataset, shared["alignment"]), dataset.num_classes
     batches = Batches(dataset.pretrain_images, groups, policy.crop)
     with blame("config.augment"):
         jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
-    return Experiment(**shared, dataset=dataset, policy=policy, batches=batches, network=network)
+    shared |= dict(batches=batches, network=network, probed_classes=classes)
+    return Experiment(**shared, dataset=dataset, policy=policy)
+
+
+def _probed(dataset: Dataset, aligned: Alignment) -> Any:
+    """Give the labels [n] that an online probe is trained from, as groups of the batches."""
+    if dataset.pretrain_labels is None:
+        raise ValueError("online_probe needs labels of the images that are trained with")
+    if aligned.known == "domains":
+        raise ValueError(
+            "online_probe needs the labels of a batch, and this target takes its domains in their "
+            "place: one of them at a time"
+        )
+    return dataset.pretrain_labels
 
 
 def without_images(

@@ -214,6 +214,14 @@ def study(command: Command) -> None:
         sys.exit(f"{failed} runs failed ({folder}/failed.json); the same command tries them again")
 
 
+def status(command: Command) -> None:
+    """Say where a run or a study stands."""
+    from gca_jax.status import lines
+
+    for line in lines(Path(command.folder), command.config):
+        print(line)
+
+
 def one_run(config: ConfigDict, folder: str) -> None:
     """Do one run of a study, as any other run, and leave no compiled programs in memory."""
     import jax
@@ -235,9 +243,10 @@ PROGRAMS = {
     "embed": embed,
     "export": export,
     "neighbours": neighbours,
+    "status": status,
 }
 
-ALONE = ("prepare", "preview", "report", "study", "embed", "export", "neighbours")
+ALONE = ("prepare", "preview", "report", "study", "embed", "export", "neighbours", "status")
 
 
 def _join(command: Command) -> None:

@@ -176,10 +176,14 @@ def checkpoints(workdir: str | Path) -> dict[int, Path]:
 
 
 def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:
-    """Name each key whose value differs, as `group.key: 1 there, 2 here`."""
+    """Name each key whose value differs, as `group.key: 1 there, 2 here`.
+
+    A key that is not set (null) is as good as one that is not there: a run may go on whose config
+    was made before there was such a key.
+    """
     a, b = dict(_flatten(there)), dict(_flatten(here))
     for key in sorted(a.keys() | b.keys()):
-        if a.get(key) != b.get(key):
+        if a.get(key, "null") != b.get(key, "null"):
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 
 

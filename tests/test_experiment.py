@@ -33,7 +33,7 @@ from gca_jax.training import checkpoint, loop, setup
         ({"model.block": "dense"}, "config.model: unknown block 'dense'"),
         ({"model.encoder": "vit"}, "config.model: encoder vit takes .*--config=FILE:METHOD,vit"),
         ({"data.name": "mnist"}, "config.data: unknown data set 'mnist'"),
-        ({"optimizer.name": "lars"}, "config.optimizer: unknown optimizer 'lars'"),
+        ({"optimizer.name": "lamb"}, "config.optimizer: unknown optimizer 'lamb'"),
         ({"loss.epsilon": 0.0}, "config.loss: epsilon"),
         ({"loss.q": 1.5}, "config.loss: q"),
         ({"loss.w_kl": -1.0}, "config.loss: w_kl must be finite and >= 0"),

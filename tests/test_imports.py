@@ -42,6 +42,7 @@ ALLOWED = {
     "report": BEFORE_EXPERIMENT
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
     | {"studies"},
+    "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs"},
     "command_line": {"config_files", "help", "programs", "processes", "studies"},
     "__main__": {"command_line", "programs"},
@@ -58,6 +59,7 @@ ALLOWED = {
         "export",
         "studies",
         "report",
+        "status",
     },
 }
 # libraries that only the named part may know

@@ -98,6 +98,7 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (workdir, "--config.loss.lr=1"): "config.loss has no key 'lr'; it has: block_size, domain",
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",
+        (workdir, "--mode=status"): "there is no run and no study in",
     }
     for case, (status, out, err) in zip(cases, run_all(cases, tmp_path / "said"), strict=True):
         assert status == 1, (case, err)

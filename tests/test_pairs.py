@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -121,8 +122,8 @@ def test_every_method_has_a_gradient_for_both_towers(method):
     )
 
     def value(params):
-        embedded = made.network.embed({**variables, "params": params}, batch)
-        return made.loss(*embedded.pair, **embedded.keywords)[0]
+        own = {**variables, "params": params}
+        return made.loss(*made.network.embed(own, batch).pair, **made.network.learned(own))[0]
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(variables["params"])):
         assert np.isfinite(leaf).all()
@@ -135,8 +136,8 @@ def test_a_learned_temperature_is_that_of_the_loss():
     rng = np.random.default_rng(0)
     batch = tuple(jnp.asarray(rng.normal(size=(8, 32)), jnp.float32) for _ in "ab")
     state = step.TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, ())
-    contrast = jax.jit(step.contrast, static_argnums=(0, 1))
-    value, forward = contrast(made.network, made.loss, variables["params"], state, batch)
+    contrast = jax.jit(partial(step.contrast, made.network, made.network.embed, made.loss))
+    value, forward = contrast(variables["params"], state, batch)
     z = made.network.apply(variables, *batch)
     plain, _ = losses.gca_ince(*z, epsilon=0.2)
     np.testing.assert_allclose(value, plain, rtol=1e-5)

@@ -17,11 +17,11 @@ from gca_jax.workdir import (
 
 
 def test_differences_name_keys_on_either_side():
-    there = {"a": 1, "loss": {"epsilon": 0.2, "gone": None}}
-    here = {"a": 1, "loss": {"epsilon": 0.1, "new": [1, 2]}}
+    there = {"a": 1, "loss": {"epsilon": 0.2, "gone": False}}
+    here = {"a": 1, "loss": {"epsilon": 0.1, "new": [1, 2], "unset": None}}
     assert list(differences(there, here)) == [
         "loss.epsilon: 0.2 there, 0.1 here",
-        "loss.gone: null there, nothing here",
+        "loss.gone: false there, nothing here",
         "loss.new: nothing there, [1, 2] here",
     ]
     assert not list(differences(here, here))

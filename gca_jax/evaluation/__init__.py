@@ -7,7 +7,7 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import corrupted, domains, knn, linear, nearest, plan, sgd, views
+from gca_jax.evaluation import corrupted, domains, knn, linear, nearest, online, plan, sgd, views
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -15,6 +15,7 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "linear_few": linear.evaluate_few,
     "linear": linear.evaluate,
     "knn": knn.evaluate,
+    "linear_online": online.evaluate,
     "linear_sgd": sgd.evaluate,
     "finetune": sgd.evaluate_finetuned,
     "finetune_best_on_test": sgd.evaluate_best,

@@ -4,11 +4,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from gca_jax.models import encoders
+from gca_jax.models import encoders, precision
 
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
 
@@ -19,12 +20,12 @@ class Embedded(NamedTuple):
     Attributes:
         pair: Embeddings of both sides.
         batch_stats: New batch statistics; {} without batch norm.
-        keywords: Settings of the loss that the network learns.
+        features: Of both sides, where an encoder gives any; no gradient passes.
     """
 
     pair: Pair
     batch_stats: Any
-    keywords: Mapping[str, Any]
+    features: tuple[Array, ...] = ()
 
 
 class Projector(nn.Module):
@@ -77,6 +78,7 @@ class Network(nn.Module):
     projector_dim: int
     predictor_hidden: int | None = None
     projector_batch_norm: bool = False
+    dtype: str | None = None
 
     def setup(self):
         """Name the heads."""
@@ -89,6 +91,13 @@ class Network(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b d"]:
         """Embed images; `train` lets batch norm use and update batch statistics."""
         return self.projector(self.encode(x, train), train)
+
+    def encode_and_project(
+        self, x: Float[Array, "b h w c"], train: bool
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b f"]]:
+        """Give embeddings and features."""
+        h = self.encode(x, train)
+        return self.projector(h, train), h
 
     def encode(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
         """Give the features of images: what evaluation sees."""
@@ -107,14 +116,26 @@ class Network(nn.Module):
 
     @nn.nowrap
     def embed(
-        self, variables: Any, views: tuple[Array, Array], method: str = "__call__"
+        self, variables: Any, views: tuple[Array, Array], method: str = "encode_and_project"
     ) -> Embedded:
-        """Embed both views in one pass with shared batch statistics; give the new ones too."""
-        a, b = views
+        """Embed both views in one pass with shared batch statistics; give the new ones too.
+
+        It computes in the network's dtype and gives float32 or more.
+        """
+        variables, (a, b) = precision.cast(variables, views, self.dtype)
         x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
-        z, updates = self.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
-        z = z.reshape(len(a), 2, -1)
-        return Embedded((z[:, 0], z[:, 1]), updates["batch_stats"], {})
+        found, updates = self.apply(
+            variables, x, train=True, method=method, mutable=["batch_stats"]
+        )
+        found = found if isinstance(found, tuple) else (found,)
+        sides = [precision.embedding(y.reshape(len(a), 2, -1)) for y in found]
+        pair, *features = [(y[:, 0], y[:, 1]) for y in sides]
+        return Embedded(pair, updates["batch_stats"], *jax.lax.stop_gradient(features))
+
+    @nn.nowrap
+    def learned(self, variables: Any) -> Mapping[str, Any]:
+        """Give the settings of the loss that the network learns: none."""
+        return {}
 
     @nn.nowrap
     def blank(self, shape: tuple[int, ...]) -> tuple[Array]:
@@ -149,6 +170,7 @@ def create(
     projector_dim: int,
     predictor_hidden: int | None = None,
     projector_batch_norm: bool = False,
+    dtype: str | None = None,
     **settings: object,
 ) -> Network:
     """Make a `Network` from the `model` group of a config.
@@ -161,6 +183,9 @@ def create(
         projector_dim: size d of the embeddings.
         predictor_hidden: width of the predictor's hidden layer; None for no predictor.
         projector_batch_norm: whether the projector's hidden layer is followed by batch norm.
+        dtype: "bfloat16" trains in it, with weights, batch statistics and the loss in float32; None
+            is "float32". A module of your own follows where it computes in the dtype of its
+            weights and inputs, as Flax's layers do.
         **settings: the named encoder's, all of them. A module stands in the place of the name and
             these settings, so they are not used beside it.
 
@@ -176,7 +201,8 @@ def create(
     for key, size in sizes.items():
         if size is not None and size < 1:
             raise ValueError(f"{key} must be at least 1, got {size}")
+    precision.check(dtype)
     if isinstance(encoder, str):
         encoder = encoders.create(encoder, settings)
-    heads = projector_hidden, projector_dim, predictor_hidden, projector_batch_norm
+    heads = projector_hidden, projector_dim, predictor_hidden, projector_batch_norm, dtype
     return Network(_usable(encoder), *heads)

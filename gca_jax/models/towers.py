@@ -1,12 +1,13 @@
 """Two towers, one for each of two sets, that map both to embeddings of one size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gca_jax.models import precision
 from gca_jax.models.network import Embedded
 
 TOWERS = ("mlp", "linear")
@@ -38,12 +39,14 @@ class Towers(nn.Module):
         b: Tower of the other.
         epsilon: The learned ε at the start; None where ε is the loss's own setting.
         epsilon_min: Bound below which the learned ε does not fall.
+        dtype: As in `network.create`.
     """
 
     a: nn.Module
     b: nn.Module
     epsilon: float | None = None
     epsilon_min: float = 0.03
+    dtype: str | None = None
 
     def setup(self):
         """Name the temperature."""
@@ -84,11 +87,15 @@ class Towers(nn.Module):
     @nn.nowrap
     def embed(self, variables: Any, views: tuple[Array, Array]) -> Embedded:
         """Embed a batch of pairs in training."""
-        bound = self.bind(variables)
-        z_a, z_b = bound(*views)
-        epsilon = bound.temperature()
-        keywords = {} if epsilon is None else {"epsilon": epsilon, "epsilon_min": self.epsilon_min}
-        return Embedded((z_a, z_b), {}, keywords)
+        variables, views = precision.cast(variables, views, self.dtype)
+        z_a, z_b = self.bind(variables)(*views)
+        return Embedded((precision.embedding(z_a), precision.embedding(z_b)), {})
+
+    @nn.nowrap
+    def learned(self, variables: Any) -> Mapping[str, Any]:
+        """Give the settings of the loss that the towers learn: the temperature, or none."""
+        epsilon = self.bind(variables).temperature()
+        return {} if epsilon is None else {"epsilon": epsilon, "epsilon_min": self.epsilon_min}
 
 
 def create(
@@ -100,6 +107,7 @@ def create(
     dim: int,
     epsilon: float | None = None,
     epsilon_min: float = 0.03,
+    dtype: str | None = None,
 ) -> Towers:
     """Make two towers from the `model` group of a config.
 
@@ -111,9 +119,10 @@ def create(
         dim: Size d of the embeddings of both.
         epsilon: See `Towers`.
         epsilon_min: See `Towers`.
+        dtype: See `Towers`.
 
     Raises:
-        ValueError: An unknown tower, a width below 1, an ε that is not above its bound.
+        ValueError: An unknown tower or dtype, a width below 1, an ε that is not above its bound.
     """
     towers: dict[str, Any] = {}
     for side, tower, hidden in (("a", tower_a, hidden_a), ("b", tower_b, hidden_b)):
@@ -125,4 +134,5 @@ def create(
         towers[side] = Tower(widths, dim)
     if epsilon is not None and not 0 < epsilon_min <= epsilon:
         raise ValueError(f"epsilon_min must be above 0 and at most {epsilon}, got {epsilon_min}")
-    return Towers(**towers, epsilon=epsilon, epsilon_min=epsilon_min)
+    precision.check(dtype)
+    return Towers(**towers, epsilon=epsilon, epsilon_min=epsilon_min, dtype=dtype)

@@ -69,7 +69,8 @@ class ViT(nn.Module):
         x = dense(self.width, name="patches")(to_patches(x, self.patch))
         rows, columns = x.shape[1:3]
         fixed = self.positions == "sincos"
-        x = x + (sincos(rows, columns, self.width) if fixed else self.learned(rows, columns))
+        at = sincos(rows, columns, self.width) if fixed else self.learned(rows, columns)
+        x = x + at.astype(x.dtype)
         x = x.reshape(x.shape[0], rows * columns, self.width)
         for index in range(self.depth):
             x = Block(self.heads, name=f"block{index}")(x)

@@ -1,6 +1,7 @@
 """Checkpoints of a run, by Orbax: written atomically, in the background.
 
-Each holds four items: `variables` (weights and batch statistics, all that evaluation reads),
+Each holds four items: `variables` (weights, batch statistics, the head of an online probe: all that
+evaluation reads),
 `optimizer` (the rest of the state), `progress` (step and clock) and `config`. One whose files are
 no longer as they were written is passed over for the one before it.
 """
@@ -105,7 +106,7 @@ def restore(
     arrays = {"variables": args.StandardRestore(variables), "optimizer": args.StandardRestore(rest)}
     items = args.Composite(**arrays, progress=args.JsonRestore())
     found = manager.restore(manager.latest_step(), args=items)
-    state = TrainState(**{"target": None, **found["optimizer"], **found["variables"]})
+    state = TrainState(**found["optimizer"], **found["variables"])
     return state, Progress(**found["progress"])
 
 
@@ -159,7 +160,8 @@ def _open_latest(workdir: str | pathlib.Path) -> Iterator[tuple[ocp.CheckpointMa
 def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
     """Part what evaluation reads from the rest, without a missing target: Orbax takes no None."""
     fields = {name: value for name, value in state._asdict().items() if value is not None}
-    variables = {name: fields.pop(name) for name in ("params", "batch_stats")}
+    names = ("params", "batch_stats", "probe")
+    variables = {name: fields.pop(name) for name in names if name in fields}
     return variables, fields
 
 

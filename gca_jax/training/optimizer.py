@@ -3,29 +3,48 @@
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
+
+Mask = Callable[[PyTree], PyTree] | None
+"""Parameters -> which of them decay; None: all."""
 
 
 def sgd(
-    schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9
+    schedule: optax.Schedule, *, weight_decay: float, mask: Mask = None, momentum: float = 0.9
 ) -> optax.GradientTransformation:
     """Make SGD with Nesterov momentum; the decay is part of the gradient, as PyTorch's is."""
     return optax.chain(
-        optax.add_decayed_weights(weight_decay),
+        optax.add_decayed_weights(weight_decay, mask),
         optax.sgd(schedule, momentum=momentum, nesterov=True),
     )
 
 
-def adam(schedule: optax.Schedule, *, weight_decay: float) -> optax.GradientTransformation:
+def adam(
+    schedule: optax.Schedule, *, weight_decay: float, mask: Mask = None
+) -> optax.GradientTransformation:
     """Make Adam; the decay is part of the gradient, as PyTorch's is."""
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(schedule))
+    return optax.chain(optax.add_decayed_weights(weight_decay, mask), optax.adam(schedule))
+
+
+def lars(
+    schedule: optax.Schedule, *, weight_decay: float, mask: Mask = None, momentum: float = 0.9
+) -> optax.GradientTransformation:
+    """Make LARS (You et al., arXiv 1708.03888), as SimCLR and BYOL use it.
+
+    What does not decay is not scaled by its trust ratio either.
+    """
+    masks = {} if mask is None else {"weight_decay_mask": mask, "trust_ratio_mask": mask}
+    return optax.lars(schedule, weight_decay, momentum=momentum, **masks)
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": sgd,
     "adam": adam,
     "adamw": optax.adamw,  # the decay is apart from the gradient, scaled by the learning rate
+    "lars": lars,
 }
 
 
@@ -38,13 +57,18 @@ def make_optimizer(
     final_learning_rate: float,
     warmup_epochs: float,
     weight_decay: float,
+    warmup_steps: int | None = None,
+    exclude_bias_and_norm: bool | None = None,
+    clip_norm: float | None = None,
     **options: float,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """Make an optimizer and its learning rate by step from the `optimizer` group of a config.
 
-    The rate rises linearly from zero (the first step is not zero) over `warmup_epochs` and falls to
-    `final_learning_rate`, or stays constant where that is the same. The decay is of all parameters;
-    `options` are what the optimizer takes besides (`momentum` for sgd).
+    The rate rises linearly from zero (the first step is not zero) over `warmup_epochs`, or over
+    `warmup_steps` in their place, and falls to `final_learning_rate`, or stays constant where that
+    is the same. The decay is of all parameters, or of all but biases and the parameters of
+    normalisations. `clip_norm` is the largest norm of a gradient; a longer one is scaled down to
+    it. `options` are what the optimizer takes besides (`momentum` for sgd and lars).
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; one of: {', '.join(OPTIMIZERS)}")
@@ -60,13 +84,38 @@ def make_optimizer(
         )
     if not weight_decay >= 0:
         raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
-    warmup_steps = round(warmup_epochs * steps_per_epoch)
-    if not 0 <= warmup_steps < total_steps:
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be above 0, got {clip_norm}")
+    if warmup_steps is not None and warmup_epochs:
         raise ValueError(
-            f"warmup_epochs must be at least 0 and shorter than the run, got {warmup_epochs}"
+            f"warmup_steps={warmup_steps} stands in place of warmup_epochs, which must be 0 then; "
+            f"got {warmup_epochs}"
         )
+    unit, warmup = "warmup_epochs", warmup_epochs
+    if warmup_steps is None:
+        warmup_steps = round(warmup_epochs * steps_per_epoch)
+    else:
+        unit, warmup = "warmup_steps", warmup_steps
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(f"{unit} must be at least 0 and shorter than the run, got {warmup}")
     schedule = warmup_cosine(learning_rate, final_learning_rate, warmup_steps, total_steps)
-    return OPTIMIZERS[name](schedule, weight_decay=weight_decay, **options), schedule
+    spared = {"mask": neither_bias_nor_norm} if exclude_bias_and_norm else {}
+    optimizer = OPTIMIZERS[name](schedule, weight_decay=weight_decay, **spared, **options)
+    if clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    return optimizer, schedule
+
+
+def neither_bias_nor_norm(params: PyTree) -> PyTree:
+    """Tell weights from biases and scales: parameters of one dimension, or named `bias`.
+
+    Those of attention heads have two dimensions.
+    """
+
+    def is_weight(path: tuple[object, ...], leaf: jax.Array) -> bool:
+        return jnp.ndim(leaf) > 1 and getattr(path[-1], "key", None) != "bias"
+
+    return jax.tree_util.tree_map_with_path(is_weight, params)
 
 
 def warmup_cosine(peak: float, final: float, warmup_steps: int, total_steps: int) -> optax.Schedule:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jax.sharding import Mesh
 from gca_jax import losses
 from gca_jax.data.batches import Order, steps_per_epoch
 from gca_jax.experiment import Trainable, TrainSettings, blame
-from gca_jax.training import step
+from gca_jax.training import chunks, step
 from gca_jax.training.optimizer import make_optimizer
 
 
@@ -53,10 +54,23 @@ def trace(experiment: Trainable) -> Training:
     create = partial(step.create_state, optimizer=optimizer, with_target=decay is not None)
     with blame("config.model"):
         shapes = step.init_variables.eval_shape(network, key, shape)
+        classes = experiment.probed_classes
+        if classes is not None:
+            create = partial(create, probed=(_width(network, shapes, shape), classes))
         abstract = jax.eval_shape(create, shapes)
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
-    train_step = step.make_train_step(network, make_views, loss, optimizer, views, decay, keywords)
+    train_step = step.make_train_step(
+        network,
+        make_views,
+        loss,
+        optimizer,
+        views,
+        decay,
+        keywords,
+        settings.encoder_chunk,
+        settings.batch_norm_groups,
+    )
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids
@@ -78,6 +92,13 @@ def trace(experiment: Trainable) -> Training:
     )
 
 
+def _width(network: Any, shapes: step.Variables, shape: tuple[int, ...]) -> int:
+    """Count the features that the encoder gives of an image."""
+    encode = partial(network.apply, method="encode")
+    found: jax.ShapeDtypeStruct = jax.eval_shape(encode, shapes, *network.blank(shape))
+    return found.shape[1]
+
+
 def _order(experiment: Trainable, mesh: Mesh) -> Order:
     """Order the images of batches that the devices can share."""
     size, seed = experiment.train.batch_size, experiment.seed
@@ -85,6 +106,8 @@ def _order(experiment: Trainable, mesh: Mesh) -> Order:
         raise ValueError(
             f"batch_size must divide by the number of devices, {mesh.size}; got {size}"
         )
+    train = experiment.train
+    chunks.check(train.encoder_chunk, train.batch_norm_groups, size, mesh.size)
     return Order(len(experiment.batches), size, seed, jax.process_index(), jax.process_count())
 
 

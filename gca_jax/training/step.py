@@ -18,6 +18,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gca_jax.losses import Loss
 from gca_jax.models import Network, Towers
+from gca_jax.training import probe
+from gca_jax.training.chunks import Embed, in_chunks, in_groups
 
 Variables = dict[str, PyTree]
 """{"params": ..., "batch_stats": ...}, as `Network.apply` takes them."""
@@ -30,7 +32,8 @@ MakeViews = Callable[[PRNGKeyArray, Any], Views]
 class TrainState(NamedTuple):
     """Everything that a training step changes; `batch_stats` is {} without batch norm.
 
-    `target` holds the `Variables` of BYOL's target network; None for every other method.
+    `target` holds the `Variables` of BYOL's target network; None for every other method. `probe`
+    is the head of the online probe and `probe_state` its optimizer's; None without one.
     """
 
     step: Int[Array, ""]
@@ -38,6 +41,8 @@ class TrainState(NamedTuple):
     batch_stats: PyTree
     opt_state: optax.OptState
     target: PyTree = None
+    probe: PyTree = None
+    probe_state: PyTree = None
 
 
 TrainStep = Callable[[TrainState, Any, Array | None], tuple[TrainState, Metrics]]
@@ -60,12 +65,20 @@ def init_variables(
 
 
 def create_state(
-    variables: Variables, optimizer: optax.GradientTransformation, with_target: bool
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+    with_target: bool,
+    probed: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Make the state before the first step; a target network starts as a copy of the online one."""
+    """Make the state before the first step; a target network starts as a copy of the online one.
+
+    `probed` are the numbers of features and classes of an online probe; None: there is none.
+    """
     params, statistics = variables["params"], variables["batch_stats"]
     target = jax.tree.map(jnp.copy, variables) if with_target else None
-    return TrainState(jnp.zeros((), jnp.int32), params, statistics, optimizer.init(params), target)
+    head = (None, None) if probed is None else probe.start(*probed)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, statistics, optimizer.init(params), target, *head)
 
 
 class Forward(NamedTuple):
@@ -74,30 +87,42 @@ class Forward(NamedTuple):
     aux: dict[str, Array]
     batch_stats: PyTree
     target_stats: PyTree = None
+    features: tuple[Array, ...] = ()
 
 
 def contrast(
-    network: Network | Towers, loss_fn: Loss, params: PyTree, state: TrainState, views: Views
+    network: Network | Towers,
+    embed: Embed,
+    loss_fn: Loss,
+    params: PyTree,
+    state: TrainState,
+    views: Views,
 ) -> tuple[Array, Forward]:
     """Compute the loss of the two views' embeddings."""
     variables = {"params": params, "batch_stats": state.batch_stats}
-    (z_a, z_b), batch_stats, learned = network.embed(variables, views)
+    (z_a, z_b), batch_stats, features = embed(variables, views)
+    learned = network.learned(variables)
     value, aux = loss_fn(z_a, z_b, **learned)
     logged = {"epsilon": learned["epsilon"]} if learned else {}
-    return value, Forward({**aux, **logged}, batch_stats)
+    return value, Forward({**aux, **logged}, batch_stats, features=features)
 
 
 def bootstrap(
-    network: Network, loss_fn: Loss, params: PyTree, state: TrainState, views: Views
+    embed: Embed,
+    predict: Embed,
+    loss_fn: Loss,
+    params: PyTree,
+    state: TrainState,
+    views: Views,
 ) -> tuple[Array, Forward]:
     """Compare predictions of one view with BYOL's target of the other, both ways round."""
     variables = {"params": params, "batch_stats": state.batch_stats}
-    z, batch_stats, _ = network.embed(variables, views)
+    z, batch_stats, features = embed(variables, views)
     variables = {"params": params, "batch_stats": batch_stats}
-    (p_a, p_b), batch_stats, _ = network.embed(variables, z, "predict")
-    (t_a, t_b), target_stats, _ = jax.lax.stop_gradient(network.embed(state.target, views))
+    (p_a, p_b), batch_stats, _ = predict(variables, z, "predict")
+    (t_a, t_b), target_stats, _ = jax.lax.stop_gradient(embed(state.target, views))
     value, aux = jax.tree.map(lambda x, y: (x + y) / 2, loss_fn(p_a, t_b), loss_fn(p_b, t_a))
-    return value, Forward(aux, batch_stats, target_stats)
+    return value, Forward(aux, batch_stats, target_stats, features)
 
 
 def make_train_step(
@@ -108,23 +133,31 @@ def make_train_step(
     key: PRNGKeyArray,
     target_decay: optax.Schedule | None = None,
     keywords: Callable[[Array | None, Array], Mapping[str, object]] = lambda groups, step: {},
+    encoder_chunk: int | None = None,
+    batch_norm_groups: int | None = None,
 ) -> TrainStep:
     """Make the pure function (state, images, groups) -> (state, metrics).
 
     Step k uses `fold_in(key, k)`, so that nothing random has to be saved. `target_decay`, of the
     moving average that is BYOL's target network, makes a network with a predictor bootstrap.
     `keywords` makes the target of a batch's loss from the groups of its images and the step.
+    `encoder_chunk` images at a time are embedded, in `batch_norm_groups`, see `chunks`; None: all
+    at once, in one group.
     """
-    objective: Callable[..., tuple[Array, Forward]] = (
-        contrast if target_decay is None else bootstrap
-    )
+    whole: Embed = network.embed
+    if batch_norm_groups is not None:
+        whole = in_groups(whole, batch_norm_groups)
+    embed = whole if encoder_chunk is None else in_chunks(whole, encoder_chunk)
+    objective: Callable[..., tuple[Array, Forward]] = partial(contrast, network, embed)
+    if target_decay is not None:
+        objective = partial(bootstrap, embed, whole)
 
     def train_step(
         state: TrainState, images: Any, groups: Int[Array, "b"] | None = None
     ) -> tuple[TrainState, Metrics]:
         views = make_views(jax.random.fold_in(key, state.step), images)
         loss = partial(loss_fn, **keywords(groups, state.step))
-        value_and_grad = jax.value_and_grad(partial(objective, network, loss), has_aux=True)
+        value_and_grad = jax.value_and_grad(partial(objective, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -137,12 +170,19 @@ def make_train_step(
         metrics = {
             "loss": value,
             "gradient_norm": optax.tree.norm(gradients),
+            "update_norm": optax.tree.norm(updates),
             # Of what is saved next: finite if and only if all of it is.
             "parameter_norm": optax.tree.norm((params, forward.batch_stats)),
             **forward.aux,
         }
-        new = TrainState(state.step + 1, params, forward.batch_stats, opt_state, target)
-        return new, metrics
+        head, head_state = state.probe, state.probe_state
+        if head is not None:
+            assert groups is not None  # they are labels
+            h, labels = jnp.concatenate(forward.features), jnp.tile(groups, 2)
+            head, head_state, logged = probe.update(head, head_state, h, labels)
+            metrics |= logged
+        own = params, forward.batch_stats, opt_state, target
+        return TrainState(state.step + 1, *own, head, head_state), metrics
 
     return train_step
 

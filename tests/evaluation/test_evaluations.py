@@ -25,7 +25,8 @@ SETTINGS = {
     "train.batch_size": 32,
 }
 PROBES = {"linear_3_per_class", "linear", "knn"}
-OFF = {"corruptions", "linear_sgd", "finetune", "finetune_best_on_test"}  # until asked for
+OFF = {"corruptions", "linear_sgd", "finetune", "finetune_best_on_test"}
+OFF |= {"linear_online"}  # until asked for
 OTHERS = {"views", "gradient_cosine", "nearest", "plane", "plan"}
 
 

@@ -32,11 +32,9 @@ def test_an_mlp_and_a_linear_tower_are_what_they_say():
 def test_the_temperature_starts_where_it_was_set_and_stays_above_its_bound():
     network = towers.create(**SETTINGS, epsilon=0.2, epsilon_min=0.1)
     variables = network.init(jax.random.key(0), *network.blank((4, 7)), method="touch")
-    views = jnp.ones((2, 4)), jnp.ones((2, 7))
-    keywords = network.embed(variables, views).keywords
-    np.testing.assert_allclose(keywords["epsilon"], 0.2, rtol=1e-6)
+    np.testing.assert_allclose(network.learned(variables)["epsilon"], 0.2, rtol=1e-6)
     variables["params"]["log_epsilon"] = jnp.log(0.01)
-    np.testing.assert_allclose(network.embed(variables, views).keywords["epsilon"], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(network.learned(variables)["epsilon"], 0.1, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_every_method_has_the_same_budget(name, words):
     }
 
 
-@pytest.mark.parametrize("name", [*STUDIES, "figure1", "noisy_pairs"])
+@pytest.mark.parametrize("name", [*STUDIES, "figure1", "noisy_pairs", "training_options"])
 def test_a_word_that_is_not_known_is_refused(name):
     with pytest.raises(ValueError, match="unknown word 'cifra10'; there are: "):
         study(name, "cifra10")
@@ -65,7 +65,16 @@ def test_one_data_set_at_a_time():
         study("table2", "svhn,cifar10")
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(("words", "batch"), [("smoke", 96), ("", 256), ("cifar10", 512)])
+def test_options_of_training_divide_the_batch_into_four(words, batch):
+    for cell in cells(study("training_options", words)):
+        train = cell.finals[0][0].config.train
+        assert train.batch_size == batch
+        assert (train.encoder_chunk == batch // 4) == (cell.method == "chunks")
+        assert (train.batch_norm_groups == 4) == (cell.method == "groups")
+
+
+@pytest.mark.parametrize("name", [*STUDIES, "training_options"])
 def test_runs_can_be_built(name):
     grid = cells(study(name, "smoke"))
     for cell in (grid[0], grid[-1]):

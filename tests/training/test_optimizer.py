@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gca_jax.training.optimizer import make_optimizer, warmup_cosine
+from gca_jax import models
+from gca_jax.training.optimizer import OPTIMIZERS, make_optimizer, warmup_cosine
+from gca_jax.training.step import init_variables
 
 DEFAULTS = dict(
     learning_rate=0.1, final_learning_rate=0.1, warmup_epochs=0.0, weight_decay=0.01
@@ -46,6 +48,55 @@ def test_adam_decays_within_the_gradient_and_adamw_apart(name, coupled):
     np.testing.assert_allclose(descend(name), weights, rtol=1e-4)
 
 
+def test_lars_scales_each_gradient_by_the_norm_of_its_weights():
+    weights, velocity = START.astype(float), 0.0
+    for gradient in GRADIENTS:
+        g = gradient + 0.01 * weights
+        ratio = 0.001 * np.linalg.norm(weights) / np.linalg.norm(g)
+        velocity = 0.8 * velocity + 0.1 * ratio * g
+        weights = weights - velocity
+    np.testing.assert_allclose(descend("lars", momentum=0.8), weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_biases_and_norms_may_be_spared_decay(name):
+    """At a gradient of zero nothing but decay moves a parameter."""
+    optimizer, _ = make_optimizer(
+        10, 5, name=name, exclude_bias_and_norm=True, **{**DEFAULTS, "weight_decay": 0.5}
+    )
+    network = models.create(
+        **dict(encoder="vit", width=8, depth=1, heads=2, patch=4, positions="learned"),
+        **dict(projector_hidden=4, projector_dim=4, projector_batch_norm=True),
+    )
+    shapes = init_variables.eval_shape(network, jax.random.key(0), (8, 8, 1))["params"]
+    params = jax.tree.map(lambda x: jnp.ones(x.shape), shapes)
+    updates, _ = optimizer.update(
+        jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params
+    )
+    for path, update in jax.tree_util.tree_leaves_with_path(updates):
+        decays = path[-1].key in ("kernel", "positions")
+        assert decays or path[-1].key in ("bias", "scale")
+        assert bool(jnp.any(update != 0)) == decays
+
+
+def test_a_long_gradient_is_clipped_to_its_norm_and_a_short_one_is_not():
+    for length, expected in ((5.0, 2.0), (1.0, 1.0)):
+        optimizer, _ = make_optimizer(
+            10, 5, name="sgd", clip_norm=2.0, momentum=0.0, **{**DEFAULTS, "weight_decay": 0.0}
+        )
+        gradient = {"a": jnp.array([0.6 * length]), "b": jnp.array([0.8 * length])}
+        updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+        norm = 0.1 * expected
+        np.testing.assert_allclose([updates["a"][0], updates["b"][0]], [-0.6 * norm, -0.8 * norm])
+
+
+def test_a_warm_up_in_steps_is_that_in_epochs():
+    settings = {**DEFAULTS, "name": "sgd"}
+    _, steps = make_optimizer(20, 4, **settings, warmup_steps=8)
+    _, epochs = make_optimizer(20, 4, **{**settings, "warmup_epochs": 2.0})
+    np.testing.assert_array_equal([steps(k) for k in range(10)], [epochs(k) for k in range(10)])
+
+
 def test_schedule_corner_points():
     rate = warmup_cosine(0.12, 2e-4, warmup_steps=10, total_steps=110)
     np.testing.assert_allclose(rate(0), 0.012, rtol=1e-6)
@@ -65,7 +116,7 @@ def test_equal_rates_are_a_constant():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "lars"}, "unknown optimizer 'lars'; one of: sgd, adam, adamw"),
+        ({"name": "lamb"}, "unknown optimizer 'lamb'; one of: sgd, adam, adamw, lars"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
         ({"final_learning_rate": 0.2}, "final_learning_rate must be from 0 to learning_rate"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
@@ -73,6 +124,10 @@ def test_equal_rates_are_a_constant():
         ({"learning_rate": math.nan}, "learning_rate must be a finite number, got nan"),
         ({"learning_rate": math.inf}, "learning_rate must be a finite number, got inf"),
         ({"weight_decay": math.inf}, "weight_decay must be a finite number, got inf"),
+        ({"warmup_steps": 10}, "warmup_steps must be at least 0 and shorter than the run, got 10"),
+        ({"warmup_steps": 1, "warmup_epochs": 1.0}, "warmup_steps=1 stands in place of warmup_ep"),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0, got 0.0"),
+        ({"clip_norm": math.nan}, "clip_norm must be above 0, got nan"),
         ({"warmup_epochs": math.nan}, "warmup_epochs must be a finite number, got nan"),
         ({"momentum": math.inf}, "momentum must be a finite number, got inf"),
     ],

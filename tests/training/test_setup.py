@@ -11,7 +11,8 @@ from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.views import policies
 from gca_jax.experiment import build
-from gca_jax.training import loop, setup
+from gca_jax.training import loop, setup, step
+from gca_jax.training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.slow
 
@@ -39,12 +40,19 @@ WORDS = {
     "model.block": "bottleneck",
     "model.stem": "imagenet",
     "model.width": 8,
+    "model.dtype": "bfloat16",
     "model.heads": 4,
     "model.patch": 2,
     "model.positions": "learned",
     "optimizer.name": "adam",
     "optimizer.warmup_epochs": 0.5,
+    "optimizer.warmup_steps": 3,
+    "optimizer.exclude_bias_and_norm": True,
+    "train.steps": 5,
     "train.batch_size": 240,
+    "train.encoder_chunk": 236,
+    "train.batch_norm_groups": 2,
+    "train.online_probe": True,
     "augment.blur_size": 3,
     "loss.domain": "log",
     "loss.block_size": 100,
@@ -104,20 +112,39 @@ def loss(experiment):
 
 
 def run(experiment):
-    """All that a run makes of a config: program, learning rates, data, settings."""
+    """All that a run makes of a config: program, seed, data."""
     training, images = setup.trace(experiment), experiment.batches.images
-    rates = [training.learning_rate(k) for k in (0, training.total_steps - 1)]
-    return (
-        training.lowered.as_text(),
-        rates,
-        experiment.seed,
-        dataclasses.astuple(experiment.train),
-        images.shape,
-        images.sum(),
-    )
+    return training.lowered.as_text(), experiment.seed, images.shape, images.sum()
 
 
-USED = {"augment": views, "loss": loss, "target": loss}
+def optimizer(experiment):
+    """The program of an update and the learning rates, of which the run's are made."""
+    made, rate = make_optimizer(10, 5, **experiment.config.optimizer)
+    weights = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
+    lowered = jax.jit(made.update).lower(weights, made.init(weights), weights)
+    return lowered.as_text(), [float(rate(k)) for k in (0, 9)]
+
+
+def settings(experiment):
+    """What the step and the loop read of the `train` group."""
+    return dataclasses.astuple(experiment.train)
+
+
+def network(experiment):
+    """The program of the network, heads and all, and its weights."""
+    made, shape = experiment.network, experiment.batches.input_shape
+    variables = step.init_variables.eval_shape(made, experiment.key, shape)
+    views = (jax.ShapeDtypeStruct((2, *shape), jnp.float32),) * 2
+
+    def program(variables, views):
+        pair = made.embed(variables, views).pair
+        return pair if made.predictor_hidden is None else made.embed(variables, pair, "predict")
+
+    return jax.jit(program).lower(variables, views).as_text()
+
+
+USED = {"augment": views, "loss": loss, "target": loss, "optimizer": optimizer}
+USED |= {"model": network, "train": settings}
 
 
 def check_every_key(config, *groups, dataset=None):
@@ -135,6 +162,20 @@ def check_every_key(config, *groups, dataset=None):
         use = USED.get(key.split(".")[0], run)
         if use(build(changed, dataset=dataset)) == base[use]:
             pytest.fail(f"{key} changes nothing")
+
+
+@pytest.mark.usefixtures("one_device")
+def test_settings_of_training_reach_the_step(tiny):
+    """The learning rate, the optimizer, and what the step is made with."""
+    keys = {"optimizer.learning_rate": 0.5, "optimizer.final_learning_rate": 0.25}
+    training = setup.trace(
+        build(tiny("simclr", **{"train.encoder_chunk": 118, "train.batch_norm_groups": 59, **keys}))
+    )
+    assert training.learning_rate(0) == 0.5
+    assert 0.25 < training.learning_rate(training.total_steps - 1) < 0.5
+    program = training.lowered.as_text()
+    assert "4x118x8x8x1" in program
+    assert "59x2x8x8x1" in program
 
 
 @pytest.mark.usefixtures("one_device")

@@ -1,0 +1,72 @@
+"""Where a run or a study stands, read off files as they are left."""
+
+import json
+import os
+import time
+
+import pytest
+
+from gca_jax import status, studies
+from gca_jax.studies import describe
+from gca_jax.studies.grid import all_runs, cells
+from gca_jax.workdir import as_json, write_json
+from tests.studies import stub
+
+
+def write_run(folder, config, steps, per_epoch):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", as_json(config))
+    rows = [
+        {"step": k, "epoch": k / per_epoch, "loss": 5 - k, "gradient_norm": 0.5}
+        for k in range(1, steps + 1)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_run_under_way_and_finished(tiny, tmp_path):
+    config = tiny("ince", **{"train.epochs": 4})
+    write_run(tmp_path, config, steps=3, per_epoch=3)
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    then = time.time() - 7_300
+    os.utime(tmp_path / "metrics.jsonl", (then, then))
+    assert [*status.lines(tmp_path, config)] == [
+        f"{tmp_path}: ince on digits, seed 0",
+        "training    step 3 of 12 (25%), epoch 1.0, logged 2 h ago",
+        "loss        2 and gradient norm 0.5 at step 3",
+        "checkpoint  step 2",
+        "evaluation  not yet",
+        "report      not yet",
+    ]
+    write_run(tmp_path, tiny("ince", **{"train.steps": 5}), steps=3, per_epoch=3)
+    assert "step 3 of 5 (60%)" in [*status.lines(tmp_path, config)][1]
+    summary = {"finished": True, "steps": 12, "train_seconds": 41.7}
+    write_json(tmp_path / "training.json", summary)
+    write_json(tmp_path / "evaluation.json", {})
+    found = [*status.lines(tmp_path, config)]
+    assert found[1] == "training    finished, 12 steps in 42 s"
+    assert found[-2:] == ["evaluation  written", "report      not yet"]
+
+
+def test_a_study_with_and_without_its_config(tmp_path, tiny):
+    methods = {"InfoNCE": studies.Method("ince"), "GCA": studies.Method("gca_ince")}
+    config = studies.make(
+        "configs/digits.py", methods=methods, seeds=(0, 1), measures={"linear": "accuracy.linear"}
+    )
+    runs = [*all_runs(cells(describe.read(config)))]
+    for run in runs[:2]:
+        (tmp_path / run.folder).mkdir(parents=True)
+        stub.run(run.config, tmp_path / run.folder)
+    write_run(tmp_path / runs[2].folder, runs[2].config, steps=10, per_epoch=5)
+    named = {"folder": runs[3].folder, "error": "loss is nan at step 3"}
+    write_json(tmp_path / "failed.json", [named])
+    first, hint, *others = status.lines(tmp_path, tiny())
+    assert first == f"{tmp_path}: 2 runs done, 1 failed"
+    assert "--config" in hint
+    assert others[0].startswith(f"begun   {runs[2].folder}: step 10 of 300 (3%), epoch 2.0, logged")
+    assert others[1:] == [f"failed  {runs[3].folder}: loss is nan at step 3"]
+    assert next(status.lines(tmp_path, config)) == f"{tmp_path}: 2 runs done of 4, 1 left, 1 failed"
+
+
+def test_a_folder_of_neither_is_refused(tmp_path, tiny):
+    with pytest.raises(FileNotFoundError, match="there is no run and no study in"):
+        next(status.lines(tmp_path, tiny()))

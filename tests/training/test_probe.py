@@ -1,0 +1,58 @@
+"""The online probe: its step by hand, an encoder that does not feel it, its accuracy on images."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gca_jax.evaluation import online
+from gca_jax.evaluation.subject import Subject
+from gca_jax.experiment import build
+from gca_jax.training import checkpoint, loop, probe
+
+
+def test_a_step_is_adam_on_the_cross_entropy():
+    rng = np.random.default_rng(0)
+    h, labels = rng.normal(size=(6, 3)), np.array([0, 1, 1, 0, 1, 1])
+    head, state = probe.start(3, 2)
+    jitted = jax.jit(probe.update)
+    new, _, logged = jitted(head, state, jnp.asarray(h, jnp.float32), labels)
+    gradient = h.T @ (0.5 - np.eye(2)[labels]) / 6  # of a head of zeros: all shares are a half
+    np.testing.assert_allclose(new["kernel"], -3e-3 * np.sign(gradient), rtol=1e-4)
+    np.testing.assert_allclose(logged["probe_loss"], np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(logged["probe_accuracy"], 2 / 6, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_the_encoder_is_the_same_with_and_without(tiny, tmp_path):
+    """Bit for bit; and the head comes back with the checkpoint and reads test images."""
+    found = {}
+    for probed in (None, True):
+        config = tiny("byol", **{"train.online_probe": probed, "train.epochs": 1})
+        experiment = build(config)
+        loop.pretrain(experiment, tmp_path / str(probed))
+        found[probed], _ = checkpoint.restore_variables(tmp_path / str(probed))
+    head = found[True].pop("probe")
+    jax.tree.map(np.testing.assert_array_equal, found[True], found[None])
+    subject = Subject(experiment, {**found[True], "probe": head})
+    result = online.evaluate(subject)
+    scores = subject.test_features["trained"] @ head["kernel"] + head["bias"][None]
+    accuracy = (np.argmax(scores, axis=1) == experiment.dataset.test_labels).mean()
+    assert result.scores["trained"].accuracy == pytest.approx(accuracy)
+    assert "probe_accuracy" in (tmp_path / "True" / "metrics.jsonl").read_text()
+    assert online.evaluate(dataclasses.replace(subject, variables=found[None])) is None
+
+
+def test_labels_are_needed_and_domains_are_in_their_place(tiny):
+    data = build(tiny()).dataset
+    bare = dataclasses.replace(data, pretrain_labels=None)
+    config = tiny(**{"train.online_probe": True})
+    with pytest.raises(ValueError, match=r"^config.train: online_probe needs labels"):
+        build(config, dataset=bare)
+    domains = dataclasses.replace(data, pretrain_domains=data.pretrain_labels)
+    config = tiny(**{"train.online_probe": True, "target.name": "blocks", "target.alpha": 0.5})
+    with pytest.raises(ValueError, match=r"^config.train: .* this target takes its domains"):
+        build(config, dataset=domains)
