@@ -169,6 +169,20 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
         )
 
 
+def shorter_run(workdir: Path, config: Mapping[str, Any]) -> int | None:
+    """Give the last step of a finished run that this config only makes longer; None: it is not."""
+    path = workdir / "config.json"
+    if not checkpoints(workdir) or not path.exists() or not (workdir / "training.json").exists():
+        return None
+    there, summary = read_json(path), training_summary(workdir)
+    key = "steps" if there["train"].get("steps") else "epochs"
+    length = config["train"].get(key) or 0
+    as_long = {**there, "train": {**there["train"], key: length}}
+    if length <= there["train"][key] or any(differences(as_long, config)):
+        return None
+    return summary["steps"] if summary["finished"] else None
+
+
 def checkpoints(workdir: str | Path) -> dict[int, Path]:
     """Find what the run in this folder has saved: folders by step, in no order."""
     folders = (Path(workdir) / "checkpoints").glob("*")

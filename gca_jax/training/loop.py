@@ -29,6 +29,7 @@ from gca_jax.workdir import (
     locked,
     need_space,
     refuse_another_run,
+    shorter_run,
     training_summary,
     write_json,
 )
@@ -57,7 +58,9 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
     Args:
         experiment: from `experiment.build`.
         workdir: the run's folder. It gets `config.json`, `metrics.jsonl`, TensorBoard files,
-            `checkpoints/` and `training.json`. A finished run of this config is left as it is.
+            `checkpoints/` and `training.json`. A finished run of this config is left as it is; one
+            that differs in `train.epochs` or `train.steps` alone, which were fewer, goes on from
+            its end.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -93,6 +96,12 @@ def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) ->
     if processes.first():
         checkpoint.repair_config(workdir)
     processes.wait("the config can be read")
+    if (ended := shorter_run(workdir, record)) is not None:
+        print(
+            f"{workdir} holds this run, ended at step {ended}: it is trained further, from there "
+            "with the learning rate that a run of the new length has at that step"
+        )
+        return None
     refuse_another_run(workdir, record)
     if not (workdir / "training.json").exists():
         return None

@@ -147,6 +147,21 @@ def test_finished_run_is_not_trained_again(unbroken, tiny, capsys):
     assert (unbroken / "metrics.jsonl").read_text() == before
 
 
+def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_path, capsys):
+    constant = {"optimizer.final_learning_rate": 2e-3}  # else the two schedules differ
+    for epochs in (1, 2):
+        loop.pretrain(build(tiny(**constant, **{"train.epochs": epochs})), tmp_path / "further")
+    assert "ended at step 3: it is trained further" in capsys.readouterr().out
+    loop.pretrain(build(tiny(**constant)), tmp_path / "at once")
+    assert rows(tmp_path / "further") == rows(tmp_path / "at once")
+    for a, b in zip(
+        *(jax.tree.leaves(weights(tmp_path / n)) for n in ("further", "at once")), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="holds a run of another config"):  # a shorter one
+        loop.pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
+
+
 def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
     before = {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()}
     other = tiny(**{"loss.epsilon": 0.1, "seed": 3})
