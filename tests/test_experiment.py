@@ -144,6 +144,7 @@ def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tm
     assert "plan.png" not in page
     assert sorted(p.stem for p in (tmp_path / "figures").iterdir()) == [
         "alignment_uniformity",
+        "confusion",
         "nearest",
         "plane",
         "training",
