@@ -169,8 +169,8 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
         )
 
 
-def shorter_run(workdir: Path, config: Mapping[str, Any]) -> int | None:
-    """Give the last step of a finished run that this config only makes longer; None: it is not."""
+def shorter_run(workdir: Path, config: Mapping[str, Any]) -> Summary | None:
+    """Read the summary of a finished run that this config only makes longer; None: it is not."""
     path = workdir / "config.json"
     if not checkpoints(workdir) or not path.exists() or not (workdir / "training.json").exists():
         return None
@@ -180,7 +180,7 @@ def shorter_run(workdir: Path, config: Mapping[str, Any]) -> int | None:
     as_long = {**there, "train": {**there["train"], key: length}}
     if length <= there["train"][key] or any(differences(as_long, config)):
         return None
-    return summary["steps"] if summary["finished"] else None
+    return summary if summary["finished"] else None
 
 
 def checkpoints(workdir: str | Path) -> dict[int, Path]:

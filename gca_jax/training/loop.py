@@ -81,6 +81,7 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
         if processes.first():
             workdir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(workdir))
+            reopen(workdir, experiment.record)
             write_json(workdir / "config.json", experiment.record)
             checkpoint.set_damaged_aside(workdir)
             # Two are kept, and the next one is written before the older one goes.
@@ -96,11 +97,8 @@ def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) ->
     if processes.first():
         checkpoint.repair_config(workdir)
     processes.wait("the config can be read")
-    if (ended := shorter_run(workdir, record)) is not None:
-        print(
-            f"{workdir} holds this run, ended at step {ended}: it is trained further, from there "
-            "with the learning rate that a run of the new length has at that step"
-        )
+    if shorter_run(workdir, record) is not None:
+        processes.wait("all have read it")  # before the first one reopens it
         return None
     refuse_another_run(workdir, record)
     if not (workdir / "training.json").exists():
@@ -115,6 +113,21 @@ def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) ->
         return None
     print(f"{workdir} holds this run, trained to its end: it is not trained again")
     return summary
+
+
+def reopen(workdir: pathlib.Path, record: Mapping[str, object]) -> None:
+    """Mark a finished run as unfinished, and say so, if the record makes it longer.
+
+    This comes before its config is written: stopped at once, the longer run must not pass for one
+    that has ended.
+    """
+    if (summary := shorter_run(workdir, record)) is None:
+        return
+    print(
+        f"{workdir} holds this run, ended at step {summary['steps']}: it is trained further, from "
+        "there with the learning rate that a run of the new length has at that step"
+    )
+    write_json(workdir / "training.json", {**summary, "finished": False})
 
 
 @dataclasses.dataclass(frozen=True)

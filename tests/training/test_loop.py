@@ -149,9 +149,14 @@ def test_finished_run_is_not_trained_again(unbroken, tiny, capsys):
 
 def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_path, capsys):
     constant = {"optimizer.final_learning_rate": 2e-3}  # else the two schedules differ
-    for epochs in (1, 2):
-        loop.pretrain(build(tiny(**constant, **{"train.epochs": epochs})), tmp_path / "further")
-    assert "ended at step 3: it is trained further" in capsys.readouterr().out
+    further = build(tiny(**constant))
+    loop.pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
+    with pytest.MonkeyPatch.context() as broken:  # killed before its first step
+        broken.setattr(loop.Session, "train", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            loop.pretrain(further, tmp_path / "further")
+    assert loop.pretrain(further, tmp_path / "further")["steps"] == 6
+    assert capsys.readouterr().out.count("ended at step 3: it is trained further") == 1
     loop.pretrain(build(tiny(**constant)), tmp_path / "at once")
     assert rows(tmp_path / "further") == rows(tmp_path / "at once")
     for a, b in zip(
