@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gca_jax import config_files, help
+from gca_jax import config_files
 from gca_jax.programs import ALONE, PROGRAMS, Command
 from gca_jax.studies.describe import is_study
 
@@ -59,15 +59,18 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
     With --help it prints what there is, or the keys of the config that is named.
     """
     asked = {"--help", "-h", "--helpfull", "--helpshort"} & set(arguments)
-    arguments = [argument for argument in arguments if argument not in asked]
-    named = any(re.match(r"--?config(=|$)", argument) for argument in arguments)
-    try:
-        path, arguments = with_config(arguments, default)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    if asked and not named:
+    name, others = parted([argument for argument in arguments[1:] if argument not in asked])
+    if asked and name is None:
+        from gca_jax import help  # which imports the losses
+
         print(help.page())
         sys.exit(0)
+    file, colon, chosen = (default if name is None else name).partition(":")
+    try:
+        path = config_files.find(file)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    arguments = [arguments[0], f"--config={path}{colon}{chosen}", *others]
     try:
         words = flags.FLAGS(arguments)
     except Exception as error:  # of a config file, which is any code
@@ -75,20 +78,17 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
     if len(words) > 1:
         sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
     if asked:
+        from gca_jax import help
+
         print(help.keys(flags.FLAGS.config))
         sys.exit(0)
     return words
 
 
-def with_config(arguments: Sequence[str], default: str) -> tuple[Path, list[str]]:
-    """Find the config file that --config=NAME:WORDS names, and name it by its path.
-
-    Raises:
-        ValueError: there is none.
-    """
-    name = default
-    others: list[str] = []
-    rest = iter(arguments[1:])
+def parted(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Part what --config names, the last time it stands there, from the other arguments."""
+    name, others = None, []
+    rest = iter(arguments)
     for argument in rest:
         if argument in ("--config", "-config"):
             name = next(rest, "")
@@ -96,9 +96,7 @@ def with_config(arguments: Sequence[str], default: str) -> tuple[Path, list[str]
             name = match[1]
         else:
             others.append(argument)
-    file, colon, words = name.partition(":")
-    path = config_files.find(file)
-    return path, [arguments[0], f"--config={path}{colon}{words}", *others]
+    return name, others
 
 
 def broken_file(path: Path, error: Exception) -> str:

@@ -33,6 +33,10 @@ def names(folder: Path = FOLDER) -> str:
     return ", ".join(sorted(file.stem for file in folder.glob("*.py"))) or "none"
 
 
-def make(path: Path, words: str) -> ConfigDict:
-    """Make the config of a file, with the words after the colon of --config."""
-    return runpy.run_path(str(path))["get_config"](words)
+def make(name: str, words: str = "") -> ConfigDict:
+    """Make a config as `--config=NAME:WORDS` does.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    return runpy.run_path(str(find(name)))["get_config"](words)

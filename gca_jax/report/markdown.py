@@ -198,7 +198,7 @@ def command(config: Json) -> str:
 def _from_file(name: str, words: str) -> Json:
     """Make the config by its file, as JSON values; only the seed is known without the file."""
     path = config_files.FOLDER / f"{name}.py"
-    return as_json(config_files.make(path, words)) if path.exists() else {"seed": None}
+    return as_json(config_files.make(str(path), words)) if path.exists() else {"seed": None}
 
 
 def _differing(given: Json, used: Json, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -94,7 +94,7 @@ def _base(study: Study, words: str) -> ConfigDict:
     """Make the config of a method by its file."""
     if study.template is not None:
         return study.template.copy_and_resolve_references()
-    config = config_files.make(config_files.find(study.base), words)
+    config = config_files.make(study.base, words)
     if "split" not in config.get("evaluation", {}):
         raise ValueError(f"{study.base} (the study's base) is no run's config: no evaluation.split")
     config.unlock().evaluation.split = "test"

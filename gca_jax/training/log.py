@@ -78,8 +78,9 @@ class Writer:
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
         self._file.write((json.dumps({"step": step, **finite}) + "\n").encode())
         self._file.flush()
-        for key in row.keys() - SWITCHES:
-            self._events.add_scalar(key, row[key], step)
+        for key, value in row.items():
+            if key not in SWITCHES:
+                self._events.add_scalar(key, value, step)
 
     def close(self) -> None:
         """Write out what is buffered."""
