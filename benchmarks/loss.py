@@ -146,6 +146,31 @@ def by_epsilon(epsilon, n=2048):
     return milliseconds(f"n = {n}, ε = {epsilon}", functions, measure.views(n, classes=10))
 
 
+def sweep_by_blocks(n):
+    """Time one sweep over a K kept whole: two products, or both on blocks of rows in turn."""
+    k, start = jnp.exp(_log_kernel(*measure.views(n))), jnp.ones(n, jnp.float32)
+    product = partial(jnp.matmul, precision="highest")
+
+    def whole(k, v):
+        return 1 / product(1 / product(k, v), k)
+
+    def blocks(k, v, rows):
+        def block(total, k):
+            return total + product(1 / product(k, v), k), None
+
+        return 1 / jax.lax.scan(block, 0 * v, k.reshape(-1, rows, n))[0]
+
+    ways = {"whole": whole} | {
+        f"{rows} rows": partial(blocks, rows=rows) for rows in (16, 64, 256, 512)
+    }
+    turns = {
+        name: jax.jit(lambda k, v, way=way: jax.lax.fori_loop(0, 20, lambda _, v: way(k, v), v))
+        for name, way in ways.items()
+    }
+    seconds = measure.seconds({name: partial(turn, k, start) for name, turn in turns.items()})
+    return {name: 1e3 * s / 20 for name, s in seconds.items()}
+
+
 def learned_epsilon(name, n=2048):
     """Time a traced ε by the rule (log domain), with a stated bound, and a known one."""
 
@@ -193,6 +218,12 @@ def work(full):
         },
         "milliseconds by epsilon (n = 2048)": {
             str(epsilon): by_epsilon(epsilon) for epsilon in (0.5, 0.2, 0.1, 0.05)
+        },
+        "milliseconds at epsilon 0.05 by n": {
+            str(n): by_epsilon(0.05, n) for n in ((1024, 4096, 8192) if full else (1024,))
+        },
+        "milliseconds of a sweep, K whole and read by blocks of rows": {
+            str(n): sweep_by_blocks(n) for n in sizes
         },
         "milliseconds with a learned target (n = 2048)": {
             "whole": learned_target(False),

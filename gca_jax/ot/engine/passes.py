@@ -19,7 +19,7 @@ from gca_jax.ot.engine.sharding import on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 MAX_FUSED_TERMS = 4  # so few rank-one terms fuse with K elementwise; more go through a matmul
-CHUNK = 256  # columns of a K kept whole that are weighted at a time where the terms do not fuse
+PARTS = 8  # at most so many, one after the other, of a K kept whole that must not be overwritten
 Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
@@ -93,6 +93,36 @@ class Passes(NamedTuple):
         join = lambda a, b: jnp.concatenate([a, b.reshape(-1, *b.shape[2:])])  # noqa: E731
         return total, jax.tree.map(join, kept, more)
 
+    def over_parts(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
+        """Does as `over_own_rows`; of a K kept whole some rows at a time, so piece may form more.
+
+        Part t of p has the rows t, t + p, ...: where the compiler split K by rows over devices,
+        each device has rows of every part.
+        """
+        if self.whole is None:
+            return self.over_own_rows(piece, rows)
+        size = self.whole.shape[0]
+        parts = max(p for p in range(1, PARTS + 1) if size % p == 0)
+
+        def part(t: Array | int) -> tuple[Summed, Kept]:
+            def own(a: Array) -> Array:
+                a = a.reshape(size // parts, parts, *a.shape[1:])
+                return jax.lax.dynamic_index_in_dim(a, t, axis=1, keepdims=False)
+
+            return piece(*jax.tree.map(own, (self.whole, rows)))
+
+        def another(total: Summed, t: Array) -> tuple[Summed, Kept]:
+            more, kept = part(t)
+            return jax.tree.map(jnp.add, total, more), kept
+
+        def join(first: Array, others: Array) -> Array:
+            both = jnp.concatenate([first[:, None], others.swapaxes(0, 1)], axis=1)
+            return both.reshape(size, *first.shape[1:])
+
+        total, first = part(0)
+        total, others = jax.lax.scan(another, total, jnp.arange(1, parts))
+        return total, jax.tree.map(join, first, others)
+
     def sweep(self, right: Array, rowwise: Rowwise[Rows, Kept], rows: Rows) -> tuple[Array, Kept]:
         """Returns (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
 
@@ -140,71 +170,43 @@ def make_passes(points: Points) -> Passes:
 
 
 def contract(
-    passes: Passes, left: Float[Array, "k n"], right: Float[Array, "k m"]
+    passes: Passes,
+    left: Float[Array, "k n"],
+    right: Float[Array, "k m"],
+    overwrite: bool = True,
 ) -> tuple[Float[Array, "n d"], Float[Array, "m d"] | None]:
     """Pulls G = K ∘ (leftᵀ right), the cotangent of log K, back to the points: ε times theirs.
 
-    On a mapped axis these are partial sums, from this device's rows of K.
+    With few terms and `overwrite`, G may take the memory of a K kept whole; else it is formed in
+    parts. On a mapped axis these are partial sums, from this device's rows of K.
     """
     points, columns = passes.points, passes.columns
     symmetric = points.y is None
     if symmetric:
         # With the cotangent's transpose added, one product gives all of x's.
         left, right = jnp.concatenate([left, right]), jnp.concatenate([right, left])
+    few = len(left) <= MAX_FUSED_TERMS
 
     def piece(k: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
         left, x = rows
-        if passes.whole is not None and left.shape[1] > MAX_FUSED_TERMS:
-            return _by_columns(k, left, right, x, columns, symmetric)
-        return _weighted(k, left, right, x, columns, symmetric)
+        if few:  # written out, the terms fuse with the product
+            terms = [left[:, i, None] * right[None, i] for i in range(left.shape[1])]
+            outer = functools.reduce(jnp.add, terms)
+        else:
+            outer = jnp.matmul(left, right, precision=HIGHEST)
+        weights = k * outer
+        of_x = jnp.matmul(weights, columns, precision=HIGHEST)
+        if symmetric:
+            return jnp.zeros_like(x[0]), of_x
+        return jnp.matmul(x.T, weights, precision=HIGHEST), of_x
 
-    of_columns, of_x = passes.over_own_rows(piece, (passes.own(left.T), passes.own(points.x)))
+    over_rows = passes.over_own_rows if few and overwrite else passes.over_parts
+    of_columns, of_x = over_rows(piece, (passes.own(left.T), passes.own(points.x)))
     if points.axis_name is not None:
         start = jax.lax.axis_index(points.axis_name) * of_x.shape[0]
         everyone = varying(jnp.zeros_like(points.x), points.axis_name)
         of_x = jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
     return of_x, None if symmetric else of_columns.T
-
-
-def _weighted(
-    k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
-) -> tuple[Float[Array, "d *m"], Float[Array, "n d"]]:
-    """Returns (Wᵀ x)ᵀ and W y for W = K ∘ (left right); zeros [d] for the first if symmetric."""
-    if left.shape[1] > MAX_FUSED_TERMS:
-        outer = jnp.matmul(left, right, precision=HIGHEST)
-    else:  # written out, the terms fuse with the product
-        terms = [left[:, i, None] * right[None, i] for i in range(left.shape[1])]
-        outer = functools.reduce(jnp.add, terms)
-    weights = k * outer
-    of_x = jnp.matmul(weights, columns, precision=HIGHEST)
-    if symmetric:
-        return jnp.zeros_like(x[0]), of_x
-    return jnp.matmul(x.T, weights, precision=HIGHEST), of_x
-
-
-def _by_columns(
-    k: Array, left: Array, right: Array, x: Array, columns: Array, symmetric: bool
-) -> tuple[Array, Array]:
-    """Does as `_weighted`, some columns at a time: no second array has the size of K.
-
-    Columns and not rows, since a device on which the compiler split K by rows has all columns.
-    """
-    usual = min(CHUNK, k.shape[1])
-    steps = (k.shape[1] - 1) // usual
-    head = k.shape[1] - steps * usual
-
-    def chunk(of_x: Array, start: Array | int, size: int) -> tuple[Array, Array]:
-        cut = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
-        part = cut(k, axis=1), left, cut(right, axis=1), x, cut(columns, axis=0)
-        of_columns, more = _weighted(*part, symmetric)
-        return of_x + more, of_columns
-
-    of_x, first = chunk(jnp.zeros_like(x), 0, head)
-    starts = head + usual * jnp.arange(steps)
-    of_x, rest = jax.lax.scan(lambda total, start: chunk(total, start, usual), of_x, starts)
-    if symmetric:
-        return first, of_x
-    return jnp.concatenate([first, rest.swapaxes(0, 1).reshape(x.shape[1], -1)], axis=1), of_x
 
 
 def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k: Array) -> Points:

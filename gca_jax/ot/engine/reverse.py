@@ -201,28 +201,18 @@ def _of_points(
     passes, ran = saved.passes, saved.out.sweeps
     u, v = factors.u, factors.v
     few = saved.even & (back.t >= ran - 1)  # mostly the last sweep's terms are all there are
-    last = [x[ran - 1][None] for x in (back.p, u, v, back.r)]
-    odd_p = jnp.where(saved.even, 0.0, p_rows)[None]
 
     def of_last() -> tuple[Array, Array | None]:
-        return contract(passes, jnp.concatenate(last[:2]), jnp.concatenate(last[2:]))
+        last = [x[ran - 1][None] for x in (back.p, u, v, back.r)]
+        left, right = jnp.concatenate(last[:2]), jnp.concatenate(last[2:])
+        return contract(passes, left, right, overwrite=False)
 
-    def of_terms(p: Array, r: Array) -> tuple[Array, Array | None]:
-        left, right = [p, u, odd_p], [v, r, last_v[None]]
+    def of_all() -> tuple[Array, Array | None]:
+        odd_p = jnp.where(saved.even, 0.0, p_rows)[None]
+        left, right = [back.p, u, odd_p], [v, back.r, last_v[None]]
         return contract(passes, jnp.concatenate(left), jnp.concatenate(right))
 
-    if passes.whole is None:
-        return jax.lax.cond(few, of_last, lambda: of_terms(back.p, back.r))
-    # The two terms of the last sweep fuse with K, and may take its memory once the rest is there.
-    x, y, axis = passes.points.x, passes.points.y, passes.points.axis_name
-    zeros = varying(jnp.zeros_like(x), axis), y if y is None else varying(jnp.zeros_like(y), axis)
-
-    def of_all_but_last() -> tuple[Array, Array | None]:
-        return of_terms(back.p.at[ran - 1].set(0.0), back.r.at[ran - 1].set(0.0))
-
-    of_others = jax.lax.cond(few, lambda: zeros, of_all_but_last)
-    passes, of_others = jax.lax.optimization_barrier((passes, of_others))
-    return jax.tree.map(jnp.add, of_last(), of_others)
+    return jax.lax.cond(few, of_last, of_all)
 
 
 def inverse(log_product: Array) -> Array:
