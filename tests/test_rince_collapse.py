@@ -11,20 +11,11 @@ from tqdm import tqdm
 
 from gca_jax import losses
 from gca_jax.training import log
-from tests import toy
+from tests import reference, toy
 
 
 def scores_of(z_a, z_b, epsilon):
-    unit = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z_a, z_b))
-    a, b = unit
-    return a @ b.T / epsilon
-
-
-def rince(z_a, z_b, epsilon, q, lam):
-    """Equation 2."""
-    s = scores_of(z_a, z_b, epsilon)
-    positive, sums = np.exp(q * np.diag(s)), np.exp(s).sum(axis=1)
-    return np.mean(-positive / q + (lam * sums) ** q / q)
+    return reference.unit(z_a) @ reference.unit(z_b).T / epsilon
 
 
 def opposite(n=6, d=4, noise=0.05):
@@ -47,9 +38,10 @@ def test_towers_that_moved_apart_are_repelled_without_a_gradient(name):
     slopes, share = jax.jit(jax.grad(value, has_aux=True))(views)
     assert share == 1.0
     if name == "rince":
-        moved = toy.gradient(lambda z: rince(*z, **hyper), np.asarray(views), step=1e-3)
-        near = toy.batch(0, n=6)
-        free = toy.gradient(lambda z: rince(*z, **hyper), np.asarray(near), step=1e-3)
+        moved, free = (
+            toy.gradient(lambda z: reference.rince_paper(*z, **hyper), np.asarray(z), step=1e-3)
+            for z in (views, toy.batch(0, n=6))
+        )
         assert np.linalg.norm(moved) < 1e-3 < np.linalg.norm(free)
         np.testing.assert_allclose(slopes, moved, rtol=1e-2, atol=1e-6)
 

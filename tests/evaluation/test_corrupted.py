@@ -43,6 +43,7 @@ def judged(tiny):
     return one, corrupted.evaluate(one).numbers["corruptions"]
 
 
+@pytest.mark.slow
 def test_pixels_are_judged_by_a_regression_on_clean_images(judged):
     one, found = judged
     data = one.dataset
@@ -65,6 +66,7 @@ def test_pixels_are_judged_by_a_regression_on_clean_images(judged):
     assert pixels["clean"] > 0.95 > pixels["accuracy"]["occlusion"][4]
 
 
+@pytest.mark.slow
 def test_means_are_over_all_and_over_the_published_ones(judged):
     _, found = judged
     for one in (found, *found["baselines"].values()):

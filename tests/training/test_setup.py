@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
@@ -65,14 +66,6 @@ TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient
 LEARNED = {"sharpness": 2.0, "floor": 0.1, "keep": 0.5, "warmup_steps": 5}
 COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target.beta"}
 COMBINED |= {f"target.{key}" for key in (*LEARNED, "share")}
-
-
-def flatten(config, prefix=""):
-    for key, value in config.items():
-        if hasattr(value, "items"):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def another(key, value):
@@ -152,7 +145,7 @@ def check_every_key(config, *groups, dataset=None):
     dataset = build(config).dataset if dataset is None else dataset  # read once
     experiment = build(config, dataset=dataset)
     base = {use: use(experiment) for use in {USED[group] for group in groups}}
-    for key, value in list(flatten(config)):
+    for key, value in flatten_dict(config.to_dict(), sep=".").items():
         if key in COMBINED or not key.startswith(groups):
             continue
         value = own_value(config, key, value)
