@@ -66,7 +66,10 @@ def test_weights_of_a_sinkhorn_plan_are_its_mass_on_the_pairs():
     np.testing.assert_allclose(np.diag(target.matrix), mass / mass.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ince", "gca_ince", "gca_uot", "rince"])
+@pytest.mark.parametrize(
+    "name",
+    ["ince", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rince", "gca_ince", "gca_uot"))],
+)
 def test_no_gradient_flows_through_the_weights(name):
     """The gradient is that of the same loss with the weights as given numbers."""
     loss = losses.METHODS[name]
@@ -82,6 +85,7 @@ def test_no_gradient_flows_through_the_weights(name):
     assert np.abs(plain - expected).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in losses.METHODS if name != "byol"])
 def test_sharpness_0_is_the_identity(name):
     loss, flat = losses.METHODS[name], Partial(self_weighted, sharpness=0.0)
