@@ -35,7 +35,8 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
     """Run main.py on one device, in a process forked off one that has the imports."""
-    files = [tmp_path_factory.mktemp("said") / name for name in ("out", "err")]
+    folder = tmp_path_factory.mktemp("said")
+    files = [folder / name for name in ("out", "err")]
     parent = processes.start("-c", FORK, *files, stdin=subprocess.PIPE)
 
     def run(*arguments):
@@ -44,7 +45,10 @@ def command(tmp_path_factory):
         return int(parent.stdout.readline()), *(file.read_text() for file in files)
 
     yield run
-    assert parent.communicate(timeout=60) == ("", "")
+    try:
+        assert parent.communicate(timeout=60) == ("", "")
+    finally:
+        parent.kill()
 
 
 def test_mistakes_are_one_line_and_status_1(command, tmp_path):

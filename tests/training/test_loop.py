@@ -143,6 +143,7 @@ def test_finished_run_is_not_trained_again(unbroken, experiment, capsys):
     assert (unbroken / "metrics.jsonl").read_text() == before
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_path, capsys):
     constant = {"optimizer.final_learning_rate": 2e-3}  # else the two schedules differ
     further = build(tiny(**constant))
@@ -153,7 +154,7 @@ def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_pa
             loop.pretrain(further, tmp_path / "further")
     assert loop.pretrain(further, tmp_path / "further")["steps"] == 6
     assert capsys.readouterr().out.count("ended at step 3: it is trained further") == 1
-    loop.pretrain(build(tiny(**constant)), tmp_path / "at once")
+    loop.pretrain(further, tmp_path / "at once")
     assert rows(tmp_path / "further") == rows(tmp_path / "at once")
     for a, b in zip(
         *(jax.tree.leaves(weights(tmp_path / n)) for n in ("further", "at once")), strict=True
