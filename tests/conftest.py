@@ -57,12 +57,14 @@ def one_device(monkeypatch):
     monkeypatch.setattr("gca_jax.training.step.make_mesh", lambda: mesh)
 
 
-@pytest.fixture
-def quick_evaluation(monkeypatch):
+@pytest.fixture(scope="module")
+def quick_evaluation():
     """Plans are the mean over two batches, and t-SNE stops early."""
-    monkeypatch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
-    tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
-    monkeypatch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
+        tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
+        patch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
+        yield
 
 
 def load_config(name):
@@ -80,7 +82,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def tiny(digits):
-    """A factory of digits configs of two epochs with three steps each."""
+    """A factory of digits configs of two epochs with three steps each, and few probes."""
 
     encoders = {
         "resnet": {"model.stage_sizes": (1,), "model.width": 4},
@@ -97,6 +99,8 @@ def tiny(digits):
                 "train.batch_size": 472,
                 "train.epochs": 2,
                 "train.checkpoint_every_epochs": 1,
+                "evaluation.draws": 2,
+                "evaluation.strengths": (1.0,),
                 **overrides,
             }
         )

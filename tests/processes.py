@@ -39,12 +39,13 @@ def free_port():
         return free.getsockname()[1]
 
 
-def start(*arguments, devices=1):
+def start(*arguments, devices=1, stdin=None):
     """Start Python with these arguments in the project's folder."""
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment(devices)},
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import time
 
 import pytest
@@ -14,44 +15,43 @@ pytestmark = pytest.mark.slow
 TINY = [f"--config.{key}={value}" for key, value in processes.NETWORK.items()]
 
 
-def start(*arguments):
-    """Run main.py on one device."""
-    return processes.start("main.py", *arguments)
-
-
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
 FORK = """
 import gc, json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
 import gca_jax.evaluation.run, gca_jax.programs, gca_jax.report.run, gca_jax.training.loop
 gc.freeze()
-for i, arguments in enumerate(json.loads(sys.argv[2])):
+for line in sys.stdin:
     process = os.fork()
     if not process:
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{sys.argv[1]}/{i}.{name}", os.O_CREAT | os.O_WRONLY), number)
-        sys.argv = ["main.py", *arguments]
+        for number, name in enumerate(sys.argv[1:], start=1):
+            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+        sys.argv = ["main.py", *json.loads(line)]
         runpy.run_path("main.py", run_name="__main__")
         sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
 
 
-def run_all(cases, folder):
-    """Run main.py with each tuple of arguments, in processes forked off one with the imports."""
-    folder.mkdir()
-    done = processes.start("-c", FORK, folder, json.dumps([*cases]))
-    statuses, err = done.communicate(timeout=300)
-    assert (done.returncode, err) == (0, "")
-    for i, status in enumerate(map(int, statuses.split())):
-        yield status, *((folder / f"{i}.{name}").read_text() for name in ("out", "err"))
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """Run main.py on one device, in a process forked off one that has the imports."""
+    folder = tmp_path_factory.mktemp("said")
+    files = [folder / name for name in ("out", "err")]
+    parent = processes.start("-c", FORK, *files, stdin=subprocess.PIPE)
+
+    def run(*arguments):
+        parent.stdin.write(f"{json.dumps(arguments)}\n")
+        parent.stdin.flush()
+        return int(parent.stdout.readline()), *(file.read_text() for file in files)
+
+    yield run
+    try:
+        assert parent.communicate(timeout=60) == ("", "")
+    finally:
+        parent.kill()
 
 
-def test_mistakes_are_one_line_and_status_1(tmp_path):
+def test_mistakes_are_one_line_and_status_1(command, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     digits = "--config=configs/digits.py:gca_uot"
     study = "--config=configs/studies/digits_methods.py"
@@ -100,47 +100,48 @@ def test_mistakes_are_one_line_and_status_1(tmp_path):
         (digits, workdir, "--mode=report"): "there is no run in",
         (workdir, "--mode=status"): "there is no run and no study in",
     }
-    for case, (status, out, err) in zip(cases, run_all(cases, tmp_path / "said"), strict=True):
+    for case, message in cases.items():
+        status, out, err = command(*case)
         assert status == 1, (case, err)
-        assert cases[case] in err, case
+        assert message in err, case
         assert err.startswith("error: "), case
         assert len(err.splitlines()) == 1, case
         assert out in ("", "evaluating ...\n"), case
     assert not (tmp_path / "run").exists()
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_may_be_left_out(tmp_path):
+def test_a_picture_that_cannot_be_read_is_named_and_may_be_left_out(command, tmp_path):
     prepared.write_folder(tmp_path / "p", {f"{a}/{b}": 3 for a in ("train", "test") for b in "xy"})
     (tmp_path / "p/train/x/bad.png").write_text("no picture")
     words = ("--mode=prepare", "--config=configs/folder.py", f"--config.data.data_dir={tmp_path}")
     words += (f"--config.data.root={tmp_path / 'p'}",)
-    status, _, err = finish(start(*words))
+    status, _, err = command(*words)
     assert status == 1
     assert err.startswith(f"error: {tmp_path}/p/train/x/bad.png: ")
     assert "--skip_unreadable" in err
-    status, out, _ = finish(start(*words, "--skip_unreadable"))
+    status, out, _ = command(*words, "--skip_unreadable")
     assert status == 0
     assert "left out 1 of 13 images" in out
     arrays = ("--mode=prepare", "--config=configs/arrays.py", "--skip_unreadable")
-    status, _, err = finish(start(*arrays))
+    status, _, err = command(*arrays)
     assert (status, err) == (1, "error: of arrays no image can be skipped: one file has all\n")
 
 
-def test_a_missing_set_is_one_message_with_the_command_that_prepares_it(tmp_path):
+def test_a_missing_set_is_one_message_with_the_command_that_prepares_it(command, tmp_path):
     data = ("--config=configs/cifar10.py", f"--config.data.data_dir={tmp_path}")
-    status, _, err = finish(start(*data, f"--workdir={tmp_path / 'run'}"))
+    status, _, err = command(*data, f"--workdir={tmp_path / 'run'}")
     assert status == 1
     assert f"config.data: data set cifar10 cannot be read: it is not in {tmp_path}" in err
-    command = f"python main.py --mode=prepare {' '.join(data)}"
-    assert f"    {command}\n" in err
+    advice = f"python main.py --mode=prepare {' '.join(data)}"
+    assert f"    {advice}\n" in err
     # That command needs no workdir. Without the archive that it is told to use, it stops.
-    status, out, err = finish(start(*command.split()[2:], f"--archives={tmp_path}"))
+    status, out, err = command(*advice.split()[2:], f"--archives={tmp_path}")
     assert status == 1
     assert err.startswith(f"error: there is no {tmp_path}/cifar-10-binary.tar.gz")
     assert "preparing 1 set" in out
 
 
-def test_help_names_what_there_is_and_the_keys_of_a_config(capsys):
+def test_help_names_what_there_is_and_the_keys_of_a_config(command):
     for words, expected in {
         ("--help",): ("gca_uot", "vit", "cifar10", "studies/epsilon", "corruptions", "--workdir"),
         ("--config=digits:ince", "--config.seed=3", "--help"): (
@@ -148,27 +149,28 @@ def test_help_names_what_there_is_and_the_keys_of_a_config(capsys):
             "--config.data.limit=None",
         ),
     }.items():
-        status, out, err = finish(start(*words))
+        status, out, err = command(*words)
         assert (status, err) == (0, "")
         for part in expected:
             assert part in out
 
 
-def test_verbose_shows_where(tmp_path):
+def test_verbose_shows_where(command, tmp_path):
     arguments = (f"--workdir={tmp_path}", "--config.loss.epsilon=0", "--verbose")
-    status, _, err = finish(start(*arguments, "--mode=pretrain"))
+    status, _, err = command(*arguments, "--mode=pretrain")
     assert status == 1
     assert "Traceback" in err
     assert "config.loss: epsilon" in err
 
 
-def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
+def test_the_three_programs_run_quietly_and_twice_alike(command, tmp_path):
     reports = []
     for name in ("first", "second"):
         workdir = tmp_path / name
         arguments = ["--config=digits:gca_uot", f"--workdir={workdir}", *TINY]
         arguments += ["--config.train.epochs=2", "--config.evaluation.draws=2"]
-        status, out, err = finish(start(*arguments))
+        arguments += ["--config.evaluation.strengths=(1.0,)"]
+        status, out, err = command(*arguments)
         assert status == 0, err
         assert f"report: {workdir}/report.md" in out
         assert "images/s" in err
@@ -185,7 +187,9 @@ def test_the_three_programs_run_quietly_and_twice_alike(tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
-    process = start("--mode=pretrain", f"--workdir={tmp_path}", *TINY, "--config.train.epochs=5000")
+    process = processes.start(
+        "main.py", "--mode=pretrain", f"--workdir={tmp_path}", *TINY, "--config.train.epochs=5000"
+    )
     log = tmp_path / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") > 3):
@@ -193,7 +197,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    status, _, err = finish(process)
+    _, err = process.communicate(timeout=300)
+    status = process.returncode
     assert status == 1
     assert "Traceback" not in err
     assert "of 25000, saved in" in err.splitlines()[-1]

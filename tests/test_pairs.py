@@ -59,6 +59,7 @@ def read(folder):
         return report, dict(arrays)
 
 
+@pytest.mark.slow
 def test_the_report_has_recall_both_ways_and_finds_the_wrong_pairs(run):
     report, arrays = read(run[0])
     for way in ("a_to_b", "b_to_a"):
@@ -75,6 +76,7 @@ def test_the_report_has_recall_both_ways_and_finds_the_wrong_pairs(run):
     assert report["epsilon"] != 0.3  # it was learned
 
 
+@pytest.mark.slow
 def test_the_list_of_suspects_is_of_those_with_least_weight(run):
     report, arrays = read(run[0])
     with (run[0] / "suspects.csv").open() as file:
@@ -89,6 +91,7 @@ def test_the_list_of_suspects_is_of_those_with_least_weight(run):
     assert report["weights"]["precision"] == arrays["wrong"][first].mean()
 
 
+@pytest.mark.slow
 def test_the_page_has_the_command_and_every_picture(run):
     page = (run[0] / "report.md").read_text()
     assert "--config=configs/pairs.py:gca_ince" in page
@@ -97,6 +100,7 @@ def test_the_page_has_the_command_and_every_picture(run):
         assert (run[0] / "figures" / f"{name}.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_judged_again_without_training(run, capsys):
     folder, made = run
     before = (folder / "evaluation.json").read_text()
@@ -112,6 +116,7 @@ def test_programs_for_images_say_so(program):
         PROGRAMS[program](Command(config()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(set(losses.METHODS) - {"byol"}))
 def test_every_method_has_a_gradient_for_both_towers(method):
     made = pairs.build(config(f"{method},smoke"))
@@ -204,6 +209,7 @@ def test_the_plan_gives_every_candidate_the_same_mass():
         np.testing.assert_array_equal(found[way].ranks, ranks)
 
 
+@pytest.mark.slow
 def test_align_gives_functions_of_both_sets(capsys):
     """The lines in the README."""
     section = (ROOT / "README.md").read_text().split("## Two sets")[1].split("\n## ")[0]

@@ -1,6 +1,17 @@
-"""Toy batches, and finite differences of the NumPy references."""
+"""Toy batches, views that are noise, and finite differences of the NumPy references."""
 
+import jax
 import numpy as np
+
+from gca_jax.data.views.augment import Augment
+
+
+def noise(key, images):
+    """Two views that compile in no time."""
+    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
+
+
+POLICY = Augment(noise, mean=(0.5,), std=(0.5,))
 
 
 def gradient(function, x, step=3e-4):

@@ -67,10 +67,10 @@ def measure(subject: Subject) -> Found:
     data, size = subject.dataset, features.batch_size(subject.dataset.test_images)
     kinds = corruptions.names(data.test_images.shape[-1])
     probes = subject.once(linear.probes)
-    found: dict[str, Found] = {}
-    for encoder, probe in probes.items():
-        clean = Labelled(subject.test_features[encoder], data.test_labels)
-        found[encoder] = {"clean": probe.accuracy(clean), "accuracy": {kind: [] for kind in kinds}}
+    found: dict[str, Found] = {
+        encoder: {"clean": clean.accuracy, "accuracy": {kind: [] for kind in kinds}}
+        for encoder, clean in subject.once(linear.scores).items()
+    }
     for kind in tqdm(kinds, TITLE, unit=" corruptions", disable=None):
         for severity in corruptions.SEVERITIES:
             images = Corrupted(data.test_images, kind, severity, subject.experiment.seed)

@@ -58,9 +58,9 @@ def evaluate_unseen(subject: Subject) -> Result | None:
         title="linear, unseen domain",
         procedure=UNSEEN.format(len(left_out)),
     )
-    right = np.asarray(found.scores["trained"].right)
+    right = np.asarray(found.scores["trained"].predicted) == data.test_labels
     judged = np.isin(data.test_domains, left_out)
-    by_domain = shares(right[judged].tolist(), data.test_domains[judged], data.domain_names)
+    by_domain = shares(right[judged], data.test_domains[judged], data.domain_names)
     return dataclasses.replace(found, numbers={"per_unseen_domain": by_domain})
 
 
@@ -96,14 +96,14 @@ def score_unseen(
 ) -> Score:
     """Score the mean of the probes that each leave out one of the domains `left_out`."""
     of_train, of_test = domains
-    right = np.zeros(len(test.labels), bool)
+    predicted = np.full(len(test.labels), -1)
     strengths, accuracies = [], []
     for domain in left_out:
         others, judged = of_train != domain, of_test == domain
         seen = Labelled(train.features[others], train.labels[others])
         fitted = linear.fit_probe(seen, settings)
-        right[judged] = fitted.right(Labelled(test.features[judged], test.labels[judged]))
+        predicted[judged] = fitted.predict(test.features[judged])
         strengths.append(fitted.strength)
-        accuracies.append(right[judged].mean())
+        accuracies.append(np.mean(predicted[judged] == test.labels[judged]))
     key = "linear_unseen_domain_strengths"
-    return Score(float(np.mean(accuracies)), {key: strengths}, right=right.tolist())
+    return Score(float(np.mean(accuracies)), {key: strengths}, predicted=tuple(predicted.tolist()))

@@ -56,26 +56,41 @@ def predict(
 
 
 def most_similar(
-    bank: Float[np.ndarray, "n f"], queries: Float[np.ndarray, "m f"], k: int
+    bank: Float[np.ndarray, "n f"],
+    queries: Float[np.ndarray, "m f"],
+    k: int,
+    groups: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]] | None = None,
 ) -> tuple[Float[np.ndarray, "m k"], Int[np.ndarray, "m k"]]:
     """Find the k rows of `bank` of highest cosine similarity to each query, in float32.
 
+    With `groups`, those of the rows and those of the queries, the rows are of another group than
+    the query's.
+
     Returns:
-        Their similarities, the highest first, and which rows they are.
+        Their similarities, the highest first, and which rows they are; of equal ones the earlier.
     """
     unit, size = jnp.asarray(_unit(bank)), max(1, AT_ONCE // len(bank))
-    blocks = [queries[first : first + size] for first in range(0, len(queries), size)]
-    found = [jax.device_get(_highest(unit, _unit(block), k)) for block in blocks]
+    found = []
+    for first in range(0, len(queries), size):
+        rows = slice(first, first + size)
+        apart = None if groups is None else (groups[0], groups[1][rows])
+        found.append(jax.device_get(_highest(unit, _unit(queries[rows]), k, apart)))
     similarity, index = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return similarity, index
 
 
 @partial(jax.jit, static_argnames="k")
 def _highest(
-    bank: Float[Array, "n f"], queries: Float[Array, "b f"], k: int
+    bank: Float[Array, "n f"],
+    queries: Float[Array, "b f"],
+    k: int,
+    groups: tuple[Int[Array, "n"], Int[Array, "b"]] | None,
 ) -> tuple[Float[Array, "b k"], Int[Array, "b k"]]:
-    """Find the k highest inner products of each query; of equal ones the earlier rows."""
-    similarity, index = jax.lax.top_k(jnp.dot(queries, bank.T, precision="highest"), k)
+    """Find the k highest inner products of each query with rows of other groups."""
+    similarity = jnp.dot(queries, bank.T, precision="highest")
+    if groups is not None:
+        similarity = jnp.where(groups[1][:, None] == groups[0][None], -jnp.inf, similarity)
+    similarity, index = jax.lax.top_k(similarity, k)
     return similarity, index
 
 

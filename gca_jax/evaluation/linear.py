@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, log_loss
 from threadpoolctl import threadpool_limits
@@ -36,19 +36,16 @@ def evaluate(subject: Subject) -> Result:
     if subject.classes is None:
         return Result(name, title, left_out=NO_LABELS)
     procedure = PROCEDURE.format(100 * subject.settings.validation_fraction)
-    scores = {
-        encoder: judge(fitted, Labelled(subject.test_features[encoder], subject.classes[1]))
-        for encoder, fitted in subject.once(probes).items()
-    }
-    found = scored(scores, name=name, title=title, procedure=procedure)
-    right, data = found.scores["trained"].right, subject.dataset
+    found = scored(subject.once(scores), name=name, title=title, procedure=procedure)
+    trained, data = found.scores["trained"], subject.dataset
+    right = np.array(trained.predicted) == data.test_labels
     numbers: dict[str, object] = {
-        "linear_cross_entropy": found.scores["trained"].cross_entropy,
+        "linear_cross_entropy": trained.cross_entropy,
         "per_class": shares(right, data.test_labels, data.class_names),
     }
     if data.test_domains is not None:
         numbers["per_domain"] = shares(right, data.test_domains, data.domain_names)
-    return dataclasses.replace(found, numbers=numbers, arrays={"linear_right": np.array(right)})
+    return dataclasses.replace(found, numbers=numbers, arrays={"linear_right": right})
 
 
 def evaluate_confusion(subject: Subject) -> Result:
@@ -56,11 +53,10 @@ def evaluate_confusion(subject: Subject) -> Result:
     name, title = "confusion", "the confusion matrix"
     if subject.classes is None:
         return Result(name, title, left_out=NO_LABELS)
-    predicted = subject.once(probes)["trained"].predict(subject.test_features["trained"])
+    predicted = subject.once(scores)["trained"].predicted
     labels = range(subject.dataset.num_classes)
     counts = confusion_matrix(subject.classes[1], predicted, labels=labels)
-    arrays = {"confusion": counts}
-    return Result(name, title, arrays=arrays, picture=name, caption=CONFUSION)
+    return Result(name, title, arrays={name: counts}, picture=name, caption=CONFUSION)
 
 
 def evaluate_few(subject: Subject) -> Result:
@@ -94,11 +90,11 @@ def judge(probe: "LinearProbe", test: Labelled, key: str = "linear_strength") ->
     """Score a probe that has been fitted."""
     p = probe.probabilities(test.features)
     classes = probe.model.classes_
-    right = classes[p.argmax(axis=1)] == test.labels
+    predicted = classes[p.argmax(axis=1)]
     return Score(
-        float(right.mean()),
+        float(np.mean(predicted == test.labels)),
         {key: probe.strength},
-        right=right.tolist(),
+        predicted=tuple(predicted.tolist()),
         cross_entropy=float(log_loss(test.labels, p, labels=classes)),
     )
 
@@ -130,11 +126,7 @@ class LinearProbe:
 
     def accuracy(self, test: Labelled) -> float:
         """Give the share of images whose most probable class is their label."""
-        return float(self.right(test).mean())
-
-    def right(self, test: Labelled) -> Bool[np.ndarray, "m"]:
-        """Tell of each image whether its most probable class is its label."""
-        return self.predict(test.features) == test.labels
+        return float(np.mean(self.predict(test.features) == test.labels))
 
     def predict(self, features: Features) -> Labels:
         """Give the most probable class of each image."""
@@ -163,6 +155,15 @@ def probes(subject: Subject) -> dict[str, LinearProbe]:
     return {
         encoder: fit_probe(Labelled(features, labels), subject.settings)
         for encoder, features in subject.train_features.items()
+    }
+
+
+def scores(subject: Subject) -> dict[str, Score]:
+    """Score these probes on the test images."""
+    labels = subject.dataset.test_labels
+    return {
+        encoder: judge(fitted, Labelled(subject.test_features[encoder], labels))
+        for encoder, fitted in subject.once(probes).items()
     }
 
 

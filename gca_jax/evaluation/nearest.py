@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from gca_jax.evaluation import splits
+from gca_jax.evaluation import knn, splits
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -85,14 +85,9 @@ def nearest(
         The neighbours' rows, the nearest first, and their similarities in [-1, 1]; a query is not
         its own neighbour.
     """
-    x = features.astype(np.float64)
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    unit = x / np.maximum(norms, np.finfo(x.dtype).tiny)
-    cosine = unit[queries] @ unit.T
-    own = np.arange(len(x)) if groups is None else groups
-    cosine[own[queries][:, None] == own] = -np.inf
-    found = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
-    return found, np.take_along_axis(cosine, found, axis=1)
+    own = np.arange(len(features)) if groups is None else groups
+    similarities, found = knn.most_similar(features, features[queries], count, (own, own[queries]))
+    return found, similarities
 
 
 def evaluate_plane(subject: Subject) -> Result:

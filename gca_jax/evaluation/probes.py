@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
@@ -27,14 +28,14 @@ class Score(NamedTuple):
         settings: What was chosen on training images, by its key in `evaluation.json`; a number is
             shown in the report.
         draws: Accuracy by draw of the labels, whose mean is `accuracy`; empty where none are drawn.
-        right: Of each test image, whether it is classified rightly; empty if not known.
+        predicted: The class of each test image, -1 for one that is not judged; empty if not known.
         cross_entropy: Mean over the test images, in nats; None if not known.
     """
 
     accuracy: float
     settings: Mapping[str, float | Sequence[float]]
     draws: Sequence[float] = ()
-    right: Sequence[bool] = ()  # no array, so that scores can be compared
+    predicted: Sequence[int] = ()  # no array, so that scores can be compared
     cross_entropy: float | None = None
 
     @property
@@ -89,15 +90,14 @@ class Labelled(NamedTuple):
 
 
 def shares(
-    right: Sequence[bool], groups: TestLabels, names: Sequence[str] | None
+    right: Bool[np.ndarray, "m"], groups: TestLabels, names: Sequence[str] | None
 ) -> dict[str, float]:
     """Give the share of rightly classified test images of each group, by the group's name.
 
     Groups that have no test image are left out; those without names are called by their numbers.
     """
-    hits = np.asarray(right)
     return {
-        str(group) if names is None else names[group]: float(hits[groups == group].mean())
+        str(group) if names is None else names[group]: float(right[groups == group].mean())
         for group in np.unique(groups)
     }
 

@@ -47,7 +47,7 @@ class Check:
     statement: str = dataclasses.field(metadata={"static": True})
 
     @property
-    def holds(self) -> Bool[Array, ""]:
+    def holds(self) -> Bool[Array, "*batch"]:
         """Whether the residual is within the tolerance."""
         return self.residual <= self.tolerance
 

@@ -1,6 +1,5 @@
 """Streamed images: every batch a function of seed and step; crops by torchvision's definition."""
 
-import io
 import itertools
 import pickle
 import threading
@@ -8,21 +7,15 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-import PIL.Image
 import pytest
 from scipy import stats
 
 from gca_jax.data.batches import Batches, Order, crop_box, cut, stream, two_crops
 from gca_jax.data.dataset import Streamed
+from tests.data import prepared
 
 COUNT, SIZE = 23, 16
 CROP = ((0.2, 1.0), (3 / 4, 4 / 3))
-
-
-def png(image):
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(image).save(buffer, "png")
-    return buffer.getvalue()
 
 
 def noise(i):
@@ -31,7 +24,7 @@ def noise(i):
 
 
 NOISE = [noise(i) for i in range(COUNT)]
-RECORDS = [{"image": png(image)} for image in NOISE]
+RECORDS = [{"image": prepared.encode(image)} for image in NOISE]
 
 
 class Records(list):
@@ -70,7 +63,9 @@ def test_batches_are_two_crops_of_each_image_of_the_order(unbroken):
 
 
 def test_pixels_are_those_of_the_image_that_is_named():
-    flat = [{"image": png(np.full((30, 20, 3), 10 * i, np.uint8))} for i in range(COUNT)]
+    flat = [
+        {"image": prepared.encode(np.full((30, 20, 3), 10 * i, np.uint8))} for i in range(COUNT)
+    ]
     for rows, pixels in take(4, records=flat):
         np.testing.assert_array_equal(pixels, np.broadcast_to(
             (10 * rows).astype(np.uint8)[:, None, None, None, None], pixels.shape

@@ -86,11 +86,11 @@ def test_a_domain_that_the_probe_has_not_seen_is_judged_as_scikit_learn_does():
         model = LogisticRegression(C=1.0, max_iter=5_000)
         model.fit((seen - seen.mean(axis=0)) / scale, y[d != domain])
         predicted = model.predict((test_x[out] - seen.mean(axis=0)) / scale)
-        np.testing.assert_array_equal(np.array(found.right)[out], predicted == test_y[out])
+        np.testing.assert_array_equal(np.array(found.predicted)[out], predicted)
         accuracies.append((predicted == test_y[out]).mean())
     assert found.accuracy == pytest.approx(np.mean(accuracies))
     # Only the third class lies in domain 2 where it lies elsewhere.
-    right, swapped = np.array(found.right), test_y < 2
+    right, swapped = np.array(found.predicted) == test_y, test_y < 2
     assert right[(test_d == 2) & swapped].mean() < 0.1
     assert right[(test_d == 2) & ~swapped].mean() > 0.9
 
@@ -118,7 +118,7 @@ def test_the_domains_that_can_be_left_out():
 
 
 def test_shares_are_of_each_group_by_its_name():
-    right = [True, False, True, True]
+    right = np.array([True, False, True, True])
     groups = np.array([2, 2, 0, 0], np.int32)
     assert shares(right, groups, ("a", "b", "c")) == {"a": 1.0, "c": 0.5}
     assert shares(right, groups, None) == {"0": 1.0, "2": 0.5}

@@ -49,7 +49,12 @@ CONFIG = {
     },
     "target": {"name": "identity"},
     "loss": {"epsilon": 0.2, "layout": "joint"},
-    "evaluation": {"labels_per_class": 5, "draws": 2, "validation_fraction": 0.2},
+    "evaluation": {
+        "labels_per_class": 5,
+        "draws": 2,
+        "validation_fraction": 0.2,
+        "strengths": (0.1, 1.0),
+    },
 }
 FEW = "linear_5_per_class"
 
@@ -67,7 +72,7 @@ def workdir(experiment, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(experiment, workdir):
+def evaluated(experiment, workdir, quick_evaluation):
     """The result, and the variables in memory: as they were before, and as they are now."""
     restored = []
     original = checkpoint.restore_variables

@@ -15,17 +15,10 @@ from gca_jax.training import checkpoint, checksums, loop
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, tiny):
-    """The workdir of a run of two checkpoints, of steps 3 and 6, to be copied."""
-    workdir = tmp_path_factory.mktemp("finished") / "run"
-    loop.pretrain(build(tiny()), workdir)
-    return workdir
-
-
 @pytest.fixture
-def run(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
+def run(unbroken, tmp_path):
+    """A copy of a run of two checkpoints, of steps 3 and 6."""
+    return shutil.copytree(unbroken, tmp_path / "run")
 
 
 def truncate(path):
@@ -47,9 +40,9 @@ def files(folder):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()])
-def test_every_damaged_file_is_found_or_does_no_harm(finished, run, damage):
+def test_every_damaged_file_is_found_or_does_no_harm(unbroken, run, damage):
     """All files of all items, one after the other; what is not found must read as before."""
-    newest, before = run / "checkpoints" / "6", weights(finished)
+    newest, before = run / "checkpoints" / "6", weights(unbroken)
     found = 0
     for path in files(newest):
         content = path.read_bytes()
@@ -65,17 +58,17 @@ def test_every_damaged_file_is_found_or_does_no_harm(finished, run, damage):
 
 
 def test_a_run_whose_end_is_damaged_is_trained_from_the_checkpoint_before(
-    finished, run, tiny, capsys
+    unbroken, run, experiment, capsys
 ):
     flip(max(files(run / "checkpoints/6/optimizer"), key=lambda path: path.stat().st_size))
     with pytest.raises(ValueError, match="lost its last checkpoint, of step 6: --mode=pretrain"):
-        evaluate(build(tiny()), run)
+        evaluate(experiment, run)
     assert checkpoint.restore_variables(run)[1] == 3
-    assert loop.pretrain(build(tiny()), run)["steps"] == 6
+    assert loop.pretrain(experiment, run)["steps"] == 6
     out = capsys.readouterr().out
     assert out.count("checkpoints/6 is damaged (optimizer/") == 1
     assert "it is trained on from step 3" in out
-    jax.tree.map(np.testing.assert_array_equal, weights(run), weights(finished))
+    jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
     assert (run / "checkpoints/damaged-6").is_dir()
     assert checksums.fault(run / "checkpoints/6") is None
 
@@ -90,12 +83,12 @@ def test_an_item_that_is_empty_or_gone_is_damage(run, item):
     assert checkpoint.newest(run) == 3
 
 
-def test_a_run_without_an_intact_checkpoint_starts_again(finished, run, tiny, capsys):
+def test_a_run_without_an_intact_checkpoint_starts_again(unbroken, run, experiment, capsys):
     for step in (3, 6):
         shutil.rmtree(run / "checkpoints" / str(step))
-    assert loop.pretrain(build(tiny()), run)["finished"]
+    assert loop.pretrain(experiment, run)["finished"]
     assert "its last checkpoint is gone: it is trained from the start" in capsys.readouterr().out
-    jax.tree.map(np.testing.assert_array_equal, weights(run), weights(finished))
+    jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
 
 
 def test_a_checkpoint_of_an_earlier_version_has_no_checksums(run):
@@ -111,7 +104,7 @@ def test_reading_leaves_a_checkpoint_that_is_being_written(run):
     assert written.is_dir()
 
 
-def test_the_checkpoint_before_is_there_until_the_next_one_is(run, tiny, monkeypatch):
+def test_the_checkpoint_before_is_there_until_the_next_one_is(run, experiment, monkeypatch):
     shutil.rmtree(run / "checkpoints/6")
     seen = []
     write = checksums.write
@@ -122,11 +115,11 @@ def test_the_checkpoint_before_is_there_until_the_next_one_is(run, tiny, monkeyp
 
     monkeypatch.setattr(checksums, "write", fail)
     with pytest.raises(OSError, match="no more"):
-        loop.pretrain(build(tiny()), run)
+        loop.pretrain(experiment, run)
     assert "3" in seen[0]
     assert checkpoint.newest(run) == 3
     monkeypatch.setattr(checksums, "write", write)
-    assert loop.pretrain(build(tiny()), run)["steps"] == 6
+    assert loop.pretrain(experiment, run)["steps"] == 6
     assert json.loads((run / "training.json").read_text())["finished"]
 
 
@@ -140,21 +133,22 @@ class Free(NamedTuple):
     free: int
 
 
-def test_a_full_disk_is_said_before_training(tiny, tmp_path, monkeypatch):
+def test_a_full_disk_is_said_before_training(experiment, tmp_path, monkeypatch):
     disk(monkeypatch, 2**20)
     with pytest.raises(
         OSError, match=r"^the disk of .* has 1\.05 MB left, and .* are needed: make"
     ):
-        loop.pretrain(build(tiny()), tmp_path)
+        loop.pretrain(experiment, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_disk_that_fills_up_costs_nothing_that_was_saved(finished, tiny, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_costs_nothing_that_was_saved(unbroken, tiny, tmp_path, monkeypatch):
+    slowly_logged = build(tiny(**{"train.log_every_steps": 6}))
     with monkeypatch.context() as patch:
         # Asked at the start, by the save of step 3, and by the log's row of step 6.
         disk(patch, 2**30, 2**30, 1000)
         with pytest.raises(OSError, match="what is saved is kept"):
-            loop.pretrain(build(tiny(**{"train.log_every_steps": 6})), tmp_path)
+            loop.pretrain(slowly_logged, tmp_path)
     assert checkpoint.newest(tmp_path) == 3
-    loop.pretrain(build(tiny(**{"train.log_every_steps": 6})), tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(finished))
+    loop.pretrain(slowly_logged, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))

@@ -8,22 +8,15 @@ import pytest
 from jax.sharding import AxisType
 
 from gca_jax import losses, models
-from gca_jax.data.views import augment
 from gca_jax.models import towers
 from gca_jax.training import chunks, step
+from tests import toy
 
 HEADS = dict(projector_hidden=8, projector_dim=4)
 VIT = dict(encoder="vit", width=8, depth=1, heads=2, patch=4, positions="sincos")
 RESNET = dict(encoder="resnet", stage_sizes=(1,), block="basic", width=4, stem="cifar")
 KEY = jax.random.key(7)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
-
-
-def noise(key, images):
-    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
-
-
-POLICY = augment.Augment(noise, mean=(0.5,), std=(0.5,))
 
 
 def start(method, **chunk):
@@ -35,7 +28,7 @@ def start(method, **chunk):
     initial = step.create_state(variables, optimizer, with_target=byol)
     loss, decay = (losses.byol, lambda _: 0.9) if byol else (losses.simclr, None)
     return initial, step.make_train_step(
-        network, POLICY.views, loss, optimizer, KEY, decay, **chunk
+        network, toy.POLICY.views, loss, optimizer, KEY, decay, **chunk
     )
 
 

@@ -46,14 +46,6 @@ def at_step(monkeypatch, step, action):
     monkeypatch.setattr(Log, "add", patched)
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, tiny):
-    """The workdir of a run of six steps, made once for all tests that only read it."""
-    workdir = tmp_path_factory.mktemp("unbroken")
-    loop.pretrain(build(tiny()), workdir)
-    return workdir
-
-
 def test_what_a_run_leaves(unbroken, tiny):
     summary = json.loads((unbroken / "training.json").read_text())
     assert summary["finished"] is True
@@ -85,48 +77,52 @@ def test_log_has_every_step_once(unbroken):
         assert {"loss", "gradient_norm", "alignment", "uniformity", "images_per_second"} <= set(row)
 
 
-def test_run_starts_from_the_initial_variables(unbroken, tiny):
+def test_run_starts_from_the_initial_variables(unbroken, experiment, tiny):
     config = tiny()
     network = models.create(**config.model)
     initial = step.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
-    training = setup.trace(build(config))
+    training = setup.trace(experiment)
     jax.tree.map(np.testing.assert_array_equal, training.initial().params, initial)
     params = weights(unbroken)["params"]
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial, params)
     assert all(jax.tree.leaves(moved))
 
 
-def test_interrupted_and_resumed_run_equals_the_unbroken_one(unbroken, tiny, tmp_path, monkeypatch):
+def test_interrupted_and_resumed_run_equals_the_unbroken_one(
+    unbroken, experiment, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
         with pytest.raises(loop.Interrupted, match=f"step 2 of 6, saved in {tmp_path}.*same comm"):
-            loop.pretrain(build(tiny()), tmp_path)
+            loop.pretrain(experiment, tmp_path)
     assert json.loads((tmp_path / "training.json").read_text())["finished"] is False
     assert checkpoint.restore_variables(tmp_path)[1] == 2  # usable as it is
     assert len(rows(tmp_path)) == 2
-    loop.pretrain(build(tiny()), tmp_path)
+    loop.pretrain(experiment, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
     assert rows(tmp_path) == rows(unbroken)
 
 
-def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, tiny, tmp_path, monkeypatch):
+def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, experiment, tmp_path, monkeypatch):
     def die():
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
         at_step(patch, 5, die)
         with pytest.raises(RuntimeError, match="killed"):
-            loop.pretrain(build(tiny()), tmp_path)
+            loop.pretrain(experiment, tmp_path)
     assert checkpoint.restore_variables(tmp_path)[1] == 3
     with (tmp_path / "metrics.jsonl").open("a") as log:
         log.write('{"step": 5, "lo')  # a line cut off in the middle
-    summary = loop.pretrain(build(tiny()), tmp_path)
+    summary = loop.pretrain(experiment, tmp_path)
     assert summary["finished"] is True
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
     assert rows(tmp_path) == rows(unbroken)
 
 
-def test_the_loop_moves_nothing_but_batches_and_metrics(unbroken, tiny, tmp_path, monkeypatch):
+def test_the_loop_moves_nothing_but_batches_and_metrics(
+    unbroken, experiment, tmp_path, monkeypatch
+):
     """Batches go to the devices and metrics come back explicitly; nothing else moves."""
     run = loop.Session.loop
 
@@ -135,18 +131,19 @@ def test_the_loop_moves_nothing_but_batches_and_metrics(unbroken, tiny, tmp_path
             return run(*arguments)
 
     monkeypatch.setattr(loop.Session, "loop", guarded)
-    loop.pretrain(build(tiny()), tmp_path)
+    loop.pretrain(experiment, tmp_path)
     assert rows(tmp_path) == rows(unbroken)
 
 
-def test_finished_run_is_not_trained_again(unbroken, tiny, capsys):
+def test_finished_run_is_not_trained_again(unbroken, experiment, capsys):
     before = (unbroken / "metrics.jsonl").read_text()
-    summary = loop.pretrain(build(tiny()), unbroken)
+    summary = loop.pretrain(experiment, unbroken)
     assert "not trained again" in capsys.readouterr().out
     assert summary == json.loads((unbroken / "training.json").read_text())
     assert (unbroken / "metrics.jsonl").read_text() == before
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_path, capsys):
     constant = {"optimizer.final_learning_rate": 2e-3}  # else the two schedules differ
     further = build(tiny(**constant))
@@ -157,7 +154,7 @@ def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_pa
             loop.pretrain(further, tmp_path / "further")
     assert loop.pretrain(further, tmp_path / "further")["steps"] == 6
     assert capsys.readouterr().out.count("ended at step 3: it is trained further") == 1
-    loop.pretrain(build(tiny(**constant)), tmp_path / "at once")
+    loop.pretrain(further, tmp_path / "at once")
     assert rows(tmp_path / "further") == rows(tmp_path / "at once")
     for a, b in zip(
         *(jax.tree.leaves(weights(tmp_path / n)) for n in ("further", "at once")), strict=True
@@ -176,18 +173,18 @@ def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
     assert {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()} == before
 
 
-def test_two_runs_in_one_folder_are_refused(unbroken, tiny, tmp_path):
+def test_two_runs_in_one_folder_are_refused(unbroken, experiment, tmp_path):
     with locked(tmp_path), pytest.raises(ValueError, match="another process trains in"):
-        loop.pretrain(build(tiny()), tmp_path)
+        loop.pretrain(experiment, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"lock"}
 
 
 @pytest.mark.parametrize("content", [None, "{"])
-def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, tiny, capsys, content):
+def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, experiment, capsys, content):
     path = unbroken / "config.json"
     before = json.loads(path.read_text())
     path.unlink() if content is None else path.write_text(content)
-    assert loop.pretrain(build(tiny()), unbroken)["finished"]
+    assert loop.pretrain(experiment, unbroken)["finished"]
     assert "is written anew from the latest checkpoint" in capsys.readouterr().out
     assert json.loads(path.read_text()) == before
 
@@ -202,7 +199,7 @@ def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
-def test_a_state_that_is_not_finite_is_not_saved(unbroken, tiny, tmp_path, monkeypatch):
+def test_a_state_that_is_not_finite_is_not_saved(tiny, tmp_path, monkeypatch):
     """Loss and gradient of the step are finite; its update, on a step that is saved, is not."""
     make = setup.make_optimizer
 

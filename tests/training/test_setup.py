@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
@@ -17,6 +18,7 @@ from gca_jax.training.optimizer import make_optimizer
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("method", losses.METHODS)
 def test_every_method_is_ready_to_train(tiny, method):
     training = setup.trace(build(tiny(method)))
@@ -66,14 +68,6 @@ COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target
 COMBINED |= {f"target.{key}" for key in (*LEARNED, "share")}
 
 
-def flatten(config, prefix=""):
-    for key, value in config.items():
-        if hasattr(value, "items"):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def another(key, value):
     """A legal value that differs."""
     if key in WORDS:
@@ -96,9 +90,10 @@ def own_value(config, key, value):
 
 
 def views(experiment):
-    """The program that makes views, of which the run's is made."""
-    images = jax.ShapeDtypeStruct((2, *experiment.batches.example(2).shape[1:]), jnp.uint8)
-    return jax.jit(experiment.policy.views).lower(experiment.key, images).as_text()
+    """What views are made with; that each strength changes them is shown in test_augment.py."""
+    policy = experiment.policy
+    both = [[(one.func, one.keywords) for one in view] for view in policy.distort.args[1]]
+    return policy.mean, policy.std, policy.crop, both
 
 
 def loss(experiment):
@@ -111,10 +106,9 @@ def loss(experiment):
     return jax.jit(program).lower(z, z, groups).as_text()
 
 
-def run(experiment):
-    """All that a run makes of a config: program, seed, data."""
-    training, images = setup.trace(experiment), experiment.batches.images
-    return training.lowered.as_text(), experiment.seed, images.shape, images.sum()
+def seed(experiment):
+    """What orders the images, and the key of weights and views."""
+    return setup._order(experiment, step.make_mesh()), jax.random.key_data(experiment.key).tolist()
 
 
 def optimizer(experiment):
@@ -144,14 +138,14 @@ def network(experiment):
 
 
 USED = {"augment": views, "loss": loss, "target": loss, "optimizer": optimizer}
-USED |= {"model": network, "train": settings}
+USED |= {"model": network, "train": settings, "seed": seed}
 
 
 def check_every_key(config, *groups, dataset=None):
     dataset = build(config).dataset if dataset is None else dataset  # read once
     experiment = build(config, dataset=dataset)
-    base = {use: use(experiment) for use in {USED.get(group, run) for group in groups}}
-    for key, value in list(flatten(config)):
+    base = {use: use(experiment) for use in {USED[group] for group in groups}}
+    for key, value in flatten_dict(config.to_dict(), sep=".").items():
         if key in COMBINED or not key.startswith(groups):
             continue
         value = own_value(config, key, value)
@@ -159,7 +153,7 @@ def check_every_key(config, *groups, dataset=None):
             continue  # of another policy
         changed = config.copy_and_resolve_references().unlock()
         changed.update_from_flattened_dict({key: another(key, value), **TOGETHER.get(key, {})})
-        use = USED.get(key.split(".")[0], run)
+        use = USED[key.split(".")[0]]
         if use(build(changed, dataset=dataset)) == base[use]:
             pytest.fail(f"{key} changes nothing")
 

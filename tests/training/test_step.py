@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import AxisType
 
 from gca_jax import experiment, losses, models
-from gca_jax.data.views import augment
 from gca_jax.training import step
+from tests import toy
 
 pytestmark = pytest.mark.slow
 
@@ -20,14 +20,6 @@ MODEL = dict(
 )
 KEY = jax.random.key(7)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
-
-
-def noise(key, images):
-    """Two views that compile in no time."""
-    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
-
-
-POLICY = augment.Augment(noise, mean=(0.5,), std=(0.5,))
 
 
 def stand_in(z_a, z_b):
@@ -43,14 +35,14 @@ def build(loss=stand_in, decay=None, learning_rate=0.1, **model):
     variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     initial = step.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda step: decay)
-    train_step = step.make_train_step(network, POLICY.views, loss, optimizer, KEY, schedule)
+    train_step = step.make_train_step(network, toy.POLICY.views, loss, optimizer, KEY, schedule)
     return network, initial, jax.jit(train_step)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def both(network, variables):
     """Embeddings by the definition: both views in one batch."""
-    a, b = POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
+    a, b = toy.POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
     z, updates = network.apply(
         variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"]
     )

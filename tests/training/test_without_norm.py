@@ -8,23 +8,16 @@ import pytest
 from flax import linen as nn
 
 from gca_jax import models
-from gca_jax.data.views import augment
 from gca_jax.evaluation import baseline
 from gca_jax.training import checkpoint, step
 from gca_jax.training.checkpoint import Progress
+from tests import toy
 
 HEADS = dict(projector_hidden=8, projector_dim=4)
 VIT = dict(encoder="vit", width=8, depth=1, heads=2, patch=4, positions="learned")
 KEY = jax.random.key(7)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
 SHAPE = IMAGES.shape[1:]
-
-
-def noise(key, images):
-    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
-
-
-POLICY = augment.Augment(noise, mean=(0.5,), std=(0.5,))
 
 
 def distance(z_a, z_b):
@@ -39,7 +32,7 @@ def start(optimizer, decay=None, **heads):
     return (
         network,
         initial,
-        step.make_train_step(network, POLICY.views, distance, optimizer, KEY, schedule),
+        step.make_train_step(network, toy.POLICY.views, distance, optimizer, KEY, schedule),
     )
 
 
@@ -51,7 +44,7 @@ def test_a_step_is_gradient_descent_on_the_two_views_each_on_its_own():
     @jax.jit
     @jax.value_and_grad
     def descend(params):
-        a, b = POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
+        a, b = toy.POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
         return distance(*(network.apply({"params": params}, view) for view in (a, b)))[0]
 
     value, gradient = descend(initial.params)
@@ -87,7 +80,7 @@ def test_a_checkpoint_gives_back_the_state(tmp_path):
 
 def test_the_untrained_encoder_is_the_initial_one():
     network, _, _ = start(optax.sgd(0.1))
-    fresh = baseline.untrained(network, 3, IMAGES, POLICY.plain)
+    fresh = baseline.untrained(network, 3, IMAGES, toy.POLICY.plain)
     expected = step.init_variables(network, jax.random.key(3), SHAPE)
     jax.tree.map(np.testing.assert_array_equal, fresh, expected)
 

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import re
 import sys
 
 import numpy as np
@@ -16,27 +15,6 @@ from tests.data import prepared
 
 SPLITS = {"train/cat": 5, "train/dog": 4, "test/cat": 2, "test/dog": 3}
 DOMAINS = {f"{d}/{c}": 10 for d in ("art", "photo", "sketch") for c in ("cat", "dog")}
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Load the folder `pictures`; its records go to a folder of their own."""
-
-    def load(name="folder", **options):
-        options = {"root": str(tmp_path / "pictures"), **options}
-        return sources.load(name, data_dir=str(tmp_path / "prepared"), **options)
-
-    return load
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "pictures"
-
-
-def refused(load, message, **options):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        load(**options)
 
 
 def test_splits_and_classes(root, load):
@@ -109,10 +87,10 @@ def test_folders_named_as_splits_can_be_domains(root, load):
     assert (len(data.train_images), len(data.test_images)) == (5, 9)
 
 
-def test_pictures_of_one_size_keep_it(root, load):
+def test_pictures_of_one_size_keep_it(root, load, refused):
     written = prepared.write_folder(root, SPLITS, size=(20, 28))
     assert load().train_images.shape == (9, 20, 28, 3)
-    refused(load, "size must be at least 1", size=0)
+    refused("size must be at least 1", size=0)
     resized = load(size=10).train_images
     assert resized.shape == (9, 10, 10, 3)
     # The shorter side becomes 10 pixels; of the longer one the centre stays.
@@ -121,20 +99,20 @@ def test_pictures_of_one_size_keep_it(root, load):
     np.testing.assert_array_equal(resized[0], small[:, 2:12])
 
 
-def test_pictures_of_several_sizes_need_one(root, load):
+def test_pictures_of_several_sizes_need_one(root, load, refused):
     prepared.write_folder(root, SPLITS, size=[(20, 28), (20, 28), (30, 24)])
     first = root / "test/cat/0000.png"
     other = root / "test/dog/0000.png"
-    refused(load, f"{other} is of 30 x 24 pixels, {first} of 20 x 28: bring all to one size")
+    refused(f"{other} is of 30 x 24 pixels, {first} of 20 x 28: bring all to one size")
     data = load(size=16)
     assert isinstance(data.train_images, np.ndarray)
     assert data.train_images.shape == (9, 16, 16, 3)
 
 
-def test_what_does_not_fit_in_memory_streams(root, load, monkeypatch):
+def test_what_does_not_fit_in_memory_streams(root, load, monkeypatch, refused):
     written = prepared.write_folder(root, SPLITS, size=(20, 28))
     monkeypatch.setattr(records, "MEMORY_LIMIT", 14 * 16 * 16 * 3 - 1)
-    refused(load, "does not fit in memory: say --config.data.size=PIXELS")
+    refused("does not fit in memory: say --config.data.size=PIXELS")
     data = load(size=16, limit=7)
     assert isinstance(data.train_images, Streamed)
     assert data.train_images.shape == (7, 16, 16, 3)
@@ -184,31 +162,31 @@ def test_half_prepared_records_are_written_anew(root, load, tmp_path, capsys):
     assert "half-prepared" in capsys.readouterr().out
 
 
-def test_a_corrupted_record_of_a_folder(root, load, tmp_path):
+def test_a_corrupted_record_of_a_folder(root, load, tmp_path, refused):
     prepared.write_folder(root, SPLITS)
     load()
     shard = next(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*"))
     content = bytearray(shard.read_bytes())
     content[100:120] = bytes(20)
     shard.write_bytes(content)
-    refused(load, f"{shard}, record 0: ")
+    refused(f"{shard}, record 0: ")
 
 
-def test_an_unreadable_picture(root, load, capsys):
+def test_an_unreadable_picture(root, load, capsys, refused):
     written = prepared.write_folder(root, SPLITS)
     broken = root / "train/dog/0001.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
-    refused(load, f"{broken}: ")
+    refused(f"{broken}: ")
     for _ in range(2):  # the second time from the records
         data = load(skip_unreadable=True)
         assert "left out 1 of 14 images" in capsys.readouterr().out
         names = sorted(n for n in written if n.startswith("train") and n != "train/dog/0001.jpg")
         np.testing.assert_array_equal(data.train_images, np.stack([written[n] for n in names]))
         np.testing.assert_array_equal(data.train_labels, ["dog" in name for name in names])
-        refused(load, f"{broken}: ")
+        refused(f"{broken}: ")
     for path in root.rglob("*.*"):
         path.write_bytes(b"no picture")
-    refused(load, "none of its 14 images can be read", skip_unreadable=True)
+    refused("none of its 14 images can be read", skip_unreadable=True)
 
 
 def test_grey_and_transparent_pictures_become_rgb(root, load):
@@ -229,34 +207,34 @@ def test_other_files_are_no_pictures(root, load):
     assert len(load().train_images) == 9
 
 
-def test_folders_of_the_wrong_shape(root, load):
-    refused(load, f"there is no folder {root}")
+def test_folders_of_the_wrong_shape(root, load, refused):
+    refused(f"there is no folder {root}")
     with pytest.raises(ValueError, match=r"name it with --config.data.root=DIR"):
         sources.load("folder")
     root.mkdir()
     (root / "train").mkdir()
-    refused(load, f"no *.png, *.jpg, *.jpeg in {root} or below: put pictures there")
+    refused(f"no *.png, *.jpg, *.jpeg in {root} or below: put pictures there")
     prepared.write_folder(root, {"train/cat": 2})
-    refused(load, "has only ['train']: it needs a folder train and one of test, val")
+    refused("has only ['train']: it needs a folder train and one of test, val")
     prepared.write_folder(root, {"sketch/cat": 2})
-    refused(load, "folders of splits and others: sketch, train; if all are domains, say")
+    refused("folders of splits and others: sketch, train; if all are domains, say")
     assert load(domains=True, held_out="sketch").domain_names == ("sketch", "train")
-    refused(load, "config.data.domains is False", domains=False)
+    refused("config.data.domains is False", domains=False)
     prepared.write_folder(root, {"cat": 2})
-    refused(load, f"{root}/sketch/cat/0000.png lies 2 folders deep, {root}/cat/0000.png 1: ")
-    refused(load, "those without are read with --config.data.labelled=False")
+    refused(f"{root}/sketch/cat/0000.png lies 2 folders deep, {root}/cat/0000.png 1: ")
+    refused("those without are read with --config.data.labelled=False")
 
 
-def test_domains_that_are_not_there(root, load):
+def test_domains_that_are_not_there(root, refused):
     prepared.write_folder(root, DOMAINS)
-    refused(load, "no domain 'cartoon' to hold out", held_out="cartoon")
-    refused(load, "has art, photo, sketch", held_out="cartoon")
-    refused(load, "config.data.domains is False", domains=False)
+    refused("no domain 'cartoon' to hold out", held_out="cartoon")
+    refused("has art, photo, sketch", held_out="cartoon")
+    refused("config.data.domains is False", domains=False)
 
 
-def test_no_domains_to_hold_out(root, load):
+def test_no_domains_to_hold_out(root, refused):
     prepared.write_folder(root, SPLITS)
-    refused(load, "no domain 'sketch' to hold out", held_out="sketch")
+    refused("no domain 'sketch' to hold out", held_out="sketch")
     prepared.write_folder(root / "flat", {"cat": 2})
     with pytest.raises(ValueError, match=r"config.data.domains is True, but .* no folders of dom"):
         tree.scan(root / "flat", domains=True)

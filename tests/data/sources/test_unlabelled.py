@@ -1,39 +1,15 @@
 """Folders of pictures without labels, with a labelled one beside them, and how trees are read."""
 
 import os
-import re
 
 import numpy as np
-import pytest
 
-from gca_jax.data import records, sources
+from gca_jax.data import records
 from gca_jax.data.dataset import Streamed
 from gca_jax.data.sources import tree
 from tests.data import prepared
 
 CLASSES = {f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")}
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def load(tmp_path, root):
-    """Load the folder `pictures`; its records go to a folder of their own."""
-
-    def load(**options):
-        options = {"root": str(root), **options}
-        return sources.load("folder", data_dir=str(tmp_path / "prepared"), **options)
-
-    return load
-
-
-def refused(load, message, **options):
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        load(**options)
-    assert len(str(caught.value).splitlines()) == 1
 
 
 def contents(*images):
@@ -52,9 +28,9 @@ def test_pictures_in_root_itself_have_no_labels(root, load, capsys):
     assert contents(data.train_images, data.test_images) == contents(written.values())
 
 
-def test_any_depth_if_the_user_says_so(root, load):
+def test_any_depth_if_the_user_says_so(root, load, refused):
     written = prepared.write_folder(root, {"a": 5, "a/b/c/d": 4, "e": 1})
-    refused(load, f"{root}/a/b/c/d/0000.png lies 4 folders deep, {root}/a/0000.png 1: ")
+    refused(f"{root}/a/b/c/d/0000.png lies 4 folders deep, {root}/a/0000.png 1: ")
     data = load(labelled=False)
     assert not data.labelled
     assert contents(data.train_images, data.test_images) == contents(written.values())
@@ -83,13 +59,13 @@ def test_splits_and_classes_may_be_read_without_labels(root, load, capsys):
     assert (len(data.train_images), len(data.test_images)) == (8, 8)
 
 
-def test_a_folder_of_a_split_beside_others_is_ambiguous(root, load):
+def test_a_folder_of_a_split_beside_others_is_ambiguous(root, load, refused):
     prepared.write_folder(root, {"train": 5, "cat": 5})
-    refused(load, "splits and others: cat, train; if all are classes, say --config.data.labelled=T")
+    refused("splits and others: cat, train; if all are classes, say --config.data.labelled=T")
     assert load(labelled=True).class_names == ("cat", "train")
 
 
-def test_domains_of_unlabelled_pictures(root, load):
+def test_domains_of_unlabelled_pictures(root, load, refused):
     prepared.write_folder(root, {"art": 5, "photo/2021": 10, "photo/2022": 5})
     data = load(labelled=False, domains=True)
     assert data.domain_names == ("art", "photo")
@@ -99,7 +75,7 @@ def test_domains_of_unlabelled_pictures(root, load):
     assert (len(held_out.train_images), set(held_out.test_domains)) == (15, {0})
     prepared.write_folder(root, {".": 1})
     message = f"config.data.domains is True, but {root}/0000.png lies in no folder of a domain"
-    refused(load, message, labelled=False, domains=True)
+    refused(message, labelled=False, domains=True)
 
 
 def test_hidden_folders_and_links_in_a_circle_are_not_read(root, load):
@@ -110,13 +86,13 @@ def test_hidden_folders_and_links_in_a_circle_are_not_read(root, load):
     assert len(data.train_images) + len(data.test_images) == 10
 
 
-def test_a_pipe_and_a_name_that_is_no_text_are_refused(root, load):
+def test_a_pipe_and_a_name_that_is_no_text_are_refused(root, refused):
     prepared.write_folder(root, {".": 6})
     os.mkfifo(root / "pipe.png")
-    refused(load, f"{root}/pipe.png is a pipe or a device, not a picture: remove it")
+    refused(f"{root}/pipe.png is a pipe or a device, not a picture: remove it")
     os.rename(root / "pipe.png", os.fsencode(root) + b"/\xff.png")
     (root / "0000.png").replace(os.fsdecode(os.fsencode(root) + b"/\xff.png"))
-    refused(load, f"b'{root}/\\xff.png' is not UTF-8: rename it")
+    refused(f"b'{root}/\\xff.png' is not UTF-8: rename it")
 
 
 def test_a_labelled_folder_serves_the_probes(tmp_path, root, load, capsys):
@@ -159,12 +135,12 @@ def test_domains_of_both_folders_have_one_numbering(tmp_path, root, load):
     assert set(data.train_domains) == set(data.test_domains) == {1, 2}
 
 
-def test_both_folders_have_one_size_and_stream_together(tmp_path, root, load, monkeypatch):
+def test_both_folders_have_one_size_and_stream_together(tmp_path, root, load, monkeypatch, refused):
     prepared.write_folder(root, {".": 5}, size=(20, 20))
     prepared.write_folder(tmp_path / "labelled", CLASSES)
     labelled = str(tmp_path / "labelled")
-    refused(load, f"{root}/0000.png is of 20 x 20 pixels, {labelled}/", labelled_root=labelled)
-    refused(load, "bring all to one size with --config.data.size=PIXELS", labelled_root=labelled)
+    refused(f"{root}/0000.png is of 20 x 20 pixels, {labelled}/", labelled_root=labelled)
+    refused("bring all to one size with --config.data.size=PIXELS", labelled_root=labelled)
     monkeypatch.setattr(records, "MEMORY_LIMIT", 21 * 8 * 8 * 3)
     assert isinstance(load(labelled_root=labelled, size=8).pretrain_images, np.ndarray)
     monkeypatch.setattr(records, "MEMORY_LIMIT", 21 * 8 * 8 * 3 - 1)
@@ -174,24 +150,23 @@ def test_both_folders_have_one_size_and_stream_together(tmp_path, root, load, mo
         assert len(images) == 2
 
 
-def test_mistakes_about_the_labelled_folder(tmp_path, root, load):
+def test_mistakes_about_the_labelled_folder(tmp_path, root, refused):
     prepared.write_folder(root, {".": 5})
     prepared.write_folder(tmp_path / "other", {"train": 5, "test": 5})
     refused(
-        load,
         "there is no folder /none; name yours with --config.data.labelled_root=DIR",
         labelled_root="/none",
     )
-    refused(load, f"{root} is no labelled_root: its pictures are in no", labelled_root=str(root))
+    refused(f"{root} is no labelled_root: its pictures are in no", labelled_root=str(root))
     other = str(tmp_path / "other")
-    refused(load, f"{other} is no labelled_root: its pictures are in no", labelled_root=other)
-    refused(load, "labelled is True, but with labelled_root", labelled_root=other, labelled=True)
-    refused(load, f"{root}/0000.png lies 0 folders deep: pictures with labels", labelled=True)
+    refused(f"{other} is no labelled_root: its pictures are in no", labelled_root=other)
+    refused("labelled is True, but with labelled_root", labelled_root=other, labelled=True)
+    refused(f"{root}/0000.png lies 0 folders deep: pictures with labels", labelled=True)
 
 
-def test_too_few_pictures_to_hold_any_out(root, load):
+def test_too_few_pictures_to_hold_any_out(root, load, refused):
     prepared.write_folder(root, {"cat": 2, "dog": 2})
-    refused(load, "4 images are too few to hold out 20% of each class and domain")
+    refused("4 images are too few to hold out 20% of each class and domain")
     assert len(load(labelled=False).test_images) == 1
 
 

@@ -45,7 +45,7 @@ def moments(images):
     return cy, cx, yy - cy**2, xx - cx**2, xy - cx * cy
 
 
-def affine(image, n=1500, **strength):
+def affine(image, n=1000, **strength):
     keys = jax.random.split(jax.random.key(0), n)
     strength = {**NONE, **strength}
     apply = jax.vmap(lambda k: geometry.random_affine(k, planes(image), **strength))
