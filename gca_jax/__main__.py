@@ -1,5 +1,6 @@
 """Pretrain an encoder, evaluate it, report; `--config.KEY=VALUE` changes a setting of the run."""
 
+import shlex
 import sys
 
 try:
@@ -7,7 +8,7 @@ try:
     from ml_collections import config_flags
 
     from gca_jax.command_line import read_flags, run
-    from gca_jax.programs import PROGRAMS, Command
+    from gca_jax.programs import PROGRAMS, Command, program
 except ModuleNotFoundError as error:
     sys.exit(f"error: a run needs more than the losses ({error}): install gca_jax[train]")
 
@@ -30,7 +31,7 @@ SEEDS = flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with eac
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 OUT = flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
-FORMAT = flags.DEFINE_string("format", None, "Of --mode=export: safetensors, msgpack or jax.")
+FORMAT = flags.DEFINE_string("format", None, "Of --mode=export: safetensors, msgpack, jax, onnx.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
 
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> None:
         images=IMAGES.value,
         out=OUT.value,
         format=FORMAT.value,
+        typed=shlex.join([*program().split(), *sys.argv[1:]]),
         config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
     )
     run(MODE.value, command, VERBOSE.value)

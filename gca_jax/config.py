@@ -37,6 +37,7 @@ PICTURES: Settings = dict(
     held_out=str,  # the domain that is kept for the test; None: none is
     domains=bool,  # whether the first level of folders is domains; None: seen from the depth
     labelled=bool,  # whether folders are classes; None: seen from the depth
+    channels=int,  # of a picture, where they are not RGB; None: 3
     labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
     **TFDS,  # data_dir is where the prepared copy goes
 )
@@ -87,6 +88,7 @@ HEADS: Settings = dict(
     projector_dim=128,
     projector_batch_norm=False,  # after the hidden layer
     dtype=str,  # "bfloat16": encoder and heads are trained in it; None: "float32"
+    initial=str,  # a run or a file that the encoder starts from; None: weights of the seed
 )
 TRAIN: Settings = dict(
     batch_size=512,

@@ -194,6 +194,10 @@ def build(
     batches = Batches(dataset.pretrain_images, groups, policy.crop)
     with blame("config.augment"):
         jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
+    if skipped := policy.skipped(channels := batches.input_shape[-1]):
+        print(
+            f"note: images have {channels} channels, so views are made without {', '.join(skipped)}"
+        )
     shared |= dict(batches=batches, network=network, probed_classes=classes)
     return Experiment(**shared, dataset=dataset, policy=policy)
 
@@ -218,7 +222,8 @@ def without_images(
         policy = augment.make(**config.augment)
     with blame("config.model"):
         own = {} if encoder is None else {"encoder": encoder}
-        return models.create(**{**config.model, **own}), policy
+        settings = {key: value for key, value in config.model.items() if key != "initial"}
+        return models.create(**{**settings, **own}), policy
 
 
 def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:

@@ -22,10 +22,11 @@ SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 
 
 class Inputs(TypedDict, total=False):
-    """What the network of a run takes."""
+    """What the network of a run takes, and how the run was asked for."""
 
     input_shape: list[int]  # (h, w, c) of an image, or the widths of two sets
     shorter_side: int  # of a picture, in pixels, before its centre is cut out
+    command: str  # that was typed, last
 
 
 class Summary(Inputs):
@@ -195,16 +196,16 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
     was made before there was such a key.
     """
-    a, b = dict(_flatten(there)), dict(_flatten(here))
+    a, b = dict(flatten(there)), dict(flatten(here))
     for key in sorted(a.keys() | b.keys()):
         if a.get(key, "null") != b.get(key, "null"):
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 
 
-def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Give every value as JSON, by the path of its key."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, json.dumps(value)

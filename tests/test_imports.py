@@ -41,7 +41,7 @@ ALLOWED = {
     "studies": {"workdir", "config_files"},
     "report": BEFORE_EXPERIMENT
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
-    | {"studies"},
+    | {"studies", "status"},
     "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs"},
     "command_line": {"config_files", "help", "programs", "processes", "studies"},
@@ -71,6 +71,7 @@ ONLY_IN = {
     "tensorflow_datasets": {"data"},
     "tensorflow": {"data"},
     "grain": {"data"},
+    "datasets": {"data"},
     "PIL": {"data"},
     "matplotlib": {"report"},
     "orbax": {"training"},
@@ -91,7 +92,8 @@ ONLY_IN = {
         "command_line",
         "__main__",
     },
-    "safetensors": {"export"},
+    "safetensors": {"export", "training"},
+    "jax2onnx": {"export"},
     "absl": {"command_line", "help", "__main__"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
@@ -192,8 +194,8 @@ def requirements_of(files):
 
 
 def test_what_is_imported_is_required():
-    """The core's parts import the core requirements, the others those of `train` and `prepare`."""
+    """The core's parts import the core requirements, the others those of the extras."""
     core = requirements_of(p for part, p in modules() if part in CORE)
     rest = requirements_of(p for part, p in modules() if part not in CORE)
     assert core == installed.declared().keys()
-    assert core | rest | UNDECLARED == installed.declared("train", "prepare").keys()
+    assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub", "onnx").keys()

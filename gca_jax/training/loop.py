@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gca_jax import processes
 from gca_jax.experiment import Trainable
-from gca_jax.training import checkpoint, setup
+from gca_jax.training import checkpoint, initial, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
@@ -46,7 +46,9 @@ class Interrupted(KeyboardInterrupt):
         self.status = status
 
 
-def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
+def pretrain(
+    experiment: Trainable, workdir: str | pathlib.Path, command: str | None = None
+) -> Summary:
     """Train an encoder, or go on with it where an earlier session stopped.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
@@ -61,6 +63,7 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
             `checkpoints/` and `training.json`. A finished run of this config is left as it is; one
             that differs in `train.epochs` or `train.steps` alone, which were fewer, goes on from
             its end.
+        command: the command line, for the report.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -76,6 +79,8 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
     summary = trained_before(workdir, experiment.record)
     if summary is not None:
         return summary
+    if not checkpoints(workdir):
+        initial.encoder(experiment)  # a wrong file is said before anything is traced or written
     training = setup.trace(experiment)
     with contextlib.ExitStack() as stack:
         if processes.first():
@@ -88,7 +93,7 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
             need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
         processes.wait("the folder is ready")
         manager = stack.enter_context(checkpoint.open_manager(workdir))
-        return Session(training, workdir, manager).train()
+        return Session(training, workdir, manager, command).train()
 
 
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
@@ -137,6 +142,7 @@ class Session:
     training: setup.Training
     workdir: pathlib.Path
     manager: ocp.CheckpointManager
+    command: str | None = None
 
     def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
@@ -200,6 +206,8 @@ class Session:
             parameters=sum(leaf.size for leaf in weights),
             **self.training.experiment.inputs,
         )
+        if self.command is not None:
+            summary["command"] = self.command
         if processes.first():
             write_json(self.workdir / "training.json", summary)
         return summary

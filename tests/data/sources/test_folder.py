@@ -213,7 +213,7 @@ def test_folders_of_the_wrong_shape(root, load, refused):
         sources.load("folder")
     root.mkdir()
     (root / "train").mkdir()
-    refused(f"no *.png, *.jpg, *.jpeg in {root} or below: put pictures there")
+    refused(f"no *.png, *.jpg, *.jpeg, *.tif, *.tiff in {root} or below: put pictures there")
     prepared.write_folder(root, {"train/cat": 2})
     refused("has only ['train']: it needs a folder train and one of test, val")
     prepared.write_folder(root, {"sketch/cat": 2})
