@@ -3,12 +3,13 @@
 python -m benchmarks.step                         # a few minutes on two cores
 python -m benchmarks.step --torch_python=PYTHON   # with a Python that has torch
 python -m benchmarks.step --quick                 # few repeats
+python -m benchmarks.step --cpu_time              # CPU seconds: on a busy machine
 
 Random images of the shapes of digits, Fashion-MNIST (`small`) and CIFAR-10 (ResNet-18, a small
 batch). The parts are compiled alone, so their sum is not the whole step, whose compiler sees them
 together: `rest` is what is left, norms for the log among it, and may be below zero. The encoder is
-its forward and reverse pass. PyTorch's step is that without data and augmentation: encoder, NT-Xent,
-reverse pass, update; the same network, batch and optimizer, on the same cores.
+its forward and reverse pass. PyTorch's step is that without data and augmentation: encoder,
+NT-Xent, reverse pass, update; the same network, batch and optimizer, on the same cores.
 """
 
 import json
@@ -16,6 +17,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 
 import jax
@@ -99,10 +101,10 @@ class Peer:
         self.process = subprocess.Popen(command, **pipes)
         self.about = json.loads(self.process.stdout.readline() or "null")
 
-    def step(self):
+    def step(self, cpu_time):
         """Seconds of one step."""
         print(file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline())[cpu_time]
 
     def close(self):
         """End the process."""
@@ -110,13 +112,26 @@ class Peer:
         self.process.wait()
 
 
-def measured(config, shape, batch, torch_python, repeats):
+def in_cpu_time(function):
+    """Let a function return the CPU seconds that it takes."""
+
+    def timed():
+        start = time.process_time()
+        jax.block_until_ready(function())
+        return time.process_time() - start
+
+    return timed
+
+
+def measured(config, shape, batch, torch_python, repeats, cpu_time):
     """Images a second, shares of the step, and the peer's images a second where there is one."""
     functions, parameters = case(config, shape, batch)
+    if cpu_time:
+        functions = {name: in_cpu_time(function) for name, function in functions.items()}
     peer = Peer(torch_python, config, shape, batch) if torch_python else None
     if peer is not None:
         assert peer.about["parameters"] == parameters, (peer.about, parameters)
-        functions["torch"] = peer.step
+        functions["torch"] = lambda: peer.step(cpu_time)
     times = measure.seconds(functions, repeats, patience=120.0, settle=False)
     if peer is not None:
         peer.close()
@@ -130,16 +145,16 @@ def measured(config, shape, batch, torch_python, repeats):
     return result
 
 
-def work(quick, torch_python):
+def work(quick, cpu_time, torch_python):
     """What is measured of each shape."""
     if torch_python == sys.executable and find_spec("torch") is None:
         torch_python = None
-    result = {"threads": len(os.sched_getaffinity(0))}
+    result = {"threads": len(os.sched_getaffinity(0)), "cpu_time": cpu_time}
     for name, settings in CASES.items():
-        result[name] = measured(*settings, torch_python, 3 if quick else 15)
+        result[name] = measured(*settings, torch_python, 3 if quick else 15, cpu_time)
         print(name, json.dumps(result[name], indent=1), flush=True)
     return result
 
 
 if __name__ == "__main__":
-    measure.command("step", __doc__, work, quick=False, torch_python=sys.executable)
+    measure.command("step", __doc__, work, quick=False, cpu_time=False, torch_python=sys.executable)

@@ -1,7 +1,7 @@
 """A SimCLR step in plain PyTorch, timed; needs torch alone. `benchmarks.step` runs it.
 
 python benchmarks/step_peer.py JSON prints a line about itself, then, for every line that it reads,
-the seconds of one step: embed both views, NT-Xent, reverse pass, update.
+seconds of one step, of the clock and of CPUs: embed both views, NT-Xent, reverse pass, update.
 """
 
 import json
@@ -33,6 +33,7 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if same else conv(channels, width, 1, stride)
 
     def forward(self, x):
+        """Feature maps of feature maps."""
         return functional.relu(self.branch(x) + self.shortcut(x))
 
 
@@ -74,11 +75,12 @@ def main(about):
     parameters = sum(p.numel() for p in net.parameters())
     print(json.dumps({"torch": torch.__version__, "parameters": parameters}), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
         nt_xent(net(x)).backward()
         optimizer.step()
-        print(time.perf_counter() - start, flush=True)
+        seconds = time.perf_counter() - start, time.process_time() - used
+        print(json.dumps(seconds), flush=True)
 
 
 if __name__ == "__main__":

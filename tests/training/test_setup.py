@@ -53,6 +53,7 @@ WORDS = {
     "train.encoder_chunk": 236,
     "train.batch_norm_groups": 2,
     "train.online_probe": True,
+    "train.knn_every_epochs": 2,
     "augment.blur_size": 3,
     "loss.domain": "log",
     "loss.block_size": 100,
