@@ -58,6 +58,7 @@ WORDS = {
     "loss.domain": "log",
     "loss.block_size": 100,
     "loss.marginals": "uniform",
+    "loss.precision": "bfloat16",
     "target.name": "classes",
 }
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
