@@ -182,9 +182,10 @@ def cosine_kernel(
         are gathered, and each device forms and goes over its share of K's rows.
       epsilon_min: A lower bound that the caller states for a traced (learned) ε, so that the rule
         knows it is not too small for the scaling domain. Below it K, and the loss, is NaN.
-      precision: "bfloat16" rounds the unit embeddings to it, once, and lets the scaling domain
-        round the factors of products with them; sums, K and the scalings stay float32. The
-        gradient passes through the rounding as it is. None is "highest".
+      precision: "bfloat16" rounds the unit embeddings to it, once, so that products with them in
+        the scaling domain are of bfloat16 numbers (two for a weight of the gradient), summed in
+        float32; K and the scalings stay float32. The gradient passes through the rounding as it
+        is. None is "highest".
 
     Returns:
       A `Kernel`.

@@ -184,4 +184,4 @@ def test_products_in_bfloat16_are_those_of_embeddings_rounded_once(how, layout):
     np.testing.assert_allclose(value, expected, rtol=2e-6)
     assert abs(by_hand(np.float32)[0] - expected) > 1e-4 * expected
     error = np.linalg.norm(gradient - of_views) / np.linalg.norm(of_views)
-    assert error < (1e-5 if how.get("domain") == "log" else 2**-8)
+    assert error < 2e-5

@@ -195,7 +195,7 @@ def contract(
             outer = functools.reduce(jnp.add, terms)
         else:
             outer = jnp.matmul(left, right, precision=HIGHEST)
-        weights = (k * outer,)
+        weights: tuple[Array, ...] = (k * outer,)
         if points.rounded:  # in a row they nearly cancel at small ε: one bfloat16 is too coarse
             high = jax.lax.reduce_precision(weights[0], 8, 7)
             weights = high, weights[0] - high
