@@ -18,6 +18,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from gca_jax import processes
+from gca_jax.experiment import Trainable
 from gca_jax.training import watch
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
@@ -113,17 +114,23 @@ def wandb(project: str) -> Any:
         ) from error
 
 
+def asked_board(experiment: Trainable) -> str | None:
+    """Name the project of Weights & Biases that gets the run's curves, if one is asked for."""
+    config = experiment.config
+    return config.log.wandb if "log" in config else None  # runs of 0.1.0 had no such group
+
+
 def open_board(training: Training, workdir: pathlib.Path) -> Any:
     """Open the run's page at Weights & Biases, the same one when it goes on; None: none is asked.
 
     Its id comes from the folder, so that a run which is moved gets another page.
     """
-    record = training.experiment.record
-    if not (project := record.get("log", {}).get("wandb")):
+    project = asked_board(training.experiment)
+    if project is None:
         return None
     known = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16]
     settings = dict(project=project, name=workdir.name, id=known, resume="allow")
-    return wandb(project).init(**settings, dir=str(workdir), config=record)
+    return wandb(project).init(**settings, dir=str(workdir), config=training.experiment.record)
 
 
 def show(workdir: pathlib.Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:

@@ -21,7 +21,7 @@ from gca_jax import processes
 from gca_jax.experiment import Trainable, blame
 from gca_jax.training import checkpoint, setup, watch
 from gca_jax.training.checkpoint import Progress
-from gca_jax.training.log import Log, progress_bar, wandb
+from gca_jax.training.log import Log, asked_board, progress_bar, wandb
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
 from gca_jax.workdir import (
     Summary,
@@ -77,7 +77,7 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
     if summary is not None:
         return summary
     with blame("config.log"):
-        if project := experiment.record.get("log", {}).get("wandb"):
+        if project := asked_board(experiment):
             wandb(project)
     training = setup.trace(experiment)
     with contextlib.ExitStack() as stack:

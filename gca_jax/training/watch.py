@@ -4,6 +4,7 @@ No test image is read: of at most 10,000 training images every other one votes o
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from gca_jax.experiment import Experiment
 from gca_jax.neighbours import predict
 from gca_jax.training.setup import Training
-from gca_jax.training.step import TrainState, replicated
+from gca_jax.training.step import Metrics, TrainState, replicated
 
 KNN = "knn_accuracy"  # its name in the log
 NEIGHBOURS = 20
@@ -19,7 +20,7 @@ MOST_IMAGES = 10_000
 AT_ONCE = 512
 
 
-def make(training: Training) -> Callable[[TrainState], dict[str, float]]:
+def make(training: Training) -> Callable[[TrainState], Metrics]:
     """Make the function that gives a state's scalars for the log: the accuracy of k-NN.
 
     It encodes images as evaluation does, without augmentation and with the running statistics.
@@ -33,12 +34,11 @@ def make(training: Training) -> Callable[[TrainState], dict[str, float]]:
     labels = data.train_labels[rows]
 
     @jax.jit
-    def encode(params: object, batch_stats: object, images: jax.Array) -> jax.Array:
+    def encode(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
         variables = {"params": params, "batch_stats": batch_stats}
-        found: jax.Array = network.apply(variables, plain(images), method="encode")
-        return found
+        return network.bind(variables).encode(plain(images))
 
-    def watch(state: TrainState) -> dict[str, float]:
+    def watch(state: TrainState) -> Metrics:
         parts = []
         for first in range(0, count, AT_ONCE):
             images = data.train_images[rows[first : first + AT_ONCE]]
@@ -48,6 +48,6 @@ def make(training: Training) -> Callable[[TrainState], dict[str, float]]:
         h = np.concatenate(parts)
         k = min(NEIGHBOURS, len(h[::2]))
         voted = predict(h[::2], labels[::2], h[1::2], [k])[0]
-        return {KNN: float(np.mean(voted == labels[1::2]))}
+        return {KNN: jax.device_put(np.float32(np.mean(voted == labels[1::2])))}
 
     return watch
