@@ -20,7 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks import measure
-from gca_jax.evaluation import knn, linear
+from gca_jax import neighbours as votes
+from gca_jax.evaluation import linear
 from gca_jax.evaluation.probes import Labelled
 from gca_jax.evaluation.splits import Settings
 
@@ -92,11 +93,11 @@ def neighbours(train, test):
     """Our k-NN beside scikit-learn's: seconds of both, and how many predictions are equal."""
 
     def weights(distance):
-        return np.exp(-distance / knn.TEMPERATURE)
+        return np.exp(-distance / votes.TEMPERATURE)
 
     kind = KNeighborsClassifier(NEIGHBOURS, algorithm="brute", metric="cosine", weights=weights)
     theirs, their_seconds = timed(lambda: kind.fit(*train).predict(test.features))
-    ours, our_seconds = timed(lambda: knn.predict(*train, test.features, [NEIGHBOURS])[0])
+    ours, our_seconds = timed(lambda: votes.predict(*train, test.features, [NEIGHBOURS])[0])
     equal = {"equal_predictions": float(np.mean(ours == theirs))}
     both = {"ours": (ours, our_seconds), "sklearn": (theirs, their_seconds)}
     return equal | {

@@ -99,7 +99,11 @@ TRAIN: Settings = dict(
     wrong_positives=0.0,  # share of a batch whose second view is of another image
     encoder_chunk=int,  # images that the encoder sees at a time; None: the whole batch
     online_probe=bool,  # whether a linear head is trained beside the encoder, from labels
+    knn_every_epochs=int,  # how often k-NN among training images is logged; None: never
     batch_norm_groups=int,  # of images, each with batch statistics of its own; None: one
+)
+LOG: Settings = dict(
+    wandb=str,  # the project of Weights & Biases that gets the curves too; None: it gets none
 )
 LOSS: Settings = dict(  # of all methods; each takes what it has
     layout="joint",  # in it ince is simclr and gca_ince is iot
@@ -179,6 +183,7 @@ def make(
     config.optimizer = group(optimizer)
     config.train = group(changed("train", TRAIN, train))
     config.loss = loss_group(method, {**LOSS, **loss})
+    config.log = group(LOG)
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
         # As BYOL's paper has it, in recipes of our own; the published runs had none.

@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from gca_jax.config import (
     ADAMW,
+    LOG,
     LOSS,
     TARGET,
     UNCHANGED,
@@ -93,6 +94,7 @@ def make(
     config.optimizer = group({**ADAMW, "warmup_epochs": 0.0, **optimizer})
     config.train = group(changed("train", PAIRS["train"], train))
     config.loss = loss_group(method, {**LOSS, **PAIRS["loss"], **loss})
+    config.log = group(LOG)
     if small:
         config.model.update(hidden_a=(16,), hidden_b=(16,), dim=8)
         config.data.limit = 400

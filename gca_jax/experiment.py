@@ -44,6 +44,8 @@ class TrainSettings:
         batch_norm_groups: in how many groups of images, each with batch statistics of its own, the
             encoder sees them; None: in one.
         online_probe: whether a linear head is trained beside the encoder from the images' labels.
+        knn_every_epochs: how often the log gets the accuracy of k-NN among training images; None:
+            never.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -59,15 +61,17 @@ class TrainSettings:
     encoder_chunk: int | None = None
     batch_norm_groups: int | None = None
     online_probe: bool | None = None
+    knn_every_epochs: int | None = None
 
     def __post_init__(self):
         if not 0 <= self.wrong_positives <= 1:
             raise ValueError(f"wrong_positives must be from 0 to 1, got {self.wrong_positives}")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
-        for name in ("epochs", "checkpoint_every_epochs", "log_every_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("epochs", "checkpoint_every_epochs", "log_every_steps", "knn_every_epochs"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
         if self.target_decay is not None and not 0 <= self.target_decay <= 1:
@@ -191,6 +195,8 @@ def build(
     if shared["train"].online_probe:
         with blame("config.train"):
             groups, classes = _probed(dataset, shared["alignment"]), dataset.num_classes
+    if shared["train"].knn_every_epochs is not None and not dataset.labelled:
+        raise ValueError("config.train: knn_every_epochs needs labels of the training images")
     batches = Batches(dataset.pretrain_images, groups, policy.crop)
     with blame("config.augment"):
         jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))

@@ -34,6 +34,7 @@ class KernelOptions(TypedDict, total=False):
       axis_name: Inside `jax.shard_map`: the axis that splits the rows of z_a and z_b.
       epsilon_min: A lower bound stated for a traced (learned) ε; at 0.03 or more the sweeps run in
         the scaling domain, 10 times faster than in "log". Below it the loss is NaN.
+      precision: "bfloat16" rounds unit embeddings to it, see `ot.cosine_kernel`; None: "highest".
       keep_plan: Whether `aux` has the plan and the target too, an `ot.Plan` and a target.
     """
 
@@ -44,6 +45,7 @@ class KernelOptions(TypedDict, total=False):
     block_size: int | None
     axis_name: str | None
     epsilon_min: float | None
+    precision: ot.Precision | None
     keep_plan: bool
 
 
@@ -61,8 +63,11 @@ def form_kernel(
         return ot.cosine_kernel(z_a, z_b, **how)
     if how["similarity_floor"] is not None:
         raise ValueError("similarity_floor clamps cosines and has no meaning with cost_fn=")
-    if how["domain"] == "scaling" or any(how[x] is not None for x in ("block_size", "axis_name")):
-        raise ValueError("cost_fn= runs in the log domain: it takes no block_size and no axis_name")
+    of_cosines = ("block_size", "axis_name", "precision")
+    if how["domain"] == "scaling" or any(how[x] is not None for x in of_cosines):
+        raise ValueError(
+            "cost_fn= runs in the log domain: it takes no block_size, no axis_name, no precision"
+        )
     unit = (ot.normalize(z) for z in check.embeddings(z_a, z_b, layout))
     same = {key: how[key] for key in ("epsilon", "layout", "self_pairs")}
     return ot.cost_kernel(cost_fn, *unit, **same)

@@ -6,9 +6,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from gca_jax.evaluation import knn, splits
+from gca_jax.evaluation import splits
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
+from gca_jax.neighbours import most_similar
 
 QUERIES, NEIGHBOURS = 6, 5
 CAPTION = """Test images (left) and the {} other test images{} that are nearest to each by the
@@ -86,7 +87,7 @@ def nearest(
         its own neighbour.
     """
     own = np.arange(len(features)) if groups is None else groups
-    similarities, found = knn.most_similar(features, features[queries], count, (own, own[queries]))
+    similarities, found = most_similar(features, features[queries], count, (own, own[queries]))
     return found, similarities
 
 

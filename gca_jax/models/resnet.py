@@ -15,13 +15,24 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from gca_jax.models.convolution import convolve
+
 start = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(features: int, kernel: int, stride: int, name: str) -> nn.Conv:
     """Make a square convolution without bias, padded by half its kernel on each side."""
     side, padding = (kernel, kernel), kernel // 2
-    return nn.Conv(features, side, stride, padding, use_bias=False, kernel_init=start, name=name)
+    return nn.Conv(
+        features,
+        side,
+        stride,
+        padding,
+        use_bias=False,
+        kernel_init=start,
+        conv_general_dilated=convolve,
+        name=name,
+    )
 
 
 def norm(train: bool, name: str) -> nn.BatchNorm:

@@ -2,7 +2,15 @@
 
 from gca_jax.ot import divergence, learned, target
 from gca_jax.ot.cost import CostFn, SquaredEuclidean, normalize
-from gca_jax.ot.kernel import Domain, Kernel, Layout, SelfPairs, cosine_kernel, cost_kernel
+from gca_jax.ot.kernel import (
+    Domain,
+    Kernel,
+    Layout,
+    Precision,
+    SelfPairs,
+    cosine_kernel,
+    cost_kernel,
+)
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.projection import project, project_each, trajectory, unprojected
 from gca_jax.ot.target import Target
@@ -13,6 +21,7 @@ __all__ = [
     "Kernel",
     "Layout",
     "Plan",
+    "Precision",
     "SelfPairs",
     "SquaredEuclidean",
     "Target",

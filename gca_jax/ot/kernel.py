@@ -16,6 +16,7 @@ from gca_jax.ot.numerics import log
 
 Layout = Literal["cross", "joint"]
 SelfPairs = Literal["exclude", "max_cost"]
+Precision = Literal["highest", "bfloat16"]
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
 
@@ -45,6 +46,7 @@ class Kernel:
     domain: Domain = dataclasses.field(default="log", metadata=_STATIC)
     block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
     axis_name: str | None = dataclasses.field(default=None, metadata=_STATIC)
+    precision: Precision = dataclasses.field(default="highest", metadata=_STATIC)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,7 +68,7 @@ class Kernel:
         assert self.points_a is not None
         joint = self.layout == "joint"
         columns = None if joint else self.points_b
-        how = self.block_size, self.axis_name
+        how = self.block_size, self.axis_name, self.precision == "bfloat16"
         return Points(self.points_a, columns, self.epsilon, joint, *how)
 
     def over_rows(self, fn: Callable[[Array, Array], tuple[Summed, Kept]]) -> tuple[Summed, Kept]:
@@ -158,6 +160,7 @@ def cosine_kernel(
     block_size: int | None = None,
     axis_name: str | None = None,
     epsilon_min: float | None = None,
+    precision: Precision | None = None,
 ) -> Kernel:
     """Kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
 
@@ -179,6 +182,10 @@ def cosine_kernel(
         are gathered, and each device forms and goes over its share of K's rows.
       epsilon_min: A lower bound that the caller states for a traced (learned) ε, so that the rule
         knows it is not too small for the scaling domain. Below it K, and the loss, is NaN.
+      precision: "bfloat16" rounds the unit embeddings to it, once, so that products with them in
+        the scaling domain are of bfloat16 numbers (two for a weight of the gradient), summed in
+        float32; K and the scalings stay float32. The gradient passes through the rounding as it
+        is. None is "highest".
 
     Returns:
       A `Kernel`.
@@ -197,9 +204,13 @@ def cosine_kernel(
     a, b = check.embeddings(z_a, z_b, layout)
     if similarity_floor is not None:
         check.between("similarity_floor", similarity_floor, -1.0, 1.0)
-    kernel = _point_kernel(
-        normalize(a), normalize(b), epsilon, layout, self_pairs, similarity_floor=similarity_floor
-    )
+    precision = "highest" if precision is None else precision
+    check.one_of("precision", precision, ("highest", "bfloat16"))
+    a, b = normalize(a), normalize(b)
+    if precision == "bfloat16":
+        a, b = _rounded(a), _rounded(b)
+    options: Any = {"similarity_floor": similarity_floor, "precision": precision}
+    kernel = _point_kernel(a, b, epsilon, layout, self_pairs, **options)
     if epsilon_min is not None:
         check.positive("epsilon_min", epsilon_min)
         kernel = _bounded(kernel, epsilon_min, f"epsilon_min={epsilon_min}")
@@ -272,6 +283,11 @@ def _point_kernel(
         a = b = jnp.concatenate([a, b])
     options |= {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
     return Kernel(_positive(epsilon, a.dtype), a, b, **options)
+
+
+def _rounded(x: Array) -> Array:
+    """Rounds to the numbers of bfloat16; the gradient is that of the identity."""
+    return x + jax.lax.stop_gradient(jax.lax.reduce_precision(x, 8, 7) - x)
 
 
 def _positive(epsilon: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:

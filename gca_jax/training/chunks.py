@@ -73,8 +73,9 @@ def in_groups(embed: Embed, groups: int) -> Embed:
 def _must_unroll(of_chunk: Callable[..., object], chunks: tuple[Array, Array]) -> bool:
     """Tell whether a loop would be too slow: over convolutions on a CPU.
 
-    XLA's compiler for CPUs makes convolutions fast in a program's outermost part alone; their
-    gradients take 25 times as long in a loop. Unrolled, memory is not saved there.
+    XLA's compiler for CPUs makes convolutions fast in a program's outermost part alone; in a loop
+    their gradients take 25 times as long, those of `models.convolution` four times
+    (docs/engine.md). Unrolled, memory is not saved there.
     """
     if jax.default_backend() != "cpu":
         return False

@@ -1,5 +1,7 @@
 """What a run shows and writes while it trains: progress bar, `metrics.jsonl`, TensorBoard."""
 
+import hashlib
+import importlib
 import io
 import json
 import math
@@ -8,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +18,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from gca_jax import processes
+from gca_jax.experiment import Trainable
+from gca_jax.training import watch
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
 from gca_jax.workdir import need_space, read_log
@@ -60,10 +65,11 @@ class Writer:
     """Appends rows of scalars to the log of a run that continues from a step.
 
     What was logged after it, by a session that did not live to save it, is dropped, so that every
-    step is there once.
+    step is there once. `board`, a run of Weights & Biases, gets the rows too; it keeps what it has
+    and drops what it gets a second time.
     """
 
-    def __init__(self, workdir: pathlib.Path, step: int):
+    def __init__(self, workdir: pathlib.Path, step: int, board: Any = None):
         path = workdir / "metrics.jsonl"
         path.touch()
         end = max((end for row, end in read_log(path) if row["step"] <= step), default=0)
@@ -72,20 +78,59 @@ class Writer:
         self._events = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10
         )
+        self._board = board
 
     def write(self, step: int, row: dict[str, float]) -> None:
         """Log one row; a number that is not finite becomes null."""
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
         self._file.write((json.dumps({"step": step, **finite}) + "\n").encode())
         self._file.flush()
-        for key, value in row.items():
-            if key not in SWITCHES:
-                self._events.add_scalar(key, value, step)
+        curves = {key: value for key, value in row.items() if key not in SWITCHES}
+        for key, value in curves.items():
+            self._events.add_scalar(key, value, step)
+        if self._board is not None:
+            self._board.log(curves, step=step)
 
     def close(self) -> None:
         """Write out what is buffered."""
         self._file.close()
         self._events.close()
+        if self._board is not None:
+            self._board.finish()
+
+
+def wandb(project: str) -> Any:
+    """Import the library of Weights & Biases.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module("wandb")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"wandb={project} needs the library of Weights & Biases: pip install wandb, "
+            "or leave --config.log.wandb out"
+        ) from error
+
+
+def asked_board(experiment: Trainable) -> str | None:
+    """Name the project of Weights & Biases that gets the run's curves, if one is asked for."""
+    config = experiment.config
+    return config.log.wandb if "log" in config else None  # runs of 0.1.0 had no such group
+
+
+def open_board(training: Training, workdir: pathlib.Path) -> Any:
+    """Open the run's page at Weights & Biases, the same one when it goes on; None: none is asked.
+
+    Its id comes from the folder, so that a run which is moved gets another page.
+    """
+    project = asked_board(training.experiment)
+    if project is None:
+        return None
+    known = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16]
+    settings = dict(project=project, name=workdir.name, id=known, resume="allow")
+    return wandb(project).init(**settings, dir=str(workdir), config=training.experiment.record)
 
 
 def show(workdir: pathlib.Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
@@ -115,7 +160,9 @@ class Log:
     ):
         self._training, self._hint, self._bar = training, hint, bar
         self._folder = folder
-        self._writer = Writer(folder, start) if processes.first() else None
+        self._writer = None
+        if processes.first():
+            self._writer = Writer(folder, start, open_board(training, folder))
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
         self._last = start, self._began
@@ -147,7 +194,8 @@ class Log:
         unit = self._training.experiment.unit
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
-        if step % settings.log_every_steps == 0 or step == self._training.total_steps:
+        due = step % settings.log_every_steps == 0 or step == self._training.total_steps
+        if due or watch.KNN in row:
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:

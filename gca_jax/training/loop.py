@@ -18,10 +18,10 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from gca_jax import processes
-from gca_jax.experiment import Trainable
-from gca_jax.training import checkpoint, initial, setup
+from gca_jax.experiment import Trainable, blame
+from gca_jax.training import checkpoint, initial, setup, watch
 from gca_jax.training.checkpoint import Progress
-from gca_jax.training.log import Log, progress_bar
+from gca_jax.training.log import Log, asked_board, progress_bar, wandb
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
 from gca_jax.workdir import (
     Summary,
@@ -81,6 +81,9 @@ def pretrain(
         return summary
     if not checkpoints(workdir):
         initial.encoder(experiment)  # a wrong file is said before anything is traced or written
+    with blame("config.log"):
+        if project := asked_board(experiment):
+            wandb(project)
     training = setup.trace(experiment)
     with contextlib.ExitStack() as stack:
         if processes.first():
@@ -174,11 +177,15 @@ class Session:
         """Train until the end or until a signal asks to stop; either way the state is saved."""
         settings, per_epoch = self.training.experiment.train, self.training.steps_per_epoch
         every = settings.checkpoint_every_epochs * per_epoch
+        watched = (settings.knn_every_epochs or 0) * per_epoch
+        knn = watch.make(self.training) if watched else None
         began, progress = time.perf_counter(), start
         with Log(self.training, self.hint, self.workdir, start.step, bar) as log:
             parts = batches(self.training, start.step)
             for step, (images, groups) in enumerate(parts, start.step + 1):
                 state, metrics = train_step(state, images, groups)
+                if knn is not None and step % watched == 0:
+                    metrics |= knn(state)
                 log.add(step, metrics)
                 last = stop.asked(step) or step == self.training.total_steps
                 if last or step % every == 0:

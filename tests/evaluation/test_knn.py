@@ -3,6 +3,7 @@ import pytest
 
 from gca_jax.evaluation import knn
 from gca_jax.evaluation.probes import Labelled
+from gca_jax.neighbours import predict
 
 
 def data(seed, n=150, m=40, f=7, classes=4):
@@ -30,24 +31,24 @@ def brute_force(bank, labels, queries, k):
 @pytest.mark.parametrize("seed", range(3))
 def test_predictions_equal_brute_force(monkeypatch, seed):
     """In one block of queries, in blocks of seven of which the last has fewer, and one by one."""
-    monkeypatch.setattr(knn, "AT_ONCE", (2**25, 1_100, 1)[seed])
+    monkeypatch.setattr("gca_jax.neighbours.AT_ONCE", (2**25, 1_100, 1)[seed])
     bank, labels, queries = data(seed)
     neighbours = [1, 5, 20, 150]
-    predicted = knn.predict(bank, labels, queries, neighbours)
+    predicted = predict(bank, labels, queries, neighbours)
     for row, k in zip(predicted, neighbours, strict=True):
         assert row.tolist() == brute_force(bank, labels, queries, k)
 
 
 def test_the_length_of_features_changes_nothing():
     bank, labels, queries = data(0)
-    whole = knn.predict(bank, labels, queries, [5])
-    scaled = knn.predict(bank * 50, labels, queries * 0.01, [5])
+    whole = predict(bank, labels, queries, [5])
+    scaled = predict(bank * 50, labels, queries * 0.01, [5])
     np.testing.assert_array_equal(whole, scaled)
 
 
 def test_a_zero_feature_is_no_error():
     bank, labels, queries = data(0)
-    predicted = knn.predict(bank, labels, np.zeros_like(queries), [3])
+    predicted = predict(bank, labels, np.zeros_like(queries), [3])
     assert predicted.shape == (1, len(queries))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ott.geometry import costs
 
-from gca_jax import ot
+from gca_jax import losses, ot
 from tests import reference, toy
 
 LAYOUTS = ("cross", "joint")
@@ -147,3 +147,41 @@ def test_cost_kernel_refuses_what_is_no_cost_matrix():
         ot.cost_kernel(jnp.ones(3))
     with pytest.raises(ValueError, match="epsilon"):
         ot.cost_kernel(jnp.ones((3, 3)), epsilon=-1.0)
+
+
+@pytest.mark.parametrize("how", [{"block_size": 3}, {"domain": "scaling"}, {"domain": "log"}])
+@pytest.mark.parametrize("layout", ["cross", "joint"])
+def test_products_in_bfloat16_are_those_of_embeddings_rounded_once(how, layout):
+    """InfoNCE and its gradient by hand, in float64, of unit embeddings rounded to bfloat16."""
+    epsilon, how = 0.1, {**how, "precision": "bfloat16", "layout": layout}
+    views = np.random.default_rng(0).normal(size=(2, 8, 5)).astype(np.float32)
+    loss = jax.value_and_grad(lambda z: losses.ince(*z, epsilon=epsilon, **how)[0])
+
+    def by_hand(rounding):
+        z = views.astype(np.float64)
+        lengths = np.linalg.norm(z, axis=2, keepdims=True)
+        unit = z / lengths
+        used = unit.astype(np.float32).astype(rounding).astype(np.float64)
+        x = y = used.reshape(-1, 5)
+        positive = np.arange(16) ^ 8
+        if layout == "cross":
+            x, y, positive = used[0], used[1], np.arange(8)
+        k = np.exp((x @ y.T - 1) / epsilon)
+        if layout == "joint":
+            np.fill_diagonal(k, 0)
+        p, rows = k / k.sum(axis=1, keepdims=True), np.arange(len(x))
+        value = -np.log(p[rows, positive]).mean()
+        p[rows, positive] -= 1
+        weights = p / (len(x) * epsilon)
+        of_unit = np.stack([weights @ y, weights.T @ x])
+        if layout == "joint":
+            of_unit = of_unit.sum(axis=0).reshape(2, 8, 5)
+        along = np.sum(of_unit * unit, axis=2, keepdims=True)
+        return value, (of_unit - along * unit) / lengths
+
+    value, gradient = loss(views)
+    expected, of_views = by_hand(jnp.bfloat16)
+    np.testing.assert_allclose(value, expected, rtol=2e-6)
+    assert abs(by_hand(np.float32)[0] - expected) > 1e-4 * expected
+    error = np.linalg.norm(gradient - of_views) / np.linalg.norm(of_views)
+    assert error < 2e-5

@@ -19,25 +19,30 @@ KEY = jax.random.key(7)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
 
 
-def start(method, **chunk):
-    """Initial state and step of a network without batch norm but for BYOL's predictor."""
+def start(method, mesh=None, **chunk):
+    """Initial state and step of a network without batch norm but for BYOL's predictor.
+
+    With a mesh its devices share the rows of the loss.
+    """
     byol = method == "byol"
     network = models.create(**VIT, **HEADS, **({"predictor_hidden": 8} if byol else {}))
     optimizer = optax.sgd(0.1)
     variables = step.init_variables(network, KEY, (8, 8, 1))
     initial = step.create_state(variables, optimizer, with_target=byol)
-    loss, decay = (losses.byol, lambda _: 0.9) if byol else (losses.simclr, None)
+    loss = losses.METHODS[method] if mesh is None else losses.sharded(method, mesh)
+    decay = (lambda _: 0.9) if byol else None
     return initial, step.make_train_step(
         network, toy.POLICY.views, loss, optimizer, KEY, decay, **chunk
     )
 
 
-@pytest.mark.parametrize("method", ["simclr", "byol"])
+@pytest.mark.parametrize("method", ["gca_uot", "simclr", "byol"])
 def test_a_step_in_chunks_is_the_step_of_the_batch_over_devices_too(method):
-    initial, plain = start(method)
-    _, chunked = start(method, encoder_chunk=4)
-    expected, metrics = jax.device_get(jax.jit(plain)(initial, IMAGES))
+    """And there with the loss that training takes over devices, `losses.sharded`."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
+    initial, plain = start(method)
+    _, chunked = start(method, mesh, encoder_chunk=4)
+    expected, metrics = jax.device_get(jax.jit(plain)(initial, IMAGES))
     placed = jax.device_put(initial, step.replicated(mesh))
     images = jax.device_put(IMAGES, step.by_row(mesh))
     found, same = jax.device_get(step.shard(chunked, mesh)(placed, images, None))

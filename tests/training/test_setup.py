@@ -55,10 +55,12 @@ WORDS = {
     "train.encoder_chunk": 236,
     "train.batch_norm_groups": 2,
     "train.online_probe": True,
+    "train.knn_every_epochs": 2,
     "augment.blur_size": 3,
     "loss.domain": "log",
     "loss.block_size": 100,
     "loss.marginals": "uniform",
+    "loss.precision": "bfloat16",
     "target.name": "classes",
 }
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}

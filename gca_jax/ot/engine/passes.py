@@ -43,6 +43,7 @@ class Points:
     exclude_diagonal: bool = dataclasses.field(metadata={"static": True})  # K = 0 on pairs (i, i)
     block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
     axis_name: str | None = dataclasses.field(default=None, metadata={"static": True})
+    rounded: bool = dataclasses.field(default=False, metadata={"static": True})  # x, y to bfloat16
 
 
 class Passes(NamedTuple):
@@ -58,7 +59,7 @@ class Passes(NamedTuple):
 
     def form(self, indices: Array, x: Array) -> Array:
         """Forms the rows of K that belong to the points x, whose row indices are given."""
-        cosine = jnp.matmul(x, self.columns.T, precision=HIGHEST)
+        cosine = product(x, self.columns.T, self.points.rounded)
         k = jnp.exp((cosine - 1.0) / self.points.epsilon)
         if not self.points.exclude_diagonal:
             return k
@@ -194,11 +195,15 @@ def contract(
             outer = functools.reduce(jnp.add, terms)
         else:
             outer = jnp.matmul(left, right, precision=HIGHEST)
-        weights = k * outer
-        of_x = jnp.matmul(weights, columns, precision=HIGHEST)
+        weights: tuple[Array, ...] = (k * outer,)
+        if points.rounded:  # in a row they nearly cancel at small ε: one bfloat16 is too coarse
+            high = jax.lax.reduce_precision(weights[0], 8, 7)
+            weights = high, weights[0] - high
+        of_x = functools.reduce(jnp.add, [product(w, columns, points.rounded) for w in weights])
         if symmetric:
             return jnp.zeros_like(x[0]), of_x
-        return jnp.matmul(x.T, weights, precision=HIGHEST), of_x
+        of_columns = [product(x.T, w, points.rounded) for w in weights]
+        return functools.reduce(jnp.add, of_columns), of_x
 
     over_rows = passes.over_own_rows if few and overwrite else passes.over_parts
     of_columns, of_x = over_rows(piece, (passes.own(left.T), passes.own(points.x)))
@@ -207,6 +212,14 @@ def contract(
         everyone = varying(jnp.zeros_like(points.x), points.axis_name)
         of_x = jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
     return of_x, None if symmetric else of_columns.T
+
+
+def product(a: Array, b: Array, rounded: bool) -> Array:
+    """Returns a b at full precision; `rounded` says that bfloat16 holds the numbers of both."""
+    if not rounded:
+        return jnp.matmul(a, b, precision=HIGHEST)
+    short = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+    return jnp.matmul(*short, preferred_element_type=a.dtype)
 
 
 def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k: Array) -> Points:

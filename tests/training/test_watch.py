@@ -1,0 +1,75 @@
+"""Curves beside the loss: k-NN among training images, and the page at Weights & Biases."""
+
+import dataclasses
+import json
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from gca_jax.experiment import build
+from gca_jax.training import checkpoint, loop
+from tests.evaluation.test_knn import brute_force
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """A module in the place of `wandb`, that keeps what it is given."""
+    given = types.SimpleNamespace(init=[], rows=[], finished=0)
+
+    def finish():
+        given.finished += 1
+
+    run = types.SimpleNamespace(log=lambda row, step: given.rows.append((step, row)), finish=finish)
+    stub = types.ModuleType("wandb")
+    stub.init = lambda **settings: given.init.append(settings) or run
+    monkeypatch.setitem(sys.modules, "wandb", stub)
+    return given
+
+
+@pytest.mark.usefixtures("one_device")
+def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, board):
+    """Without a test image, and whatever the interval of the log; weights do not feel it."""
+    keys = {"train.knn_every_epochs": 2, "train.log_every_steps": 4, "log.wandb": "mine"}
+    experiment = build(tiny("ince", **keys))
+    data = experiment.dataset
+    blind = dataclasses.replace(data, test_images=np.zeros_like(data.test_images))
+    for name, dataset in (("run", data), ("blind", blind)):
+        loop.pretrain(build(experiment.config, dataset=dataset), tmp_path / name)
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "blind")]
+    rows, other = ([json.loads(line) for line in log.splitlines()] for log in logs)
+    assert [row["step"] for row in rows] == [4, 6]
+    assert rows[1]["knn_accuracy"] == other[1]["knn_accuracy"]
+    assert "knn_accuracy" not in rows[0]
+
+    variables, _ = checkpoint.restore_variables(tmp_path / "run")
+    encode = jax.jit(
+        lambda x: experiment.network.apply(variables, experiment.policy.plain(x), method="encode")
+    )
+    h = np.concatenate([encode(part) for part in np.array_split(data.train_images, 1)])
+    expected = brute_force(h[::2], data.train_labels[::2], h[1::2], 20)
+    assert rows[1]["knn_accuracy"] == pytest.approx(np.mean(expected == data.train_labels[1::2]))
+
+    assert [settings["project"] for settings in board.init] == ["mine"] * 2
+    assert board.init[0]["id"] != board.init[1]["id"]
+    assert board.init[0]["config"]["method"] == "ince"
+    assert [step for step, _ in board.rows] == [4, 6, 4, 6]
+    assert board.rows[1][1]["knn_accuracy"] == rows[1]["knn_accuracy"]
+    assert board.finished == 2
+
+
+def test_what_cannot_be_is_said_at_once(tiny, tmp_path, monkeypatch):
+    data = build(tiny()).dataset
+    bare = dataclasses.replace(
+        data, train_labels=None, test_labels=None, pretrain_labels=None, num_classes=0
+    )
+    with pytest.raises(ValueError, match=r"^config.train: knn_every_epochs needs labels"):
+        build(tiny(**{"train.knn_every_epochs": 1}), dataset=bare)
+    with pytest.raises(ValueError, match=r"^config.train: knn_every_epochs must be at least 1"):
+        build(tiny(**{"train.knn_every_epochs": 0}), dataset=data)
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    with pytest.raises(ValueError, match=r"^config.log: wandb=mine needs .*pip install wandb"):
+        loop.pretrain(build(tiny(**{"log.wandb": "mine"}), dataset=data), tmp_path)
+    assert not list(tmp_path.iterdir())
