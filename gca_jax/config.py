@@ -87,6 +87,7 @@ HEADS: Settings = dict(
     projector_dim=128,
     projector_batch_norm=False,  # after the hidden layer
     dtype=str,  # "bfloat16": encoder and heads are trained in it; None: "float32"
+    initial=str,  # a run or a file that the encoder starts from; None: weights of the seed
 )
 TRAIN: Settings = dict(
     batch_size=512,

@@ -218,7 +218,8 @@ def without_images(
         policy = augment.make(**config.augment)
     with blame("config.model"):
         own = {} if encoder is None else {"encoder": encoder}
-        return models.create(**{**config.model, **own}), policy
+        settings = {key: value for key, value in config.model.items() if key != "initial"}
+        return models.create(**{**settings, **own}), policy
 
 
 def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:

@@ -91,7 +91,7 @@ ONLY_IN = {
         "command_line",
         "__main__",
     },
-    "safetensors": {"export"},
+    "safetensors": {"export", "training"},
     "absl": {"command_line", "help", "__main__"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}

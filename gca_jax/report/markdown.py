@@ -16,7 +16,7 @@ from gca_jax.workdir import as_json
 WIDTH = 100
 EXTREMES = 6  # rows from either end of a long table of classes
 BASELINES = (
-    "the same architecture with the weights this run started from, residual scales at one and "
+    "the same architecture with weights drawn from this run's seed, residual scales at one and "
     "batch statistics calibrated on the training images.",
     "the image itself as its features, shrunk to 32 x 32 pixels where it is larger.",
 )

@@ -133,13 +133,21 @@ def repair_config(workdir: pathlib.Path) -> None:
     print(f"note: {path} was missing or damaged; it is written anew from the latest checkpoint")
 
 
-def restore_variables(workdir: str | pathlib.Path) -> tuple[Variables, int]:
-    """Read the network of a run's latest checkpoint onto one device, and the step it is from.
+def restore_variables(workdir: str | pathlib.Path, at: int | None = None) -> tuple[Variables, int]:
+    """Read the network of a run's checkpoint onto one device, and the step it is from.
+
+    Args:
+        workdir: Folder of the run.
+        at: Which step's; None: the latest that is intact.
 
     Raises:
         FileNotFoundError: there is no checkpoint in `workdir`.
+        ValueError: that of the step is damaged.
     """
-    with _open_latest(workdir) as (manager, step):
+    if at is not None and (fault := checksums.fault(checkpoints(workdir)[at])) is not None:
+        raise ValueError(f"the checkpoint is damaged ({fault})")
+    with _open_latest(workdir) as (manager, latest):
+        step = latest if at is None else at
         shapes = manager.item_metadata(step)["variables"].tree
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         items = args.Composite(variables=args.StandardRestore(_place(shapes, device)))

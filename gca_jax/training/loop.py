@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gca_jax import processes
 from gca_jax.experiment import Trainable
-from gca_jax.training import checkpoint, setup
+from gca_jax.training import checkpoint, initial, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
@@ -76,6 +76,8 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
     summary = trained_before(workdir, experiment.record)
     if summary is not None:
         return summary
+    if not checkpoints(workdir):
+        initial.encoder(experiment)  # a wrong file is said before anything is traced or written
     training = setup.trace(experiment)
     with contextlib.ExitStack() as stack:
         if processes.first():

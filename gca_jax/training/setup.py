@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from gca_jax import losses
 from gca_jax.data.batches import Order, steps_per_epoch
 from gca_jax.experiment import Trainable, TrainSettings, blame
-from gca_jax.training import chunks, step
+from gca_jax.training import chunks, initial, step
 from gca_jax.training.optimizer import make_optimizer
 
 
@@ -77,9 +77,8 @@ def trace(experiment: Trainable) -> Training:
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
-    def initial() -> step.TrainState:
-        variables = step.init_variables(network, key, shape)
-        return jax.device_put(create(variables), step.replicated(mesh))
+    def start() -> step.TrainState:
+        return jax.device_put(create(initial.draw(experiment)), step.replicated(mesh))
 
     schedule = jax.jit(rate)
 
@@ -88,7 +87,7 @@ def trace(experiment: Trainable) -> Training:
         return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
 
     return Training(
-        experiment, mesh, order, per_epoch, total, learning_rate, initial, abstract, lowered
+        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, lowered
     )
 
 

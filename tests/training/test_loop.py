@@ -11,7 +11,6 @@ import optax
 import PIL.Image
 import pytest
 
-from gca_jax import models
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
 from gca_jax.training import checkpoint, log, loop, setup, step
@@ -87,7 +86,7 @@ def test_log_has_every_step_once(unbroken):
 
 def test_run_starts_from_the_initial_variables(unbroken, tiny):
     config = tiny()
-    network = models.create(**config.model)
+    network = build(config).network
     initial = step.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
     training = setup.trace(build(config))
     jax.tree.map(np.testing.assert_array_equal, training.initial().params, initial)

@@ -62,7 +62,14 @@ WORDS = {
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
 # Wrong alone, as other tests here and test_target.py show.
 LEARNED = {"sharpness": 2.0, "floor": 0.1, "keep": 0.5, "warmup_steps": 5}
-COMBINED = {"method", "model.encoder", "augment.policy", "target.alpha", "target.beta"}
+COMBINED = {
+    "method",
+    "model.encoder",
+    "augment.policy",
+    "target.alpha",
+    "target.beta",
+    "model.initial",
+}
 COMBINED |= {f"target.{key}" for key in (*LEARNED, "share")}
 
 

@@ -1,0 +1,71 @@
+"""What a run starts from: weights drawn from its seed, or an encoder that was trained before."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from gca_jax.experiment import Trainable, blame
+from gca_jax.models import Network, weights
+from gca_jax.training import checkpoint, step
+from gca_jax.workdir import checkpoints
+
+
+def draw(experiment: Trainable) -> step.Variables:
+    """Draw the variables of the first step; the encoder's are those of `initial`, if it is set."""
+    drawn = step.init_variables(experiment.network, experiment.key, experiment.batches.input_shape)
+    given = encoder(experiment)
+    return drawn if given is None else put(drawn, given)
+
+
+def put(variables: step.Variables, given: Mapping[str, Any]) -> step.Variables:
+    """Put another encoder under the heads."""
+    return {
+        kind: {**tree, "encoder": given[kind]} if given.get(kind) else tree
+        for kind, tree in variables.items()
+    }
+
+
+def encoder(experiment: Trainable) -> dict[str, Any] | None:
+    """Read the weights and batch statistics of `config.model.initial`; None where it is not set.
+
+    Raises:
+        FileNotFoundError: There is no such file or run.
+        ValueError: It cannot be read, or is of another encoder: the first entry that differs.
+    """
+    model, network = experiment.config.model, experiment.network
+    source = model.initial if "initial" in model else None  # of pairs, and before 0.2.0, none has
+    if source is None or not isinstance(network, Network):
+        return None
+    shapes = step.init_variables.eval_shape(network, experiment.key, experiment.batches.input_shape)
+    path = Path(source).expanduser()
+    with blame(f"config.model.initial={source}"):
+        named, translated = read(path)
+        return weights.encoder_from(network, shapes, named, translated)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
+    """Read an encoder's arrays by name; whether a ResNet's have torchvision's names."""
+    if path.is_dir():
+        return weights.flax_names(_of_run(path)), False
+    if not path.exists():
+        raise FileNotFoundError(f"config.model.initial: there is no file and no folder {path}")
+    if path.suffix == ".msgpack":
+        return weights.flax_names(weights.from_msgpack(path.read_bytes())), False
+    if path.suffix != ".safetensors":
+        raise ValueError("it must be the folder of a run or a file .safetensors or .msgpack")
+    try:
+        return safetensors.numpy.load_file(path), True
+    except (safetensors.SafetensorError, TypeError) as error:
+        raise ValueError(f"it cannot be read ({error})") from error
+
+
+def _of_run(path: Path) -> step.Variables:
+    """Read the newest checkpoint of a run, or the one that is named."""
+    if path.parent.name == "checkpoints" and path.name.isdigit():
+        return checkpoint.restore_variables(path.parent.parent, int(path.name))[0]
+    if not checkpoints(path):
+        raise ValueError("the folder has no run with a checkpoint")
+    return checkpoint.restore_variables(path)[0]
