@@ -109,9 +109,14 @@ def evaluate(command: Command) -> None:
 
 
 def report(command: Command) -> None:
-    """Write what was found as tables and pictures."""
+    """Write what was found as tables and pictures; of a folder of runs, one page over all."""
+    from gca_jax.report import overview_page
     from gca_jax.report.run import headline, write
 
+    folder = Path(command.folder)
+    if not (folder / "config.json").exists() and (page := overview_page.write(folder)):
+        print(f"report: {page}")
+        return
     for name, share in headline(write(command.folder)).items():
         print(f"{name}: {share:.1%}")
     print(f"report: {command.folder.rstrip('/')}/report.md")

@@ -1,7 +1,7 @@
 """Where a run or a study stands, by the files in its folder: nothing is computed or written."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,15 @@ def _training(folder: Path, config: dict[str, Any]) -> str:
         return f"finished, {found['steps']} steps in {found['train_seconds']:.0f} s"
     if row is None:
         return "no step is logged yet"
+    seconds = time.time() - (folder / "metrics.jsonl").stat().st_mtime
+    return f"{progress(row, config)}, epoch {row['epoch']:.1f}, logged {_duration(seconds)} ago"
+
+
+def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Say at which step of how many a row of a run's log is."""
     per_epoch = round(row["step"] / row["epoch"])
     total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch
-    seconds = time.time() - (folder / "metrics.jsonl").stat().st_mtime
-    words = f"step {row['step']} of {total} ({row['step'] / total:.0%}), epoch {row['epoch']:.1f}"
-    return f"{words}, logged {_duration(seconds)} ago"
+    return f"step {row['step']} of {total} ({row['step'] / total:.0%})"
 
 
 def _last_row(folder: Path) -> dict[str, Any] | None:

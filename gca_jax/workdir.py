@@ -195,16 +195,16 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
     was made before there was such a key.
     """
-    a, b = dict(_flatten(there)), dict(_flatten(here))
+    a, b = dict(flatten(there)), dict(flatten(here))
     for key in sorted(a.keys() | b.keys()):
         if a.get(key, "null") != b.get(key, "null"):
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 
 
-def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Give every value as JSON, by the path of its key."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, json.dumps(value)

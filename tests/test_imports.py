@@ -41,7 +41,7 @@ ALLOWED = {
     "studies": {"workdir", "config_files"},
     "report": BEFORE_EXPERIMENT
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
-    | {"studies"},
+    | {"studies", "status"},
     "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs"},
     "command_line": {"config_files", "help", "programs", "processes", "studies"},

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from gca_jax.report import study_figures, study_page, study_relations
+from gca_jax.report import overview_page, study_figures, study_page, study_relations
 from gca_jax.report.reading import Json
 from gca_jax.studies.analysis import Measured, analyse, as_json, without_nan
 from gca_jax.studies.grid import Cell
@@ -18,7 +18,9 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
 
 def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
-    """Write `study.md`, `study.json`, `study.csv` and `figures/*.png` from what is finished.
+    """Write `study.md`, `study.json`, `study.csv`, `figures/*.png` from what is finished.
+
+    And `index.html`, over all runs, trials too.
 
     Args:
         study: What was to be found out.
@@ -46,6 +48,7 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     page = study_page.render(study, grid, results, measured, command, [*pictures])
     path = workdir / "study.md"
     path.write_text(page, encoding="utf-8")
+    overview_page.write(workdir)
     return path
 
 
