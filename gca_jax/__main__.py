@@ -1,5 +1,6 @@
 """Pretrain an encoder, evaluate it, report; `--config.KEY=VALUE` changes a setting of the run."""
 
+import shlex
 import sys
 
 try:
@@ -7,7 +8,7 @@ try:
     from ml_collections import config_flags
 
     from gca_jax.command_line import read_flags, run
-    from gca_jax.programs import PROGRAMS, Command
+    from gca_jax.programs import PROGRAMS, Command, program
 except ModuleNotFoundError as error:
     sys.exit(f"error: a run needs more than the losses ({error}): install gca_jax[train]")
 
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> None:
         images=IMAGES.value,
         out=OUT.value,
         format=FORMAT.value,
+        typed=shlex.join([*program().split(), *sys.argv[1:]]),
         config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
     )
     run(MODE.value, command, VERBOSE.value)

@@ -1,8 +1,6 @@
 """What --help prints: of the command line, or of one config."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -10,7 +8,7 @@ from ml_collections import ConfigDict
 from gca_jax import config_files, losses
 from gca_jax.config import SMOKE
 from gca_jax.models import ENCODERS
-from gca_jax.programs import PROGRAMS
+from gca_jax.programs import PROGRAMS, program
 
 PAGE = """\
 usage: {program} [--config=NAME:METHOD] [--mode=MODE] [--workdir=DIR] [--config.KEY=VALUE ...]
@@ -34,7 +32,6 @@ flags:
 
 def page() -> str:
     """Say what there is to run, and how."""
-    main = Path(sys.argv[0]).name
     modes = {name: str(program.__doc__).splitlines()[0] for name, program in PROGRAMS.items()}
     module = str(flags.FLAGS.find_module_defining_flag("mode"))
     known = {
@@ -42,7 +39,7 @@ def page() -> str:
         for flag in flags.FLAGS.flags_by_module_dict()[module]
     }
     return PAGE.format(
-        program="python -m gca_jax" if main == "__main__.py" else f"python {main}",
+        program=program(),
         methods=", ".join(losses.METHODS),
         encoders=", ".join(ENCODERS),
         smoke=SMOKE,

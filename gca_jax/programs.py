@@ -1,7 +1,6 @@
 """The programs of the command line, by name."""
 
 import gc
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -36,6 +35,8 @@ class Command(NamedTuple):
     """File to write."""
     format: str | None = None
     """Format of that file, where its ending does not say it."""
+    typed: str | None = None
+    """The command line; None: there is none."""
 
     @property
     def folder(self) -> str:
@@ -69,6 +70,12 @@ class Command(NamedTuple):
         return path
 
 
+def program() -> str:
+    """Name this program as it was started, for a command line."""
+    main = Path(sys.argv[0]).name
+    return "python -m gca_jax" if main == "__main__.py" else f"python {main}"
+
+
 # Each program imports what it needs when it runs, so that mistakes in flags are said at once.
 
 
@@ -95,7 +102,7 @@ def pretrain(command: Command) -> "Trainable | None":
     folder = command.folder
     if trained_before(folder, as_json(command.config)) is not None:  # which refuses another run
         return None
-    pretrain(experiment := _built(command), folder)
+    pretrain(experiment := _built(command), folder, command.typed)
     return experiment
 
 
@@ -208,7 +215,7 @@ def study(command: Command) -> None:
     else:
         described = of_one(config, seeds(command.seeds))
     grid = cells(described)
-    typed = shlex.join(["python", *sys.argv])
+    typed = command.typed or "this study's command"
     try:
         failed = execute(described, grid, folder, one_run, command.jobs, command.limit_minutes)
     except KeyboardInterrupt:

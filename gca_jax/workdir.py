@@ -22,10 +22,11 @@ SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 
 
 class Inputs(TypedDict, total=False):
-    """What the network of a run takes."""
+    """What the network of a run takes, and how the run was asked for."""
 
     input_shape: list[int]  # (h, w, c) of an image, or the widths of two sets
     shorter_side: int  # of a picture, in pixels, before its centre is cut out
+    command: str  # that was typed, last
 
 
 class Summary(Inputs):

@@ -102,6 +102,9 @@ def evaluate_plane(subject: Subject) -> Result:
     arrays = {"plane": two_dimensions(features[points], subject.experiment.seed)}
     if kinds is not None:
         arrays["plane_labels"] = kinds.numbers[points]
+    domains = subject.dataset.test_domains
+    if domains is not None and kinds is not None and kinds.word == "class":
+        arrays["plane_domains"] = domains[points]
     title = "test features in two dimensions"
     return Result("plane", title, arrays=arrays, picture="plane", caption=MAP)
 

@@ -1,6 +1,7 @@
 """The mean transport plan of the loss over batches of test images, beside its target (Fig. A4)."""
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -11,12 +12,15 @@ from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Embed
 from gca_jax.evaluation.probes import NO_LABELS, Result
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation.subject import BATCH_SIZE, Subject
 
 NAME, TITLE = "plan", "the mean transport plan"
 CAPTION = """The plan is the mean over {0}-balanced batches of test images, each sorted by {0} and
 with augmentations of its own. Blocks on the diagonal are different images of one {0} that the
 loss's own plan matches."""
+ONE_BATCH = """The target joins images by their domains, so this is one batch of {} images, with as
+many of each domain, sorted by domain{}: the plan that the loss makes of it beside its target."""
+ELSEWHERE = " All test images are of one domain, for which the target would be flat."
 BYOL = """ BYOL's first view is the prediction; the online network stands in for the target
 network."""
 SHARE = """ Off the positive pairs {:.0f} % of its mass stays within a {}; a uniform plan would keep
@@ -28,23 +32,78 @@ Transport = Callable[[Array, Array, Groups], tuple[Array, Array]]
 """(z_a, z_b, groups) -> matrices of the plan and of its target, `[b, b]` or `[2b, 2b]`."""
 
 
+class Drawn(NamedTuple):
+    """Of which images a plan is drawn, and how its rows are sorted."""
+
+    kind: Literal["class", "domain"]
+    part: Literal["test", "training"]
+    images: Images
+    numbers: Int[np.ndarray, "m"]  # of the kind
+    groups: Int[np.ndarray, "m"] | None  # what the target has to know of each image
+    classes: Int[np.ndarray, "m"] | None
+    per_class: int  # images of each class or domain in a batch
+    batches: int
+
+
 def evaluate(subject: Subject) -> Result:
     """Average the plans that the method's loss compares with their target."""
-    kinds = subject.kinds
-    if kinds is None or subject.no_plan:
+    drawn = None if subject.no_plan else _drawn(subject)
+    if drawn is None:
         reason = subject.no_plan or NO_LABELS
         return Result(NAME, TITLE, numbers={"plan_within_class": None}, left_out=reason)
-    images = subject.dataset.test_images, kinds.numbers, subject.groups
     embed, transport, seed = subject.embed, _transport(subject), subject.experiment.seed
+    within = drawn.classes if drawn.batches == 1 else None
     arrays = mean_plan(
-        embed, transport, *images, per_class=subject.per_kind, batches=BATCHES, seed=seed
+        embed,
+        transport,
+        drawn.images,
+        drawn.numbers,
+        drawn.groups,
+        per_class=drawn.per_class,
+        batches=drawn.batches,
+        seed=seed,
+        within=within,
     )
     share, uniform = within_class(arrays["plan"], arrays["plan_labels"])
-    caption = CAPTION.format(kinds.word)
+    caption = _caption(drawn)
     caption += BYOL if subject.experiment.method == "byol" else ""
-    caption += "" if share is None else SHARE.format(100 * share, kinds.word, 100 * uniform)
-    numbers = {"plan_within_class": {"share": share, "share_of_uniform_plan": uniform}}
+    caption += "" if share is None else SHARE.format(100 * share, drawn.kind, 100 * uniform)
+    shares: dict[str, object] = {"share": share, "share_of_uniform_plan": uniform}
+    if drawn.batches > 1:
+        numbers: dict[str, object] = {"plan_within_class": shares}
+    else:
+        about = {"kind": drawn.kind, "part": drawn.part}
+        numbers = {"plan_of": about, "plan_within_domain": shares, "plan_within_class": None}
+        if within is not None:
+            share, uniform = within_class(arrays["plan"], within[arrays.pop("plan_rows")])
+            numbers["plan_within_class"] = {"share": share, "share_of_uniform_plan": uniform}
     return Result(NAME, TITLE, numbers=numbers, arrays=arrays, picture="plan", caption=caption)
+
+
+def _drawn(subject: Subject) -> Drawn | None:
+    """Choose the images: by class or, where the target joins domains, one batch by domain."""
+    data, kinds = subject.dataset, subject.kinds
+    if subject.experiment.alignment.known == "domains":
+        images, domains, classes = data.test_images, data.test_domains, data.test_labels
+        test = len(np.unique(domains)) > 1
+        if not test:
+            images, domains = data.pretrain_images, data.pretrain_domains
+            classes = data.pretrain_labels
+        each = splits.most_per_class(domains, BATCH_SIZE)
+        part: Literal["test", "training"] = "test" if test else "training"
+        return Drawn("domain", part, images, domains, domains, classes, each, 1)
+    if kinds is None:
+        return None
+    about = kinds.numbers, subject.groups, None, subject.per_kind, BATCHES
+    return Drawn(kinds.word, "test", data.test_images, *about)
+
+
+def _caption(drawn: Drawn) -> str:
+    if drawn.batches > 1:
+        return CAPTION.format(drawn.kind)
+    inside = "" if drawn.classes is None else " and within a domain by class"
+    elsewhere = ELSEWHERE if drawn.part == "training" else ""
+    return ONE_BATCH.format(drawn.part, inside) + elsewhere
 
 
 def _transport(subject: Subject) -> Transport:
@@ -69,21 +128,25 @@ def mean_plan(
     per_class: int,
     batches: int,
     seed: int,
+    within: Int[np.ndarray, "m"] | None = None,
 ) -> dict[str, np.ndarray]:
     """Average transport plans over class-balanced batches sorted by class, and their targets.
 
     Every batch is another draw of images with another draw of augmentations, so what remains in
     the mean is what images of one class have in common (the paper's Figure A4). `groups` are what
-    the target has to know of the images, `seed` that of the draws and the augmentations.
+    the target has to know of the images, `seed` that of the draws and the augmentations; images of
+    one label are sorted by `within`.
 
     Returns:
         `plan` and `target`, the means, each of mass 1 for balanced methods; `plan_labels`, the
-        class of each row of one view.
+        class of each row of one view; with `within`, `plan_rows`, the images of the last batch.
     """
     key = jax.random.key(seed)
     matrices, plans, targets = jax.jit(transport), [], []
     for index in range(batches):
         chosen = splits.draw(labels, per_class, seed, index)
+        if within is not None:
+            chosen = chosen[np.lexsort((within[chosen], labels[chosen]))]
         z_a, z_b = embed(jax.random.fold_in(key, index), images[chosen])
         plan, target = matrices(z_a, z_b, None if groups is None else groups[chosen])
         plans.append(np.asarray(plan))
@@ -92,6 +155,7 @@ def mean_plan(
         "plan": np.mean(plans, axis=0),
         "target": np.mean(targets, axis=0),
         "plan_labels": labels[chosen],
+        **({} if within is None else {"plan_rows": chosen}),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gca_jax.report.figures import COLOURS, MOST_TICKS, kind_of, run_name, show_image, tick_names
+from gca_jax.report.figures import COLOURS, MOST_TICKS, kind_of, show_image, tick_names
 from gca_jax.report.reading import Files
 
 MOST_LETTERS = 16  # of a name above a small picture
@@ -14,29 +14,43 @@ MOST_NUMBERS = 12  # classes whose shares are written into their cells
 
 
 def plane(run: Files) -> Figure:
-    """Draw test features in two dimensions, each image as the number of its class, if it has one.
+    """Draw test features in two dimensions, by class and, where they have them, by domain."""
+    kinds = {kind_of(run): run.arrays.get("plane_labels")}
+    if "plane_domains" in run.arrays:
+        kinds["domain"] = run.arrays["plane_domains"]
+    figure = Figure(figsize=(6.5 * len(kinds), 6.4), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False).flat
+    for axes, (kind, numbers) in zip(panels, kinds.items(), strict=True):
+        _map(figure, axes, run, kind, numbers)
+        if len(kinds) > 1:
+            axes.set_title(f"by {kind}", fontsize=10)
+    points = len(run.arrays["plane"])
+    figure.suptitle(f"{run.title}: encoder features of {points} test images", fontsize=11)
+    return figure
 
-    Where there are too many classes for the palette, their numbers are a scale of colour.
+
+def _map(figure: Figure, axes: Axes, run: Files, kind: str, numbers: np.ndarray | None) -> None:
+    """Draw each image as the number of its class, or as a dot in the colour of its domain.
+
+    Where there are too many for the palette, their numbers are a scale of colour.
     """
-    figure = Figure(figsize=(6.5, 6), layout="constrained")
-    axes = figure.subplots()
-    points, labels = run.arrays["plane"], run.arrays.get("plane_labels")
-    classes, kind = np.unique([] if labels is None else labels), kind_of(run)
-    if labels is None:
+    points, known = run.arrays["plane"], np.unique([] if numbers is None else numbers)
+    if numbers is None:
         axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], s=8)
-    elif len(classes) <= len(COLOURS):
-        for index, label in enumerate(classes.tolist()):
-            x, y = points[labels == label].T
-            shown = axes.scatter(x, y, marker=f"${label}$", s=42, color=COLOURS[index])
-            shown.set(linewidth=0.2, label=run.name(kind, label))
+    elif len(known) <= len(COLOURS):
+        for index, number in enumerate(known.tolist()):
+            x, y = points[numbers == number].T
+            mark, size = (f"${number}$", 42) if kind == "class" else ("o", 14)
+            shown = axes.scatter(x, y, marker=mark, s=size, color=COLOURS[index])
+            shown.set(linewidth=0.2, label=run.name(kind, number))
         if run.named(kind):
-            figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+            axes.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=4, fontsize=8, frameon=False
+            )
     else:
-        shown = axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="viridis", s=8)
+        shown = axes.scatter(points[:, 0], points[:, 1], c=numbers, cmap="viridis", s=8)
         figure.colorbar(shown, ax=axes, label=kind)
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
-    axes.set_title(f"{run_name(run)}: encoder features of {len(points)} test images")
-    return figure
 
 
 def nearest(run: Files, name: str = "nearest") -> Figure:
@@ -59,7 +73,7 @@ def nearest(run: Files, name: str = "nearest") -> Figure:
         if labels is not None and labels[row, column] != labels[row, 0]:
             axes.spines[:].set(visible=True, color=COLOURS[3], linewidth=2.5)
     where = " of other domains" * (name == "nearest_across")
-    figure.suptitle(f"{run_name(run)}: nearest test images{where}")
+    figure.suptitle(f"{run.title}: nearest test images{where}")
     return figure
 
 
@@ -81,7 +95,7 @@ def confusion(run: Files) -> Figure:
     shown = range(0, len(shares), -(-len(shares) // MOST_TICKS))
     tick_names(axes, shown, [run.name("class", number) for number in shown])
     axes.set(xlabel="taken for", ylabel="class")
-    axes.set_title(f"{run_name(run)}: linear probe, test images")
+    axes.set_title(f"{run.title}: linear probe, test images")
     return figure
 
 

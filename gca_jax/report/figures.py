@@ -38,7 +38,7 @@ def training(run: Files) -> Figure:
     epochs = column(run, "epoch")
     upper.plot(epochs, column(run, "loss"), color=COLOURS[0], linewidth=1.2)
     upper.set_ylabel("loss of a training batch")
-    upper.set_title(f"{run_name(run)}: training")
+    upper.set_title(f"{run.title}: training")
     lower.plot(epochs, column(run, "learning_rate"), color=COLOURS[3], linewidth=1.5)
     lower.set(ylabel="learning rate", xlabel="epoch")
     lower.set_ylim(bottom=0)
@@ -50,15 +50,18 @@ def training(run: Files) -> Figure:
 def plan(run: Files) -> Figure:
     """Draw the mean transport plan beside its target (the paper's Figure A4)."""
     labels, matrix, target = (run.arrays[name] for name in ("plan_labels", "plan", "target"))
+    about = run.evaluation.get("plan_of", {})  # of a plan by domains
+    kind, part = about.get("kind", kind_of(run)), about.get("part", "test")
+    mean = "transport plan of a batch" if about else "mean transport plan"
     figure = Figure(figsize=(11, 5.5), layout="compressed")
     panels = figure.subplots(1, 2)
-    drawn = (("mean transport plan", matrix), ("target plan", target))
+    drawn = ((mean, matrix), ("target plan", target))
     for axes, (title, values) in zip(panels, drawn, strict=True):
         image = show_plan(axes, values)
-        axes.set_title(f"{title}\n{_within_class(values, labels, kind_of(run))}")
-        _class_ticks(axes, labels, run, joint=len(values) == 2 * len(labels))
+        axes.set_title(f"{title}\n{_within_class(values, labels, kind)}")
+        _class_ticks(axes, labels, run, kind, joint=len(values) == 2 * len(labels))
     scale_of_plans(figure, image, panels)
-    figure.suptitle(f"{run_name(run)}: test images sorted by {kind_of(run)}")
+    figure.suptitle(f"{run.title}: {part} images sorted by {kind}")
     return figure
 
 
@@ -76,7 +79,7 @@ def alignment_uniformity(run: Files) -> Figure:
     star.set(linewidth=0.6, label="test split, end of training")
     axes.set_xlabel("uniformity  log E exp(−2‖z − z′‖²)   (← more uniform)")
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
-    axes.set_title(f"{run_name(run)}: training batches")
+    axes.set_title(f"{run.title}: training batches")
     axes.legend(loc="best", frameon=True)
     plain(axes)
     return figure
@@ -103,7 +106,7 @@ def corruptions(run: Files) -> Figure:
     figure.supxlabel("severity (0: clean)", fontsize=9)
     figure.supylabel("test accuracy, %", fontsize=9)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    figure.suptitle(f"{run_name(run)}: corruptions", x=0.02, ha="left", fontsize=10)
+    figure.suptitle(f"{run.title}: corruptions", x=0.02, ha="left", fontsize=10)
     return figure
 
 
@@ -146,11 +149,6 @@ def column(run: Files, name: str) -> np.ndarray:
     return np.asarray(values, float)
 
 
-def run_name(run: Files) -> str:
-    """Name a run by its method and its data."""
-    return f"{run.evaluation['method']} on {run.evaluation['dataset']['name']}"
-
-
 def kind_of(run: Files) -> str:
     """Name what images are told apart by, as `Subject.kinds` has it."""
     return "class" if run.evaluation["dataset"]["classes"] else "domain"
@@ -163,9 +161,8 @@ def _within_class(matrix: np.ndarray, labels: np.ndarray, kind: str) -> str:
     return f"off the positives {share:.0%} within {kind} (uniform: {uniform:.0%})"
 
 
-def _class_ticks(axes: Axes, labels: np.ndarray, run: Files, joint: bool) -> None:
+def _class_ticks(axes: Axes, labels: np.ndarray, run: Files, kind: str, joint: bool) -> None:
     """Label blocks of one class, and the two views where both are on each side."""
-    kind = kind_of(run)
     views = 2 if joint else 1
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
     bounds = np.append(starts, len(labels))

@@ -10,6 +10,7 @@ import numpy as np
 from gca_jax import config_files
 from gca_jax.config import SMOKE
 from gca_jax.evaluation.probes import ENCODERS
+from gca_jax.report import reading
 from gca_jax.report.reading import Json
 from gca_jax.workdir import as_json
 
@@ -42,22 +43,46 @@ def render(report: Json) -> str:
 
 
 def _heading(report: Json) -> str:
-    title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
+    head = f"# {title(report)}, seed {report['seed']}\n\n"
     if report["config"].get("evaluation", {}).get("split") == "validation":  # 0.1.0 had no such key
-        title += wrap(VALIDATION) + "\n"
-    title += unfinished(report)
+        head += wrap(VALIDATION) + "\n"
+    head += unfinished(report)
     probes = _probes(report)
     if not probes:
         measured = ("alignment", "uniformity", "effective_rank")
         found = ", ".join(f"{name.replace('_', ' ')} {report[name]:.3f}" for name in measured)
-        return title + wrap(f"No probe was fitted. On views of test images: {found}.")
+        return head + wrap(f"No probe was fitted. On views of test images: {found}.")
     first = probes[0]
     share = {encoder: percent(value) for encoder, value in first["accuracy"].items()}
     over = f", mean over {first['over']}" if first["over"] else ""
-    return title + wrap(
+    words = (
         f"**{share['trained']} %** of the test images are classified rightly "
         f"({first['title']}{over}); raw pixels reach {share['pixels']} %, the untrained encoder "
         f"{share['random_encoder']} %."
+    )
+    return head + wrap(words) + _below_pixels(probes)
+
+
+def title(report: Json) -> str:
+    """Name the run, as its pictures do."""
+    return reading.title(report["method"], report["dataset"], report["config"])
+
+
+def _below_pixels(probes: list[Json]) -> str:
+    """Say so plainly where the encoder has lost against the images themselves."""
+    lost = [
+        f"{probe['title']} ({percent(trained)} against {percent(pixels)} %)"
+        for probe in probes
+        if "pixels" in probe["accuracy"] and not probe["name"].startswith("linear_domain")
+        for trained, pixels in [(probe["accuracy"]["trained"], probe["accuracy"]["pixels"])]
+        if trained < pixels
+    ]
+    if not lost:
+        return ""
+    return "\n" + wrap(
+        f"**Below raw pixels**: {', '.join(lost)}. There the encoder's features are worth less "
+        "than the images themselves: train longer, or with other augmentations or a larger "
+        "network, before anything is read into a difference between methods."
     )
 
 
@@ -168,15 +193,16 @@ def what_was_run(report: Json) -> str:
         "parameters. Everything that the run used is under Config."
     )
     picture = "![Loss and learning rate over epochs](figures/training.png)"
-    return f"## What was run\n\n{_repeat(report['config'])}\n\n{words}\n{picture}\n"
+    return f"## What was run\n\n{_repeat(report)}\n\n{words}\n{picture}\n"
 
 
-def _repeat(config: Json) -> str:
-    """Say how to run it again: by a command, or by the call that built it."""
-    if "given" not in config:
-        return f"    {command(config)}"
-    parts = ", ".join(f"{kind}={name}" for kind, name in config["given"].items())
-    return f"    experiment = build(config, {parts})  # in Python, with the config below"
+def _repeat(report: Json) -> str:
+    """Say how to run it again: by what was typed, by a command, or by the call that built it."""
+    config = report["config"]
+    if "given" in config:
+        parts = ", ".join(f"{kind}={name}" for kind, name in config["given"].items())
+        return f"    experiment = build(config, {parts})  # in Python, with the config below"
+    return f"    {report.get('command') or command(config)}"
 
 
 def command(config: Json) -> str:
@@ -239,8 +265,8 @@ def _procedure(report: Json) -> str:
     no_setting = f"no setting below but the epoch of “{best[0]}”" if best else "no setting below"
     lines = {
         "split": f"{split['train_images']} training and {split['test_images']} test images of "
-        f"{split['name']}, fixed.{other} Training sees no test image, and {no_setting} was "
-        "chosen on the test split.",
+        f"{split['name']}{_where(report)}, fixed.{other} Training sees no test image, and "
+        f"{no_setting} was chosen on the test split.",
         "frozen": "features come from the encoder without its projector, in inference mode; no "
         f"weight and no batch statistic changes. The last step ({report['steps']}) is evaluated, "
         "not the best one.",
@@ -250,6 +276,14 @@ def _procedure(report: Json) -> str:
         lines |= dict(zip(("untrained encoder", "raw pixels"), BASELINES, strict=True))
     words = [wrap(f"- **{name}**: {line}", "  ") for name, line in lines.items()]
     return f"## How each number was obtained\n\n{''.join(words)}"
+
+
+def _where(report: Json) -> str:
+    """Name the folder and, where one is held out, the domain that all test images are of."""
+    data = report["config"]["data"]
+    where = f" ({data['root']})" if data.get("root") else ""
+    held_out = data.get("held_out")
+    return f"{where}, the latter all of domain {held_out}" if held_out else where
 
 
 def config(report: Json) -> str:

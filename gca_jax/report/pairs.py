@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gca_jax.report import markdown
-from gca_jax.report.figures import COLOURS, plain, run_name, show_image
+from gca_jax.report.figures import COLOURS, plain, show_image
 from gca_jax.report.reading import Files, Json
 
 WAYS = {"a_to_b": "a to b", "b_to_a": "b to a"}
@@ -29,7 +29,7 @@ def render(report: Json) -> str:
 def _heading(report: Json) -> str:
     split, found = report["split"], report["retrieval"]
     recalls = [markdown.percent(found[way]["recall_1"]) for way in WAYS]
-    title = f"# {report['method']} on {report['dataset']}, seed {report['seed']}\n\n"
+    title = f"# {markdown.title(report)}, seed {report['seed']}\n\n"
     title += markdown.unfinished(report)
     return title + markdown.wrap(
         f"**{recalls[0]} %** of the {report['judged_pairs']:,} {split['judged']} pairs are found "
@@ -127,7 +127,7 @@ def recall(run: Files) -> Figure:
     ends = np.array([1, len(ranks)])
     axes.plot(ends, 100 * ends / len(ranks), color="#777777", linestyle=":", label="by chance")
     axes.set(xscale="log", xlabel="k", ylabel="recall@k, %", ylim=(0, 102))
-    axes.set_title(f"{run_name(run)}: partners among the k nearest")
+    axes.set_title(f"{run.title}: partners among the k nearest")
     axes.legend(loc="lower right")
     plain(axes)
     return figure
@@ -147,7 +147,7 @@ def weights(run: Files) -> Figure:
             for bar in bars:
                 bar.set(facecolor=COLOURS[index], alpha=0.65, hatch=("", "///")[index])
     axes.set(xlabel="share of its row's mass that a pair has in the plan", ylabel="training pairs")
-    axes.set_title(f"{run_name(run)}: weights of the training pairs")
+    axes.set_title(f"{run.title}: weights of the training pairs")
     axes.margins(y=0.2)  # room for the legend
     axes.legend(loc="upper center", ncols=2)
     plain(axes)
@@ -169,7 +169,7 @@ def extremes(run: Files) -> Figure:
             axes.set_title(f"{shares[k]:.2g}{known}", fontsize=8)
         if column == 0:
             axes.set_ylabel(f"{('least', 'most')[which]} weight, {'ab'[side]}", fontsize=8)
-    figure.suptitle(f"{run_name(run)}: the share of its row's mass stands above each pair")
+    figure.suptitle(f"{run.title}: the share of its row's mass stands above each pair")
     return figure
 
 

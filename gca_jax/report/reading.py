@@ -28,6 +28,11 @@ class Files:
     arrays: dict[str, np.ndarray]
     corruptions: Json | None
 
+    @property
+    def title(self) -> str:
+        """Name the run by its method and its data."""
+        return title(self.evaluation["method"], self.evaluation["dataset"]["name"], self.config)
+
     def name(self, kind: str, number: int) -> str:
         """Name a "class" or a "domain"; by its number where it has no name."""
         names = self._names(kind)
@@ -39,6 +44,15 @@ class Files:
 
     def _names(self, kind: str) -> list[str]:
         return self.evaluation["dataset"].get(f"{kind}_names", [])  # 0.1.0 wrote none
+
+
+def title(method: str, dataset: str, config: Json) -> str:
+    """Name a run by its method and its data: of one's own with the folder or the file."""
+    data = config["data"] if "dataset" not in config.get("given", {}) else {}
+    where = next((data[key] for key in ("root", "file", "path") if data.get(key)), None)
+    words = dataset if where is None else f"{dataset} {Path(where).name}"
+    held_out = f", domain {data['held_out']} held out" if data.get("held_out") else ""
+    return f"{method} on {words}{held_out}"
 
 
 def read(workdir: Path) -> Files:

@@ -46,7 +46,9 @@ class Interrupted(KeyboardInterrupt):
         self.status = status
 
 
-def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
+def pretrain(
+    experiment: Trainable, workdir: str | pathlib.Path, command: str | None = None
+) -> Summary:
     """Train an encoder, or go on with it where an earlier session stopped.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
@@ -61,6 +63,7 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
             `checkpoints/` and `training.json`. A finished run of this config is left as it is; one
             that differs in `train.epochs` or `train.steps` alone, which were fewer, goes on from
             its end.
+        command: the command line, for the report.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -90,7 +93,7 @@ def pretrain(experiment: Trainable, workdir: str | pathlib.Path) -> Summary:
             need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
         processes.wait("the folder is ready")
         manager = stack.enter_context(checkpoint.open_manager(workdir))
-        return Session(training, workdir, manager).train()
+        return Session(training, workdir, manager, command).train()
 
 
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
@@ -139,6 +142,7 @@ class Session:
     training: setup.Training
     workdir: pathlib.Path
     manager: ocp.CheckpointManager
+    command: str | None = None
 
     def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
@@ -202,6 +206,8 @@ class Session:
             parameters=sum(leaf.size for leaf in weights),
             **self.training.experiment.inputs,
         )
+        if self.command is not None:
+            summary["command"] = self.command
         if processes.first():
             write_json(self.workdir / "training.json", summary)
         return summary

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from gca_jax import losses
+from gca_jax.data import arrays
 from gca_jax.evaluation import plan
 from gca_jax.evaluation.subject import Subject
+from gca_jax.experiment import build
+from gca_jax.training import step
 
 LABELS = np.repeat(np.arange(5), 9).astype(np.int32)
 
@@ -87,7 +90,9 @@ def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeyp
         dataset=types.SimpleNamespace(test_images=None),
         groups=None,
         per_kind=2,
-        experiment=types.SimpleNamespace(method="byol", network=None, seed=0),
+        experiment=types.SimpleNamespace(
+            method="byol", network=None, seed=0, alignment=types.SimpleNamespace(known=None)
+        ),
     )
     found = plan.evaluate(subject)
     assert found.numbers["plan_within_class"]["share"] == pytest.approx(0.5)
@@ -98,3 +103,38 @@ def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeyp
     subject.no_plan = "the loss was given in Python"
     left_out = plan.evaluate(subject)
     assert (left_out.left_out, left_out.arrays) == ("the loss was given in Python", {})
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_of_a_target_by_domains_one_batch_is_drawn_sorted_by_domain(tiny, held_out):
+    """Of training images where all test images are of one domain; blocks as the equation has it."""
+    rng = np.random.default_rng(0)
+    domains, classes = np.arange(240) % 3, np.arange(240) // 3 % 2
+    images = rng.integers(0, 256, (240, 8, 8, 1), dtype=np.uint8)
+    test = slice(0, None, 3) if held_out else slice(None)
+    names = ["ink", "pen", "red"]
+    data = arrays(
+        images,
+        classes,
+        [names[d] for d in domains],
+        test_images=images[test],
+        test_labels=classes[test],
+        test_domains=[names[d] for d in domains[test]],
+    )
+    keys = {"target.name": "blocks", "target.alpha": 0.25, "loss.layout": "cross"}
+    experiment = build(tiny("gca_ince", **keys, **{"train.batch_size": 24}), dataset=data)
+    variables = step.init_variables(experiment.network, experiment.key, (8, 8, 1))
+    found = plan.evaluate(Subject(experiment, variables))
+    part = "training" if held_out else "test"
+    assert found.numbers["plan_of"] == {"kind": "domain", "part": part}
+    assert f"one batch of {part} images" in " ".join(found.caption.split())
+    assert ("All test images are of one domain" in found.caption) == held_out
+    labels = found.arrays["plan_labels"]
+    np.testing.assert_array_equal(labels, np.repeat([0, 1, 2], 40))
+    blocks = 0.25 * (labels[:, None] == labels[None])
+    np.fill_diagonal(blocks, 1)
+    np.testing.assert_allclose(found.arrays["target"], blocks / blocks.sum(), rtol=1e-5)
+    # Within a domain the classes are blocks too: half of the other images of a row.
+    share = found.numbers["plan_within_class"]["share_of_uniform_plan"]
+    assert share == pytest.approx(59 / 119, abs=0.01)
+    assert set(found.arrays) == {"plan", "target", "plan_labels"}

@@ -64,8 +64,29 @@ def test_classes_and_domains_have_their_names(workdir):
         axes = draw(run).axes[0]
         ticks = [text.get_text() for text in getattr(axes, f"get_{axis}ticklabels")()]
         assert ticks[:3] == NAMES["class_names"]
-    (legend,) = classes.plane(run).legends
+    legend = classes.plane(run).axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == NAMES["class_names"]
+
+
+def test_the_map_by_domain_stands_beside_the_one_by_class(workdir):
+    run = with_names(read(workdir))
+    run.arrays["plane_domains"] = np.arange(36) % 2
+    by_class, by_domain = classes.plane(run).axes
+    assert (by_class.get_title(), by_domain.get_title()) == ("by class", "by domain")
+    drawn = {one.get_label(): one.get_offsets() for one in by_domain.collections}
+    assert [*drawn] == NAMES["domain_names"]
+    np.testing.assert_array_equal(drawn["photo"], run.arrays["plane"][1::2])
+
+
+def test_a_plan_by_domains_has_their_names(workdir):
+    run = with_names(read(workdir))
+    run.evaluation["plan_of"] = {"kind": "domain", "part": "training"}
+    run.arrays["plan_labels"] = np.repeat([0, 1], 6)
+    drawn = figures.plan(run)
+    assert drawn.get_suptitle() == "gca_uot on digits: training images sorted by domain"
+    assert drawn.axes[0].get_title().startswith("transport plan of a batch\n")
+    ticks = [text.get_text() for text in drawn.axes[0].get_xticklabels()]
+    assert ticks == 2 * NAMES["domain_names"]
 
 
 def test_shares_of_each_class_are_in_percent(workdir):

@@ -82,6 +82,32 @@ def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(wor
     assert "Pretraining saw" not in page
 
 
+def test_the_folder_and_the_held_out_domain_are_named(workdir):
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    data = {"name": "folder", "root": "/pictures/birds/", "held_out": "sketch", "file": None}
+    change(workdir / "config.json", data=data)
+    change(workdir / "evaluation.json", dataset=evaluation["dataset"] | {"name": "folder"})
+    page = page_of(workdir)
+    assert "# gca_uot on folder birds, domain sketch held out, seed 7" in page
+    assert "36 test images of folder (/pictures/birds/), the latter all of domain sketch" in page
+    assert read(workdir).title == "gca_uot on folder birds, domain sketch held out"
+
+
+def test_the_command_is_the_one_that_was_typed(workdir):
+    typed = "python main.py --config=/home/me/mine.py:ince '--config.model.stage_sizes=(1, 2)'"
+    change(workdir / "training.json", command=typed)
+    page = render(summary(read(workdir)))
+    assert f"\n    {typed}\n" in page
+    assert command(CONFIG) not in page
+
+
+def test_an_encoder_below_raw_pixels_is_said_to_be(workdir):
+    assert "Below raw pixels" not in page_of(workdir)
+    probes = [*PROBES, probe("shape", "class mean", (0.5, 0.4, 0.55))]
+    change(workdir / "evaluation.json", results=probes + SHOWN)
+    assert "**Below raw pixels**: class mean (50.0 against 55.0 %). There" in page_of(workdir)
+
+
 def test_lines_are_short_and_a_number_stays_beside_its_per_cent(workdir):
     page = render(summary(read(workdir))).split("## Config")[0]
     lines = [line for line in page.splitlines() if not line.startswith((" " * 4, "|", "!"))]

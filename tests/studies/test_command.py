@@ -76,8 +76,8 @@ def test_a_study_from_its_file_to_its_report(tmp_path):
 def test_seeds_of_one_config_are_a_table(digits, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(programs, "one_run", stub.run)
     config = digits.get_config("ince").lock()
-    monkeypatch.setattr("sys.argv", ["main.py", "--seeds=0,3"])
-    programs.study(programs.Command(config, str(tmp_path), seeds="0,3"))
+    typed = "python main.py --seeds=0,3"
+    programs.study(programs.Command(config, str(tmp_path), seeds="0,3", typed=typed))
     assert capsys.readouterr().out == f"report: {tmp_path}/study.md\n"
     values = []
     for seed in (0, 3):
