@@ -37,6 +37,7 @@ PICTURES: Settings = dict(
     held_out=str,  # the domain that is kept for the test; None: none is
     domains=bool,  # whether the first level of folders is domains; None: seen from the depth
     labelled=bool,  # whether folders are classes; None: seen from the depth
+    channels=int,  # of a picture, where they are not RGB; None: 3
     labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
     **TFDS,  # data_dir is where the prepared copy goes
 )

@@ -194,6 +194,10 @@ def build(
     batches = Batches(dataset.pretrain_images, groups, policy.crop)
     with blame("config.augment"):
         jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
+    if skipped := policy.skipped(channels := batches.input_shape[-1]):
+        print(
+            f"note: images have {channels} channels, so views are made without {', '.join(skipped)}"
+        )
     shared |= dict(batches=batches, network=network, probed_classes=classes)
     return Experiment(**shared, dataset=dataset, policy=policy)
 

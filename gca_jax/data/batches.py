@@ -26,9 +26,9 @@ from typing import NamedTuple
 import grain
 import jax
 import numpy as np
-import PIL.Image
 from jaxtyping import Int, Int32, UInt8
 
+from gca_jax.data import bands
 from gca_jax.data.dataset import Images, Streamed
 
 Range = tuple[float, float]
@@ -167,15 +167,14 @@ def cut(
 
 
 def two_crops(
-    rng: np.random.Generator, image: UInt8[np.ndarray, "h w 3"], size: int, crop: Crop
-) -> UInt8[np.ndarray, "2 size size 3"]:
+    rng: np.random.Generator, image: UInt8[np.ndarray, "h w c"], size: int, crop: Crop
+) -> UInt8[np.ndarray, "2 size size c"]:
     """torchvision's RandomResizedCrop of a Pillow image, twice: bilinear, with antialiasing."""
     height, width, _ = image.shape
     crops = []
     for _ in range(2):
         top, left, rows, columns = crop_box(rng, height, width, *crop)
-        part = PIL.Image.fromarray(image[top : top + rows, left : left + columns])
-        crops.append(np.asarray(part.resize((size, size), PIL.Image.Resampling.BILINEAR)))
+        crops.append(bands.resize(image[top : top + rows, left : left + columns], size, size))
     return np.stack(crops)
 
 

@@ -37,11 +37,12 @@ class Streamed:
     records: records.Records  # which have the encoded image under "image"
     positions: Int[np.ndarray, "n"]  # which records, in order
     size: int  # pixels of a side of `images[rows]`
+    channels: int = 3
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n, size, size, 3)."""
-        return (len(self.positions), self.size, self.size, 3)
+        """(n, size, size, channels)."""
+        return (len(self.positions), self.size, self.size, self.channels)
 
     @property
     def shorter_side(self) -> int:
@@ -51,11 +52,11 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def decode(self, i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
-        """The whole of image i, in RGB; the error of one that cannot be read names its file."""
+    def decode(self, i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
+        """The whole of image i; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
-            return records.pixels(self.records[position]["image"], channels=3)
+            return records.pixels(self.records[position]["image"], self.channels)
         except Exception as error:  # ArrayRecord's and protobuf's have no class in common
             raise ValueError(f"{records.place(self.records, position)}: {error}") from error
 
@@ -64,7 +65,7 @@ class Streamed:
         if which.ndim != 1:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
-        def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w 3"]:
+        def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
             return records.centre(self.decode(i), self.size, self.shorter_side)
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)

@@ -29,16 +29,17 @@ class Pictures(NamedTuple):
     faults: dict[str, str]
 
 
-def scan(root: str | os.PathLike[str], option: str) -> Tree:
+def scan(root: str | os.PathLike[str], option: str, channels: int = 3) -> Tree:
     """Find all pictures below a folder; their folders are classes where the tree looks like it.
 
     Raises:
         ValueError: No picture is there; `option` is the flag that names the folder.
     """
+    arrays = channels not in records.MODES
     try:
-        return tree.scan(root, option=option)
+        return tree.scan(root, option=option, arrays=arrays)
     except ValueError:  # of a missing folder too, which is said again
-        return tree.scan(root, labelled=False, option=option)
+        return tree.scan(root, labelled=False, option=option, arrays=arrays)
 
 
 def read(
@@ -88,6 +89,8 @@ def describe(faults: dict[str, str], total: int) -> str:
 
 def sprite(images: UInt8[np.ndarray, "n h w c"], side: int, columns: int) -> bytes:
     """Make one PNG of all images in a grid, each shrunk until no side is longer than `side`."""
+    if images.shape[3] not in records.MODES:  # which no screen shows: their mean, grey
+        images = images.mean(axis=3, keepdims=True).astype(np.uint8)
     n, height, width, channels = images.shape
     scale = min(1.0, side / max(height, width))
     rows, cell = -(-n // columns), (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -13,6 +13,8 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Int, Int32, UInt8
 
+from gca_jax.data import bands
+
 MEMORY_LIMIT = 4 * 2**30  # bytes of pixels; sets that are larger stream from disk
 THREADS_ABOVE = 64  # pixels of a side
 CHUNK = 1024  # records read at once, five times faster than one by one
@@ -32,17 +34,20 @@ class Records(Protocol):
 
 
 def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decode PNG or JPEG bytes; an OSError says why they are no whole picture.
+    """Decode a picture's bytes; an OSError says why they are no whole picture.
 
-    Sixteen bits are scaled to eight, and transparent pixels show white.
+    Sixteen bits are scaled to eight, and transparent pixels show white. Other numbers of channels
+    than 1 and 3, and arrays, are for `bands.decode`.
     """
     try:
+        if channels not in MODES or encoded.startswith(bands.ARRAY):
+            return bands.decode(encoded, channels)
         with PIL.Image.open(io.BytesIO(encoded)) as picture:
             mode, plain = MODES[channels], _plain(picture)
             image = np.asarray(plain if plain.mode == mode else plain.convert(mode))
     except PIL.UnidentifiedImageError as error:
         raise OSError("is no picture") from error  # PIL names only a place in memory
-    except (SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+    except (SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error  # what PIL raises for some broken files
     return image.reshape(*image.shape[:2], channels)
 
@@ -61,14 +66,11 @@ def centre(
     image: UInt8[np.ndarray, "h w c"], size: int, shorter: int
 ) -> UInt8[np.ndarray, "size size c"]:
     """Resize the shorter side to `shorter` pixels, then cut the centre of `size` x `size` out."""
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     scale = shorter / min(height, width)
     rows, columns = max(round(height * scale), size), max(round(width * scale), size)
-    picture = PIL.Image.fromarray(image if channels == 3 else image[..., 0])
-    picture = picture.resize((columns, rows), PIL.Image.Resampling.BILINEAR)
     top, left = (rows - size) // 2, (columns - size) // 2
-    cropped = np.asarray(picture.crop((left, top, left + size, top + size)))
-    return cropped.reshape(size, size, channels)
+    return bands.resize(image, columns, rows)[top : top + size, left : left + size]
 
 
 def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

@@ -33,8 +33,11 @@ def load(
     data_dir: str | None = None,
     limit: int | None = None,
     skip_unreadable: bool = False,
+    channels: int | None = None,
 ) -> Dataset:
-    """Read a folder, as RGB; how its folders are understood is in `gca_jax.data.sources.tree`.
+    """Read a folder, as RGB or with `channels`.
+
+    How its folders are understood is in `gca_jax.data.sources.tree`.
 
     At first use, and whenever a file in it has changed, the pictures are checked and copied into
     records in `data_dir`. Where the pictures of `labelled_root` serve the probes, root is read
@@ -43,13 +46,16 @@ def load(
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
-    trees = _scan(root, labelled_root, labelled, domains, row.origin)
+    if channels is not None and channels < 1:
+        raise ValueError(f"channels must be at least 1, got {channels}")
+    bands = 3 if channels is None else channels
+    trees = _scan(root, labelled_root, labelled, domains, row.origin, channels is not None)
     _check(name, row, trees[-1])
-    copies = [_copy(found, data_dir, skip_unreadable) for found in trees]
+    copies = [_copy(found, data_dir, skip_unreadable, bands) for found in trees]
     size_found = copies[-1].sizes()[0][1]
     if row.shape[0] is not None and size_found != row.shape[:2]:
         print(f"note: {name} has images of {size_found} pixels here, {row.shape[:2]} as published")
-    shape = _shape(copies, size)
+    shape = (*_shape(copies, size), bands)
     count = sum(len(copy.readable) for copy in copies)
     streamed = count * math.prod(shape) > records.MEMORY_LIMIT
     class_names, labels = number(*(found.classes for found in trees))
@@ -74,20 +80,21 @@ def _scan(
     labelled: bool | None,
     domains: bool | None,
     origin: str,
+    arrays: bool,
 ) -> list[Tree]:
     """Scan the labelled folder, if there is one, and root; print what they have."""
     if labelled_root is None:
-        found = tree.scan(root, labelled, domains, origin=origin)
+        found = tree.scan(root, labelled, domains, origin=origin, arrays=arrays)
         guessed = labelled is None and found.classes is not None
         hint = "; if these folders are no classes, say --config.data.labelled=False"
         print(f"{found}{hint if guessed else ''}")
         return [found]
     if labelled:
         raise ValueError("labelled is True, but with labelled_root, root is read without labels")
-    probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root")
+    probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root", arrays=arrays)
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
-    trees = [probed, tree.scan(root, False, domains, origin=origin)]
+    trees = [probed, tree.scan(root, False, domains, origin=origin, arrays=arrays)]
     print(f"pretraining on {trees[1]}; probes on {trees[0]}")
     return trees
 
@@ -162,14 +169,15 @@ class _Copy:
         return [(f"{self.tree.root / name}", (height, width)) for name, height, width in found]
 
 
-def _copy(found: Tree, data_dir: str | None, skip: bool) -> _Copy:
+def _copy(found: Tree, data_dir: str | None, skip: bool, channels: int) -> _Copy:
     """Open the folder's records, which are written now unless they are there."""
     called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
-    config = FolderConfig(name=f"{called}-{found.fingerprint}", tree=found)
+    of_bands = "" if channels == 3 else f"_{channels}"
+    config = FolderConfig(name=f"{called}-{found.fingerprint}{of_bands}", tree=found)
     make = partial(Folder, data_dir=data_dir, config=config)
     builder = make()
     if records.fault_of(builder) is not None:
-        config.rows, config.about = check_pictures(found, skip)
+        config.rows, config.about = check_pictures(found, skip, channels)
         print(f"copying {len(config.rows)} pictures of {found.root} to {builder.data_path}, once")
         for older in builder.data_path.parents[1].glob(f"{called}-*"):
             if older.name != config.name:
@@ -184,7 +192,7 @@ def _copy(found: Tree, data_dir: str | None, skip: bool) -> _Copy:
     return _Copy(found, builder, np.setdiff1d(rows, [int(i) for i in unreadable]))
 
 
-def check_pictures(found: Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
+def check_pictures(found: Tree, skip: bool, channels: int = 3) -> tuple[list[int], dict[str, Any]]:
     """Decode every picture once: the rows of the good ones, and what to keep beside the records.
 
     This is why rows are "unreadable", and (path, h, w) of the "first" and of one of "other" size.
@@ -195,7 +203,7 @@ def check_pictures(found: Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
 
     def look(name: str) -> tuple[int, ...] | Exception:
         try:
-            return records.pixels((found.root / name).read_bytes(), channels=3).shape[:2]
+            return records.pixels((found.root / name).read_bytes(), channels).shape[:2]
         except OSError as error:
             return error
 
@@ -214,12 +222,12 @@ def check_pictures(found: Tree, skip: bool) -> tuple[list[int], dict[str, Any]]:
     return good, {"unreadable": unreadable, "first": first, "other": other}
 
 
-def _shape(copies: list[_Copy], size: int | None) -> tuple[int, int, int]:
-    """(h, w, 3) to bring all pictures to; a ValueError if they have several sizes and no `size`."""
+def _shape(copies: list[_Copy], size: int | None) -> tuple[int, int]:
+    """(h, w) to bring all pictures to; a ValueError if they have several sizes and no `size`."""
     if size is not None:
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
-        return size, size, 3
+        return size, size
     (first, shape), *others = [found for copy in copies for found in copy.sizes()]
     for path, other in others:
         if other != shape:
@@ -227,7 +235,7 @@ def _shape(copies: list[_Copy], size: int | None) -> tuple[int, int, int]:
                 f"{path} is of {other[0]} x {other[1]} pixels, {first} of {shape[0]} x {shape[1]}: "
                 "bring all to one size with --config.data.size=PIXELS"
             )
-    return (*shape, 3)
+    return shape
 
 
 def _read(
@@ -239,7 +247,7 @@ def _read(
     if streamed and shape[0] != shape[1]:
         raise ValueError(f"{copy.tree.root} does not fit in memory: say --config.data.size=PIXELS")
     if streamed:
-        return Streamed(source, positions, shape[0])
+        return Streamed(source, positions, shape[0], shape[2])
     remedy = f"Delete {copy.builder.data_path}; it is written again from {copy.tree.root}"
     faults = records.Faults(str(copy.tree.root), False, remedy)
     # Without a size to resize to, `_shape` has seen that all have this one.

@@ -25,7 +25,8 @@ from jaxtyping import Int
 from gca_jax.data.dataset import hold_out, number
 
 SPLITS = ("train", "test", "val", "validation")
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+ARRAYS = (".npy",)  # beside them, where pictures are asked for with other channels than RGB
 SHOWN = 5  # names of classes or domains in a message
 
 Names = tuple[str, ...]
@@ -61,22 +62,24 @@ def scan(
     domains: bool | None = None,
     option: str = "--config.data.root",
     origin: str = "",
+    arrays: bool = False,
 ) -> Tree:
     """Read the tree below the folder that the flag `option` names.
 
     Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
     `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
     says so; if it is None, the depth and the names of a labelled tree say so. `origin` is where the
-    folder comes from, for the message where there is none.
+    folder comes from, for the message where there is none. Files .npy count with `arrays`.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
         remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
-    found = sorted(_pictures(root))
+    suffixes = SUFFIXES + ARRAYS * arrays
+    found = sorted(_pictures(root, suffixes))
     if not found:
         raise ValueError(
-            f"no {', '.join('*' + s for s in SUFFIXES)} in {root} or below: put pictures there, in "
+            f"no {', '.join('*' + s for s in suffixes)} in {root} or below: put pictures there, in "
             "folders SPLIT/CLASS (SPLIT: train, test) or DOMAIN/CLASS if they have labels"
         )
     files = tuple(name for name, _, _ in found)
@@ -89,7 +92,7 @@ def scan(
     )
 
 
-def _pictures(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
+def _pictures(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
     """(path below root, bytes, time of last change) of every picture that is not hidden."""
     for folder, folders, names in os.walk(root, followlinks=True):
         here = pathlib.Path(folder).resolve()
@@ -100,7 +103,7 @@ def _pictures(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
             if not name.startswith(".") and not here.is_relative_to((here / name).resolve())
         ]
         for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(suffixes) and not name.startswith("."):
                 path = pathlib.Path(folder, name)
                 status = path.stat()
                 if not stat.S_ISREG(status.st_mode):

@@ -38,6 +38,12 @@ class Augment:
         a, b = self.distort(key, _unit(images))
         return self._normalise(a), self._normalise(b)
 
+    def skipped(self, channels: int) -> list[str]:
+        """Name the distortions of views that images of so many channels cannot have."""
+        _, views = self.distort.args  # type: ignore[attr-defined]
+        kept = possible(views[0], channels)
+        return [one.func.__name__ for one in views[0] if one not in kept]
+
     def plain(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
         """The images themselves, float32 and normalised."""
         return self._normalise(_unit(images))
@@ -51,12 +57,17 @@ class Augment:
         return self._normalise(_distorted(self.supervised[1], key, _unit(images)))
 
     def _normalise(self, images: Batch) -> Batch:
-        if len(self.mean) not in (1, images.shape[-1]):
+        channels = images.shape[-1]
+        mean, std = np.array(self.mean), np.array(self.std)
+        if len({*zip(self.mean, self.std, strict=True)}) == 1:  # for any number of channels
+            mean, std = mean[:1], std[:1]
+        if len(mean) not in (1, channels):
             raise ValueError(
-                f"mean and std have {len(self.mean)} values, the images {images.shape[-1]} channels"
+                f"mean and std have {len(self.mean)} values, the images {channels} channels: give "
+                "one for all, or one for each"
             )
         shape = (1, 1, 1, -1)
-        return (images - jnp.array(self.mean).reshape(shape)) / jnp.array(self.std).reshape(shape)
+        return (images - jnp.array(mean).reshape(shape)) / jnp.array(std).reshape(shape)
 
 
 def make(policy: str, *, mean: Sequence[float], std: Sequence[float], **strengths: Any) -> Augment:
@@ -97,9 +108,9 @@ def _views(
     """
     cropped = images.ndim == 5
     channels = images.shape[-1]
-    if channels != 3 and any(one.func in NEED_COLOUR for one in views[0]):
+    if channels == 1 and any(one.func in NEED_COLOUR for one in views[0]):
         raise ValueError(
-            f"policy {policy} needs RGB images, got {channels} channel(s); for these there are "
+            f"policy {policy} needs RGB images, got grey ones; for these there are "
             "--config.augment.policy=digits and fashion_mnist"
         )
     planes = _planes(images)
@@ -107,7 +118,7 @@ def _views(
     # One order for both views: under `vmap` an order of each image would compute every branch.
     order = jax.random.permutation(jax.random.fold_in(key, 2), 4)
     one, other = (
-        jax.vmap(_chain(distortions, cropped, order))(
+        jax.vmap(_chain(possible(distortions, channels), cropped, order))(
             keys[:, view], planes[:, view] if cropped else planes
         )
         for view, distortions in enumerate(views)
@@ -117,10 +128,16 @@ def _views(
 
 def _distorted(distortions: policies.Distortions, key: PRNGKeyArray, images: Batch) -> Batch:
     """Each image [h, w, c] once, distorted; no jitter is among the distortions."""
+    distortions = possible(distortions, images.shape[-1])
     if not distortions:
         return images
     chain = _chain(distortions, False, jnp.arange(4))
     return jax.vmap(chain)(jax.random.split(key, len(images)), _planes(images)).swapaxes(2, 3)
+
+
+def possible(distortions: policies.Distortions, channels: int) -> policies.Distortions:
+    """Leave out what needs RGB, for images of two, or more than three channels."""
+    return [one for one in distortions if channels in (1, 3) or one.func not in NEED_COLOUR]
 
 
 def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
