@@ -47,7 +47,7 @@ def providers():
     """Import name → names of the distributions that have it."""
     found = importlib.metadata.packages_distributions()
     named = {module: set(map(canonicalize_name, names)) for module, names in found.items()}
-    return named | {"tensorflow": {"tensorflow-cpu"}}  # rarely installed
+    return named | {"tensorflow": {"tensorflow-cpu"}, "datasets": {"datasets"}}  # rarely
 
 
 def top_level(name):

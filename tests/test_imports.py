@@ -71,6 +71,7 @@ ONLY_IN = {
     "tensorflow_datasets": {"data"},
     "tensorflow": {"data"},
     "grain": {"data"},
+    "datasets": {"data"},
     "PIL": {"data"},
     "matplotlib": {"report"},
     "orbax": {"training"},
@@ -192,8 +193,8 @@ def requirements_of(files):
 
 
 def test_what_is_imported_is_required():
-    """The core's parts import the core requirements, the others those of `train` and `prepare`."""
+    """The core's parts import the core requirements, the others those of the extras."""
     core = requirements_of(p for part, p in modules() if part in CORE)
     rest = requirements_of(p for part, p in modules() if part not in CORE)
     assert core == installed.declared().keys()
-    assert core | rest | UNDECLARED == installed.declared("train", "prepare").keys()
+    assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub").keys()

@@ -221,6 +221,8 @@ def decode(
 
 def place(records: Any, position: int) -> str:
     """The file that a record is in, and its number there."""
+    if hasattr(records, "place"):
+        return records.place(position)
     for part in records.dataset_info.splits[records.split].file_instructions:
         if position < part.take:
             return f"{part.filename}, record {position + part.skip}"

@@ -6,7 +6,7 @@ as they are needed. The limit is `gca_jax.data.records.MEMORY_LIMIT`.
 
 from gca_jax.data import memory
 from gca_jax.data.dataset import Dataset, Reader, Shape, Source
-from gca_jax.data.sources import folder, imagenet100, tfds_sets
+from gca_jax.data.sources import folder, hub, imagenet100, tfds_sets
 
 
 def _tfds(
@@ -56,6 +56,7 @@ SOURCES = {
     ),
     "folder": Source(folder.load, origin="a folder of the user's"),
     "arrays": Source(memory.load),
+    "hf": Source(hub.load, origin="the Hugging Face hub"),
 }
 
 
@@ -69,7 +70,7 @@ def load(name: str, **options) -> Dataset:
             $TFDS_DATA_DIR or ~/tensorflow_datasets) and `skip_unreadable` (count images that cannot
             be read, instead of an error). imagenet100: `size`. cifar10_corrupted: `corruption` and
             `severity`. folder and pacs: `root`, `labelled_root`, `size`, `labelled`, `domains` and
-            `held_out`. arrays: `file`.
+            `held_out`. arrays: `file`. hf: `hub.load`'s.
 
     Raises:
         ValueError: an unknown name, or a data set that is missing or broken; the message names the

@@ -1,0 +1,42 @@
+r"""A data set of the Hugging Face hub, by its library: `pip install 'datasets>=4'`.
+
+Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax/config.py`.
+
+    python main.py --config=configs/hf.py:gca_uot --config.data.path=uoft-cs/cifar10 \
+        --config.data.image=img --config.data.label=label --workdir=runs/hf
+    python main.py --config=configs/hf.py:gca_uot,smoke --config.data.path=uoft-cs/cifar10 \
+        --config.data.image=img --config.data.label=label --workdir=runs/smoke  # a minute
+
+`path` is a name on the hub, or a folder of `save_to_disk`. `--config.data.streaming=True
+--config.data.limit=10000` reads the first rows of each split without downloading all. For larger
+pictures, `--config.data.size=224 --config.model.stem=imagenet`; for grey ones,
+`--config.data.channels=1 --config.augment.policy=fashion_mnist`.
+
+Expected time: about an hour for 50,000 images of 32 x 32, an estimate (6.7 GFLOP an image).
+Expected numbers: none published.
+"""
+
+from gca_jax import config
+
+
+def get_config(words: str = "") -> config.ConfigDict:
+    return config.make(
+        words,
+        data=dict(
+            name="hf",
+            path=str,  # a name on the hub, or a folder of save_to_disk
+            subset=str,  # its configuration, where it has several
+            image="image",  # the column of images
+            label=str,  # that of classes; None: there are none
+            domain=str,  # that of domains; None: there are none
+            train="train",  # splits
+            test=str,  # None: test or validation, or a fifth of train where there is neither
+            size=int,  # pixels of a side; None: all images have one size
+            channels=int,  # 1: grey; None: RGB
+            streaming=False,  # read rows from the network, the first `limit` of each split
+            limit=int,  # at most so many images of each part; None: all
+        ),
+        side=32,
+        augment=dict(policy="cifar", mean=(0.5,), std=(0.5,)),
+        train=dict(batch_size=256),
+    )

@@ -1,0 +1,252 @@
+"""Data sets by the library of the Hugging Face hub, `datasets`, where it is installed."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset, Part, Source, Streamed, hold_out, number
+
+TESTS = ("test", "validation", "valid", "val")  # splits that test, if none is named
+MISSING = (
+    "the data set hf is read by the library of the Hugging Face hub, which is not installed: "
+    "pip install 'datasets>=4'"
+)
+REMEDY = "Remove that row, or choose another data set"
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Encoded images of a split, as `records.Records`."""
+
+    rows: Sequence[Mapping[str, Any]]  # {column: {"bytes": ..., "path": ...}}
+    column: str
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int, /) -> dict[str, Any]:
+        image = self.rows[position][self.column]
+        if image is None:
+            raise ValueError("there is no image")
+        encoded = image["bytes"]
+        return {"image": Path(image["path"]).read_bytes() if encoded is None else encoded}
+
+    def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]:
+        return [self[position] for position in positions]
+
+    def place(self, position: int) -> str:
+        """Name a row."""
+        return f"split {self.split}, row {position}"
+
+
+def load(
+    name: str,
+    row: Source,
+    *,
+    path: str | None = None,
+    subset: str | None = None,
+    image: str = "image",
+    label: str | None = None,
+    domain: str | None = None,
+    train: str = "train",
+    test: str | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    streaming: bool = False,
+    limit: int | None = None,
+) -> Dataset:
+    """Read two splits of a data set; without one to test with, a fifth is held out.
+
+    Args:
+        name: what reports call it.
+        row: its row of `SOURCES`.
+        path: a name on the hub, a folder of `save_to_disk`, or what else `load_dataset` takes.
+        subset: its configuration, where it has several.
+        image: the column of images.
+        label: the column of classes; None: there are none.
+        domain: the column of domains; None: there are none.
+        train: the split to train with.
+        test: the split to test with; None: the first of `TESTS` that is there.
+        size: pixels of a side to bring images to; None: all have one size.
+        channels: 1 makes images grey; None: they become RGB.
+        streaming: whether to read rows from the network in place of downloading all: the first
+            `limit` of each split, which stay in memory, encoded.
+        limit: at most so many rows of each part.
+
+    Raises:
+        ValueError: the library or the data set is not there, or a column is of another kind.
+    """
+    if path is None:
+        raise ValueError("name a data set with --config.data.path: one of the hub, or a folder")
+    if size is not None and size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    splits = _open(_library(), path, subset, train, test, streaming)
+    columns = {"image": image, "label": label, "domain": domain}
+    read = [_read(split, each, columns, limit, streaming) for split, each in splits.items()]
+    known = {kind: _numbers(kind, columns[kind], read) for kind in ("label", "domain")}
+    images = [part["image"] for part in read]
+    bands = 3 if channels is None else channels
+    shape = (*_shape(images[0], size, bands), bands)
+    streamed = sum(map(len, images)) * math.prod(shape) > records.MEMORY_LIMIT
+    if streamed and size is None:
+        raise ValueError(f"{path} does not fit in memory: say --config.data.size=PIXELS")
+    numbers = [numbers for _, numbers in known.values()]
+    parts = [
+        _part(encoded, [of[k] for of in numbers], shape, limit, streamed, size is not None)
+        for k, encoded in enumerate(images)
+    ]
+    if len(parts) == 1:
+        ((pixels, *given),) = parts
+        rows = hold_out(len(pixels), given[1], given[0])
+        parts = [_rows(parts[0], chosen) for chosen in rows]
+    class_names, domain_names = (names for names, _ in known.values())
+    return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
+
+
+def _library() -> ModuleType:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        if error.name != "datasets":
+            raise
+        raise ValueError(MISSING) from error
+    return datasets
+
+
+def _open(
+    library: ModuleType,
+    path: str,
+    subset: str | None,
+    train: str,
+    test: str | None,
+    streaming: bool,
+) -> dict[str, Any]:
+    """Open the splits to train and to test with, the latter if there is one."""
+    try:
+        folder = Path(path).expanduser()
+        saved = any((folder / f"{kind}.json").exists() for kind in ("dataset_dict", "state"))
+        if saved:
+            found = library.load_from_disk(str(folder))
+        else:
+            found = library.load_dataset(path, subset, streaming=streaming)
+    except Exception as error:  # of any kind, by the network or the library
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} cannot be opened: {reason[0]}") from error
+    splits = dict(found) if isinstance(found, dict) else {train: found}
+    test = test or next((name for name in TESTS if name in splits and name != train), None)
+    for name in (train, test):
+        if name is not None and name not in splits:
+            raise ValueError(
+                f"{path} has no split {name!r}; it has: {', '.join(splits)}: choose with "
+                "--config.data.train and .test"
+            )
+    return {name: splits[name] for name in (train, test) if name is not None}
+
+
+def _read(
+    split: str,
+    found: Any,
+    columns: Mapping[str, str | None],
+    limit: int | None,
+    streaming: bool,
+) -> dict[str, Any]:
+    """Give the columns of a split, images encoded; with the names of numbered classes."""
+    features = found.features
+    if features is None:
+        raise ValueError(
+            f"split {split}: its columns are not known before they are read: say "
+            "--config.data.streaming=False"
+        )
+    for kind, column in columns.items():
+        if column is not None and column not in features:
+            raise ValueError(
+                f"there is no column {column!r}; there are: {', '.join(features)}: choose with "
+                f"--config.data.{kind}"
+            )
+    image = str(columns["image"])
+    if type(features[image]).__name__ != "Image":
+        raise ValueError(f"column {image!r} holds {features[image]}, not images")
+    found = found.cast_column(image, type(features[image])(decode=False))
+    chosen = [column for column in columns.values() if column is not None]
+    found = found.select_columns(chosen)
+    if streaming:
+        found = list(itertools.islice(found, limit))
+        values = {name: [row[name] for row in found] for name in chosen if name != image}
+    else:
+        values = {name: list(found[name]) for name in chosen if name != image}
+    out: dict[str, Any] = {"image": Encoded(found, image, split)}
+    for kind in ("label", "domain"):
+        column = columns[kind]
+        out[kind] = None if column is None else values[column]
+        out[f"{kind}_names"] = None if column is None else getattr(features[column], "names", None)
+    return out
+
+
+def _numbers(
+    kind: str, column: str | None, read: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
+    """Number the classes or domains of all parts, by the data set's own numbers if it has names."""
+    if column is None:
+        return number(*(None for _ in read))
+    parts = []
+    for part in read:
+        values = np.asarray(part[kind])
+        if values.ndim != 1 or values.dtype.kind not in "iuU":
+            raise ValueError(f"column {column!r} must hold integers or names, got {values.dtype}")
+        if values.dtype.kind != "U" and values.min() < 0:
+            raise ValueError(
+                f"{part['image'].split} has rows without {kind} (-1): choose another split with "
+                "--config.data.test"
+            )
+        parts.append(values)
+    if names := read[0][f"{kind}_names"]:
+        return tuple(names), [values.astype(np.int32) for values in parts]
+    return number(*parts)
+
+
+def _shape(encoded: Encoded, size: int | None, channels: int) -> tuple[int, int]:
+    """Give (h, w) to bring all images to: that of the first, if no size is asked for."""
+    if size is not None:
+        return size, size
+    if not len(encoded):
+        raise ValueError(f"split {encoded.split} is empty")
+    try:
+        height, width, _ = records.pixels(encoded[0]["image"], channels).shape
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{encoded.place(0)}: {error}. {REMEDY}") from error
+    return height, width
+
+
+def _part(
+    encoded: Encoded,
+    numbers: Sequence[Int32[np.ndarray, "_"] | None],
+    shape: tuple[int, int, int],
+    limit: int | None,
+    streamed: bool,
+    resize: bool,
+) -> Part:
+    """Read a part, or leave it where it is, to be decoded as it is needed."""
+    rows = records.take(len(encoded), limit)
+    known = (None if of is None else of[rows] for of in numbers)
+    if streamed:
+        return Part(Streamed(encoded, rows, shape[0], shape[2]), *known)
+    faults = records.Faults(f"split {encoded.split}", False, REMEDY)
+    return Part(records.read(encoded, rows, shape, faults, resize=resize)[0], *known)
+
+
+def _rows(part: Part, rows: np.ndarray) -> Part:
+    images = part.images
+    if isinstance(images, Streamed):
+        images = dataclasses.replace(images, positions=images.positions[rows])
+    else:
+        images = images[rows]
+    return Part(images, *(None if of is None else of[rows] for of in part[1:]))
