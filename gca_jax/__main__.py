@@ -31,7 +31,7 @@ SEEDS = flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with eac
 ARCHIVES = flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 OUT = flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
-FORMAT = flags.DEFINE_string("format", None, "Of --mode=export: safetensors, msgpack or jax.")
+FORMAT = flags.DEFINE_string("format", None, "Of --mode=export: safetensors, msgpack, jax, onnx.")
 SKIP = flags.DEFINE_bool("skip_unreadable", False, "For --config.data.skip_unreadable=True.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -63,10 +64,34 @@ def to_jax(encoder: Encoder) -> bytes:
     return bytes(exported.serialize())
 
 
+def to_onnx(encoder: Encoder) -> bytes:
+    """Write features(images) as ONNX with its weights, for any number of uint8 images [b, h, w, c].
+
+    Raises:
+        ValueError: jax2onnx is not installed, or does not know an operation of the encoder.
+    """
+    try:
+        import jax2onnx
+    except ModuleNotFoundError as error:
+        if error.name != "jax2onnx":
+            raise
+        raise ValueError(
+            "the format onnx is written by jax2onnx, which is not installed: pip install jax2onnx"
+        ) from error
+    images = SimpleNamespace(shape=("b", *encoder.shape), dtype=np.uint8)
+    names = {"input_names": ["images"], "output_names": ["features"]}
+    try:
+        model = jax2onnx.to_onnx(encoder.features, [images], model_name="encoder", **names)
+    except NotImplementedError as error:
+        raise ValueError(f"jax2onnx does not know an operation of the encoder: {error}") from error
+    return model.SerializeToString()
+
+
 FORMATS: dict[str, Callable[[Encoder], bytes]] = {
     "safetensors": to_safetensors,
     "msgpack": to_msgpack,
     "jax": to_jax,
+    "onnx": to_onnx,
 }
 
 

@@ -47,7 +47,8 @@ def providers():
     """Import name → names of the distributions that have it."""
     found = importlib.metadata.packages_distributions()
     named = {module: set(map(canonicalize_name, names)) for module, names in found.items()}
-    return named | {"tensorflow": {"tensorflow-cpu"}, "datasets": {"datasets"}}  # rarely
+    rarely = {"tensorflow": "tensorflow-cpu", "datasets": "datasets", "jax2onnx": "jax2onnx"}
+    return named | {module: {name} for module, name in rarely.items()}
 
 
 def top_level(name):

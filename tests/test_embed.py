@@ -123,7 +123,7 @@ def test_pictures_of_a_run_on_rectangles_must_have_their_size(root):
         ({"out": "none/x.npz"}, "--out=none/x.npz is in no folder: make none first"),
         ({"images": None}, "--images must have a value: a folder of pictures"),
         ({"images": "none"}, r"there is no folder .*none; name yours with --images=DIR"),
-        ({"images": "gca_jax"}, r"no \*.png, \*.jpg, \*.jpeg in .*gca_jax or below"),
+        ({"images": "gca_jax"}, r"no \*.png, \*.jpg, \*.jpeg, .* in .*gca_jax or below"),
         ({"out": "x.txt", "format": "jax"}, "--out=x.txt must be a file that ends in one of"),
         ({"workdir": "none"}, "there is no run in none"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from types import SimpleNamespace
 
 import flax.serialization
@@ -169,14 +170,32 @@ def test_jax_has_the_features_of_any_number_of_images(runs, export, name, colour
     ("flags", "message"),
     [
         ({"out": "x.pt"}, "--out=x.pt must be a file that ends in one of: .safetensors, .msgpack"),
-        ({"out": "x", "format": "onnx"}, "unknown --format 'onnx'; one of: safetensors, msgpack,"),
+        ({"out": "x", "format": "pt"}, "unknown --format 'pt'; one of: safetensors, msgpack, jax"),
         ({"format": "jax"}, "--out must have a value"),
     ],
 )
 def test_a_mistake_is_one_line(runs, flags, message):
     with pytest.raises(ValueError, match=message):
         PROGRAMS["export"](Command(None, str(runs / "vit"), **flags))
-    assert list(FORMATS) == ["safetensors", "msgpack", "jax"]
+    assert list(FORMATS) == ["safetensors", "msgpack", "jax", "onnx"]
+
+
+@pytest.mark.parametrize("name", [*RESNETS, "vit"])
+def test_onnx_has_the_features_of_any_number_of_images(runs, export, name, colours):
+    pytest.importorskip("jax2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    file = export(name, "x.onnx")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for images in (colours.test_images, colours.train_images[:1]):
+        (found,) = session.run(["features"], {"images": images})
+        expected = gca_jax.load(runs / name)(images)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_the_converter_it_says_what_to_install(runs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(ValueError, match=r"not installed: pip install jax2onnx$"):
+        FORMATS["onnx"](gca_jax.load(runs / "vit"))
 
 
 class Counting(nn.Module):

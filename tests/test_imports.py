@@ -93,6 +93,7 @@ ONLY_IN = {
         "__main__",
     },
     "safetensors": {"export", "training"},
+    "jax2onnx": {"export"},
     "absl": {"command_line", "help", "__main__"},
 }
 OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
@@ -197,4 +198,4 @@ def test_what_is_imported_is_required():
     core = requirements_of(p for part, p in modules() if part in CORE)
     rest = requirements_of(p for part, p in modules() if part not in CORE)
     assert core == installed.declared().keys()
-    assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub").keys()
+    assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub", "onnx").keys()

@@ -77,7 +77,8 @@ def evaluate(subject: Subject) -> Result:
         if within is not None:
             share, uniform = within_class(arrays["plan"], within[arrays.pop("plan_rows")])
             numbers["plan_within_class"] = {"share": share, "share_of_uniform_plan": uniform}
-    return Result(NAME, TITLE, numbers=numbers, arrays=arrays, picture="plan", caption=caption)
+    title = TITLE if drawn.batches > 1 else "the transport plan of a batch"
+    return Result(NAME, title, numbers=numbers, arrays=arrays, picture="plan", caption=caption)
 
 
 def _drawn(subject: Subject) -> Drawn | None:

@@ -235,7 +235,7 @@ def test_folders_of_the_wrong_shape(root, load):
         sources.load("folder")
     root.mkdir()
     (root / "train").mkdir()
-    refused(load, f"no *.png, *.jpg, *.jpeg in {root} or below: put pictures there")
+    refused(load, f"no *.png, *.jpg, *.jpeg, *.tif, *.tiff in {root} or below: put pictures there")
     prepared.write_folder(root, {"train/cat": 2})
     refused(load, "has only ['train']: it needs a folder train and one of test, val")
     prepared.write_folder(root, {"sketch/cat": 2})
