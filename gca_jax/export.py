@@ -68,8 +68,13 @@ def to_onnx(encoder: Encoder) -> bytes:
     """Write features(images) as ONNX with its weights, for any number of uint8 images [b, h, w, c].
 
     Raises:
-        ValueError: jax2onnx is not installed, or does not know an operation of the encoder.
+        ValueError: jax2onnx is not installed, or cannot convert an operation of the encoder.
     """
+    if getattr(encoder.network.encoder, "stem", None) == "imagenet":
+        raise ValueError(
+            "jax2onnx cannot convert the padded max-pool of model.stem=imagenet: "
+            "--format=safetensors or jax can be written"
+        )
     try:
         import jax2onnx
     except ModuleNotFoundError as error:
