@@ -12,7 +12,6 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Float
 
 from gca_jax.models.convolution import convolve
@@ -86,9 +85,7 @@ def cifar_stem(x: Array, width: int, train: bool) -> Array:
 def imagenet_stem(x: Array, width: int, train: bool) -> Array:
     """Apply a strided 7x7 convolution and a strided 3x3 max-pool: one quarter of the side."""
     x = nn.relu(norm(train, "norm_stem")(conv(width, 7, 2, "conv_stem")(x)))
-    # As `nn.max_pool` has it, which jax2onnx takes without explicit padding alone.
-    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
+    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)])
 
 
 BLOCKS: dict[str, type[nn.Module]] = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
