@@ -188,6 +188,7 @@ def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, experiment,
     assert json.loads(path.read_text()) == before
 
 
+@pytest.mark.usefixtures("one_device")
 def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"\w+ is (nan|inf) at step \d") as caught:
         loop.pretrain(build(tiny(**{"optimizer.learning_rate": 1e30})), tmp_path)
@@ -198,6 +199,7 @@ def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_state_that_is_not_finite_is_not_saved(tiny, tmp_path, monkeypatch):
     """Loss and gradient of the step are finite; its update, on a step that is saved, is not."""
     make = setup.make_optimizer
@@ -230,6 +232,7 @@ def train_whole_and_broken(experiment, folder, monkeypatch, step):
     return whole, broken
 
 
+@pytest.mark.usefixtures("one_device")
 def test_byol_resumes_with_its_target_network(tiny, tmp_path, monkeypatch):
     config = tiny("byol", **{"model.predictor_hidden": 8, "train.epochs": 1})
     whole, broken = train_whole_and_broken(build(config), tmp_path, monkeypatch, step=1)
@@ -243,6 +246,7 @@ def test_missing_run_is_said(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_run_on_streamed_images_resumes_exactly(tiny, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     records = []
