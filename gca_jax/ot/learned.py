@@ -1,12 +1,13 @@
-"""Targets that learn from a plan which pairs to trust.
+"""Targets that learn from a plan which pairs to trust; none passes a gradient.
 
 A loss takes one as a function of its plan: `target=self_weighted`, or with other settings
 `target=jax.tree_util.Partial(self_weighted, sharpness=0.5)`. The plan is then the one of the
-identity target, no further pass over the kernel is made, and no gradient flows through the target.
+identity target, and no further pass over the kernel is made.
 """
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
@@ -46,7 +47,7 @@ def self_weighted(
     Array([0.29, 0.5 , 0.21], dtype=float32)
     """
     check_settings(sharpness, floor, keep)
-    shares = plan.log_positive_shares
+    shares = jax.lax.stop_gradient(plan.log_positive_shares)
     n = shares.size
     # Of the largest share, so that small ε cannot make all weights 0.
     relative = shares - jnp.where(jnp.isfinite(shares.max()), shares.max(), 0.0)
@@ -113,6 +114,6 @@ def bootstrapped(plan: Plan, *, share: ArrayLike) -> DenseTarget:
            [0.03, 0.47]], dtype=float32)
     """
     check.between("share", share, 0.0, 1.0)
-    p = plan.matrix
+    p = jax.lax.stop_gradient(plan.matrix)
     plain = resolve(None, plan.kernel)
     return DenseTarget((1.0 - jnp.asarray(share)) * plain.matrix + share * p / p.sum())
