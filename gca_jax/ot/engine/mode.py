@@ -5,8 +5,9 @@ taken for the cosine kernel with a known ε >= `SMALLEST_SCALING_EPSILON`. "log"
 any kernel and any ε, a traced one included.
 
 Block. In the scaling domain K is kept whole while a device's share of it has at most
-`LARGEST_WHOLE` entries; a larger one is formed anew in every pass, in blocks of rows of about
-`BLOCK` entries.
+`largest_whole()` entries: a sixteenth of the device's memory or less, 2^28 entries where JAX names
+no limit, as on a CPU. A larger one is formed anew in every pass, in blocks of rows of about `BLOCK`
+entries.
 
 Axis. Inside `jax.shard_map` each device goes over its share of K's rows (scaling domain only).
 """
@@ -26,8 +27,11 @@ SMALLEST_SCALING_EPSILON = 0.03
 SMALLEST_OF_FLOAT64 = 0.003
 """The bound of float64, for a caller's domain="scaling"; the rule keeps float32's for both."""
 
-LARGEST_WHOLE = 2**28
-"""Entries of K that a device keeps whole, unless told otherwise: 1 GiB of float32, n = 16,384."""
+WHOLE_SHARE = 1 / 16
+"""Of a device's memory, the most that K may take: a network's activations need the rest."""
+
+USUAL_WHOLE = 2**28
+"""Entries of K that a device of unknown memory keeps whole: 1 GiB of float32, n = 16,384."""
 
 BLOCK = 2**22
 """Entries of K formed at a time where it is not kept: 16 MiB of float32."""
@@ -64,9 +68,31 @@ def choose(
     n, m = shape
     rows = n if axis_name is None else n // jax.lax.axis_size(axis_name)
     if block_size is None:
-        block_size = rows if rows * m <= LARGEST_WHOLE else max(1, BLOCK // m)
+        block_size = rows if rows * m <= largest_whole() else max(1, BLOCK // m)
     check.at_least("block_size", block_size, 1)
     return domain, block_size if block_size < rows else None
+
+
+def largest_whole() -> int:
+    """The most entries of K that a device keeps whole, unless the caller says otherwise.
+
+    `WHOLE_SHARE` of its memory in float32, rounded down to a power of two, so that processes and
+    restarts that find slightly different limits run the same program.
+    """
+    memory = device_memory()
+    if memory is None:
+        return USUAL_WHOLE
+    entries = int(memory * WHOLE_SHARE) // 4
+    return 1 << max(entries.bit_length() - 1, 0)
+
+
+def device_memory() -> int | None:
+    """Bytes that JAX may use of this process's first device; None where it names no limit.
+
+    A program that is lowered for devices which this process does not have follows the devices that
+    it has: 2^28 entries on a CPU. State `block_size` there.
+    """
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def smallest_epsilon(dtype: jnp.dtype) -> float:

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Shaped
 
 from gca_jax.ot.engine.sharding import on_first_device, varying
@@ -75,9 +76,10 @@ class Passes(NamedTuple):
             return piece(self.whole, rows)
         x, size = self.own(self.points.x), self.points.block_size
         assert size is not None
-        steps = (x.shape[0] - 1) // size
-        head = x.shape[0] - steps * size  # the odd block comes first, the others are scanned
+        steps, head = divmod(x.shape[0], size)  # an odd block comes first, the others are scanned
         data = (self.own(jnp.arange(self.points.x.shape[0])), x, rows)
+        first = jax.tree.map(lambda a: a[: head or size], data)
+        rest = jax.tree.map(lambda a: a[head:].reshape(steps, size, *a.shape[1:]), data)
 
         def block(total: Summed | None, data: tuple[Array, Array, Rows]) -> tuple[Summed, Kept]:
             indices, x, rows = data
@@ -85,13 +87,15 @@ class Passes(NamedTuple):
             return (more if total is None else jax.tree.map(jnp.add, total, more)), kept
 
         block = jax.checkpoint(block)  # a reverse pass forms the block again
-        total, kept = block(None, jax.tree.map(lambda a: a[:head], data))
-        if not steps:
-            return total, kept
-        rest = jax.tree.map(lambda a: a[head:].reshape(steps, size, *a.shape[1:]), data)
+        flat = lambda b: b.reshape(-1, *b.shape[2:])  # noqa: E731
+        if not head:  # nothing is cut off and joined again: no copies of points and results
+            zeros = lambda a: varying(jnp.zeros(a.shape, a.dtype), self.points.axis_name)  # noqa: E731
+            start = jax.tree.map(zeros, jax.eval_shape(block, None, first)[0])
+            total, kept = jax.lax.scan(block, start, rest)
+            return total, jax.tree.map(flat, kept)
+        total, kept = block(None, first)
         total, more = jax.lax.scan(block, total, rest)
-        join = lambda a, b: jnp.concatenate([a, b.reshape(-1, *b.shape[2:])])  # noqa: E731
-        return total, jax.tree.map(join, kept, more)
+        return total, jax.tree.map(lambda a, b: jnp.concatenate([a, flat(b)]), kept, more)
 
     def over_parts(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
         """Does as `over_own_rows`; of a K kept whole some rows at a time, so piece may form more.
@@ -165,8 +169,15 @@ def make_passes(points: Points) -> Passes:
     passes = Passes(points, points.x if points.y is None else points.y, None)
     if points.block_size is None:
         indices = passes.own(jnp.arange(points.x.shape[0]))
-        passes = passes._replace(whole=passes.form(indices, passes.own(points.x)))
+        whole = passes.form(indices, passes.own(points.x))
+        whole = jax.lax.platform_dependent(whole, tpu=_row_major, default=lambda k: k)
+        passes = passes._replace(whole=whole)
     return passes
+
+
+def _row_major(k: Array) -> Array:
+    """Lays K out by rows; else a TPU keeps copies by rows and by columns for different passes."""
+    return with_layout_constraint(k, Layout((0, 1)))
 
 
 def contract(

@@ -1,0 +1,242 @@
+"""Memory, collectives and FLOPs on an H100 and on TPU v5e slices, compiled without one.
+
+python -m benchmarks.accelerators                       # an hour or two on two cores
+python -m benchmarks.accelerators --quick               # the losses alone
+python -m benchmarks.accelerators --only='8 H100'       # cases whose title has these words
+python -m benchmarks.accelerators --python=.../bin/python
+
+XLA compiles for a device that it is told about; nothing is executed, so there are no times. It
+needs the plug-ins of both kinds of device, which change what JAX finds: install them in an
+environment of their own, beside this project's requirements, and name its Python. Cases that are
+not run keep their lines in the JSON.
+"""
+
+import collections
+import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from typing import NamedTuple
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from benchmarks import loss, measure
+from gca_jax import config_files, experiment, losses
+from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.training import setup
+
+OUT = "benchmarks/results/accelerators.json"
+PLUGINS = ("jax_cuda13_plugin", "libtpu")
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+LOSSES = ("simclr", "gca_ince", "gca_uot")
+GIB = 2**30
+
+
+class Target(NamedTuple):
+    """Devices to compile for."""
+
+    platform: str
+    topology: str
+    devices: int
+    memory: int  # bytes of each that JAX may use
+
+
+H100, V5E = int(0.75 * 84_929_347_584), int(15.75 * GIB)
+TARGETS = {
+    "1 H100": Target("cuda", "1x1x1", 1, H100),
+    "8 H100": Target("cuda", "1x1x8", 8, H100),
+    "1 v5e": Target("tpu", "v5e:2x4", 1, V5E),
+    "8 v5e": Target("tpu", "v5e:2x4", 8, V5E),
+    "16 v5e": Target("tpu", "v5e:4x4", 16, V5E),
+    "256 v5e": Target("tpu", "v5e:16x16", 256, V5E),
+}
+
+
+class Case(NamedTuple):
+    """What to compile: a loss of n rows, or the step of a config on a batch of n images."""
+
+    target: str
+    what: str  # a mode of a loss, or "step"
+    name: str  # the loss, or the config
+    n: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.what} {self.n} on {self.target}"
+
+
+def cases(quick):
+    """All that is compiled, the quickest first."""
+    found = [Case(t, "dense", name, 4096) for t in ("1 H100", "1 v5e") for name in LOSSES]
+    found += [Case(t, "rule", name, 65536) for t in ("1 H100", "1 v5e") for name in LOSSES]
+    found += [Case(t, "sharded", name, 65536) for t in ("8 H100", "16 v5e") for name in LOSSES]
+    found += [Case("256 v5e", "sharded", "gca_uot", 65536)]
+    steps = [
+        Case(target, "step", name, batch)
+        for name, batches in (("cifar10", (512, 2048, 2048)), ("imagenet100", (128, 1024, 1024)))
+        for target, batch in zip(("1 H100", "8 H100", "8 v5e"), batches, strict=True)
+    ]
+    steps.append(Case("256 v5e", "step", "cifar10", 32768))
+    return sorted(found + ([] if quick else steps), key=lambda case: case.what == "step")
+
+
+def mesh(target):
+    """The devices of a target, which this machine need not have, along the axis `data`."""
+    known = {"topology_name": target.topology}
+    if target.platform == "cuda":
+        described = pathlib.Path(__file__).with_name("h100.textproto").read_text()
+        known = {"topology": target.topology, "target_config": described}
+    devices = topologies.get_topology_desc(platform=target.platform, **known).devices
+    return Mesh(np.array(devices[: target.devices]), ("data",), axis_types=(AxisType.Auto,))
+
+
+def lowered_loss(case, devices):
+    """Value and gradient of a loss of n rows, d = 128, joint layout."""
+    rows, whole = (NamedSharding(devices, PartitionSpec(*axes)) for axes in (("data",), ()))
+    one = (
+        losses.sharded(case.name, devices) if case.what == "sharded" else losses.METHODS[case.name]
+    )
+    settings = {"epsilon": loss.EPSILON, "layout": "joint"}
+    if case.what == "dense":
+        settings["block_size"] = case.n
+    step = jax.value_and_grad(lambda a, b: one(a, b, **settings)[0], argnums=(0, 1))
+    z = jax.ShapeDtypeStruct((case.n // 2, 128), jnp.float32, sharding=rows)
+    return jax.jit(step, out_shardings=(whole, (rows, rows))).lower(z, z)
+
+
+def lowered_step(case, devices):
+    """The training step of a config for GCA-UOT, on a batch of n images that are never read."""
+    config = config_files.make(case.name, "gca_uot")
+    config.train.batch_size = case.n
+    side, classes, streamed = (32, 10, False) if case.name == "cifar10" else (224, 100, True)
+    size = max(2 * case.n, 50_000)
+    images = np.broadcast_to(np.uint8(0), (size, side, side, 3))
+    if streamed:
+        images = Streamed(None, np.arange(size), side)
+    labels = np.arange(size, dtype=np.int32) % classes
+    dataset = Dataset(case.name, images, labels, images, labels, classes)
+    with mock.patch("gca_jax.training.step.make_mesh", lambda: devices):
+        return setup.trace(experiment.build(config, dataset=dataset)).lowered
+
+
+def collectives(text):
+    """Lines of (kind, floats, how often); one in a loop counts once and runs once a turn."""
+    found = collections.Counter()
+    kinds = r"(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?"
+    for types, kind in re.findall(rf"= (.*?) {kinds}\(", text):
+        shapes = re.findall(r"[a-z]+\d+\[([\d,]*)\]", types)
+        sizes = [math.prod(int(x) for x in shape.split(",") if x) for shape in shapes]
+        found[kind, max(sizes)] += 1
+    order = sorted(found.items(), key=lambda item: -item[0][1])
+    return [{"kind": kind, "floats": size, "times": k} for (kind, size), k in order]
+
+
+def compile_case(*fields):
+    """Compile one case in this process."""
+    case = Case(*fields)
+    target = TARGETS[case.target]
+    with mock.patch("gca_jax.ot.engine.mode.device_memory", lambda: target.memory):
+        lowered = (lowered_step if case.what == "step" else lowered_loss)(case, mesh(target))
+    compiled = lowered.compile()
+    memory = compiled.memory_analysis()
+    arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    own = memory.peak_memory_in_bytes - arguments - results + memory.alias_size_in_bytes
+    return case._asdict() | {
+        "devices": target.devices,
+        "temporaries": max(memory.temp_size_in_bytes, own),
+        "arguments": arguments,
+        "peak": memory.peak_memory_in_bytes,
+        "flops": flops(lowered, compiled),
+        "collectives": collectives(compiled.as_text()),
+    }
+
+
+def flops(lowered, compiled):
+    """XLA's count of one device; loops count one turn. None where it does not count."""
+    for stage in (compiled, lowered):
+        with contextlib.suppress(Exception):  # the GPU compiler counts nothing
+            return stage.cost_analysis()["flops"]
+    return None
+
+
+def in_process(python, case):
+    """Compile a case in a process of its own, as an accelerator's plug-in wants it."""
+    program = f"from benchmarks import accelerators as a; print(a.json.dumps(a.compile_case(*{tuple(case)})))"
+    run = subprocess.run(
+        [python, "-c", program], env=os.environ | ENVIRONMENT, capture_output=True, text=True
+    )
+    if run.returncode:
+        said = run.stderr.strip().splitlines() or [f"status {run.returncode}"]
+        return case._asdict() | {"error": said[-1][:300]}
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def missing(python):
+    """One line that says what to install, or None where both plug-ins are there."""
+    program = (
+        f"import importlib.util as i; print([n for n in {list(PLUGINS)} if not i.find_spec(n)])"
+    )
+    absent = json.loads(
+        subprocess.run(
+            [python, "-c", program], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout.replace("'", '"')
+    )
+    if not absent:
+        return None
+    return (
+        f"{python} has no {' and no '.join(absent)}: in an environment of its own, "
+        f"{python} -m pip install {' '.join(packages())}, then --python=PATH of its Python"
+    )
+
+
+def packages():
+    """The plug-ins at the versions that go with this JAX."""
+    version = jax.__version__
+    libtpu = next(r for r in importlib.metadata.requires("jax") if r.startswith("libtpu"))
+    cuda = [f"{name}=={version}" for name in ("jax-cuda13-plugin", "jax-cuda13-pjrt")]
+    return [*cuda, libtpu.partition(";")[0].strip()]
+
+
+def work(quick, only, python):
+    """Compile the cases; the lines of the others stay as they are in the JSON."""
+    if said := missing(python):
+        sys.exit(said)
+    path = pathlib.Path(OUT)
+    lines = {}
+    if path.exists():
+        lines = {
+            Case(*(x[f] for f in Case._fields)): x for x in json.loads(path.read_text())["lines"]
+        }
+    for case in cases(quick):
+        if only in case.title:
+            lines[case] = in_process(python, case)
+            print(f"{case.title:<40}{summary(lines[case])}", flush=True)
+    return {
+        "jax": jax.__version__,
+        "lines": [lines[case] for case in cases(False) if case in lines],
+    }
+
+
+def summary(line):
+    if "error" in line:
+        return line["error"]
+    share = line["temporaries"] / 4 / line["n"] ** 2 * line["devices"]
+    units = "" if line["what"] == "step" else f"  {share:.2f} n m 4 bytes"
+    return f"{line['temporaries'] / 1e6:>10.1f} MB{units}  peak {line['peak'] / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    options = dict(quick=False, only="", python=sys.executable)
+    measure.command("accelerators", __doc__, work, **options)
