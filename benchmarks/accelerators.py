@@ -12,10 +12,7 @@ not run keep their lines in the JSON.
 """
 
 import collections
-import contextlib
-import functools
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -74,6 +71,7 @@ class Case(NamedTuple):
 
     @property
     def title(self) -> str:
+        """Name the case."""
         return f"{self.name} {self.what} {self.n} on {self.target}"
 
 
@@ -102,12 +100,15 @@ def mesh(target):
     return Mesh(np.array(devices[: target.devices]), ("data",), axis_types=(AxisType.Auto,))
 
 
+def lower(case, devices):
+    return (lowered_step if case.what == "step" else lowered_loss)(case, devices)
+
+
 def lowered_loss(case, devices):
     """Value and gradient of a loss of n rows, d = 128, joint layout."""
     rows, whole = (NamedSharding(devices, PartitionSpec(*axes)) for axes in (("data",), ()))
-    one = (
-        losses.sharded(case.name, devices) if case.what == "sharded" else losses.METHODS[case.name]
-    )
+    split = case.what == "sharded"
+    one = losses.sharded(case.name, devices) if split else losses.METHODS[case.name]
     settings = {"epsilon": loss.EPSILON, "layout": "joint"}
     if case.what == "dense":
         settings["block_size"] = case.n
@@ -127,7 +128,7 @@ def lowered_step(case, devices):
         images = Streamed(None, np.arange(size), side)
     labels = np.arange(size, dtype=np.int32) % classes
     dataset = Dataset(case.name, images, labels, images, labels, classes)
-    with mock.patch("gca_jax.training.step.make_mesh", lambda: devices):
+    with mock.patch("gca_jax.training.step.make_mesh", return_value=devices):
         return setup.trace(experiment.build(config, dataset=dataset)).lowered
 
 
@@ -147,10 +148,9 @@ def compile_case(*fields):
     """Compile one case in this process."""
     case = Case(*fields)
     target = TARGETS[case.target]
-    with mock.patch("gca_jax.ot.engine.mode.device_memory", lambda: target.memory):
-        lowered = (lowered_step if case.what == "step" else lowered_loss)(case, mesh(target))
-    compiled = lowered.compile()
-    memory = compiled.memory_analysis()
+    with mock.patch("gca_jax.ot.engine.mode.device_memory", return_value=target.memory):
+        compiled = lower(case, mesh(target)).compile()
+    memory, count = compiled.memory_analysis(), flops(case)
     arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes
     own = memory.peak_memory_in_bytes - arguments - results + memory.alias_size_in_bytes
     return case._asdict() | {
@@ -158,22 +158,26 @@ def compile_case(*fields):
         "temporaries": max(memory.temp_size_in_bytes, own),
         "arguments": arguments,
         "peak": memory.peak_memory_in_bytes,
-        "flops": flops(lowered, compiled),
+        "flops": count and count / target.devices,
         "collectives": collectives(compiled.as_text()),
     }
 
 
-def flops(lowered, compiled):
-    """XLA's count of one device; loops count one turn. None where it does not count."""
-    for stage in (compiled, lowered):
-        with contextlib.suppress(Exception):  # the GPU compiler counts nothing
-            return stage.cost_analysis()["flops"]
-    return None
+def flops(case):
+    """XLA's count before it optimises, a device's share; loops count one turn, so not for blocks.
+
+    It is counted on a CPU, as the compiler for GPUs does not count.
+    """
+    if case.what not in ("dense", "step"):
+        return None
+    cpu = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    return lower(case, cpu).cost_analysis()["flops"]
 
 
 def in_process(python, case):
     """Compile a case in a process of its own, as an accelerator's plug-in wants it."""
-    program = f"from benchmarks import accelerators as a; print(a.json.dumps(a.compile_case(*{tuple(case)})))"
+    call = f"a.json.dumps(a.compile_case(*{tuple(case)}))"
+    program = f"from benchmarks import accelerators as a; print({call})"
     run = subprocess.run(
         [python, "-c", program], env=os.environ | ENVIRONMENT, capture_output=True, text=True
     )
@@ -214,11 +218,8 @@ def work(quick, only, python):
     if said := missing(python):
         sys.exit(said)
     path = pathlib.Path(OUT)
-    lines = {}
-    if path.exists():
-        lines = {
-            Case(*(x[f] for f in Case._fields)): x for x in json.loads(path.read_text())["lines"]
-        }
+    known = json.loads(path.read_text())["lines"] if path.exists() else []
+    lines = {Case(*(line[field] for field in Case._fields)): line for line in known}
     for case in cases(quick):
         if only in case.title:
             lines[case] = in_process(python, case)

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Shaped
 
 from gca_jax.ot.engine.sharding import on_first_device, varying
@@ -169,15 +168,8 @@ def make_passes(points: Points) -> Passes:
     passes = Passes(points, points.x if points.y is None else points.y, None)
     if points.block_size is None:
         indices = passes.own(jnp.arange(points.x.shape[0]))
-        whole = passes.form(indices, passes.own(points.x))
-        whole = jax.lax.platform_dependent(whole, tpu=_row_major, default=lambda k: k)
-        passes = passes._replace(whole=whole)
+        passes = passes._replace(whole=passes.form(indices, passes.own(points.x)))
     return passes
-
-
-def _row_major(k: Array) -> Array:
-    """Lays K out by rows; else a TPU keeps copies by rows and by columns for different passes."""
-    return with_layout_constraint(k, Layout((0, 1)))
 
 
 def contract(

@@ -63,7 +63,9 @@ def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings
     p_rows, last_v = varying(jnp.zeros_like(of_u), axis), jnp.exp(out.log_v)
     if with_rows:
         p_rows = of_rows * inverse(out.log_rows)
-        of_v = of_v + last_v * passes.left_times(p_rows)
+        # In a branch of its own it does not lay K out by columns on a TPU, beside the one by rows.
+        seen = jax.lax.cond(jnp.any(p_rows != 0), passes.left_times, lambda _: 0 * of_v, p_rows)
+        of_v = of_v + last_v * seen
     factors = _factors(saved, iterations)
     back = _start(saved, factors, of_u, of_v, p_rows)
     if iterations:
