@@ -76,8 +76,8 @@ def choose(
 def largest_whole() -> int:
     """The most entries of K that a device keeps whole, unless the caller says otherwise.
 
-    `WHOLE_SHARE` of its memory in float32, rounded down to a power of two, so that processes and
-    restarts that find slightly different limits run the same program.
+    `WHOLE_SHARE` of its memory in float32, rounded down to a power of two, so that a limit which
+    differs a little between processes or restarts seldom changes the program.
     """
     memory = device_memory()
     if memory is None:
