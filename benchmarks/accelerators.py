@@ -133,7 +133,7 @@ def lowered_step(case, devices):
 
 
 def collectives(text):
-    """Lines of (kind, floats, how often); one in a loop counts once and runs once a turn."""
+    """Kind, floats of the largest array, how often; one in a loop counts once, runs once a turn."""
     found = collections.Counter()
     kinds = r"(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?"
     for types, kind in re.findall(rf"= (.*?) {kinds}\(", text):
@@ -217,13 +217,14 @@ def work(quick, only, python):
     """Compile the cases; the lines of the others stay as they are in the JSON."""
     if said := missing(python):
         sys.exit(said)
-    path = pathlib.Path(OUT)
-    known = json.loads(path.read_text())["lines"] if path.exists() else []
-    lines = {Case(*(line[field] for field in Case._fields)): line for line in known}
+    found = {}
     for case in cases(quick):
         if only in case.title:
-            lines[case] = in_process(python, case)
-            print(f"{case.title:<40}{summary(lines[case])}", flush=True)
+            found[case] = in_process(python, case)
+            print(f"{case.title:<40}{summary(found[case])}", flush=True)
+    path = pathlib.Path(OUT)
+    known = json.loads(path.read_text())["lines"] if path.exists() else []
+    lines = {Case(*(line[field] for field in Case._fields)): line for line in known} | found
     return {
         "jax": jax.__version__,
         "lines": [lines[case] for case in cases(False) if case in lines],

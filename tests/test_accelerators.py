@@ -1,7 +1,7 @@
 """Bounds on what XLA's compilers for GPUs and TPUs make of losses and steps; optional.
 
-CI does not install the plug-ins: `ACCELERATORS_PYTHON=.../bin/python pytest ...` names a Python that
-has them; `python -m benchmarks.accelerators` says which packages they are.
+CI does not install the plug-ins: `ACCELERATORS_PYTHON=.../bin/python pytest ...` names a Python
+that has them; `python -m benchmarks.accelerators` says which packages they are.
 """
 
 import functools
