@@ -30,7 +30,8 @@ class KernelOptions(TypedDict, total=False):
       self_pairs: Joint layout only: "exclude", or "max_cost" as in the authors' code.
       cost_fn: An OTT-JAX `CostFn` of two unit embeddings in place of 1 - cos.
       domain: "scaling", "log", or None, which takes "scaling" for a known ε >= 0.03.
-      block_size: Rows of K formed at a time (scaling domain); None keeps K whole up to n = 16,384.
+      block_size: Rows of K formed at a time (scaling domain); None keeps K whole while a device's
+        share takes at most a sixteenth of its memory, up to n = 16,384 on a CPU.
       axis_name: Inside `jax.shard_map`: the axis that splits the rows of z_a and z_b.
       epsilon_min: A lower bound stated for a traced (learned) ε; at 0.03 or more the sweeps run in
         the scaling domain, 10 times faster than in "log". Below it the loss is NaN.
