@@ -182,13 +182,8 @@ def in_process(python, case):
         [python, "-c", program], env=os.environ | ENVIRONMENT, capture_output=True, text=True
     )
     if run.returncode:
-<<<<<<< HEAD
-        said = run.stderr.strip().splitlines() or [f"status {run.returncode}"]
-        return case._asdict() | {"error": said[-1][:300]}
-=======
         said = [line for line in run.stderr.splitlines() if "Error" in line] or ["no message"]
         return case._asdict() | {"error": f"status {run.returncode}: {said[-1][:300]}"}
->>>>>>> accel
     return json.loads(run.stdout.splitlines()[-1])
 
 
