@@ -28,6 +28,7 @@ CHANGES_OF = {
     "epsilon": ({}, 0.3),
     "similarity_floor": ({}, 0.1),
     "self_pairs": ({"layout": "joint"}, "max_cost"),
+    "precision": ({}, "bfloat16"),
     "cost_fn": ({}, costs.SqEuclidean()),
     "iterations": ({"iterations": 1}, 2),
     "q": ({}, 0.5),

@@ -86,8 +86,10 @@ def test_test_images_stand_beside_their_nearest(run, tmp_path):
     x = gca_jax.load(run)(images).astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cosine = x @ x.T - 3 * np.eye(20)
-    expected = np.argsort(-cosine, axis=1)[:, :8]
-    np.testing.assert_array_equal(data["neighbours"]["nearest"], expected)
+    expected = np.array(data["neighbours"]["nearest"])  # found in float32: nearly equal ones swap
+    found = np.take_along_axis(cosine, expected, axis=1)
+    np.testing.assert_allclose(found, -np.sort(-cosine, axis=1)[:, :8], atol=1e-6)
+    assert all(len(set(row)) == 8 for row in expected)
     assert [dot["data-i"] for dot in page.all("circle")] == [*map(str, range(20))]
     drawn = [int(picture["data-i"]) for picture in page.all("i")]
     queries = drawn[::9]
