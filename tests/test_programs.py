@@ -82,7 +82,7 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
 def test_all_programs_of_a_run_take_one_experiment(tiny, tmp_path, monkeypatch, capsys):
     made, seen, build = [], [], experiment.build
     monkeypatch.setattr(experiment, "build", lambda config: made.append(build(config)) or made[-1])
-    monkeypatch.setattr(loop, "pretrain", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(loop, "pretrain", lambda *arguments: seen.append(arguments[:2]))
     found = {"left_out": ["k-NN: no labels"]}
     monkeypatch.setattr(run, "evaluate", lambda *arguments: seen.append(arguments) or found)
     monkeypatch.setattr(report, "write", lambda folder: {"accuracy": {}})

@@ -80,7 +80,8 @@ def test_the_share_is_that_of_pairs_below_zero_whose_scores_fall(layout, iterati
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_log_warns_once_of_a_collapse(tiny, tmp_path, capsys):
-    experiment = types.SimpleNamespace(train=tiny("rince").train, unit="pairs")
+    config = tiny("rince")
+    experiment = types.SimpleNamespace(config=config, train=config.train, unit="pairs")
     training = types.SimpleNamespace(
         experiment=experiment, total_steps=110, steps_per_epoch=3, learning_rate=lambda step: 0.1
     )
