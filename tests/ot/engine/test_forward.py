@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from gca_jax import ot
-from gca_jax.ot.engine import Points, Problem, passes, sweep
+from gca_jax.ot.engine import Points, Problem, sweep
 from tests import toy
 
 pytestmark = pytest.mark.slow
@@ -15,12 +15,6 @@ pytestmark = pytest.mark.slow
 N, DEVICES = 16, 4
 WEIGHTS = np.random.default_rng(0).normal(size=(3, N))
 WHOLE = PartitionSpec()
-
-
-@pytest.fixture(autouse=True)
-def few_columns_at_a_time(monkeypatch):
-    """So that toy kernels are weighed in several pieces, an odd one among them."""
-    monkeypatch.setattr(passes, "CHUNK", 5)
 
 
 def value(x, y, epsilon, taus, mu, nu, *, symmetric, block_size=None, axis=None, iterations=5):
