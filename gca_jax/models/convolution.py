@@ -50,7 +50,8 @@ def convolve(
             return of_kernel(x, cotangent, kernel.shape[:2], strides, padding).astype(kernel.dtype)
 
         (of_x,) = jax.vjp(lambda x: plain(x, kernel), x)[1](cotangent)
-        if x.shape[-1] < FEW_CHANNELS:
+        # Where processes share the batch, their loops would wait for each other's sums out of step.
+        if x.shape[-1] < FEW_CHANNELS or jax.process_count() > 1:
             return of_x, by_convolution(x, cotangent)
         of = jax.lax.platform_dependent(x, cotangent, cpu=by_products, default=by_convolution)
         return of_x, of

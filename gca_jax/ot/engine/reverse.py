@@ -1,5 +1,6 @@
 """The reverse pass of the sweeps: their derivative from the vectors that the forward pass saved."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -63,9 +64,10 @@ def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings
     p_rows, last_v = varying(jnp.zeros_like(of_u), axis), jnp.exp(out.log_v)
     if with_rows:
         p_rows = of_rows * inverse(out.log_rows)
-        # In a branch of its own it does not lay K out by columns on a TPU, beside the one by rows.
-        seen = jax.lax.cond(jnp.any(p_rows != 0), passes.left_times, lambda _: 0 * of_v, p_rows)
-        of_v = of_v + last_v * seen
+        seen = passes.left_times
+        if axis is None:  # in a branch of its own it does not lay K out by columns too on a TPU
+            seen = partial(jax.lax.cond, jnp.any(p_rows != 0), seen, lambda _: 0 * of_v)
+        of_v = of_v + last_v * seen(p_rows)
     factors = _factors(saved, iterations)
     back = _start(saved, factors, of_u, of_v, p_rows)
     if iterations:
