@@ -23,6 +23,7 @@ PARTS = 8  # at most so many, one after the other, of a K kept whole that must n
 Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
+Data = TypeVar("Data")  # a pytree of arrays with one leading axis
 Piece = Callable[[Array, Rows], tuple[Summed, Kept]]
 Rowwise = Callable[[Array, Rows], tuple[Array, Kept]]
 """Row callback: (K_block @ r, per-row inputs) → (left vector of these rows, residuals to save)."""
@@ -78,23 +79,19 @@ class Passes(NamedTuple):
         assert size is not None
         steps, head = divmod(x.shape[0], size)  # an odd block comes first, the others are scanned
         data = (self.own(jnp.arange(self.points.x.shape[0])), x, rows)
-        first = jax.tree.map(lambda a: a[: head or size], data)
-        rest = jax.tree.map(lambda a: a[head:].reshape(steps, size, *a.shape[1:]), data)
 
-        def block(total: Summed | None, data: tuple[Array, Array, Rows]) -> tuple[Summed, Kept]:
+        @jax.checkpoint  # a reverse pass forms the block again
+        def block(data: tuple[Array, Array, Rows]) -> tuple[Summed, Kept]:
             indices, x, rows = data
-            more, kept = piece(self.form(indices, x), rows)
-            return (more if total is None else jax.tree.map(jnp.add, total, more)), kept
+            return piece(self.form(indices, x), rows)
 
-        block = jax.checkpoint(block)  # a reverse pass forms the block again
+        rest = jax.tree.map(lambda a: a[head:].reshape(steps, size, *a.shape[1:]), data)
         flat = lambda b: b.reshape(-1, *b.shape[2:])  # noqa: E731
         if not head:  # nothing is cut off and joined again: no copies of points and results
-            zeros = lambda a: varying(jnp.zeros(a.shape, a.dtype), self.points.axis_name)  # noqa: E731
-            start = jax.tree.map(zeros, jax.eval_shape(block, None, first)[0])
-            total, kept = jax.lax.scan(block, start, rest)
+            total, kept = self.scan(block, rest)
             return total, jax.tree.map(flat, kept)
-        total, kept = block(None, first)
-        total, more = jax.lax.scan(block, total, rest)
+        first, kept = block(jax.tree.map(lambda a: a[:head], data))
+        total, more = self.scan(block, rest, first)
         return total, jax.tree.map(lambda a, b: jnp.concatenate([a, flat(b)]), kept, more)
 
     def over_parts(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
@@ -108,24 +105,30 @@ class Passes(NamedTuple):
         size = self.whole.shape[0]
         parts = max(p for p in range(1, PARTS + 1) if size % p == 0)
 
-        def part(t: Array | int) -> tuple[Summed, Kept]:
+        def part(t: Array) -> tuple[Summed, Kept]:
             def own(a: Array) -> Array:
                 a = a.reshape(size // parts, parts, *a.shape[1:])
                 return jax.lax.dynamic_index_in_dim(a, t, axis=1, keepdims=False)
 
             return piece(*jax.tree.map(own, (self.whole, rows)))
 
-        def another(total: Summed, t: Array) -> tuple[Summed, Kept]:
-            more, kept = part(t)
+        total, kept = self.scan(part, jnp.arange(parts))
+        return total, jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(size, *a.shape[2:]), kept)
+
+    def scan(
+        self, part: Callable[[Data], tuple[Summed, Kept]], data: Data, start: Summed | None = None
+    ) -> tuple[Summed, Kept]:
+        """Sums the first results of part over the leading axis of data, and stacks the second."""
+
+        def add(total: Summed, data: Data) -> tuple[Summed, Kept]:
+            more, kept = part(data)
             return jax.tree.map(jnp.add, total, more), kept
 
-        def join(first: Array, others: Array) -> Array:
-            both = jnp.concatenate([first[:, None], others.swapaxes(0, 1)], axis=1)
-            return both.reshape(size, *first.shape[1:])
-
-        total, first = part(0)
-        total, others = jax.lax.scan(another, total, jnp.arange(1, parts))
-        return total, jax.tree.map(join, first, others)
+        if start is None:
+            shapes = jax.eval_shape(part, jax.tree.map(lambda a: a[0], data))[0]
+            zeros = lambda a: varying(jnp.zeros(a.shape, a.dtype), self.points.axis_name)  # noqa: E731
+            start = jax.tree.map(zeros, shapes)
+        return jax.lax.scan(add, start, data)
 
     def sweep(self, right: Array, rowwise: Rowwise[Rows, Kept], rows: Rows) -> tuple[Array, Kept]:
         """Returns (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
