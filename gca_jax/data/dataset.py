@@ -86,6 +86,15 @@ class Part(NamedTuple):
     labels: Numbers = None
     domains: Numbers = None
 
+    def take(self, rows: Int[np.ndarray, "k"]) -> "Part":
+        """Take some of the images, with their labels and domains; those on disk stay there."""
+        images: Images
+        if isinstance(self.images, Streamed):
+            images = dataclasses.replace(self.images, positions=self.images.positions[rows])
+        else:
+            images = self.images[rows]
+        return Part(images, *(None if of is None else of[rows] for of in self[1:]))
+
 
 def _named(parts: Mapping[str, Part]) -> dict[str, Any]:
     """Give images, labels and domains of parts as the attributes of a Dataset."""
@@ -249,22 +258,15 @@ def validation(data: Dataset) -> Dataset:
     known = data.train_labels, data.train_domains
     fit, held_out = hold_out(len(data.train_images), *known)
     train = Part(data.train_images, *known)
-    kept, test = (Part(*(_rows(numbers, rows) for numbers in train)) for rows in (fit, held_out))
+    kept, test = (train.take(rows) for rows in (fit, held_out))
     pretrain = Part(data.pretrain_images, data.pretrain_labels, data.pretrain_domains)
     unseen = _others(pretrain.images, train.images, held_out)
     if pretrain.images is train.images:
         pretrain = kept
     elif unseen is not None:
-        pretrain = Part(*(_rows(numbers, unseen) for numbers in pretrain))
+        pretrain = pretrain.take(unseen)
     parts = {"train": kept, "test": test, "pretrain": pretrain}
     return dataclasses.replace(data, **_named(parts))
-
-
-def _rows(values: Any, rows: Int[np.ndarray, "k"]) -> Any:
-    """Take rows of images or numbers; images on disk stay there."""
-    if isinstance(values, Streamed):
-        return dataclasses.replace(values, positions=values.positions[rows])
-    return None if values is None else values[rows]
 
 
 def _others(

@@ -5,7 +5,7 @@ import zipfile
 import zlib
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
 from gca_jax.data import records
@@ -63,20 +63,14 @@ def arrays(
     train = Part(pixels, y[0], d[0])
     if test_pixels is None:
         rows, held_out = hold_out(len(pixels), train.domains, train.labels)
-        parts = [_rows(train, rows), _rows(train, held_out)]
+        parts = [train.take(rows), train.take(held_out)]
     else:
         parts = [train, Part(test_pixels, y[1], d[1])]
     if pretrain_images is not None:
         parts.append(Part(as_bytes("pretrain_images", pretrain_images)))
     if limit is not None:
-        parts = [_rows(part, records.take(len(part.images), limit)) for part in parts]
+        parts = [part.take(records.take(len(part.images), limit)) for part in parts]
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
-
-
-def _rows(part: Part, rows: Int[np.ndarray, "k"]) -> Part:
-    """Some of the images, with their labels and domains."""
-    labels, domains = (None if values is None else values[rows] for values in part[1:])
-    return Part(part.images[rows], labels, domains)
 
 
 def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:

@@ -105,9 +105,9 @@ def load(
         for k, encoded in enumerate(images)
     ]
     if len(parts) == 1:
-        ((pixels, *given),) = parts
-        rows = hold_out(len(pixels), given[1], given[0])
-        parts = [_rows(parts[0], chosen) for chosen in rows]
+        (whole,) = parts
+        rows = hold_out(len(whole.images), whole.domains, whole.labels)
+        parts = [whole.take(chosen) for chosen in rows]
     class_names, domain_names = (names for names, _ in known.values())
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
@@ -241,12 +241,3 @@ def _part(
         return Part(Streamed(encoded, rows, shape[0], shape[2]), *known)
     faults = records.Faults(f"split {encoded.split}", False, REMEDY)
     return Part(records.read(encoded, rows, shape, faults, resize=resize)[0], *known)
-
-
-def _rows(part: Part, rows: np.ndarray) -> Part:
-    images = part.images
-    if isinstance(images, Streamed):
-        images = dataclasses.replace(images, positions=images.positions[rows])
-    else:
-        images = images[rows]
-    return Part(images, *(None if of is None else of[rows] for of in part[1:]))
