@@ -132,14 +132,12 @@ def lowered_step(case, devices):
         return setup.trace(experiment.build(config, dataset=dataset)).lowered
 
 
-def collectives(text):
+def collectives(step):
     """Kind, floats of the largest array, how often; one in a loop counts once, runs once a turn."""
     found = collections.Counter()
-    kinds = r"(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?"
-    for types, kind in re.findall(rf"= (.*?) {kinds}\(", text):
-        shapes = re.findall(r"[a-z]+\d+\[([\d,]*)\]", types)
-        sizes = [math.prod(int(x) for x in shape.split(",") if x) for shape in shapes]
-        found[kind, max(sizes)] += 1
+    for kind, shapes in measure.exchanged(step):
+        axes = [re.search(r"\[(.*)\]", shape)[1].split(",") for shape in shapes]
+        found[kind, max(math.prod(int(x) for x in each if x) for each in axes)] += 1
     order = sorted(found.items(), key=lambda item: -item[0][1])
     return [{"kind": kind, "floats": size, "times": k} for (kind, size), k in order]
 
@@ -159,7 +157,7 @@ def compile_case(*fields):
         "arguments": arguments,
         "peak": memory.peak_memory_in_bytes,
         "flops": count and count / target.devices,
-        "collectives": collectives(compiled.as_text()),
+        "collectives": collectives(compiled),
     }
 
 

@@ -55,17 +55,25 @@ def temporaries(step):
     return step.memory_analysis().temp_size_in_bytes
 
 
-def collectives(step):
-    """What the devices of a compiled step exchange, such as "all-reduce f32[2048]", and how often.
+def exchanged(step):
+    """Each collective of a compiled step, such as ("all-reduce", ["f32[2048]"]).
 
-    One that stands in a loop counts once, and runs once a turn.
+    One that stands in a loop is there once, and runs once a turn.
     """
     found = re.findall(
         r"= (.*?) ((?:all-|reduce-scatter|collective-)[a-z-]*?)(?:-start)?\(", step.as_text()
     )
-    shapes = [(kind, re.findall(r"[a-z]+\d+\[[\d,]*\]", types)) for types, kind in found]
-    names = [f"{kind} {' '.join(sorted(set(shape)))}" for kind, shape in shapes]
-    return dict(collections.Counter(n for n in names if "-done" not in n).most_common())
+    return [
+        (kind, re.findall(r"[a-z]+\d+\[[\d,]*\]", types))
+        for types, kind in found
+        if not kind.endswith("-done")
+    ]
+
+
+def collectives(step):
+    """What `exchanged` has, as names such as "all-reduce f32[2048]", and how often."""
+    names = (f"{kind} {' '.join(sorted(set(shapes)))}" for kind, shapes in exchanged(step))
+    return dict(collections.Counter(names).most_common())
 
 
 def seconds(functions, repeats=9, patience=60.0, settle=True):
