@@ -3,8 +3,24 @@
 import jax
 import numpy as np
 
+from gca_jax.experiment import build
 from gca_jax.training import checkpoint, step
 from gca_jax.workdir import Summary, write_json
+
+RESNETS = {
+    "basic": {"model.stage_sizes": (1, 2), "model.width": 4},
+    "bottleneck": {
+        **{"model.stage_sizes": (1, 1), "model.width": 4},
+        **{"model.block": "bottleneck", "model.stem": "imagenet"},
+    },
+}
+
+
+def encoders(tiny, dataset, folder):
+    """Save a run for each kind of encoder, in folders of its name."""
+    for name, changes in RESNETS.items():
+        save(build(tiny("ince", **changes), dataset=dataset), folder / name)
+    save(build(tiny("ince,vit"), dataset=dataset), folder / "vit")
 
 
 def save(experiment, folder):

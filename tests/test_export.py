@@ -23,14 +23,6 @@ from gca_jax.programs import PROGRAMS, Command
 from gca_jax.training import step
 from tests import saved
 
-RESNETS = {
-    "basic": {"model.stage_sizes": (1, 2), "model.width": 4},
-    "bottleneck": {
-        **{"model.stage_sizes": (1, 1), "model.width": 4},
-        **{"model.block": "bottleneck", "model.stem": "imagenet"},
-    },
-}
-
 
 @pytest.fixture(scope="module")
 def colours():
@@ -42,9 +34,7 @@ def colours():
 def runs(tiny, colours, tmp_path_factory):
     """A folder for each kind of encoder."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, changes in RESNETS.items():
-        saved.save(build(tiny("ince", **changes), dataset=colours), folder / name)
-    saved.save(build(tiny("ince,vit"), dataset=colours), folder / "vit")
+    saved.encoders(tiny, colours, folder)
     return folder
 
 
@@ -114,7 +104,7 @@ def torch_library():
 
 
 @pytest.mark.parametrize("library", [jax_library, torch_library])
-@pytest.mark.parametrize("name", RESNETS)
+@pytest.mark.parametrize("name", saved.RESNETS)
 def test_a_resnet_has_torchvision_s_names_and_its_features(runs, export, name, library, colours):
     lib, file = library(), export(name, "x.safetensors")
     with safetensors.safe_open(file, "numpy") as opened:

@@ -14,8 +14,7 @@ from gca_jax.models import weights
 from gca_jax.training import checkpoint, initial, loop, step
 from tests import saved
 
-SMALL = {"model.stage_sizes": (1, 2), "model.width": 4}
-LARGE = {**SMALL, "model.block": "bottleneck", "model.stem": "imagenet"}
+SMALL, LARGE = saved.RESNETS["basic"], saved.RESNETS["bottleneck"]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +27,8 @@ def colours():
 def folder(tiny, colours, tmp_path_factory):
     """Runs by name, and each in every format."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, (words, changes) in {
-        "basic": ("ince", SMALL),
-        "bottleneck": ("ince", LARGE),
-        "vit": ("ince,vit", {}),
-    }.items():
-        saved.save(build(tiny(words, **changes), dataset=colours), folder / name)
+    saved.encoders(tiny, colours, folder)
+    for name in ("basic", "bottleneck", "vit"):
         for kind in ("safetensors", "msgpack"):
             write(gca_jax.load(folder / name), folder / f"{name}.{kind}", kind)
     return folder
