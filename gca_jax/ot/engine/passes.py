@@ -95,7 +95,7 @@ class Passes(NamedTuple):
         return total, jax.tree.map(lambda a, b: jnp.concatenate([a, flat(b)]), kept, more)
 
     def over_parts(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
-        """Does as `over_own_rows`; of a K kept whole some rows at a time, so piece may form more.
+        """Does as `over_own_rows`, but goes over a K kept whole in parts: piece needs less memory.
 
         Part t of p has the rows t, t + p, ...: where the compiler split K by rows over devices,
         each device has rows of every part.
