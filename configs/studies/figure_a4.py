@@ -31,7 +31,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
             label: studies.Method(f"{method}{size.suffix}", q.get(method, {}))
             for label, method in METHODS.items()
         },
-        seeds=(0, 1, 2),
+        seeds=(0, 1, 2, 3, 4),
         measures={
             "share of the plan within the class, off the positives": "plan_within_class.share",
             "linear probe": "accuracy.linear",
