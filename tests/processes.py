@@ -1,10 +1,13 @@
 """Processes that tests start: their environment, and several on 127.0.0.1 as several hosts."""
 
+import importlib.metadata
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+
+from packaging.version import Version
 
 ROOT = pathlib.Path(__file__).parents[1]
 NETWORK = {  # the smallest, as the fixture `tiny` has it
@@ -13,7 +16,9 @@ NETWORK = {  # the smallest, as the fixture `tiny` has it
     "model.projector_hidden": 8,
     "model.projector_dim": 8,
 }
-QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+QUICK = "--xla_cpu_parallel_codegen_split_count=1"
+if Version(importlib.metadata.version("jaxlib")) < Version("0.12"):  # XLA ends at an unknown flag
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
 
 
 def environment(devices=1):
