@@ -89,6 +89,11 @@ def to_onnx(encoder: Encoder) -> bytes:
         model = jax2onnx.to_onnx(encoder.features, [images], model_name="encoder", **names)
     except NotImplementedError as error:
         raise ValueError(f"jax2onnx does not know an operation of the encoder: {error}") from error
+    except AttributeError as error:  # of JAX's insides, which jax2onnx patches
+        raise ValueError(
+            f"the installed jax2onnx does not work with JAX {jax.__version__} ({error}): install "
+            "an older JAX or a newer jax2onnx; --format=safetensors or jax can be written"
+        ) from error
     return model.SerializeToString()
 
 

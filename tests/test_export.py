@@ -193,6 +193,15 @@ def test_without_the_converter_it_says_what_to_install(runs, monkeypatch):
         FORMATS["onnx"](gca_jax.load(runs / "vit"))
 
 
+def test_a_converter_that_does_not_know_the_installed_jax_is_one_line(runs, monkeypatch):
+    def to_onnx(*args, **keywords):
+        raise AttributeError("module 'jax._src.core' has no attribute 'ClosedJaxpr'")
+
+    monkeypatch.setitem(sys.modules, "jax2onnx", SimpleNamespace(to_onnx=to_onnx))
+    with pytest.raises(ValueError, match=r"jax2onnx does not work with JAX .*ClosedJaxpr.*newer"):
+        FORMATS["onnx"](gca_jax.load(runs / "vit"))
+
+
 class Counting(nn.Module):
     @nn.compact
     def __call__(self, x):
