@@ -8,7 +8,7 @@ Method: arXiv 2502.20141, which has no experiment on digits; recipe: our own, `g
 Expected time: under two minutes on two CPU cores, evaluation and report included; a GPU is not
 needed (the estimate for an A100-class one is 20 seconds, most of it compilation).
 Expected numbers: none published. Raw pixels reach about 89 % with ten labels a class; a trained
-encoder must beat them. The README has the measured table. A small transformer (`:gca_uot,vit`)
+encoder must beat them: docs/results/digits.md. A small transformer (`:gca_uot,vit`)
 needs more time: `--config.train.epochs=200 --config.optimizer.warmup_epochs=20` gave 98.3 %, 92.5 %
 with ten labels a class (one run, seed 0; 85.9 % after 60 epochs with a warm-up of 10, 76.2 %
 without one).

@@ -194,8 +194,9 @@ def gca_rince(
 ) -> Out:
     """GCA-RINCE: W_q with the column scalings v after T - 1 sweeps (equation 13).
 
-    mean_i [-(1/q) (e^{s_ii} v_i)^q + (1/q) (λ Σ_j e^{s_ij} v_j)^q] with s = cos/ε; T = 1 is
-    `rince`. The value depends on v alone, so only the gradient of the T-sweep value is offered.
+    mean_i [-(1/q) (e^{s_ii} v_i)^q + (1/q) (λ Σ_j e^{s_ij} v_j)^q] with s = cos/ε, and v of
+    sweeps from v = 1 (equation 7); T = 1 is `rince`. Eq. 13 has P_ii/u_i for e^{s_ii} v_i. The
+    value depends on v alone, so only the gradient of the T-sweep value is offered.
 
     Args:
       iterations: T >= 1.
@@ -242,15 +243,16 @@ def gca_uot(
 ) -> Out:
     """GCA-UOT: w_kl · KL + w_rince · W_q of the unbalanced plan (equation 9).
 
-    The plan's marginals are soft: u ← (μ/(K v))^τ₁, v ← (ν/(Kᵀ u))^τ₂ with τ = λ/(λ+ε), T times
-    from v = 1. W_q is that of its scalings, mean_i [-(1/q) (K_ii v_i)^q + (1/q) (λ/u_i)^q].
+    The plan's marginals are soft: u ← (μ/(K v))^τ₁, v ← (ν/(Kᵀ u))^τ₂ with τ_k = λ_k/(λ_k + ε), T
+    times from v = 1, λ₁ and λ₂ the penalties. W_q is that of its scalings, for the identity target
+    mean_i [-(1/q) (K_ii v_i)^q + (1/q) (lam/u_i)^q].
 
     Args:
       penalty_a: λ₁ >= 0 of the row marginal, a number or one for each sample [n]; ∞ makes it hard,
         0 drops it.
       penalty_b: λ₂ >= 0 of the column marginal, a number or [m].
       w_kl: r₁ >= 0, weight of KL.
-      w_rince: r₂ >= 0, weight of W_q; one of both is above 0.
+      w_rince: r₂ >= 0, weight of W_q; some term has a weight above 0.
       mass: Reading of KL, as the plan's mass is free: "rows", "generalized" or "total"; see
         `ot.divergence.kl`.
       penalise_marginals: Whether to add λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν), as equation 9 has it.

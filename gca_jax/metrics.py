@@ -24,7 +24,7 @@ def uniformity(
 ) -> Float[Array, ""]:
     """log mean_{i≠j} exp(-2‖z_i - z_j‖²) of the normalised embeddings, in [-8, 0].
 
-    Lower is more uniform. Wang & Isola 2020. Needs n >= 2.
+    Lower is more uniform; NaN for n = 1. Wang & Isola 2020.
 
     Args:
       z: Embeddings (n, d).

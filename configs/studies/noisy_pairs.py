@@ -9,7 +9,7 @@ r"""Which method finds partners best where many of the training pairs are wrong?
         --workdir=runs/smoke  # without files, some minutes
 
 Left and right halves of 20,000 of Fashion-MNIST's images (emoji: signs as two makers draw them); a
-share of the training pairs is shuffled, and of the 2,000 validation pairs too, as they would be for
+share of the training pairs is shuffled, and of the 1,800 validation pairs too, as they would be for
 a user. Each method has four candidates of its settings, chosen by recall@1 on those; the test pairs
 are clean. A word after the colon breaks it in another way: `within` shuffles pairs inside their
 class, `small` and `large` make batches of 128 and 2,048 pairs (and as many pairs are seen), `many`

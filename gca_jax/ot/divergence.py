@@ -55,7 +55,12 @@ def kl(
 
 
 def cross_entropy(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
-    """-Σ P_tgt log P: KL without the terms of mass, as in Theorem 4 (BYOL)."""
+    """-Σ P_tgt log P in nats: KL without the terms of mass, as in Theorem 4 (BYOL).
+
+    Args:
+      target: P_tgt: a target of `ot.target`, or an array (n, m); scaled to mass 1.
+      plan: P (n, m).
+    """
     return _cross_entropy(resolve(target, plan.kernel), plan, plan.log_u)
 
 
@@ -189,6 +194,10 @@ def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
     """KL(Q‖P) of IOT-uni: Q is P with the pairs without target mass replaced by their mean.
 
     A view's pair with itself is not among them. Q passes no gradient (Shi et al., ICML 2023).
+
+    Args:
+      target: P_tgt: a target of `ot.target`, or an array (n, m).
+      plan: P (n, m).
     """
     target, kernel = resolve(target, plan.kernel), plan.kernel
 
