@@ -12,12 +12,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 from tqdm import tqdm
 
-from gca_jax import processes
+from gca_jax import features, processes
 from gca_jax.data.batches import Order
 from gca_jax.data.dataset import Dataset, Images
 from gca_jax.data.views.augment import Augment
-from gca_jax.evaluation import features
-from gca_jax.evaluation.features import Variables
+from gca_jax.features import Variables
 from gca_jax.models import Network
 
 BATCH_SIZE = 512
@@ -134,10 +133,9 @@ class Trainer:
     def accuracy(self, classifier: Classifier, data: Dataset) -> float:
         """Give the share of test images that is classified rightly."""
         images = data.test_images
-        size = features.batch_size(images)
         found = [
             np.asarray(self.predict(classifier, index, batch))
-            for index, batch in features.batches(images, size)
+            for index, batch in features.batches(images)
         ]
         classes = processes.gather(np.concatenate(found))[: len(images)]
         return float(np.mean(classes == data.test_labels))

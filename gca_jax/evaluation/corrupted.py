@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from gca_jax import features
 from gca_jax.data import corruptions
 from gca_jax.data.dataset import Images
-from gca_jax.evaluation import features, linear
+from gca_jax.evaluation import linear
 from gca_jax.evaluation.probes import NO_LABELS, Labelled, Result
 from gca_jax.evaluation.subject import Subject
 
@@ -64,7 +65,7 @@ def measure(subject: Subject) -> Found:
     Returns:
         `clean`, `accuracy` and `mean` of the trained encoder; `baselines`, an encoder to its own.
     """
-    data, size = subject.dataset, features.batch_size(subject.dataset.test_images)
+    data = subject.dataset
     kinds = corruptions.names(data.test_images.shape[-1])
     probes = subject.once(linear.probes)
     found: dict[str, Found] = {
@@ -74,7 +75,7 @@ def measure(subject: Subject) -> Found:
     for kind in tqdm(kinds, TITLE, unit=" corruptions", disable=None):
         for severity in corruptions.SEVERITIES:
             images = Corrupted(data.test_images, kind, severity, subject.experiment.seed)
-            seen = features.extract(subject.encoders, images, batch_size=size)
+            seen = features.extract(subject.encoders, images)
             for encoder, probe in probes.items():
                 share = probe.accuracy(Labelled(seen[encoder], data.test_labels))
                 found[encoder]["accuracy"][kind].append(share)

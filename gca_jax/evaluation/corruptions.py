@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gca_jax import processes
+from gca_jax import features, processes
 from gca_jax.data import sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
-from gca_jax.evaluation import corrupted, features
+from gca_jax.evaluation import corrupted
 from gca_jax.evaluation.linear import fit_probe
 from gca_jax.evaluation.probes import Labelled
 from gca_jax.evaluation.splits import Labels, Settings
@@ -94,9 +94,11 @@ def _cifar10_c(subject: Subject) -> dict[str, Any]:
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
     plain = experiment.policy.plain
-    extract = partial(
-        _extract, partial(features.encode, experiment.network, plain, subject.variables)
-    )
+    encode = {NAME: partial(features.encode, experiment.network, plain, subject.variables)}
+
+    def extract(images: Images, labels: Labels) -> Labelled:
+        return Labelled(features.extract(encode, images)[NAME], labels)
+
     probe = fit_probe(extract(clean.train_images, clean.train_labels), subject.settings)
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
@@ -104,11 +106,6 @@ def _cifar10_c(subject: Subject) -> dict[str, Any]:
         accuracy[corruption].append(probe.accuracy(extract(images, labels)))
     clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
     return {"clean": clean_accuracy, "accuracy": accuracy, "mean": means(accuracy)}
-
-
-def _extract(encode: features.Encode, images: Images, labels: Labels) -> Labelled:
-    size = features.batch_size(images)
-    return Labelled(features.extract({NAME: encode}, images, batch_size=size)[NAME], labels)
 
 
 def means(accuracy: dict[str, list[float]]) -> dict[str, float]:

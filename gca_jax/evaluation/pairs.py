@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from gca_jax import losses, metrics, ot
 from gca_jax.data.pairs import Part
 from gca_jax.evaluation import retrieval, splits
-from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.probes import Result
+from gca_jax.features import Variables
 from gca_jax.models import Towers
 from gca_jax.pairs import PairExperiment
 

@@ -9,11 +9,11 @@ from typing import Any
 from gca_jax import processes
 from gca_jax.data import corruptions
 from gca_jax.evaluation import EVALUATIONS, pairs
-from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.probes import ENCODERS, Result
 from gca_jax.evaluation.splits import Settings
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment, Trainable, blame
+from gca_jax.features import Variables
 from gca_jax.pairs import PairExperiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_arrays, write_json

@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gca_jax import features
 from gca_jax.alignment import Groups
-from gca_jax.data.dataset import Dataset, Images
-from gca_jax.evaluation import baseline, features, splits
-from gca_jax.evaluation.features import Embed, Features, Variables
+from gca_jax.data.dataset import Dataset
+from gca_jax.evaluation import baseline, splits
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
+from gca_jax.features import Embed, Features, Variables
 
 MOST_IMAGES = 10_000  # whose views are measured
 BATCH_SIZE = 120  # of views that a plan joins
@@ -76,16 +77,12 @@ class Subject:
     @cached_property
     def train_features(self) -> dict[str, Features]:
         """Features of the training images by each of `probes.ENCODERS`."""
-        return self._features(self.dataset.train_images)
+        return features.extract(self.encoders, self.dataset.train_images)
 
     @cached_property
     def test_features(self) -> dict[str, Features]:
         """Features of the test images by each of `probes.ENCODERS`."""
-        return self._features(self.dataset.test_images)
-
-    def _features(self, images: Images) -> dict[str, Features]:
-        size = features.batch_size(images)
-        return features.extract(self.encoders, images, batch_size=size)
+        return features.extract(self.encoders, self.dataset.test_images)
 
     @cached_property
     def networks(self) -> dict[str, Variables]:
