@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -79,8 +80,8 @@ def pretrain(
     summary = trained_before(workdir, experiment.record)
     if summary is not None:
         return summary
-    if not checkpoints(workdir):
-        initial.encoder(experiment)  # a wrong file is said before anything is traced or written
+    # A wrong file is said before anything is traced or written.
+    given = None if checkpoints(workdir) else initial.encoder(experiment)
     with blame("config.log"):
         if project := asked_board(experiment):
             wandb(project)
@@ -96,7 +97,7 @@ def pretrain(
             need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
         processes.wait("the folder is ready")
         manager = stack.enter_context(checkpoint.open_manager(workdir))
-        return Session(training, workdir, manager, command).train()
+        return Session(training, workdir, manager, command, given).train()
 
 
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
@@ -146,12 +147,13 @@ class Session:
     workdir: pathlib.Path
     manager: ocp.CheckpointManager
     command: str | None = None
+    given: Mapping[str, Any] | None = None  # an encoder to start from, as `initial.draw` takes it
 
     def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
         began = time.perf_counter()
         if self.manager.latest_step() is None:
-            state, start = self.training.initial(), Progress()
+            state, start = self.training.initial(self.given), Progress()
         else:
             whole = replicated(self.training.mesh)
             state, start = checkpoint.restore(self.manager, self.training.abstract, whole)

@@ -1,7 +1,7 @@
 """From an experiment to its traced training step, so that its mistakes are said at once."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ class Training:
     steps_per_epoch: int
     total_steps: int
     learning_rate: Callable[[int], float]
-    initial: Callable[[], step.TrainState]
+    initial: Callable[..., step.TrainState]  # perhaps of an encoder, as `initial.draw` takes it
     abstract: step.TrainState
     lowered: jax.stages.Lowered
 
@@ -77,8 +77,8 @@ def trace(experiment: Trainable) -> Training:
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
-    def start() -> step.TrainState:
-        return jax.device_put(create(initial.draw(experiment)), step.replicated(mesh))
+    def start(given: Mapping[str, Any] | None = None) -> step.TrainState:
+        return jax.device_put(create(initial.draw(experiment, given)), step.replicated(mesh))
 
     schedule = jax.jit(rate)
 
