@@ -9,7 +9,7 @@ Expected times of the files are estimates for one A100-class GPU at 20 TFLOP/s, 
 those that the paper has (arXiv 2502.20141, NeurIPS 2024); only those of digits are measured here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -146,6 +146,7 @@ def make(
     evaluation: Settings = UNCHANGED,
     target_decay: float = 0.996,
     smoke: Settings = UNCHANGED,
+    own_words: Sequence[str] = (),
 ) -> ConfigDict:
     """Make the config of a data set; each group is what all share, with the changes given here.
 
@@ -164,12 +165,13 @@ def make(
         evaluation: settings of the probes.
         target_decay: of BYOL's target network.
         smoke: changes of the data in a smoke run.
+        own_words: words that the config file itself makes something of.
 
     Raises:
         ValueError: a word that is not known, or two of a kind.
         TypeError: a change of a setting that there is not.
     """
-    method, name, small = read(words, method)
+    method, name, small = read(words, method, own_words=own_words)
     encoder = ENCODERS[name]
     settings = encoder.settings(side)
     if name == "resnet":
@@ -206,17 +208,23 @@ def _shrink(config: ConfigDict) -> None:
     )
 
 
-def read(words: str, method: str, networks: Iterable[str] = ENCODERS) -> tuple[str, str, bool]:
+def read(
+    words: str,
+    method: str,
+    networks: Iterable[str] = ENCODERS,
+    own_words: Sequence[str] = (),
+) -> tuple[str, str, bool]:
     """Read the method, the encoder (the first, if none), and whether a smoke run is asked for."""
-    known = tuple(networks)
-    named = [word for word in words.split(",") if word and word != SMOKE]
+    known, others = tuple(networks), (SMOKE, *own_words)
+    named = [word for word in words.split(",") if word and word not in others]
     methods = [word for word in named if word in losses.METHODS]
     encoders = [word for word in named if word in known]
     for word in named:
         if word not in methods + encoders:
             raise ValueError(
                 f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; an encoder "
-                f"({', '.join(known)}) and {SMOKE!r} may be added: FILE:METHOD,ENCODER,{SMOKE}"
+                f"({', '.join(known)}) and {' or '.join(map(repr, others))} may be added: "
+                f"FILE:METHOD,ENCODER,{SMOKE}"
             )
     for kind, found in (("method", methods), ("encoder", encoders)):
         if len(found) > 1:
