@@ -46,7 +46,7 @@ ALLOWED = {
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
     | {"studies", "status"},
     "status": {"workdir", "studies"},
-    "help": {"config", "config_files", "losses", "models", "programs"},
+    "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
     "command_line": {"config_files", "help", "programs", "processes", "studies"},
     "__main__": {"command_line", "programs"},
     "programs": {

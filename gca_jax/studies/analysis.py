@@ -128,7 +128,7 @@ def _items(workdir: Path, row: Row, name: str) -> np.ndarray | None:
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
-    """Give a measure as JSON values; NaN becomes null."""
+    """Give a measure as JSON values, NaN where a number is not known."""
     entries = []
     for entry in measured.entries.values():
         difference = entry.difference
@@ -147,14 +147,4 @@ def as_json(measured: Measured) -> dict[str, Any]:
             }
         )
     unit = "as it is" if measured.plain else "points"
-    found = {"label": measured.label, "path": measured.path, "unit": unit, "entries": entries}
-    return without_nan(found)
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN by None, for strict JSON."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(x) for key, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(x) for x in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return {"label": measured.label, "path": measured.path, "unit": unit, "entries": entries}
