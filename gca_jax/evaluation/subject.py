@@ -19,7 +19,7 @@ from gca_jax.features import Embed, Features, Variables
 
 MOST_IMAGES = 10_000  # whose views are measured
 BATCH_SIZE = 120  # of views that a plan joins
-
+NO_PLAN = "the loss was given in Python, and only the methods of this package have a plan"
 
 Found = TypeVar("Found")
 
@@ -133,7 +133,7 @@ class Subject:
     def no_plan(self) -> str:
         """Why the loss has no transport plan here; empty where it has one."""
         if "loss" in self.experiment.given:
-            return "the loss was given in Python, and only the methods of this package have a plan"
+            return NO_PLAN
         known = self.experiment.alignment.known
         if known is not None and getattr(self.dataset, f"test_{known}") is None:
             return f"the target needs {known}, and the test images have none"
