@@ -69,7 +69,7 @@ def arrays(
     if pretrain_images is not None:
         parts.append(Part(as_bytes("pretrain_images", pretrain_images)))
     if limit is not None:
-        parts = [part.take(records.take(len(part.images), limit)) for part in parts]
+        parts = [part.take(records.evenly_spaced(len(part.images), limit)) for part in parts]
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
 

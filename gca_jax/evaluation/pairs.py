@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from sklearn.metrics import roc_auc_score
 
 from gca_jax import losses, ot
+from gca_jax.data import records
 from gca_jax.data.pairs import Part
-from gca_jax.evaluation import retrieval, splits
+from gca_jax.evaluation import retrieval
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import NO_PLAN
 from gca_jax.evaluation.views import representation
@@ -43,7 +44,7 @@ class PairSubject:
     def judged(self) -> Part:
         """The judged pairs, evenly spaced where there are very many."""
         part = self.experiment.pairs.judged
-        rows = splits.evenly_spaced(len(part.a), MOST_PAIRS)
+        rows = records.evenly_spaced(len(part.a), MOST_PAIRS)
         return Part(part.a[rows], part.b[rows])
 
     @cached_property

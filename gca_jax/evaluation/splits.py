@@ -58,8 +58,9 @@ class Settings:
                 "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
                 f"got {self.labels_per_class}"
             )
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, got {self.draws}")
+        for name, low in {"draws": 1, "sgd_epochs": 0, "finetune_epochs": 0}.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must lie in (0, 1), got {self.validation_fraction}"
@@ -68,9 +69,6 @@ class Settings:
             raise ValueError(f"strengths must be positive numbers, got {list(self.strengths)}")
         if not self.neighbours or min(self.neighbours) < 1:
             raise ValueError(f"neighbours must be integers >= 1, got {list(self.neighbours)}")
-        for name in ("sgd_epochs", "finetune_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not 0 < self.sgd_learning_rate < math.inf:
             raise ValueError(
                 f"sgd_learning_rate must be a finite number above 0, got {self.sgd_learning_rate}"
@@ -92,11 +90,6 @@ class Settings:
                 f"neighbours must lie in [1, {len(fit)}] (the images that vote), "
                 f"got {list(self.neighbours)}"
             )
-
-
-def evenly_spaced(count: int, most: int) -> Int[np.ndarray, "_"]:
-    """Choose at most `most` of `count` images, evenly spaced from the first to the last."""
-    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:

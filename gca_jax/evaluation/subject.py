@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from gca_jax import features
 from gca_jax.alignment import Groups
+from gca_jax.data import records
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import baseline, splits
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
@@ -122,7 +123,7 @@ class Subject:
     def views(self) -> Views:
         """Embeddings of test images, evenly spaced where there are very many."""
         images = self.dataset.test_images
-        rows = splits.evenly_spaced(len(images), MOST_IMAGES)
+        rows = records.evenly_spaced(len(images), MOST_IMAGES)
         some = images if len(rows) == len(images) else images[rows]
         # The batch size of the plan, so that views and network are compiled once.
         kinds = 0 if self.kinds is None else len(np.unique(self.kinds.numbers))

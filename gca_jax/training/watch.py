@@ -32,7 +32,7 @@ def make(training: Training) -> Callable[[TrainState], Metrics]:
     data = experiment.dataset
     seen = Part(data.train_images, data.train_labels)
     if len(seen.images) > MOST_IMAGES:
-        seen = seen.take(records.take(len(seen.images), MOST_IMAGES))
+        seen = seen.take(records.evenly_spaced(len(seen.images), MOST_IMAGES))
     encode = partial(features.encode, experiment.network, experiment.policy.plain)
 
     def watch(state: TrainState) -> Metrics:

@@ -235,7 +235,7 @@ def _part(
     resize: bool,
 ) -> Part:
     """Read a part, or leave it where it is, to be decoded as it is needed."""
-    rows = records.take(len(encoded), limit)
+    rows = records.evenly_spaced(len(encoded), limit)
     known = (None if of is None else of[rows] for of in numbers)
     if streamed:
         return Part(Streamed(encoded, rows, shape[0], shape[2]), *known)
