@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
+from numpy.typing import ArrayLike
 
 from gca_jax.data import records
 
@@ -208,6 +209,21 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
     if low < 0 or (limit is not None and high >= limit):
         last = "" if limit is None else limit - 1
         raise ValueError(f"{name} must be in 0..{last}, got {low} to {high}")
+
+
+def named_values(
+    name: str, given: ArrayLike | None, count: int | None, each: str = "image"
+) -> np.ndarray | None:
+    """Check integers or names, one for each image or pair; None where none are given."""
+    if given is None:
+        return None
+    values = np.asarray(given)
+    if values.dtype.kind not in "iuU" or values.shape != (count,):
+        raise ValueError(
+            f"{name} must be integers or names [{count}], one for each {each}; got {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    return values if values.dtype.kind == "U" else values.astype(np.int64)
 
 
 def number(
