@@ -118,10 +118,10 @@ LOSS: Settings = dict(  # of all methods; each takes what it has
 )
 EVALUATION: Settings = dict(
     split="test",  # or "validation": a fixed fifth of the training images, which none trains with
-    labels_per_class=10,
-    draws=10,
-    validation_fraction=0.1,
-    strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
+    labels_per_class=10,  # that a few-label probe sees, at least 2
+    draws=10,  # of them, over which such probes are averaged
+    validation_fraction=0.1,  # of the training images, held out to choose settings
+    strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates: weight of the data against the penalty's
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
     corruptions=False,  # whether to judge the linear probe on corrupted images too
     sgd_epochs=0,  # of a linear head on augmented images, the paper's 200; 0: left out, it is long

@@ -19,22 +19,11 @@ Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the probes are fitted with: the `evaluation` group of a config.
+    """What the probes are fitted with: the `evaluation` group, see `gca_jax.config.EVALUATION`.
 
     Attributes:
         seed: The run's seed, of every split and draw.
-        labels_per_class: Labels of each class that a few-label probe sees, at least 2.
-        draws: How many few-label probes are averaged.
-        validation_fraction: Share of the training split held out to choose settings, in (0, 1).
-        strengths: Candidates for the weight of the data against the L2 penalty of one, positive.
-        neighbours: Candidates for k, at least 1.
-        split: Which images are classified, a key of `dataset.SPLITS`; `experiment.build` sees to
-            it, so that here they are the test images.
-        corruptions: Whether the linear probe is judged on corruptions of these images too.
-        sgd_epochs: Epochs of the linear head that SGD trains on augmented images, 200 in the
-            paper's evaluation; 0 leaves it out.
-        sgd_learning_rate: Its learning rate at the start, and that of fine-tuning.
-        finetune_epochs: Epochs in which SGD trains the network with such a head; 0 leaves it out.
+        split: `experiment.build` sees to it, so that what is classified are the test images here.
 
     Raises:
         ValueError: A setting is out of range; the message names it.
