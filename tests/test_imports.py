@@ -27,13 +27,15 @@ ALLOWED = {
     "workdir": set(),
     "processes": set(),
     "neighbours": set(),
+    "signals": set(),
     "features": {"data", "models", "processes"},
     "alignment": {"ot"},
     "config": {"losses", "data", "models"},
     "config_pairs": {"config", "models"},
     "experiment": BEFORE_EXPERIMENT,
     "pairs": BEFORE_EXPERIMENT | {"experiment"},
-    "training": BEFORE_EXPERIMENT | {"experiment", "features", "neighbours", "processes"},
+    "training": BEFORE_EXPERIMENT
+    | {"experiment", "features", "neighbours", "processes", "signals"},
     "evaluation": BEFORE_EXPERIMENT
     | {"experiment", "features", "neighbours", "pairs", "processes", "training"},
     "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
@@ -41,13 +43,13 @@ ALLOWED = {
     "embed": {"workdir", "data", "encoder", "features"},
     "export": {"workdir", "models", "encoder"},
     "config_files": set(),
-    "studies": {"workdir", "config_files"},
+    "studies": {"workdir", "config_files", "signals"},
     "report": BEFORE_EXPERIMENT
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
     | {"studies", "status"},
     "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
-    "command_line": {"config_files", "help", "programs", "processes", "studies"},
+    "command_line": {"config_files", "help", "programs", "processes", "signals", "studies"},
     "__main__": {"command_line", "programs"},
     "programs": {
         "workdir",

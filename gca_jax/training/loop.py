@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from gca_jax import processes
 from gca_jax.experiment import Trainable, blame
+from gca_jax.signals import Stopped, handled
 from gca_jax.training import checkpoint, initial, setup, watch
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, asked_board, progress_bar, wandb
@@ -34,17 +35,6 @@ from gca_jax.workdir import (
     training_summary,
     write_json,
 )
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop and has saved where it was; the message says how to go on.
-
-    `status` is that of the process: 0 where a scheduler asked, by SIGTERM, and 1 for Ctrl-C.
-    """
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
 
 
 def pretrain(
@@ -74,7 +64,7 @@ def pretrain(
         ValueError: something in the config is wrong, the folder holds a run of another config or
             one that another process trains, or the loss is not finite.
         OSError: the disk has no room for the next checkpoint, or for the first three.
-        Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
+        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
     workdir = pathlib.Path(workdir)
     summary = trained_before(workdir, experiment.record)
@@ -166,7 +156,7 @@ class Session:
             with stop_on_signals() as stop:
                 state, progress = self.loop(train_step, state, start, bar, stop)
         if progress.step < self.training.total_steps:
-            raise Interrupted(
+            raise Stopped(
                 f"stopped at step {progress.step} of {self.training.total_steps}, saved in "
                 f"{self.workdir}; run the same command again to go on from there",
                 stop.status,
@@ -276,7 +266,7 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """Give the exit status, as in `Interrupted`."""
+        """Give the exit status, as in `Stopped`."""
         return int(self.number == signal.SIGINT)
 
 
@@ -301,11 +291,9 @@ def stop_on_signals() -> Iterator[Stop]:
             os.kill(os.getpid(), signal.SIGTERM)
 
     caught = (signal.SIGINT,) if together else (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handler) for number in caught}
     try:
-        yield stop
+        with handled(dict.fromkeys(caught, handler)):
+            yield stop
     finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
         if together:  # JAX no longer waits for the signal; it may come late to some of them.
             signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.agreed else signal.SIG_DFL)
