@@ -136,15 +136,12 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
         for run in cell.finals[chosen.best]:
             if finished(workdir, run) and run.folder not in failed:
                 measures = measures or _found(workdir / run.folder / "evaluation.json")
-                rows.append(_row(run, measures, workdir))
+                values = {label: _number(workdir, run, path) for label, path in measures.items()}
+                own = run.condition, run.method, run.seed, run.settings
+                rows.append(Row(*own, values, run.folder))
             elif run.folder not in failed:
                 missing.append(run.folder)
     return Results(rows, choices, measures, failures, missing)
-
-
-def _row(run: Run, measures: Mapping[str, str], workdir: Path) -> Row:
-    values = {label: _number(workdir, run, where) for label, where in measures.items()}
-    return Row(run.condition, run.method, run.seed, run.settings, values, run.folder)
 
 
 def _found(path: Path) -> dict[str, str]:

@@ -60,16 +60,9 @@ def trace(experiment: Trainable) -> Training:
         abstract = jax.eval_shape(create, shapes)
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
+    parts = settings.encoder_chunk, settings.batch_norm_groups
     train_step = step.make_train_step(
-        network,
-        make_views,
-        loss,
-        optimizer,
-        views,
-        decay,
-        keywords,
-        settings.encoder_chunk,
-        settings.batch_norm_groups,
+        network, make_views, loss, optimizer, views, decay, keywords, *parts
     )
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
