@@ -101,6 +101,18 @@ def seconds(functions, repeats=9, patience=60.0, settle=True, clock=time.perf_co
     return {name: float(np.median(t)) for name, t in times.items()}
 
 
+def stepping(step, state, *batch):
+    """A function that makes a training step, which reuses the buffers of the state before it."""
+    states = [state]
+
+    def function():
+        state, metrics = step(states.pop(), *batch)
+        states.append(state)
+        return metrics
+
+    return function
+
+
 def losses(title, functions, z_a, z_b, **options):
     """Seconds of value and gradient of losses of two views, and bytes of their temporaries."""
     steps = {name: compiled(function, z_a, z_b) for name, function in functions.items()}

@@ -76,13 +76,7 @@ def case(config, shape, batch):
         "step without views": (jax.jit(bare), state, views),
     }
     bound = {name: lambda f=f, args=args: f(*args) for name, (f, *args) in compiled.items()}
-    whole, states = training.lowered.compile(), [training.initial()]
-
-    def step():
-        state, metrics = whole(states.pop(), batch, None)  # whose buffers it reuses
-        states.append(state)
-        return metrics
-
+    step = measure.stepping(training.lowered.compile(), training.initial(), batch, None)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     return {"data": lambda: next(stream)[0], **bound, "step": step}, size
 
