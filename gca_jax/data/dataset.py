@@ -276,24 +276,18 @@ def validation(data: Dataset) -> Dataset:
     train = Part(data.train_images, *known)
     kept, test = (train.take(rows) for rows in (fit, held_out))
     pretrain = Part(data.pretrain_images, data.pretrain_labels, data.pretrain_domains)
-    unseen = _others(pretrain.images, train.images, held_out)
-    if pretrain.images is train.images:
+    ours, theirs = pretrain.images, train.images
+    if ours is theirs:
         pretrain = kept
-    elif unseen is not None:
-        pretrain = pretrain.take(unseen)
+    elif (
+        isinstance(ours, Streamed)
+        and isinstance(theirs, Streamed)
+        and ours.records is theirs.records
+    ):
+        seen = np.isin(ours.positions, theirs.positions[held_out])
+        pretrain = pretrain.take(np.flatnonzero(~seen))
     parts = {"train": kept, "test": test, "pretrain": pretrain}
     return dataclasses.replace(data, **_named(parts))
-
-
-def _others(
-    images: Images, train: Images, rows: Int[np.ndarray, "k"]
-) -> Int[np.ndarray, "_"] | None:
-    """Find which images are none of these rows of others, where both are of the same records."""
-    if not (isinstance(images, Streamed) and isinstance(train, Streamed)):
-        return None
-    if images.records is not train.records:
-        return None
-    return np.flatnonzero(~np.isin(images.positions, train.positions[rows]))
 
 
 def judged_by(data: Dataset, split: str) -> Dataset:
