@@ -55,7 +55,7 @@ def _map(figure: Figure, axes: Axes, run: Files, kind: str, numbers: np.ndarray 
 
 
 def nearest(run: Files, name: str = "nearest") -> Figure:
-    """Draw a few test images beside those nearest by features; `nearest_across`: elsewhere."""
+    """Draw a few test images, each beside the nearest ones; `nearest_across`: of other domains."""
     images = run.arrays[f"{name}_images"]
     numbers = {kind: run.arrays.get(f"{name}_{kind}s") for kind in ("label", "domain")}
     known = {kind: of for kind, of in numbers.items() if of is not None}
