@@ -209,10 +209,7 @@ def _shrink(config: ConfigDict) -> None:
 
 
 def read(
-    words: str,
-    method: str,
-    networks: Iterable[str] = ENCODERS,
-    own_words: Sequence[str] = (),
+    words: str, method: str, networks: Iterable[str] = ENCODERS, own_words: Sequence[str] = ()
 ) -> tuple[str, str, bool]:
     """Read the method, the encoder (the first, if none), and whether a smoke run is asked for."""
     known, others = tuple(networks), (SMOKE, *own_words)
