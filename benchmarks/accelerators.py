@@ -187,14 +187,9 @@ def in_process(python, case):
 
 def missing(python):
     """One line that says what to install, or None where both plug-ins are there."""
-    program = (
-        f"import importlib.util as i; print([n for n in {list(PLUGINS)} if not i.find_spec(n)])"
-    )
-    absent = json.loads(
-        subprocess.run(
-            [python, "-c", program], check=True, stdout=subprocess.PIPE, text=True
-        ).stdout.replace("'", '"')
-    )
+    found = f"(name for name in {PLUGINS} if not importlib.util.find_spec(name))"
+    command = [python, "-c", f"import importlib.util; print(*{found})"]
+    absent = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     if not absent:
         return None
     return (

@@ -175,7 +175,8 @@ def main() -> None:
     if len(found) < 2:
         have = ", ".join(found) or "none"
         raise SystemExit(f"error: {options.themes} has {have} of {', '.join(THEMES)}: install two")
-    with tempfile.TemporaryDirectory(dir=_parent(options.out)) as folder:
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.out.parent) as folder:
         whole = pathlib.Path(folder, "icons")
         counts = write(shared(found), whole)
         if options.out.exists():
@@ -188,11 +189,6 @@ def main() -> None:
     print(f"{options.out}: {sum(map(collections.Counter.total, counts.values())):,} pictures")
     if options.preview:
         preview(options.out, options.preview, list(counts))
-
-
-def _parent(out: pathlib.Path) -> pathlib.Path:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return out.parent
 
 
 if __name__ == "__main__":

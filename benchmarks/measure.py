@@ -76,12 +76,13 @@ def collectives(step):
     return dict(collections.Counter(names).most_common())
 
 
-def seconds(functions, repeats=9, patience=60.0, settle=True):
+def seconds(functions, repeats=9, patience=60.0, settle=True, clock=time.perf_counter):
     """Median seconds of each function by name, or of what it returns; they take turns.
 
     So a slow moment hits them all. Each is run once before the first turn, and none begins after
     `patience` seconds. With `settle` each is run once more, unmeasured, before it is timed: after a
-    function that needs gigabytes the memory of the next one has to be mapped anew.
+    function that needs gigabytes the memory of the next one has to be mapped anew. The clock may be
+    that of the CPU, `time.process_time`.
     """
     times = {name: [] for name in functions}
     for function in functions.values():
@@ -91,13 +92,25 @@ def seconds(functions, repeats=9, patience=60.0, settle=True):
         for name, function in functions.items():
             if settle:
                 jax.block_until_ready(function())
-            start = time.perf_counter()
+            start = clock()
             own = jax.block_until_ready(function())
-            elapsed = time.perf_counter() - start
+            elapsed = clock() - start
             times[name].append(own if isinstance(own, float) else elapsed)
         if time.perf_counter() - began > patience:
             break
     return {name: float(np.median(t)) for name, t in times.items()}
+
+
+def stepping(step, state, *batch):
+    """A function that makes a training step, which reuses the buffers of the state before it."""
+    states = [state]
+
+    def function():
+        state, metrics = step(states.pop(), *batch)
+        states.append(state)
+        return metrics
+
+    return function
 
 
 def losses(title, functions, z_a, z_b, **options):

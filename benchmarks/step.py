@@ -76,13 +76,7 @@ def case(config, shape, batch):
         "step without views": (jax.jit(bare), state, views),
     }
     bound = {name: lambda f=f, args=args: f(*args) for name, (f, *args) in compiled.items()}
-    whole, states = training.lowered.compile(), [training.initial()]
-
-    def step():
-        state, metrics = whole(states.pop(), batch, None)  # whose buffers it reuses
-        states.append(state)
-        return metrics
-
+    step = measure.stepping(training.lowered.compile(), training.initial(), batch, None)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     return {"data": lambda: next(stream)[0], **bound, "step": step}, size
 
@@ -112,27 +106,15 @@ class Peer:
         self.process.wait()
 
 
-def in_cpu_time(function):
-    """Let a function return the CPU seconds that it takes."""
-
-    def timed():
-        start = time.process_time()
-        jax.block_until_ready(function())
-        return time.process_time() - start
-
-    return timed
-
-
 def measured(config, shape, batch, torch_python, repeats, cpu_time):
     """Images a second, shares of the step, and the peer's images a second where there is one."""
     functions, parameters = case(config, shape, batch)
-    if cpu_time:
-        functions = {name: in_cpu_time(function) for name, function in functions.items()}
+    clock = time.process_time if cpu_time else time.perf_counter
     peer = Peer(torch_python, config, shape, batch) if torch_python else None
     if peer is not None:
         assert peer.about["parameters"] == parameters, (peer.about, parameters)
         functions["torch"] = lambda: peer.step(cpu_time)
-    times = measure.seconds(functions, repeats, patience=120.0, settle=False)
+    times = measure.seconds(functions, repeats, patience=120.0, settle=False, clock=clock)
     if peer is not None:
         peer.close()
     parts = "data", "augmentation", "encoder", "loss", "optimizer"

@@ -28,14 +28,15 @@ SMALL: config.Settings = dict(  # for two CPU cores: 27 MFLOP an image, its two 
 
 
 def get_config(words: str = "") -> config.ConfigDict:
-    named = words.split(",")
+    small = "small" in words.split(",")
     made = config.make(
-        ",".join(word for word in named if word != "small"),
+        words,
         data=dict(name="fashion_mnist", **config.TFDS),
         side=28,
         augment=dict(policy="fashion_mnist", mean=(0.2860,), std=(0.3530,)),
-        **(SMALL if "small" in named else LARGE),
+        own_words=("small",),
+        **(SMALL if small else LARGE),
     )
-    if "small" in named:
+    if small:
         made.augment.update(crop_scale=(0.4, 1.0), erase_probability=0.0)
     return made

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, config_flags
 
 from gca_jax import config_files
 from gca_jax.programs import ALONE, PROGRAMS, Command
+from gca_jax.signals import Stopped
 from gca_jax.studies.describe import is_study
 
 
@@ -21,7 +22,7 @@ def run(mode: str, command: Command, verbose: bool) -> None:
     try:
         PROGRAMS[_program(mode, command)](command)
     except (KeyboardInterrupt, ValueError, OSError) as error:
-        if hasattr(error, "status"):  # It was stopped in good order, all processes at one step.
+        if isinstance(error, Stopped):  # It was stopped in good order, all processes at one step.
             print(error, file=sys.stderr)
             sys.exit(error.status)
         if verbose:

@@ -9,7 +9,7 @@ Expected times of the files are estimates for one A100-class GPU at 20 TFLOP/s, 
 those that the paper has (arXiv 2502.20141, NeurIPS 2024); only those of digits are measured here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -118,10 +118,10 @@ LOSS: Settings = dict(  # of all methods; each takes what it has
 )
 EVALUATION: Settings = dict(
     split="test",  # or "validation": a fixed fifth of the training images, which none trains with
-    labels_per_class=10,
-    draws=10,
-    validation_fraction=0.1,
-    strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates of the linear probes
+    labels_per_class=10,  # that a few-label probe sees, at least 2
+    draws=10,  # of them, over which such probes are averaged
+    validation_fraction=0.1,  # of the training images, held out to choose settings
+    strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates: weight of the data against the penalty's
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
     corruptions=False,  # whether to judge the linear probe on corrupted images too
     sgd_epochs=0,  # of a linear head on augmented images, the paper's 200; 0: left out, it is long
@@ -146,6 +146,7 @@ def make(
     evaluation: Settings = UNCHANGED,
     target_decay: float = 0.996,
     smoke: Settings = UNCHANGED,
+    own_words: Sequence[str] = (),
 ) -> ConfigDict:
     """Make the config of a data set; each group is what all share, with the changes given here.
 
@@ -164,12 +165,13 @@ def make(
         evaluation: settings of the probes.
         target_decay: of BYOL's target network.
         smoke: changes of the data in a smoke run.
+        own_words: words that the config file itself makes something of.
 
     Raises:
         ValueError: a word that is not known, or two of a kind.
         TypeError: a change of a setting that there is not.
     """
-    method, name, small = read(words, method)
+    method, name, small = read(words, method, own_words=own_words)
     encoder = ENCODERS[name]
     settings = encoder.settings(side)
     if name == "resnet":
@@ -206,17 +208,20 @@ def _shrink(config: ConfigDict) -> None:
     )
 
 
-def read(words: str, method: str, networks: Iterable[str] = ENCODERS) -> tuple[str, str, bool]:
+def read(
+    words: str, method: str, networks: Iterable[str] = ENCODERS, own_words: Sequence[str] = ()
+) -> tuple[str, str, bool]:
     """Read the method, the encoder (the first, if none), and whether a smoke run is asked for."""
-    known = tuple(networks)
-    named = [word for word in words.split(",") if word and word != SMOKE]
+    known, others = tuple(networks), (SMOKE, *own_words)
+    named = [word for word in words.split(",") if word and word not in others]
     methods = [word for word in named if word in losses.METHODS]
     encoders = [word for word in named if word in known]
     for word in named:
         if word not in methods + encoders:
             raise ValueError(
                 f"unknown method {word!r}; one of: {', '.join(losses.METHODS)}; an encoder "
-                f"({', '.join(known)}) and {SMOKE!r} may be added: FILE:METHOD,ENCODER,{SMOKE}"
+                f"({', '.join(known)}) and {' or '.join(map(repr, others))} may be added: "
+                f"FILE:METHOD,ENCODER,{SMOKE}"
             )
     for kind, found in (("method", methods), ("encoder", encoders)):
         if len(found) > 1:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from gca_jax.data import pictures, tables
 from gca_jax.data.sources.tree import Tree
 from gca_jax.encoder import Encoder
-from gca_jax.evaluation.features import Features
+from gca_jax.features import Features
 from gca_jax.workdir import replace
 
 

@@ -10,13 +10,12 @@ from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
-from gca_jax import models
+from gca_jax import features, models
 from gca_jax.data.dataset import Images
 from gca_jax.data.memory import as_bytes
 from gca_jax.data.views.augment import Augment
-from gca_jax.evaluation import features
-from gca_jax.evaluation.features import Features, Variables
 from gca_jax.experiment import without_images
+from gca_jax.features import Features, Variables
 from gca_jax.training import checkpoint, step
 from gca_jax.workdir import training_summary
 
@@ -68,13 +67,12 @@ class Encoder:
     def encode(self, images: Images) -> Features:
         """Give the features of uint8 images of the right shape, which may lie on disk."""
         few = 1 << (len(images) - 1).bit_length()  # so that few sizes are ever compiled
-        size = min(self.batch_size, few)
-        return features.extract({"": self.features}, images, batch_size=size)[""]
+        return features.extract({"": self.features}, images, min(self.batch_size, few))[""]
 
     @property
     def batch_size(self) -> int:
         """How many images go through the network at once, at most."""
-        return features.batch_size(np.empty((0, *self.shape), np.uint8))
+        return features.batch_size(self.shape)
 
     def features(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Float[Array, "b f"]:
         """Give the features of one batch; this can be a part of a compiled function."""

@@ -64,18 +64,15 @@ class TrainSettings:
     knn_every_epochs: int | None = None
 
     def __post_init__(self):
-        if not 0 <= self.wrong_positives <= 1:
-            raise ValueError(f"wrong_positives must be from 0 to 1, got {self.wrong_positives}")
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        for name in ("epochs", "checkpoint_every_epochs", "log_every_steps", "knn_every_epochs"):
+        for name in ("wrong_positives", "target_decay"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {share}")
+        lowest = {"steps": 1, "epochs": 1, "checkpoint_every_epochs": 1, "log_every_steps": 1}
+        for name, low in {**lowest, "knn_every_epochs": 1, "batch_size": 2}.items():
             number = getattr(self, name)
-            if number is not None and number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
-        if self.batch_size < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
-        if self.target_decay is not None and not 0 <= self.target_decay <= 1:
-            raise ValueError(f"target_decay must be from 0 to 1, got {self.target_decay}")
+            if number is not None and number < low:
+                raise ValueError(f"{name} must be at least {low}, got {number}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,7 +1,5 @@
 """What --help prints: of the command line, or of one config."""
 
-from collections.abc import Iterator
-
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -9,6 +7,7 @@ from gca_jax import config_files, losses
 from gca_jax.config import SMOKE
 from gca_jax.models import ENCODERS
 from gca_jax.programs import PROGRAMS, program
+from gca_jax.workdir import flatten
 
 PAGE = """\
 usage: {program} [--config=NAME:METHOD] [--mode=MODE] [--workdir=DIR] [--config.KEY=VALUE ...]
@@ -52,15 +51,7 @@ def page() -> str:
 
 def keys(config: ConfigDict) -> str:
     """List the keys of a config as flags, with the values that they have."""
-    return "\n".join(_keys(config, "--config."))
-
-
-def _keys(config: ConfigDict, prefix: str) -> Iterator[str]:
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _keys(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}={value!r}"
+    return "\n".join(f"--config.{key}={value!r}" for key, value in flatten(config))
 
 
 def _table(rows: dict[str, str]) -> str:

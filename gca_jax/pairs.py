@@ -19,8 +19,6 @@ class PairExperiment(Trainable):
 
     Attributes:
         pairs: both sets and their split.
-        batches: training pairs.
-        network: a tower for each set, without their variables.
     """
 
     pairs: Pairs

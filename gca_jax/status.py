@@ -8,6 +8,7 @@ from typing import Any
 from gca_jax.studies import ConfigDict, describe
 from gca_jax.studies.execute import Session
 from gca_jax.studies.grid import all_runs, cells, finished
+from gca_jax.studies.results import read_failed
 from gca_jax.workdir import checkpoints, read_json, read_log
 
 SHOWN = 10  # runs of a kind that are named, so that all is one screen
@@ -75,7 +76,7 @@ def _last_row(folder: Path) -> dict[str, Any] | None:
 
 def _study(folder: Path, config: ConfigDict) -> Iterator[str]:
     """Count the runs of a study that are done, failed and under way; name the latter."""
-    failed = {one["folder"]: one["error"] for one in _failures(folder)}
+    failed = {one["folder"]: one["error"] for one in read_failed(folder)}
     begun = sorted(path.parent for path in (folder / "runs").glob("*/*/*/config.json"))
     names = {path.relative_to(folder).as_posix(): path for path in begun}
     done = [name for name, path in names.items() if (path / "report.json").exists()]
@@ -98,11 +99,6 @@ def _study(folder: Path, config: ConfigDict) -> Iterator[str]:
     for kind, number in (("begun", len(unfinished)), ("failed", len(failed))):
         if number > SHOWN:
             yield f"and {number - SHOWN} more that have {kind}"
-
-
-def _failures(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "failed.json"
-    return read_json(path) if path.exists() else []
 
 
 def _duration(seconds: float) -> str:

@@ -46,13 +46,15 @@ def write_json(path: Path, value: object) -> None:
     replace(path, lambda file: file.write(text.encode()))
 
 
-def finite(value: object) -> object:
+def finite(value: object, nan: str | None = "nan") -> object:
     """Turn infinities (a hard constraint's penalty, say) into strings, for strict JSON."""
     if isinstance(value, Mapping):
-        return {key: finite(x) for key, x in value.items()}
+        return {key: finite(x, nan) for key, x in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(x) for x in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return [finite(x, nan) for x in value]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return nan if math.isnan(value) else str(value)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -196,16 +198,16 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
     was made before there was such a key.
     """
-    a, b = dict(flatten(there)), dict(flatten(here))
+    a, b = ({key: json.dumps(x) for key, x in flatten(tree)} for tree in (there, here))
     for key in sorted(a.keys() | b.keys()):
         if a.get(key, "null") != b.get(key, "null"):
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 
 
-def flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Give every value as JSON, by the path of its key."""
+def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every value of a config by the path of its key."""
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping | ConfigDict):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, json.dumps(value)
+            yield prefix + key, value

@@ -82,6 +82,8 @@ def test_fashion_mnist_has_a_recipe_for_two_cores():
     assert keys(small) == keys(large)
     assert small.model.width < large.model.width
     assert get("fashion_mnist", "small,smoke").train.epochs == 1
+    with pytest.raises(ValueError, match=r"'smal'.* and 'smoke' or 'small' may be added"):
+        get("fashion_mnist", "smal")
 
 
 @pytest.mark.parametrize("name", NAMES)

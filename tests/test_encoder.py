@@ -10,10 +10,9 @@ import pytest
 from flax import linen as nn
 
 import gca_jax
-from gca_jax import pairs
+from gca_jax import features, pairs
 from gca_jax.data import sources
 from gca_jax.data.pairs import pair
-from gca_jax.evaluation import features
 from gca_jax.experiment import build
 from tests import saved
 from tests.conftest import ROOT
@@ -49,7 +48,7 @@ def test_features_are_those_of_the_network_on_normalised_images(run, encoder, ex
 
 
 def test_many_images_take_one_compilation(encoder, experiment, monkeypatch):
-    monkeypatch.setattr(features, "IMAGES_AT_ONCE", 32)
+    monkeypatch.setattr(features, "batch_size", lambda shape: 32)
     images = experiment.dataset.test_images
     features.encode.clear_cache()
     whole = encoder(images[:90])

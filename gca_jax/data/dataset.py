@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
+from numpy.typing import ArrayLike
 
 from gca_jax.data import records
 
@@ -210,6 +211,21 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
         raise ValueError(f"{name} must be in 0..{last}, got {low} to {high}")
 
 
+def named_values(
+    name: str, given: ArrayLike | None, count: int | None, each: str = "image"
+) -> np.ndarray | None:
+    """Check integers or names, one for each image or pair; None where none are given."""
+    if given is None:
+        return None
+    values = np.asarray(given)
+    if values.dtype.kind not in "iuU" or values.shape != (count,):
+        raise ValueError(
+            f"{name} must be integers or names [{count}], one for each {each}; got {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    return values if values.dtype.kind == "U" else values.astype(np.int64)
+
+
 def number(
     *values: np.ndarray | Sequence[str] | None,
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
@@ -260,35 +276,22 @@ def validation(data: Dataset) -> Dataset:
     train = Part(data.train_images, *known)
     kept, test = (train.take(rows) for rows in (fit, held_out))
     pretrain = Part(data.pretrain_images, data.pretrain_labels, data.pretrain_domains)
-    unseen = _others(pretrain.images, train.images, held_out)
-    if pretrain.images is train.images:
+    ours, theirs = pretrain.images, train.images
+    if ours is theirs:
         pretrain = kept
-    elif unseen is not None:
-        pretrain = pretrain.take(unseen)
+    elif (
+        isinstance(ours, Streamed)
+        and isinstance(theirs, Streamed)
+        and ours.records is theirs.records
+    ):
+        seen = np.isin(ours.positions, theirs.positions[held_out])
+        pretrain = pretrain.take(np.flatnonzero(~seen))
     parts = {"train": kept, "test": test, "pretrain": pretrain}
     return dataclasses.replace(data, **_named(parts))
 
 
-def _others(
-    images: Images, train: Images, rows: Int[np.ndarray, "k"]
-) -> Int[np.ndarray, "_"] | None:
-    """Find which images are none of these rows of others, where both are of the same records."""
-    if not (isinstance(images, Streamed) and isinstance(train, Streamed)):
-        return None
-    if images.records is not train.records:
-        return None
-    return np.flatnonzero(~np.isin(images.positions, train.positions[rows]))
-
-
-SPLITS: dict[str, Callable[[Dataset], Dataset]] = {
-    "test": lambda data: data,
-    "validation": validation,
-}
-"""What a run is judged by: the data set with the images of that name as its test images."""
-
-
 def judged_by(data: Dataset, split: str) -> Dataset:
-    """Give the data set whose test images are those of a key of `SPLITS`."""
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; one of: {', '.join(SPLITS)}")
-    return SPLITS[split](data)
+    """Give the data set whose test images are those that a run is judged by: test or validation."""
+    if split not in ("test", "validation"):
+        raise ValueError(f"unknown split {split!r}; one of: test, validation")
+    return validation(data) if split == "validation" else data

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
 from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, number
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, named_values, number
 
 CHANNELS = (1, 3)  # grey, RGB
 KINDS = ("images", "labels", "domains")
@@ -69,7 +69,7 @@ def arrays(
     if pretrain_images is not None:
         parts.append(Part(as_bytes("pretrain_images", pretrain_images)))
     if limit is not None:
-        parts = [part.take(records.take(len(part.images), limit)) for part in parts]
+        parts = [part.take(records.evenly_spaced(len(part.images), limit)) for part in parts]
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
 
@@ -114,21 +114,8 @@ def _numbers(
             f"training and test images must both have {kind}, or neither: give {kind} with images "
             f"and test_{kind} with test_images"
         )
-    test_values = _values(f"test_{kind}", test_given, counts[1])
-    return number(_values(kind, given, counts[0]), test_values)
-
-
-def _values(name: str, given: ArrayLike | None, count: int | None) -> np.ndarray | None:
-    """Integers or names, one for each image."""
-    if given is None:
-        return None
-    values = np.asarray(given)
-    if values.dtype.kind not in "iuU" or values.shape != (count,):
-        raise ValueError(
-            f"{name} must be integers or names [{count}], one for each image; got {values.dtype} "
-            f"{list(values.shape)}"
-        )
-    return values if values.dtype.kind == "U" else values.astype(np.int64)
+    test_values = named_values(f"test_{kind}", test_given, counts[1])
+    return number(named_values(kind, given, counts[0]), test_values)
 
 
 def load(name: str, row: Source, *, file: str | None = None, limit: int | None = None) -> Dataset:

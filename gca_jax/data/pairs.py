@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from gca_jax.data import tables
 from gca_jax.data.batches import Order
-from gca_jax.data.dataset import Numbers, number
+from gca_jax.data.dataset import Numbers, named_values, number
 
 Split = Literal["test", "validation"]
 Scaling = Literal["columns", "whole", "none"]
@@ -204,7 +204,7 @@ def pair(
         raise ValueError("shuffled_within needs labels")
     sets = tables.matched("a", a, "b", b)
     n = len(sets[0])
-    ids = None if labels is None else _labels(labels, n)
+    ids = number(named_values("labels", labels, n, "pair"))[1][0]
     order = np.random.default_rng([seed, 0]).permutation(n)
     held_out = 0 if test is not None else round(test_fraction * n)
     test_rows, rest = np.sort(order[:held_out]), order[held_out:]
@@ -239,16 +239,6 @@ def _shuffle(rows: Rows, share: float, seed: Sequence[int], labels: Numbers) -> 
         places = wrong[kinds[wrong] == kind]
         out[places] = rows[np.roll(places, 1)]  # in a random order, so no place keeps its own
     return out
-
-
-def _labels(labels: ArrayLike, count: int) -> Numbers:
-    values = np.asarray(labels)
-    if values.dtype.kind not in "iuU" or values.shape != (count,):
-        raise ValueError(
-            f"labels must be integers or names [{count}], one for each pair; got {values.dtype} "
-            f"{list(values.shape)}"
-        )
-    return number(values)[1][0]
 
 
 def load(

@@ -84,8 +84,8 @@ def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             yield from pool.map(function, chunk)
 
 
-def take(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Rows of `count` images to keep: all, or `limit` of them, evenly spaced."""
+def evenly_spaced(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
+    """Choose `limit` of `count` rows, from the first to the last; all where there are no more."""
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 or None, got {limit}")
     if limit is None or limit >= count:

@@ -6,7 +6,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -91,11 +91,6 @@ Columns = Mapping[str, np.ndarray]
 """Names [n], numbers [n], or numbers [n, k], by the name of the column."""
 
 
-def _to_npz(file: IO[bytes], columns: Columns) -> None:
-    arrays: dict[str, Any] = {**columns}
-    np.savez(file, **arrays)
-
-
 def _to_parquet(file: IO[bytes], columns: Columns) -> None:
     """Write a matrix as one column of lists."""
     import pyarrow.parquet
@@ -123,7 +118,7 @@ def _to_csv(file: IO[bytes], columns: Columns) -> None:
 
 WRITERS: dict[str, Callable[[IO[bytes], Columns], None]] = {
     ".parquet": _to_parquet,
-    ".npz": _to_npz,
+    ".npz": lambda file, columns: np.savez(file, **columns),  # type: ignore[arg-type]
     ".csv": _to_csv,
 }
 

@@ -7,7 +7,7 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import corrupted, domains, knn, linear, nearest, online, plan, sgd, views
+from gca_jax.evaluation import corruptions, domains, knn, linear, nearest, online, plan, sgd, views
 from gca_jax.evaluation.probes import Result
 from gca_jax.evaluation.subject import Subject
 
@@ -21,7 +21,7 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "finetune_best_on_test": sgd.evaluate_best,
     "linear_domain": domains.evaluate,
     "linear_unseen_domain": domains.evaluate_unseen,
-    "corruptions": corrupted.evaluate,
+    "corruptions": corruptions.evaluate,
     "plan": plan.evaluate,
     "gradient_cosine": views.evaluate_gradients,
     "views": views.evaluate,

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt8
 
+from gca_jax import features
+from gca_jax.data import records
 from gca_jax.data.dataset import Images
-from gca_jax.evaluation import splits
-from gca_jax.evaluation.features import Prepare, Variables
+from gca_jax.features import Prepare, Variables
 from gca_jax.models import Network
 from gca_jax.training import step
 
-CALIBRATION_IMAGES = 2048
-CALIBRATION_PIXELS = CALIBRATION_IMAGES * 64**2  # they go through the network in one batch
+CALIBRATION_IMAGES = 2048  # which go through the network in one batch
 
 
 def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> Variables:
@@ -27,9 +27,8 @@ def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> 
     """
     variables = step.init_variables(network, jax.random.key(seed), images.shape[1:])
     variables = {**variables, "params": unit_scales(variables["params"])}
-    _, height, width, _ = images.shape
-    most = max(1, min(CALIBRATION_IMAGES, CALIBRATION_PIXELS // (height * width)))
-    chosen = splits.evenly_spaced(len(images), most)
+    most = features.batch_size(images.shape, CALIBRATION_IMAGES)
+    chosen = records.evenly_spaced(len(images), most)
     return calibrate(network, prepare, variables, images[chosen])
 
 

@@ -12,29 +12,19 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 from tqdm import tqdm
 
-from gca_jax import processes
+from gca_jax import features, processes
 from gca_jax.data.batches import Order
 from gca_jax.data.dataset import Dataset, Images
 from gca_jax.data.views.augment import Augment
-from gca_jax.evaluation import features
-from gca_jax.evaluation.features import Variables
+from gca_jax.features import Variables
 from gca_jax.models import Network
+from gca_jax.training import probe
+from gca_jax.training.probe import Head
 
 BATCH_SIZE = 512
 
 Encode = Callable[[Variables, Array, bool], tuple[Float[Array, "b f"], PyTree]]
 """(variables, images, train) -> features and batch statistics, new ones where `train`."""
-
-
-class Head(NamedTuple):
-    """A linear layer."""
-
-    weights: Float[Array, "f c"]
-    bias: Float[Array, "c"]
-
-    def scores(self, h: Float[Array, "b f"]) -> Float[Array, "b c"]:
-        """Give the score of every class."""
-        return h @ self.weights + self.bias[None, :]
 
 
 class Classifier(NamedTuple):
@@ -90,8 +80,7 @@ class Trainer:
         """Make a head of zeros on an encoder."""
         x = self.policy.plain(images[:1])
         h, _ = jax.eval_shape(lambda: self.encode(variables, x, False))
-        head = Head(jnp.zeros((h.shape[1], classes)), jnp.zeros(classes))
-        classifier = Classifier(head, variables)
+        classifier = Classifier(probe.zeros(h.shape[1], classes), variables)
         opt_state = self.optimizer.init(self._trained(classifier))
         return State(classifier, opt_state, jnp.zeros((), jnp.int32))
 
@@ -105,7 +94,7 @@ class Trainer:
         def loss(trained: tuple[Head, Variables]) -> tuple[Array, PyTree]:
             head, weights = trained
             h, statistics = self.encode({**variables, **weights}, x, not self.frozen)
-            found = head.scores(h)
+            found = probe.scores(head, h)
             values = optax.losses.softmax_cross_entropy_with_integer_labels(found, labels)
             return values.mean(), statistics
 
@@ -129,15 +118,14 @@ class Trainer:
         """Find the classes of a batch of test images, which is the same in every epoch."""
         key = jax.random.fold_in(jax.random.split(self.key)[1], index)
         h, _ = self.encode(classifier.variables, self.policy.judging(key, images), False)
-        return classifier.head.scores(h).argmax(axis=1)
+        return probe.scores(classifier.head, h).argmax(axis=1)
 
     def accuracy(self, classifier: Classifier, data: Dataset) -> float:
         """Give the share of test images that is classified rightly."""
         images = data.test_images
-        size = features.batch_size(images)
         found = [
             np.asarray(self.predict(classifier, index, batch))
-            for index, batch in features.batches(images, size)
+            for index, batch in features.batches(images)
         ]
         classes = processes.gather(np.concatenate(found))[: len(images)]
         return float(np.mean(classes == data.test_labels))
@@ -158,10 +146,8 @@ def fit(
         The classifier after the last epoch, and accuracies on the test images: of every epoch, or
         where the encoder is frozen of the last one alone.
     """
-    state, batches = (
-        trainer.start(variables, data.train_images, data.num_classes),
-        order(data, seed),
-    )
+    state = trainer.start(variables, data.train_images, data.num_classes)
+    batches = order(data, seed)
     each = batches.size // batches.batch_size
     accuracies = []
     for epoch in tqdm(range(epochs), title, unit=" epochs", disable=None):

@@ -1,47 +1,129 @@
-"""A finished run, judged on corrupted images: CIFAR-10 on CIFAR-10-C, others made on the fly.
+"""Linear probes that were fitted to clean images, on corruptions of the test images.
 
-CIFAR-10-C has every corruption of CIFAR-10's test images at five severities.
-
-D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to common corruptions and
-perturbations", ICLR 2019.
+The corruptions are made on the fly (`data.corruptions`), of any labelled data set, from the images
+that the run is judged by: a run that is judged on validation images reads no test image. A finished
+run on CIFAR-10 is judged on CIFAR-10-C, which has every corruption of its test images at five
+severities (D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to common
+corruptions and perturbations", ICLR 2019).
 """
 
+import dataclasses
 import itertools
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
-from gca_jax import processes
-from gca_jax.data import sources
+from gca_jax import features, processes
+from gca_jax.data import corruptions, sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
-from gca_jax.evaluation import corrupted, features
-from gca_jax.evaluation.linear import fit_probe
-from gca_jax.evaluation.probes import Labelled
+from gca_jax.evaluation import linear
+from gca_jax.evaluation.probes import NO_LABELS, Labelled, Result
 from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_json
 
+TITLE = "corruptions"
+Found = dict[str, Any]
+"""`clean` accuracy, `accuracy` (corruption to its accuracies by severity), `mean` over a subset."""
+MADE = {
+    "all": lambda corruption: True,
+    "without occlusion": lambda corruption: corruption != "occlusion",  # which is our own
+}
+"""Means over corruptions and severities, each alike: name to which are in it."""
+
 NAME = "cifar10_corrupted"
 ROW = sources.find(NAME)
 EXTRA = ("gaussian_blur", "saturate", "spatter", "speckle_noise")
-SUBSETS = {
+OF_CIFAR = {
     "all": lambda corruption: True,
     "without the extra four": lambda corruption: corruption not in EXTRA,
     "snow": lambda corruption: corruption == "snow",  # what the authors' code averages
 }
-"""Means over corruptions and severities, each of all images equally: name to which are in it."""
+"""Those of CIFAR-10-C."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Corrupted:
+    """Images that are corrupted when slices of them are taken, the same ones every time."""
+
+    images: Images
+    name: str
+    severity: int
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice) -> UInt8[np.ndarray, "k h w c"]:
+        """Corrupt a slice; its random numbers follow from where it starts."""
+        start, _, _ = rows.indices(len(self))
+        return corruptions.corrupt(self.images[rows], self.name, self.severity, self.seed, start)
+
+
+def evaluate(subject: Subject) -> Result | None:
+    """Measure the corruptions where `config.evaluation.corruptions` asks for them."""
+    if not subject.settings.corruptions:
+        return None
+    if not subject.dataset.labelled:
+        return Result("corruptions", TITLE, left_out=NO_LABELS)
+    return Result("corruptions", TITLE, numbers={"corruptions": measure(subject)})
+
+
+def measure(subject: Subject) -> Found:
+    """Measure the linear probes of all of `probes.ENCODERS` on every corruption and severity.
+
+    Encoder, probe and the strength that was chosen are the same for every corruption; none is
+    chosen on corrupted images. The random numbers are those of the run's seed.
+
+    Returns:
+        `clean`, `accuracy` and `mean` of the trained encoder; `baselines`, an encoder to its own.
+    """
+    data = subject.dataset
+    kinds = corruptions.names(data.test_images.shape[-1])
+    probes = subject.once(linear.probes)
+    found: dict[str, Found] = {
+        encoder: {"clean": clean.accuracy, "accuracy": {kind: [] for kind in kinds}}
+        for encoder, clean in subject.once(linear.scores).items()
+    }
+    for kind in tqdm(kinds, TITLE, unit=" corruptions", disable=None):
+        for severity in corruptions.SEVERITIES:
+            images = Corrupted(data.test_images, kind, severity, subject.experiment.seed)
+            seen = features.extract(subject.encoders, images)
+            for encoder, probe in probes.items():
+                share = probe.accuracy(Labelled(seen[encoder], data.test_labels))
+                found[encoder]["accuracy"][kind].append(share)
+    for one in found.values():
+        one["mean"] = means(one["accuracy"], MADE)
+    return {**found.pop("trained"), "baselines": found}
+
+
+def means(
+    accuracy: Mapping[str, list[float]], subsets: Mapping[str, Callable[[str], bool]]
+) -> dict[str, float]:
+    """Average accuracies, a list for each corruption, over each of some subsets."""
+    return {
+        name: float(np.mean([shares for kind, shares in accuracy.items() if chosen(kind)]))
+        for name, chosen in subsets.items()
+    }
 
 
 def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
     """Measure on corrupted images the linear probe that `evaluate` fits to all clean labels.
 
-    A run on CIFAR-10 is judged on CIFAR-10-C, any other one by `corrupted.measure`. Encoder, probe
+    A run on CIFAR-10 is judged on CIFAR-10-C, any other one by `measure`. Encoder, probe
     and the strength that was chosen are the same for every corruption; none is chosen on corrupted
     images.
 
@@ -51,7 +133,7 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
 
     Returns:
         What is written to `corruptions.json`: `step`, the `clean` accuracy, `accuracy` (corruption
-        to its accuracies by severity) and `mean` (the name of a subset, as in `SUBSETS`, to the
+        to its accuracies by severity) and `mean` (the name of a subset, as in `OF_CIFAR`, to the
         mean over it); of a run on other images the same of its `baselines` too.
 
     Raises:
@@ -65,8 +147,8 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     _check(experiment, workdir, official)
     refuse_another_run(workdir, experiment.record)
     variables, step = checkpoint.restore_variables(workdir)
-    measure = _cifar10_c if official else corrupted.measure
-    result = {"step": step, **measure(Subject(experiment, variables))}
+    judge = _cifar10_c if official else measure
+    result = {"step": step, **judge(Subject(experiment, variables))}
     if processes.first():
         write_json(workdir / "corruptions.json", result)
     return result
@@ -94,26 +176,15 @@ def _cifar10_c(subject: Subject) -> dict[str, Any]:
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
     plain = experiment.policy.plain
-    extract = partial(
-        _extract, partial(features.encode, experiment.network, plain, subject.variables)
-    )
-    probe = fit_probe(extract(clean.train_images, clean.train_labels), subject.settings)
+    encode = {NAME: partial(features.encode, experiment.network, plain, subject.variables)}
+
+    def extract(images: Images, labels: Labels) -> Labelled:
+        return Labelled(features.extract(encode, images)[NAME], labels)
+
+    probe = linear.fit_probe(extract(clean.train_images, clean.train_labels), subject.settings)
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
         images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())
         accuracy[corruption].append(probe.accuracy(extract(images, labels)))
     clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
-    return {"clean": clean_accuracy, "accuracy": accuracy, "mean": means(accuracy)}
-
-
-def _extract(encode: features.Encode, images: Images, labels: Labels) -> Labelled:
-    size = features.batch_size(images)
-    return Labelled(features.extract({NAME: encode}, images, batch_size=size)[NAME], labels)
-
-
-def means(accuracy: dict[str, list[float]]) -> dict[str, float]:
-    """Average over each of `SUBSETS`."""
-    return {
-        name: float(np.mean([a for corruption, a in accuracy.items() if chosen(corruption)]))
-        for name, chosen in SUBSETS.items()
-    }
+    return {"clean": clean_accuracy, "accuracy": accuracy, "mean": means(accuracy, OF_CIFAR)}

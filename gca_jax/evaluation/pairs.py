@@ -11,11 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, metrics, ot
+from gca_jax import losses, ot
+from gca_jax.data import records
 from gca_jax.data.pairs import Part
-from gca_jax.evaluation import retrieval, splits
-from gca_jax.evaluation.features import Variables
+from gca_jax.evaluation import retrieval
 from gca_jax.evaluation.probes import Result
+from gca_jax.evaluation.subject import NO_PLAN
+from gca_jax.evaluation.views import representation
+from gca_jax.features import Variables
 from gca_jax.models import Towers
 from gca_jax.pairs import PairExperiment
 
@@ -23,7 +26,6 @@ MOST_PAIRS = 10_000  # that are retrieved from
 PLAN_SWEEPS = 50
 SHOWN = 8  # pairs in a row of pictures
 ROWS_AT_ONCE = 8_192
-NO_PLAN = "the loss was given in Python, and only the methods of this package have a plan"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class PairSubject:
     def judged(self) -> Part:
         """The judged pairs, evenly spaced where there are very many."""
         part = self.experiment.pairs.judged
-        rows = splits.evenly_spaced(len(part.a), MOST_PAIRS)
+        rows = records.evenly_spaced(len(part.a), MOST_PAIRS)
         return Part(part.a[rows], part.b[rows])
 
     @cached_property
@@ -96,6 +98,11 @@ def evaluate_retrieval(subject: PairSubject) -> Result:
     return Result("retrieval", "retrieval", numbers=numbers, arrays=arrays, picture="recall")
 
 
+def _block_size(count: int) -> int | None:
+    """Form a kernel of many pairs in blocks."""
+    return None if count <= 4_096 else 1_024
+
+
 def _measured(found: dict[str, retrieval.Found]) -> dict[str, Any]:
     measured: dict[str, Any] = {name: retrieval.measures(one) for name, one in found.items()}
     hubs = {name: retrieval.hubness(one.occurrences) for name, one in found.items()}
@@ -106,11 +113,10 @@ def _retrieve_by_plan(
     a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], epsilon: float
 ) -> dict[str, retrieval.Found]:
     """Rank by the balanced plan at ε, whose scalings u and v hold hubs down."""
-    size = None if len(a) <= 4_096 else 1_024
 
     @jax.jit
     def scalings(a: Array, b: Array) -> tuple[Array, Array]:
-        kernel = ot.cosine_kernel(a, b, epsilon=epsilon, block_size=size)
+        kernel = ot.cosine_kernel(a, b, epsilon=epsilon, block_size=_block_size(len(a)))
         plan = ot.project(kernel, iterations=PLAN_SWEEPS)
         return plan.log_u, plan.log_v
 
@@ -148,11 +154,16 @@ def evaluate_weights(subject: PairSubject) -> Result:
 def _log_shares(subject: PairSubject, part: Part) -> Float[np.ndarray, "n"]:
     """Mean over random batches of log (P_ii/μ_i) of each pair."""
     experiment, (a, b) = subject.experiment, subject.embed(part)
-    labels = experiment.batches.groups
+    labels, settings = experiment.batches.groups, subject.loss_settings or {}
     n, size = len(a), min(experiment.train.batch_size, len(a))
-    rng, total = np.random.default_rng([experiment.seed, 7]), np.zeros(n)
-    counts = np.zeros(n)
-    shares = jax.jit(_shares_of(subject))
+    rng, total, counts = np.random.default_rng([experiment.seed, 7]), np.zeros(n), np.zeros(n)
+
+    @jax.jit
+    def shares(a: Array, b: Array, groups: Array | None) -> Array:
+        keywords = {**settings, **experiment.alignment.keywords(groups)}
+        plan, _ = losses.transport(experiment.method, a, b, **keywords)
+        return jnp.maximum(plan.log_positive_shares, jnp.finfo(a.dtype).min)
+
     for _ in range(experiment.config.evaluation.rounds):
         order = rng.permutation(n)
         for start in range(0, n, size):
@@ -163,29 +174,14 @@ def _log_shares(subject: PairSubject, part: Part) -> Float[np.ndarray, "n"]:
     return total / counts
 
 
-def _shares_of(subject: PairSubject) -> Callable[[Array, Array, Array | None], Array]:
-    experiment, settings = subject.experiment, subject.loss_settings or {}
-
-    def shares(a: Array, b: Array, groups: Array | None) -> Array:
-        keywords = {**settings, **experiment.alignment.keywords(groups)}
-        plan, _ = losses.transport(experiment.method, a, b, **keywords)
-        return jnp.maximum(plan.log_positive_shares, jnp.finfo(a.dtype).min)
-
-    return shares
-
-
 def _against_known(shares: Float[np.ndarray, "n"], wrong: np.ndarray) -> dict[str, float | None]:
     """Measure how well small weights find the pairs that were shuffled."""
     count = int(wrong.sum())
     if count in (0, len(wrong)):
         return {"auc": None, "precision": None, "wrong_share": count / len(wrong)}
     first = np.argsort(shares, kind="stable")[:count]
-    auc = float(roc_auc_score(wrong, -shares))
-    return {
-        "auc": auc,
-        "precision": float(wrong[first].mean()),
-        "wrong_share": count / len(wrong),
-    }
+    auc, precision = float(roc_auc_score(wrong, -shares)), float(wrong[first].mean())
+    return {"auc": auc, "precision": precision, "wrong_share": count / len(wrong)}
 
 
 def _extremes(
@@ -214,18 +210,7 @@ def evaluate_extremes(subject: PairSubject) -> Result | None:
 def evaluate_embeddings(subject: PairSubject) -> Result:
     """Measure alignment, uniformity and effective rank of the judged pairs' embeddings."""
     a, b = (jnp.asarray(side) for side in subject.embeddings)
-    size = None if len(a) <= 4_096 else 1_024
-
-    @jax.jit
-    def measure(a: Array, b: Array) -> dict[str, Array]:
-        uniformity = partial(metrics.uniformity, block_size=size)
-        return {
-            "alignment": metrics.alignment(a, b),
-            "uniformity": (uniformity(a) + uniformity(b)) / 2,
-            "effective_rank": (metrics.effective_rank(a) + metrics.effective_rank(b)) / 2,
-        }
-
-    numbers = {name: float(value) for name, value in measure(a, b).items()}
+    numbers = representation(a, b, _block_size(len(a)))
     title = "alignment against uniformity over training"
     return Result("embeddings", title, numbers=numbers, picture="alignment_uniformity")
 

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int
 from gca_jax import losses
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.features import Embed
 from gca_jax.evaluation.probes import NO_LABELS, Result
 from gca_jax.evaluation.subject import BATCH_SIZE, Subject
+from gca_jax.features import Embed
 
 NAME, TITLE = "plan", "the mean transport plan"
 CAPTION = """The plan is the mean over {0}-balanced batches of test images, each sorted by {0} and
@@ -40,9 +40,9 @@ class Drawn(NamedTuple):
     images: Images
     numbers: Int[np.ndarray, "m"]  # of the kind
     groups: Int[np.ndarray, "m"] | None  # what the target has to know of each image
-    classes: Int[np.ndarray, "m"] | None
     per_class: int  # images of each class or domain in a batch
     batches: int
+    within: Int[np.ndarray, "m"] | None = None  # which sorts images of one class or domain
 
 
 def evaluate(subject: Subject) -> Result:
@@ -51,19 +51,7 @@ def evaluate(subject: Subject) -> Result:
     if drawn is None:
         reason = subject.no_plan or NO_LABELS
         return Result(NAME, TITLE, numbers={"plan_within_class": None}, left_out=reason)
-    embed, transport, seed = subject.embed, _transport(subject), subject.experiment.seed
-    within = drawn.classes if drawn.batches == 1 else None
-    arrays = mean_plan(
-        embed,
-        transport,
-        drawn.images,
-        drawn.numbers,
-        drawn.groups,
-        per_class=drawn.per_class,
-        batches=drawn.batches,
-        seed=seed,
-        within=within,
-    )
+    arrays = mean_plan(subject.embed, _transport(subject), drawn, subject.experiment.seed)
     share, uniform = within_class(arrays["plan"], arrays["plan_labels"])
     caption = _caption(drawn)
     caption += BYOL if subject.experiment.method == "byol" else ""
@@ -74,8 +62,8 @@ def evaluate(subject: Subject) -> Result:
     else:
         about = {"kind": drawn.kind, "part": drawn.part}
         numbers = {"plan_of": about, "plan_within_domain": shares, "plan_within_class": None}
-        if within is not None:
-            share, uniform = within_class(arrays["plan"], within[arrays.pop("plan_rows")])
+        if drawn.within is not None:
+            share, uniform = within_class(arrays["plan"], drawn.within[arrays.pop("plan_rows")])
             numbers["plan_within_class"] = {"share": share, "share_of_uniform_plan": uniform}
     title = TITLE if drawn.batches > 1 else "the transport plan of a batch"
     return Result(NAME, title, numbers=numbers, arrays=arrays, picture="plan", caption=caption)
@@ -92,17 +80,17 @@ def _drawn(subject: Subject) -> Drawn | None:
             classes = data.pretrain_labels
         each = splits.most_per_class(domains, BATCH_SIZE)
         part: Literal["test", "training"] = "test" if test else "training"
-        return Drawn("domain", part, images, domains, domains, classes, each, 1)
+        return Drawn("domain", part, images, domains, domains, each, 1, classes)
     if kinds is None:
         return None
-    about = kinds.numbers, subject.groups, None, subject.per_kind, BATCHES
+    about = kinds.numbers, subject.groups, subject.per_kind, BATCHES
     return Drawn(kinds.word, "test", data.test_images, *about)
 
 
 def _caption(drawn: Drawn) -> str:
     if drawn.batches > 1:
         return CAPTION.format(drawn.kind)
-    inside = "" if drawn.classes is None else " and within a domain by class"
+    inside = "" if drawn.within is None else " and within a domain by class"
     elsewhere = ELSEWHERE if drawn.part == "training" else ""
     return ONE_BATCH.format(drawn.part, inside) + elsewhere
 
@@ -119,36 +107,24 @@ def _transport(subject: Subject) -> Transport:
     return transport
 
 
-def mean_plan(
-    embed: Embed,
-    transport: Transport,
-    images: Images,
-    labels: Int[np.ndarray, "m"],
-    groups: Int[np.ndarray, "m"] | None,
-    *,
-    per_class: int,
-    batches: int,
-    seed: int,
-    within: Int[np.ndarray, "m"] | None = None,
-) -> dict[str, np.ndarray]:
+def mean_plan(embed: Embed, transport: Transport, drawn: Drawn, seed: int) -> dict[str, np.ndarray]:
     """Average transport plans over class-balanced batches sorted by class, and their targets.
 
     Every batch is another draw of images with another draw of augmentations, so what remains in
-    the mean is what images of one class have in common (the paper's Figure A4). `groups` are what
-    the target has to know of the images, `seed` that of the draws and the augmentations; images of
-    one label are sorted by `within`.
+    the mean is what images of one class have in common (the paper's Figure A4). `seed` is that of
+    the draws and the augmentations.
 
     Returns:
         `plan` and `target`, the means, each of mass 1 for balanced methods; `plan_labels`, the
         class of each row of one view; with `within`, `plan_rows`, the images of the last batch.
     """
-    key = jax.random.key(seed)
+    key, labels, groups, within = jax.random.key(seed), drawn.numbers, drawn.groups, drawn.within
     matrices, plans, targets = jax.jit(transport), [], []
-    for index in range(batches):
-        chosen = splits.draw(labels, per_class, seed, index)
+    for index in range(drawn.batches):
+        chosen = splits.draw(labels, drawn.per_class, seed, index)
         if within is not None:
             chosen = chosen[np.lexsort((within[chosen], labels[chosen]))]
-        z_a, z_b = embed(jax.random.fold_in(key, index), images[chosen])
+        z_a, z_b = embed(jax.random.fold_in(key, index), drawn.images[chosen])
         plan, target = matrices(z_a, z_b, None if groups is None else groups[chosen])
         plans.append(np.asarray(plan))
         targets.append(np.asarray(target))

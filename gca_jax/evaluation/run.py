@@ -9,11 +9,11 @@ from typing import Any
 from gca_jax import processes
 from gca_jax.data import corruptions
 from gca_jax.evaluation import EVALUATIONS, pairs
-from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.probes import ENCODERS, Result
 from gca_jax.evaluation.splits import Settings
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment, Trainable, blame
+from gca_jax.features import Variables
 from gca_jax.pairs import PairExperiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_arrays, write_json
@@ -133,18 +133,11 @@ def describe(experiment: Trainable) -> dict[str, Any]:
 
 def numbers(results: Sequence[Result]) -> dict[str, Any]:
     """Give all numbers by their keys in `evaluation.json`."""
-    probes = [result for result in results if result.scores]
-    accuracy = {
-        encoder: {
-            probe.name: probe.scores[encoder].accuracy
-            for probe in probes
-            if encoder in probe.scores
-        }
-        for encoder in ENCODERS
-    }
+    accuracy: dict[str, dict[str, float]] = {encoder: {} for encoder in ENCODERS}
     settings: dict[str, dict[str, object]] = {encoder: {} for encoder in ENCODERS}
-    for probe in probes:
-        for encoder, score in probe.scores.items():
+    for result in results:
+        for encoder, score in result.scores.items():
+            accuracy[encoder][result.name] = score.accuracy
             settings[encoder] |= score.settings
     others = {key: number for result in results for key, number in result.numbers.items()}
     trained = accuracy.pop("trained")

@@ -71,22 +71,10 @@ def path(
                 weights, x, y, penalty, basis, multiple * tolerance, most - done
             )
             done += int(steps)
-        yield _model(weights, classes, strength, done, tolerance, most)
-
-
-def _model(
-    weights: Weights,
-    classes: Int[np.ndarray, "c"],
-    strength: float,
-    iterations: int,
-    tolerance: float,
-    most: int,
-) -> LogisticRegression:
-    """Put weights into scikit-learn's model."""
-    model = LogisticRegression(C=strength, tol=tolerance, max_iter=most)
-    model.classes_, model.n_iter_ = classes, np.array([iterations], np.int32)
-    model.coef_, model.intercept_ = np.asarray(weights[:, :-1]), np.asarray(weights[:, -1])
-    return model
+        model = LogisticRegression(C=strength, tol=tolerance, max_iter=most)
+        model.classes_, model.n_iter_ = classes, np.array([done], np.int32)
+        model.coef_, model.intercept_ = np.asarray(weights[:, :-1]), np.asarray(weights[:, -1])
+        yield model
 
 
 def scores(weights: Weights, x: Rows) -> Float[Array, "n c"]:

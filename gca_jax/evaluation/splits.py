@@ -19,22 +19,11 @@ Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the probes are fitted with: the `evaluation` group of a config.
+    """What the probes are fitted with: the `evaluation` group, see `gca_jax.config.EVALUATION`.
 
     Attributes:
         seed: The run's seed, of every split and draw.
-        labels_per_class: Labels of each class that a few-label probe sees, at least 2.
-        draws: How many few-label probes are averaged.
-        validation_fraction: Share of the training split held out to choose settings, in (0, 1).
-        strengths: Candidates for the weight of the data against the L2 penalty of one, positive.
-        neighbours: Candidates for k, at least 1.
-        split: Which images are classified, a key of `dataset.SPLITS`; `experiment.build` sees to
-            it, so that here they are the test images.
-        corruptions: Whether the linear probe is judged on corruptions of these images too.
-        sgd_epochs: Epochs of the linear head that SGD trains on augmented images, 200 in the
-            paper's evaluation; 0 leaves it out.
-        sgd_learning_rate: Its learning rate at the start, and that of fine-tuning.
-        finetune_epochs: Epochs in which SGD trains the network with such a head; 0 leaves it out.
+        split: `experiment.build` sees to it, so that what is classified are the test images here.
 
     Raises:
         ValueError: A setting is out of range; the message names it.
@@ -58,8 +47,9 @@ class Settings:
                 "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
                 f"got {self.labels_per_class}"
             )
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, got {self.draws}")
+        for name, low in {"draws": 1, "sgd_epochs": 0, "finetune_epochs": 0}.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must lie in (0, 1), got {self.validation_fraction}"
@@ -68,9 +58,6 @@ class Settings:
             raise ValueError(f"strengths must be positive numbers, got {list(self.strengths)}")
         if not self.neighbours or min(self.neighbours) < 1:
             raise ValueError(f"neighbours must be integers >= 1, got {list(self.neighbours)}")
-        for name in ("sgd_epochs", "finetune_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not 0 < self.sgd_learning_rate < math.inf:
             raise ValueError(
                 f"sgd_learning_rate must be a finite number above 0, got {self.sgd_learning_rate}"
@@ -92,11 +79,6 @@ class Settings:
                 f"neighbours must lie in [1, {len(fit)}] (the images that vote), "
                 f"got {list(self.neighbours)}"
             )
-
-
-def evenly_spaced(count: int, most: int) -> Int[np.ndarray, "_"]:
-    """Choose at most `most` of `count` images, evenly spaced from the first to the last."""
-    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:

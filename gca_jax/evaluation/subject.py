@@ -9,16 +9,18 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gca_jax import features
 from gca_jax.alignment import Groups
-from gca_jax.data.dataset import Dataset, Images
-from gca_jax.evaluation import baseline, features, splits
-from gca_jax.evaluation.features import Embed, Features, Variables
+from gca_jax.data import records
+from gca_jax.data.dataset import Dataset
+from gca_jax.evaluation import baseline, splits
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
+from gca_jax.features import Embed, Features, Variables
 
 MOST_IMAGES = 10_000  # whose views are measured
 BATCH_SIZE = 120  # of views that a plan joins
-
+NO_PLAN = "the loss was given in Python, and only the methods of this package have a plan"
 
 Found = TypeVar("Found")
 
@@ -76,16 +78,12 @@ class Subject:
     @cached_property
     def train_features(self) -> dict[str, Features]:
         """Features of the training images by each of `probes.ENCODERS`."""
-        return self._features(self.dataset.train_images)
+        return features.extract(self.encoders, self.dataset.train_images)
 
     @cached_property
     def test_features(self) -> dict[str, Features]:
         """Features of the test images by each of `probes.ENCODERS`."""
-        return self._features(self.dataset.test_images)
-
-    def _features(self, images: Images) -> dict[str, Features]:
-        size = features.batch_size(images)
-        return features.extract(self.encoders, images, batch_size=size)
+        return features.extract(self.encoders, self.dataset.test_images)
 
     @cached_property
     def networks(self) -> dict[str, Variables]:
@@ -125,7 +123,7 @@ class Subject:
     def views(self) -> Views:
         """Embeddings of test images, evenly spaced where there are very many."""
         images = self.dataset.test_images
-        rows = splits.evenly_spaced(len(images), MOST_IMAGES)
+        rows = records.evenly_spaced(len(images), MOST_IMAGES)
         some = images if len(rows) == len(images) else images[rows]
         # The batch size of the plan, so that views and network are compiled once.
         kinds = 0 if self.kinds is None else len(np.unique(self.kinds.numbers))
@@ -136,7 +134,7 @@ class Subject:
     def no_plan(self) -> str:
         """Why the loss has no transport plan here; empty where it has one."""
         if "loss" in self.experiment.given:
-            return "the loss was given in Python, and only the methods of this package have a plan"
+            return NO_PLAN
         known = self.experiment.alignment.known
         if known is not None and getattr(self.dataset, f"test_{known}") is None:
             return f"the target needs {known}, and the test images have none"

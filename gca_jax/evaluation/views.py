@@ -33,14 +33,17 @@ def evaluate(subject: Subject) -> Result:
     return Result("views", title, numbers=found, picture="alignment_uniformity", caption=caption)
 
 
-def representation(z_a: Float[Array, "n d"], z_b: Float[Array, "n d"]) -> dict[str, float]:
+def representation(
+    z_a: Float[Array, "n d"], z_b: Float[Array, "n d"], block_size: int | None = None
+) -> dict[str, float]:
     """Measure the alignment of two views, and the mean uniformity and effective rank of each."""
+    uniformity = partial(metrics.uniformity, block_size=block_size)
 
     @jax.jit
     def measure(a: Array, b: Array) -> dict[str, Array]:
         return {
             "alignment": metrics.alignment(a, b),
-            "uniformity": (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
+            "uniformity": (uniformity(a) + uniformity(b)) / 2,
             "effective_rank": (metrics.effective_rank(a) + metrics.effective_rank(b)) / 2,
         }
 

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from gca_jax.models import encoders, precision
+from gca_jax.models.resnet import norm
 
 Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
 
@@ -43,7 +44,7 @@ class Projector(nn.Module):
         """Embed features."""
         h = nn.Dense(self.hidden, use_bias=False, name="hidden")(h)
         if self.batch_norm:
-            h = _batch_norm(train)(h)
+            h = norm(train, "norm")(h)
         return nn.Dense(self.dim, use_bias=False, name="out")(nn.relu(h))
 
 
@@ -57,12 +58,7 @@ class Predictor(nn.Module):
     def __call__(self, z: Float[Array, "b d"], train: bool) -> Float[Array, "b d"]:
         """Predict the other view's embeddings."""
         z = nn.Dense(self.hidden, name="hidden")(z)
-        return nn.Dense(self.dim, name="out")(nn.relu(_batch_norm(train)(z)))
-
-
-def _batch_norm(train: bool) -> nn.BatchNorm:
-    """Make the batch norm of a head."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name="norm")
+        return nn.Dense(self.dim, name="out")(nn.relu(norm(train, "norm")(z)))
 
 
 class Network(nn.Module):

@@ -1,7 +1,7 @@
 """The weights of a network in forms that other programs read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,15 +26,12 @@ def by_name(network: Network, variables: Mapping[str, Any]) -> dict[str, np.ndar
     Of a `ResNet` by the names and in the layout of torchvision: "layer1.0.conv1.weight" [out, in,
     h, w]. Of any other encoder as Flax has them, the names of modules joined by dots.
     """
-    found: dict[tuple[str, ...], Any] = {}
-    for kind in KINDS:
-        found |= traverse_util.flatten_dict(variables[kind].get("encoder", {}))
-    arrays = {path: np.asarray(leaf) for path, leaf in found.items()}
+    named = flax_names(variables)
     if not isinstance(network.encoder, ResNet):
-        return {".".join(path): array for path, array in arrays.items()}
+        return named
     return {
-        torchvision_name(path): array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
-        for path, array in arrays.items()
+        torchvision_name(name.split(".")): x.transpose(3, 2, 0, 1) if x.ndim == 4 else x
+        for name, x in named.items()
     }
 
 
@@ -96,7 +93,7 @@ def encoder_from(
     return trees
 
 
-def torchvision_name(path: tuple[str, ...]) -> str:
+def torchvision_name(path: Sequence[str]) -> str:
     """Translate stage1_block0, norm_shortcut, mean into layer2.0.downsample.1.running_mean."""
     *blocks, layer, leaf = path
     where = ""

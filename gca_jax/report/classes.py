@@ -1,6 +1,7 @@
 """Pictures of single test images and of classes: neighbours, a map, what is taken for what."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def _map(figure: Figure, axes: Axes, run: Files, kind: str, numbers: np.ndarray 
 
 
 def nearest(run: Files, name: str = "nearest") -> Figure:
-    """Draw a few test images, each beside those whose features are nearest to its own."""
+    """Draw a few test images, each beside the nearest ones; `nearest_across`: of other domains."""
     images = run.arrays[f"{name}_images"]
     numbers = {kind: run.arrays.get(f"{name}_{kind}s") for kind in ("label", "domain")}
     known = {kind: of for kind, of in numbers.items() if of is not None}
@@ -77,11 +78,6 @@ def nearest(run: Files, name: str = "nearest") -> Figure:
     return figure
 
 
-def nearest_across(run: Files) -> Figure:
-    """Draw a few test images of each domain beside the nearest ones of other domains."""
-    return nearest(run, "nearest_across")
-
-
 def confusion(run: Files) -> Figure:
     """Draw the share of each class's test images that the linear probe takes for each class."""
     counts = run.arrays["confusion"]
@@ -102,7 +98,7 @@ def confusion(run: Files) -> Figure:
 FIGURES: dict[str, Callable[[Files], Figure]] = {
     "plane": plane,
     "nearest": nearest,
-    "nearest_across": nearest_across,
+    "nearest_across": partial(nearest, name="nearest_across"),
     "confusion": confusion,
 }
 """Pictures by their names, which results of an evaluation name too."""

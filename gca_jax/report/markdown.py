@@ -128,13 +128,8 @@ def _groups(report: Json) -> str:
         }
         measured = {title: shares for title, shares in columns.items() if shares}
         names, words = _extremes(next(iter(measured.values()), {}))
-        rows = [
-            [
-                name,
-                *(percent(shares[name]) if name in shares else "" for shares in measured.values()),
-            ]
-            for name in names
-        ]
+        each = measured.values()
+        rows = [[name, *(percent(of[name]) if name in of else "" for of in each)] for name in names]
         if rows:
             tables.append(table([kind, *measured], rows) + words)
     if not tables:

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int, Int32, UInt8
 
 from gca_jax.data import pictures
 from gca_jax.data.dataset import Dataset, number
+from gca_jax.data.records import evenly_spaced
 from gca_jax.encoder import Encoder
 from gca_jax.evaluation.nearest import nearest, two_dimensions
-from gca_jax.evaluation.splits import evenly_spaced
 
 MOST_PICTURES = 1_000  # that a page holds
 NEIGHBOURS = 8

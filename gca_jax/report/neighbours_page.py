@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gca_jax.data.pictures import sprite
-from gca_jax.evaluation.splits import evenly_spaced
+from gca_jax.data.records import evenly_spaced
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.neighbours import Group, Neighbourhood
 from gca_jax.workdir import replace
@@ -35,17 +35,18 @@ def write(found: Neighbourhood, out: Path) -> None:
 def render(found: Neighbourhood) -> str:
     """Write the page."""
     page = _Page(found)
+    height, width = page.size
     sheet = base64.b64encode(sprite(found.images, SIDE, page.columns)).decode()
     groups = found.groups.items()
     template = Path(__file__).with_name("neighbours.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(found.title),
         summary=page.summary(),
-        width=page.width,
-        height=page.height,
+        width=width,
+        height=height,
         sheet=sheet,
-        sheet_width=page.columns * page.width,
-        sheet_height=math.ceil(len(found.images) / page.columns) * page.height,
+        sheet_width=page.columns * width,
+        sheet_height=math.ceil(len(found.images) / page.columns) * height,
         rendering="pixelated" if max(found.images.shape[1:3]) < SIDE else "auto",
         colours="\n".join(line for kind, group in groups for line in _colours(kind, group)),
         shown=next(iter(found.groups), ""),
@@ -69,16 +70,10 @@ class _Page:
         return math.ceil(math.sqrt(len(self.found.images)))
 
     @cached_property
-    def height(self) -> int:
-        """Pixels of a picture on the screen."""
+    def size(self) -> tuple[int, int]:
+        """Height and width of a picture on the screen, in pixels."""
         h, w = self.found.images.shape[1:3]
-        return max(1, round(SIDE * h / max(h, w)))
-
-    @cached_property
-    def width(self) -> int:
-        """Likewise."""
-        h, w = self.found.images.shape[1:3]
-        return max(1, round(SIDE * w / max(h, w)))
+        return max(1, round(SIDE * h / max(h, w))), max(1, round(SIDE * w / max(h, w)))
 
     @cached_property
     def near(self) -> dict[str, Int[np.ndarray, "n k"]]:
@@ -137,11 +132,11 @@ class _Page:
         groups = self.found.groups
         words = [self.found.names[i], *(f"{k} {g.names[g.numbers[i]]}" for k, g in groups.items())]
         framed = "class" in groups and groups["class"].numbers[i] != groups["class"].numbers[query]
-        row, column = divmod(i, self.columns)
+        (row, column), (height, width) = divmod(i, self.columns), self.size
         return (
             f'<i class="pic{" other" if framed else ""}" data-i="{i}" role="img" '
             f'title="{escape(", ".join(words))}" '
-            f'style="background-position: -{column * self.width}px -{row * self.height}px"></i>'
+            f'style="background-position: -{column * width}px -{row * height}px"></i>'
         )
 
     def json(self) -> str:
@@ -152,7 +147,7 @@ class _Page:
         }
         values: dict[str, Any] = {"names": [*self.found.names], "groups": groups}
         values["neighbours"] = {name: rows.tolist() for name, rows in self.near.items()}
-        values |= {"columns": self.columns, "width": self.width, "height": self.height}
+        values |= {"columns": self.columns, "width": self.size[1], "height": self.size[0]}
         return json.dumps(values).replace("<", "\\u003c")  # so that no name ends the script
 
 

@@ -1,11 +1,11 @@
 """All runs below a folder: settings, results and curves, read from the files that they left."""
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from gca_jax.report.pairs import WAYS
 from gca_jax.report.reading import Json
@@ -23,7 +23,7 @@ class Run:
 
     Attributes:
         folder: Below the folder of all.
-        settings: Of its config, as JSON, by dotted key.
+        settings: Of its config, by dotted key.
         finished: Whether it is trained to its end and judged there.
         state: In words.
         results: Numbers by name; accuracies are shares.
@@ -33,7 +33,7 @@ class Run:
     """
 
     folder: str
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
     finished: bool
     state: str
     results: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -133,7 +133,7 @@ def varied(runs: list[Run]) -> dict[str, bool]:
 
 def value(run: Run, key: str) -> str:
     """Give a setting as a reader would write it; nothing where it is not set."""
-    found = json.loads(run.settings.get(key, "null"))
+    found = run.settings.get(key)
     if found is None:
         return ""
     return ", ".join(map(str, found)) if isinstance(found, list) else str(found)

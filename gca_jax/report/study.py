@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gca_jax.report import overview_page, study_figures, study_page, study_relations
 from gca_jax.report.reading import Json
-from gca_jax.studies.analysis import Measured, analyse, as_json, without_nan
+from gca_jax.studies.analysis import Measured, analyse, as_json
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results, collect
 from gca_jax.studies.study import Study
@@ -34,7 +34,8 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     results = collect(study, grid, workdir)
     measured = analyse(study, results, workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / "study.json", finite(_content(study, grid, results, measured, command)))
+    content = _content(study, grid, results, measured, command)
+    write_json(workdir / "study.json", finite(content, nan=None))
     _write_rows(workdir / "study.csv", results)
     pictures = study_figures.draw(study, results, measured, workdir) if results.rows else {}
     if study.correlate and results.rows:
@@ -69,7 +70,7 @@ def _content(
         }
         for cell in grid
     ]
-    found = {
+    return {
         "command": command,
         "complete": not results.missing and not results.failed,
         "study": described,
@@ -80,7 +81,6 @@ def _content(
         "missing": results.missing,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
-    return without_nan(found)
 
 
 def _write_rows(path: Path, results: Results) -> None:

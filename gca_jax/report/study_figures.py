@@ -95,13 +95,11 @@ def _figure(
         axes.axhline(0, color="#555555", linewidth=0.8, zorder=0)
     axes.set(ylabel=label, xlabel=study.x_label or "condition")
     if not numeric:
-        axes.set_xticks(range(len(xs)), _wrapped(study.conditions))
-    _outside(figure, axes)
+        width = max(8, 60 // len(xs))
+        axes.set_xticks(range(len(xs)), [textwrap.fill(c, width) for c in study.conditions])
+    plain(axes)
+    figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
     return figure
-
-
-def _wrapped(labels: Mapping[str, object]) -> list[str]:
-    return [textwrap.fill(label, max(8, 60 // len(labels))) for label in labels]
 
 
 def _line(
@@ -152,12 +150,6 @@ def _by_method(
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.set_xlabel(label)
     return figure
-
-
-def _outside(figure: Figure, axes: Axes) -> None:
-    """Put the legend where it hides nothing."""
-    plain(axes)
-    figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
 
 
 Curve = tuple[np.ndarray, np.ndarray]

@@ -29,16 +29,13 @@ def correlation_table(study: Study, results: Results) -> str:
     rows = []
     for method in ("all", *study.methods):
         n, pearson, spearman = statistics.correlate(*pairs(study, results, method))
-        rows.append([method, str(n), *(_signed(r) for r in (pearson, spearman))])
+        shown = ("–" if math.isnan(r) else f"{r:+.2f}" for r in (pearson, spearman))
+        rows.append([method, str(n), *shown])
     x, y = study.correlate
     head = ["method", "runs", "Pearson's r", "Spearman's ρ"]
     picture = f"![{y} against {x}](figures/correlation.png)"
     title = f"{x[:1].upper()}{x[1:]} and {y}"
     return f"## {title}\n\n{table(head, rows)}\n{picture}\n\n{wrap(WORDS)}"
-
-
-def _signed(r: float) -> str:
-    return "–" if math.isnan(r) else f"{r:+.2f}"
 
 
 def pairs(study: Study, results: Results, method: str = "all") -> tuple[list[float], list[float]]:

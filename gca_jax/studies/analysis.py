@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gca_jax.studies import statistics
-from gca_jax.studies.results import Results, Row
+from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
 
 ALPHA = 1 - statistics.LEVEL
@@ -104,9 +104,10 @@ def _with_items(study: Study, results: Results, workdir: Path, measured: Measure
     """Add the bootstrap over items where the runs of both methods have the array."""
     arrays: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in results.rows:
-        array = _items(workdir, row, str(study.items))
-        if array is not None:
-            arrays.setdefault((row.condition, row.method), {})[row.seed] = array
+        with np.load(workdir / row.folder / "evaluation.npz") as stored:
+            if study.items in stored.files:
+                array = stored[study.items].astype(float)
+                arrays.setdefault((row.condition, row.method), {})[row.seed] = array
     entries, scale = dict(measured.entries), 1.0 if measured.plain else POINTS
     for key, entry in measured.entries.items():
         other = (key[0], str(study.reference_of(key[1])))
@@ -122,13 +123,8 @@ def _with_items(study: Study, results: Results, workdir: Path, measured: Measure
     return dataclasses.replace(measured, entries=entries)
 
 
-def _items(workdir: Path, row: Row, name: str) -> np.ndarray | None:
-    with np.load(workdir / row.folder / "evaluation.npz") as stored:
-        return stored[name].astype(float) if name in stored.files else None
-
-
 def as_json(measured: Measured) -> dict[str, Any]:
-    """Give a measure as JSON values; NaN becomes null."""
+    """Give a measure as JSON values, NaN where a number is not known."""
     entries = []
     for entry in measured.entries.values():
         difference = entry.difference
@@ -147,14 +143,4 @@ def as_json(measured: Measured) -> dict[str, Any]:
             }
         )
     unit = "as it is" if measured.plain else "points"
-    found = {"label": measured.label, "path": measured.path, "unit": unit, "entries": entries}
-    return without_nan(found)
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN by None, for strict JSON."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(x) for key, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(x) for x in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return {"label": measured.label, "path": measured.path, "unit": unit, "entries": entries}

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from gca_jax.studies.study import NONE, Changes, Condition, Method, Published, Study, check, slugs
+from gca_jax.workdir import flatten
 
 CHOOSE_SEED = 1000
 
@@ -136,7 +137,7 @@ def read(config: ConfigDict) -> Study:
     seeds = tuple(values["seeds"])
     spare = next(seed for seed in range(CHOOSE_SEED, CHOOSE_SEED + 10**6) if seed not in seeds)
     values |= {
-        "common": flat(values["common"]),
+        "common": dict(flatten(values["common"])),
         "methods": entries(values["methods"], Method),
         "conditions": entries(values["conditions"], Condition),
         "seeds": seeds,
@@ -152,7 +153,7 @@ def read(config: ConfigDict) -> Study:
 
 def _read_entry(entry: ConfigDict, kind: type) -> Any:
     values = {name: entry[name] for name in kind._fields}  # type: ignore[attr-defined]
-    groups = {name: flat(value) for name, value in values.items() if name in ("set", "choose")}
+    groups = {name: dict(flatten(values[name])) for name in ("set", "choose") if name in values}
     return kind(**values | groups)
 
 
@@ -170,14 +171,3 @@ def _nested(changes: Changes) -> dict[str, Any]:
             raise ValueError(f"{path} is given a value, and so is a part of it")
         group[last] = tuple(value) if isinstance(value, list) else value
     return groups
-
-
-def flat(groups: ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """Turn groups into dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in groups.items():
-        if isinstance(value, ConfigDict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gca_jax.signals import Stopped
 from gca_jax.studies import pool
 from gca_jax.studies.grid import Cell, Run, finished, refuse_other_runs
 from gca_jax.studies.results import choose, fault
@@ -57,7 +58,7 @@ def execute(
                 pool.do(runs, jobs, workdir, runner, session.done, limit_minutes)
         except KeyboardInterrupt as error:
             left = f"{session.left} of {session.total} runs are left"
-            raise pool.Stopped(
+            raise Stopped(
                 f"stopped, {left}; run the same command again to go on from there",
                 getattr(error, "status", 1),
             ) from error

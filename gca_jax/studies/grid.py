@@ -29,7 +29,6 @@ class Run:
         settings: Values of the method's candidates, by dotted key.
         seed: The run's.
         final: Whether the report shows it; else it serves to choose settings.
-        folder: Where it lies, from the study's folder, with `/`.
         config: An ordinary run's.
     """
 
@@ -38,13 +37,25 @@ class Run:
     settings: Mapping[str, Any]
     seed: int
     final: bool
-    folder: str
     config: ConfigDict
 
     @functools.cached_property
     def record(self) -> dict[str, object]:
         """Its config as its folder has it."""
         return as_json(self.config)
+
+    @functools.cached_property
+    def folder(self) -> str:
+        """Where it lies, from the study's folder, with `/`: readable, legal on any file system."""
+        last = {key: key.rsplit(".", 1)[-1] for key in self.settings}
+        counts = Counter(last.values())
+        names = {key: short if counts[short] == 1 else key for key, short in last.items()}
+        plain = ",".join(f"{names[key]}={value}" for key, value in self.settings.items())
+        text = re.sub(r"[^A-Za-z0-9.,=+_-]+", "_", plain)[:LONGEST]
+        if text != plain:
+            text += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
+        name = "-".join(filter(None, (text, f"seed{self.seed}", "validation" * (not self.final))))
+        return "/".join(("runs", slug(self.condition), slug(self.method), name))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,8 +141,7 @@ def _run(
     own.seed = seed
     if not final:
         own.evaluation.split = "validation"
-    folder = _folder(condition, method, settings, seed, final)
-    return Run(condition, method, settings, seed, final, folder, own.lock())
+    return Run(condition, method, settings, seed, final, own.lock())
 
 
 def _changed(config: ConfigDict, changes: Changes, whose: str) -> ConfigDict:
@@ -155,23 +165,6 @@ def _inside(group: object, key: str, where: str, named: str) -> Any:
         there = ", ".join(group) if isinstance(group, ConfigDict) else "one value"
         raise ValueError(f"unknown key {named}: {where} has {there}")
     return group[key]
-
-
-def _folder(condition: str, method: str, settings: Changes, seed: int, final: bool) -> str:
-    """Name a run's folder: readable, the same each time, legal on any file system."""
-    last = Counter(key.rsplit(".", 1)[-1] for key in settings)
-    words = []
-    for key, value in settings.items():
-        short = key.rsplit(".", 1)[-1]
-        name = short if last[short] == 1 else key
-        words.append(f"{name}={value}")
-    plain = ",".join(words)
-    text = re.sub(r"[^A-Za-z0-9.,=+_-]+", "_", plain)[:LONGEST]
-    if text != plain:
-        text += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
-    name = "-".join([*([text] if text else []), f"seed{seed}"])
-    name += "" if final else "-validation"
-    return "/".join(("runs", slug(condition), slug(method), name))
 
 
 def all_runs(grid: list[Cell]) -> Iterator[Run]:

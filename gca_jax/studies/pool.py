@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from gca_jax.signals import Stopped, handled
 from gca_jax.studies.grid import Run
 from gca_jax.studies.worker import Runner, work
 
@@ -34,7 +35,9 @@ class Worker:
         cores = share(place, jobs)
         # Not a daemon, which could not start the processes that read images.
         self.process: BaseProcess = context.Process(target=work, args=(other, runner, cores))
-        with _environment(threads=len(cores), jobs=jobs), _deaf():
+        # Ctrl-C must not break it off before it has a session of its own.
+        deaf = handled({signal.SIGINT: signal.SIG_IGN})
+        with _environment(threads=len(cores), jobs=jobs), deaf:
             self.process.start()
         other.close()
 
@@ -102,16 +105,6 @@ def _environment(threads: int, jobs: int) -> Iterator[None]:
     finally:
         for name in mine:
             del os.environ[name]
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Let a process start that Ctrl-C does not break off before it has a session of its own."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def compile_once(folder: Path) -> None:
@@ -199,17 +192,5 @@ def stop_on_signals() -> Iterator[None]:
 
     kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     caught = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # as nohup does
-    before = {kind: signal.signal(kind, handler) for kind in caught}
-    try:
+    with handled(dict.fromkeys(caught, handler)):
         yield
-    finally:
-        for kind, previous in before.items():
-            signal.signal(kind, previous)
-
-
-class Stopped(KeyboardInterrupt):
-    """The study was asked to stop; `status` is that of the process, 0 where SIGTERM asked."""
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status

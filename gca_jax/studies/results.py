@@ -1,5 +1,6 @@
 """What the runs of a study found: a function of the files in its folder."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -101,15 +102,11 @@ def _number(workdir: Path, run: Run, where: str) -> float:
         return math.nan
 
 
-def wanted(study: Study, run: Run) -> list[str]:
-    """List the paths in a run's `evaluation.json` that the study reads."""
-    return [*study.measures.values()] if run.final else [str(study.choose_by)]
-
-
 def fault(study: Study, workdir: Path, run: Run) -> str | None:
     """Say what a finished run lacks of what the study reads; None if nothing."""
+    paths = [*study.measures.values()] if run.final else [str(study.choose_by)]
     try:
-        for path in wanted(study, run):
+        for path in paths:
             found = number(workdir / run.folder, path)
             if math.isnan(found) and not run.final:
                 return f"{path} in evaluation.json is null: it cannot choose"
@@ -130,7 +127,7 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
         if not chosen.complete:
             missing += [
                 run.folder
-                for run in _flat(cell.trials)
+                for run in itertools.chain.from_iterable(cell.trials)
                 if run.folder not in failed and not finished(workdir, run)
             ]
         if chosen.best is None:
@@ -139,15 +136,12 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
         for run in cell.finals[chosen.best]:
             if finished(workdir, run) and run.folder not in failed:
                 measures = measures or _found(workdir / run.folder / "evaluation.json")
-                rows.append(_row(run, measures, workdir))
+                values = {label: _number(workdir, run, path) for label, path in measures.items()}
+                own = run.condition, run.method, run.seed, run.settings
+                rows.append(Row(*own, values, run.folder))
             elif run.folder not in failed:
                 missing.append(run.folder)
     return Results(rows, choices, measures, failures, missing)
-
-
-def _row(run: Run, measures: Mapping[str, str], workdir: Path) -> Row:
-    values = {label: _number(workdir, run, where) for label, where in measures.items()}
-    return Row(run.condition, run.method, run.seed, run.settings, values, run.folder)
 
 
 def _found(path: Path) -> dict[str, str]:
@@ -163,10 +157,6 @@ def _found(path: Path) -> dict[str, str]:
 
     paths = [path for group in GROUPS for path in leaves(evaluation.get(group, {}), group)]
     return {path.split(".", 1)[1].replace("_", " "): path for path in paths}
-
-
-def _flat(groups: Iterable[Iterable[Run]]) -> Iterable[Run]:
-    return (run for group in groups for run in group)
 
 
 def read_failed(workdir: Path) -> list[Mapping[str, Any]]:

@@ -83,9 +83,7 @@ def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
     if n < 2:
         return Comparison(n, mean, math.nan, math.nan)
     if sd <= 1e-12 * abs(mean):
-        return (
-            Comparison(n, mean, 0.0, 1.0) if mean == 0 else Comparison(n, mean, math.nan, math.nan)
-        )
+        return Comparison(n, mean, *((0.0, 1.0) if mean == 0 else (math.nan, math.nan)))
     p = 2 * float(stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
     return Comparison(n, mean, half, p)
 

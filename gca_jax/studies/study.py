@@ -42,7 +42,7 @@ class Condition(NamedTuple):
     x: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
     """A study as its config describes it; the arguments of `make` have the same names.
 
@@ -50,21 +50,21 @@ class Study:
         template: The config of one run in the place of a base file, for `--seeds`.
     """
 
-    base: str
-    common: Changes
+    base: str = ""
+    common: Changes = dataclasses.field(default_factory=dict)
     methods: Mapping[str, Method]
     conditions: Mapping[str, Condition]
     seeds: tuple[int, ...]
-    choose_seeds: tuple[int, ...]
-    choose_by: str | None
-    measures: Mapping[str, str]
-    plain: tuple[str, ...]
-    reference: str | None
-    published: Mapping[tuple[str, str], Published]
-    x_label: str
-    items: str | None
-    correlate: tuple[str, ...]
-    plans: bool
+    choose_seeds: tuple[int, ...] = ()
+    choose_by: str | None = None
+    measures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    plain: tuple[str, ...] = ()
+    reference: str | None = None
+    published: Mapping[tuple[str, str], Published] = dataclasses.field(default_factory=dict)
+    x_label: str = ""
+    items: str | None = None
+    correlate: tuple[str, ...] = ()
+    plans: bool = False
     template: ConfigDict | None = None
 
     def reference_of(self, method: str) -> str | None:
@@ -80,27 +80,8 @@ class Study:
 
 def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
     """Describe the runs of one config over seeds; all its accuracies are measures."""
-    one = {config.method: Method("")}
-    study = Study(
-        *(
-            "",
-            {},
-            one,
-            {"all": Condition()},
-            seeds,
-            (),
-            None,
-            {},
-            (),
-            None,
-            {},
-            "",
-            None,
-            (),
-            False,
-            config,
-        )
-    )
+    one, alone = {config.method: Method("")}, {"all": Condition()}
+    study = Study(methods=one, conditions=alone, seeds=seeds, template=config)
     check(study)
     return study
 

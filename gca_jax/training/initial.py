@@ -13,18 +13,16 @@ from gca_jax.training import checkpoint, step
 from gca_jax.workdir import checkpoints
 
 
-def draw(experiment: Trainable) -> step.Variables:
-    """Draw the variables of the first step; the encoder's are those of `initial`, if it is set."""
+def draw(experiment: Trainable, given: Mapping[str, Any] | None = None) -> step.Variables:
+    """Draw the variables of the first step; the encoder's are those of `initial`, if it is set.
+
+    `given` is what `encoder` has read; None: it is read now.
+    """
     drawn = step.init_variables(experiment.network, experiment.key, experiment.batches.input_shape)
-    given = encoder(experiment)
-    return drawn if given is None else put(drawn, given)
-
-
-def put(variables: step.Variables, given: Mapping[str, Any]) -> step.Variables:
-    """Put another encoder under the heads."""
+    given = (encoder(experiment) or {}) if given is None else given
     return {
         kind: {**tree, "encoder": given[kind]} if given.get(kind) else tree
-        for kind, tree in variables.items()
+        for kind, tree in drawn.items()
     }
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from gca_jax import processes
 from gca_jax.experiment import Trainable, blame
+from gca_jax.signals import Stopped, handled
 from gca_jax.training import checkpoint, initial, setup, watch
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, asked_board, progress_bar, wandb
@@ -33,17 +35,6 @@ from gca_jax.workdir import (
     training_summary,
     write_json,
 )
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop and has saved where it was; the message says how to go on.
-
-    `status` is that of the process: 0 where a scheduler asked, by SIGTERM, and 1 for Ctrl-C.
-    """
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
 
 
 def pretrain(
@@ -73,14 +64,14 @@ def pretrain(
         ValueError: something in the config is wrong, the folder holds a run of another config or
             one that another process trains, or the loss is not finite.
         OSError: the disk has no room for the next checkpoint, or for the first three.
-        Interrupted: Ctrl-C or SIGTERM; a checkpoint has been written.
+        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
     workdir = pathlib.Path(workdir)
     summary = trained_before(workdir, experiment.record)
     if summary is not None:
         return summary
-    if not checkpoints(workdir):
-        initial.encoder(experiment)  # a wrong file is said before anything is traced or written
+    # A wrong file is said before anything is traced or written.
+    given = None if checkpoints(workdir) else initial.encoder(experiment)
     with blame("config.log"):
         if project := asked_board(experiment):
             wandb(project)
@@ -96,7 +87,7 @@ def pretrain(
             need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
         processes.wait("the folder is ready")
         manager = stack.enter_context(checkpoint.open_manager(workdir))
-        return Session(training, workdir, manager, command).train()
+        return Session(training, workdir, manager, command, given).train()
 
 
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
@@ -146,12 +137,13 @@ class Session:
     workdir: pathlib.Path
     manager: ocp.CheckpointManager
     command: str | None = None
+    given: Mapping[str, Any] | None = None  # an encoder to start from, as `initial.draw` takes it
 
     def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
         began = time.perf_counter()
         if self.manager.latest_step() is None:
-            state, start = self.training.initial(), Progress()
+            state, start = self.training.initial(self.given), Progress()
         else:
             whole = replicated(self.training.mesh)
             state, start = checkpoint.restore(self.manager, self.training.abstract, whole)
@@ -164,7 +156,7 @@ class Session:
             with stop_on_signals() as stop:
                 state, progress = self.loop(train_step, state, start, bar, stop)
         if progress.step < self.training.total_steps:
-            raise Interrupted(
+            raise Stopped(
                 f"stopped at step {progress.step} of {self.training.total_steps}, saved in "
                 f"{self.workdir}; run the same command again to go on from there",
                 stop.status,
@@ -274,7 +266,7 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """Give the exit status, as in `Interrupted`."""
+        """Give the exit status, as in `Stopped`."""
         return int(self.number == signal.SIGINT)
 
 
@@ -299,11 +291,9 @@ def stop_on_signals() -> Iterator[Stop]:
             os.kill(os.getpid(), signal.SIGTERM)
 
     caught = (signal.SIGINT,) if together else (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handler) for number in caught}
     try:
-        yield stop
+        with handled(dict.fromkeys(caught, handler)):
+            yield stop
     finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
         if together:  # JAX no longer waits for the signal; it may come late to some of them.
             signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.agreed else signal.SIG_DFL)

@@ -16,8 +16,13 @@ OPTIMIZER = optax.adam(3e-3)
 
 def start(features: int, classes: int) -> tuple[Head, optax.OptState]:
     """Make a head of zeros and the state of its optimizer."""
-    head = {"kernel": jnp.zeros((features, classes)), "bias": jnp.zeros(classes)}
+    head = zeros(features, classes)
     return head, OPTIMIZER.init(head)
+
+
+def zeros(features: int, classes: int) -> Head:
+    """Make a head that scores all classes alike."""
+    return {"kernel": jnp.zeros((features, classes)), "bias": jnp.zeros(classes)}
 
 
 def scores(head: Head, h: Float[Array, "b f"]) -> Float[Array, "b c"]:

@@ -1,7 +1,7 @@
 """From an experiment to its traced training step, so that its mistakes are said at once."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ class Training:
     steps_per_epoch: int
     total_steps: int
     learning_rate: Callable[[int], float]
-    initial: Callable[[], step.TrainState]
+    initial: Callable[..., step.TrainState]  # perhaps of an encoder, as `initial.draw` takes it
     abstract: step.TrainState
     lowered: jax.stages.Lowered
 
@@ -60,16 +60,9 @@ def trace(experiment: Trainable) -> Training:
         abstract = jax.eval_shape(create, shapes)
     views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
+    parts = settings.encoder_chunk, settings.batch_norm_groups
     train_step = step.make_train_step(
-        network,
-        make_views,
-        loss,
-        optimizer,
-        views,
-        decay,
-        keywords,
-        settings.encoder_chunk,
-        settings.batch_norm_groups,
+        network, make_views, loss, optimizer, views, decay, keywords, *parts
     )
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
@@ -77,8 +70,8 @@ def trace(experiment: Trainable) -> Training:
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, *batch)
 
-    def start() -> step.TrainState:
-        return jax.device_put(create(initial.draw(experiment)), step.replicated(mesh))
+    def start(given: Mapping[str, Any] | None = None) -> step.TrainState:
+        return jax.device_put(create(initial.draw(experiment, given)), step.replicated(mesh))
 
     schedule = jax.jit(rate)
 

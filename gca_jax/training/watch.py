@@ -4,20 +4,22 @@ No test image is read: of at most 10,000 training images every other one votes o
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import jax
 import numpy as np
 
+from gca_jax import features
+from gca_jax.data import records
+from gca_jax.data.dataset import Part
 from gca_jax.experiment import Experiment
 from gca_jax.neighbours import predict
 from gca_jax.training.setup import Training
-from gca_jax.training.step import Metrics, TrainState, replicated
+from gca_jax.training.step import Metrics, TrainState
 
 KNN = "knn_accuracy"  # its name in the log
 NEIGHBOURS = 20
 MOST_IMAGES = 10_000
-AT_ONCE = 512
 
 
 def make(training: Training) -> Callable[[TrainState], Metrics]:
@@ -25,29 +27,20 @@ def make(training: Training) -> Callable[[TrainState], Metrics]:
 
     It encodes images as evaluation does, without augmentation and with the running statistics.
     """
-    experiment, whole = training.experiment, replicated(training.mesh)
+    experiment = training.experiment
     assert isinstance(experiment, Experiment)  # runs on pairs have no such setting
-    network, plain = experiment.network, experiment.policy.plain
     data = experiment.dataset
-    count = min(len(data.train_images), MOST_IMAGES)
-    rows = np.linspace(0, len(data.train_images) - 1, count).astype(int)
-    labels = data.train_labels[rows]
-
-    @jax.jit
-    def encode(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
-        variables = {"params": params, "batch_stats": batch_stats}
-        return network.bind(variables).encode(plain(images))
+    seen = Part(data.train_images, data.train_labels)
+    if len(seen.images) > MOST_IMAGES:
+        seen = seen.take(records.evenly_spaced(len(seen.images), MOST_IMAGES))
+    encode = partial(features.encode, experiment.network, experiment.policy.plain)
 
     def watch(state: TrainState) -> Metrics:
-        parts = []
-        for first in range(0, count, AT_ONCE):
-            images = data.train_images[rows[first : first + AT_ONCE]]
-            padded = np.pad(images, ((0, AT_ONCE - len(images)), *[(0, 0)] * 3))
-            found = encode(state.params, state.batch_stats, jax.device_put(padded, whole))
-            parts.append(jax.device_get(found)[: len(images)])
-        h = np.concatenate(parts)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        on_one_device = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
+        h = features.extract({"": partial(encode, on_one_device)}, seen.images)[""]
         k = min(NEIGHBOURS, len(h[::2]))
-        voted = predict(h[::2], labels[::2], h[1::2], [k])[0]
-        return {KNN: jax.device_put(np.float32(np.mean(voted == labels[1::2])))}
+        voted = predict(h[::2], seen.labels[::2], h[1::2], [k])[0]
+        return {KNN: jax.device_put(np.float32(np.mean(voted == seen.labels[1::2])))}
 
     return watch

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Part, Streamed, judged_by, validation
 
 IMAGES = np.zeros((6, 4, 5, 3), np.uint8)
@@ -163,3 +164,11 @@ def test_images_on_disk_stay_there():
     assert same.pretrain_images is same.train_images
     elsewhere = dataclasses.replace(every, records=list(records))
     assert validation(numbered(**sizes, pretrain_images=elsewhere)).pretrain_images is elsewhere
+
+
+def test_evenly_spaced_images_are_all_or_so_many_from_the_first_to_the_last():
+    assert records.evenly_spaced(360, 2_000).tolist() == list(range(360))
+    chosen = records.evenly_spaced(10_000, 2_000)
+    assert len(chosen) == len(set(chosen)) == 2_000
+    assert (chosen[0], chosen[-1]) == (0, 9_999)
+    assert records.evenly_spaced(360, 6).tolist() == [0, 71, 143, 215, 287, 359]

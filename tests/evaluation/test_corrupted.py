@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from gca_jax.data import arrays, corruptions
 from gca_jax.data.corruptions import corrupt
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import corrupted, run
+from gca_jax.evaluation import corruptions as corrupted
+from gca_jax.evaluation import run
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.training.step import init_variables

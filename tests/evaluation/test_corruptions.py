@@ -71,7 +71,7 @@ def test_each_severity_has_images_and_each_mean_its_part(judged):
 
 def test_means_are_of_what_they_say():
     accuracy = {"fog": [0.8, 0.6], "snow": [0.4, 0.2], "saturate": [1.0, 1.0]}
-    found = corruptions.means(accuracy)
+    found = corruptions.means(accuracy, corruptions.OF_CIFAR)
     assert found == pytest.approx({"all": 4 / 6, "without the extra four": 0.5, "snow": 0.3})
 
 

@@ -32,9 +32,8 @@ def test_the_mean_plan_is_sorted_by_class_so_that_classes_are_blocks():
         found, target = losses.transport("gca_ince", z_a, z_b, epsilon=0.1)
         return found.matrix, target.matrix
 
-    out = plan.mean_plan(
-        fake_embed, transport, images[order], LABELS[order], None, per_class=3, batches=4, seed=0
-    )
+    drawn = plan.Drawn("class", "test", images[order], LABELS[order], None, per_class=3, batches=4)
+    out = plan.mean_plan(fake_embed, transport, drawn, seed=0)
     assert out["plan_labels"].tolist() == sorted(list(range(5)) * 3)
     assert out["plan"].sum() == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(out["target"], np.eye(15) / 15, atol=1e-7)
@@ -54,7 +53,8 @@ def test_the_target_of_the_mean_plan_gets_the_groups_of_its_images():
     def transport(z_a, z_b, groups):
         return z_a - groups[:, None] / 3, groups[:, None]
 
-    out = plan.mean_plan(embed, transport, images, LABELS, groups, per_class=3, batches=4, seed=0)
+    drawn = plan.Drawn("class", "test", images, LABELS, groups, per_class=3, batches=4)
+    out = plan.mean_plan(embed, transport, drawn, seed=0)
     np.testing.assert_allclose(out["plan"], 0, atol=1e-5)
     assert np.ptp(out["target"]) > 0
 

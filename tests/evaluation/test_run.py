@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from gca_jax import losses, models
+from gca_jax import features, losses, models
 from gca_jax.data import sources
-from gca_jax.evaluation import features, plan, run
+from gca_jax.evaluation import plan, run
 from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import build
 from gca_jax.report.run import write
@@ -114,8 +114,8 @@ def test_features_come_from_running_statistics_not_from_the_batch(evaluated):
         return x / 255.0
 
     encoders = {"it": partial(features.encode, network, prepare, variables)}
-    together = features.extract(encoders, images, batch_size=20)["it"]
-    alone = features.extract(encoders, images[:1], batch_size=20)["it"]
+    together = features.extract(encoders, images, 20)["it"]
+    alone = features.extract(encoders, images[:1], 20)["it"]
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5)
 
 

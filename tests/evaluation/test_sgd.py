@@ -75,7 +75,7 @@ def test_a_frozen_encoder_is_frozen_and_a_fine_tuned_one_is_not(one, trained):
     frozen, before, after = trained
     jax.tree.map(np.testing.assert_array_equal, before, one.variables)  # in either case
     assert jax.tree.structure(after.variables) == jax.tree.structure(before)
-    assert np.abs(after.head.weights).max() > 0
+    assert np.abs(after.head["kernel"]).max() > 0
     for kind in ("params", "batch_stats"):
         ours, theirs = after.variables[kind]["encoder"], before[kind]["encoder"]
         same = jax.tree.leaves(jax.tree.map(np.array_equal, ours, theirs))
@@ -107,8 +107,8 @@ def test_a_head_on_pixels_is_nesterov_s_softmax_regression():
         for k, gradient in enumerate((x.T @ error / 30, error.mean(0))):
             speeds[k] = 0.9 * speeds[k] + gradient
             (weights, bias)[k][...] -= rate * (gradient + 0.9 * speeds[k])
-    np.testing.assert_allclose(state.classifier.head.weights, weights, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(state.classifier.head.bias, bias, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(state.classifier.head["kernel"], weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(state.classifier.head["bias"], bias, rtol=1e-4, atol=1e-6)
     x = (dataset.test_images.reshape(-1, 64) / 255 - 0.3) / 0.4
     expected = np.mean((x @ weights + bias).argmax(1) == dataset.test_labels)
     assert trainer.accuracy(state.classifier, dataset) == expected
@@ -148,7 +148,7 @@ def test_encoders_of_other_weights_give_other_classifiers(one):
     trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, frozen=True)
     fit = functools.partial(classifier.fit, trainer, data=one.dataset, epochs=EPOCHS, seed=0)
     a, again, b = (
-        fit(variables)[0].head.weights
+        fit(variables)[0].head["kernel"]
         for variables in (one.variables, one.variables, one.networks["random_encoder"])
     )
     np.testing.assert_array_equal(a, again)
@@ -167,4 +167,4 @@ def test_the_learning_rate_is_the_setting_and_falls_to_zero(subject):
     slow = dataclasses.replace(subject(**{"evaluation.sgd_learning_rate": 1e-9}))
     trainer = sgd.trainer(slow, classifier.of_pixels, 1, frozen=True)
     state, _ = classifier.fit(trainer, {}, slow.dataset, 1, 0)
-    assert 0 < np.abs(state.head.weights).max() < 1e-7
+    assert 0 < np.abs(state.head["kernel"]).max() < 1e-7

@@ -50,14 +50,6 @@ def test_folds_are_fewer_where_a_class_has_few_images():
     assert len(splits.folds(np.repeat(np.arange(3), 2), 0.2, seed=0)) == 2
 
 
-def test_evenly_spaced_images_are_all_or_so_many_from_the_first_to_the_last():
-    assert splits.evenly_spaced(360, 2_000).tolist() == list(range(360))
-    chosen = splits.evenly_spaced(10_000, 2_000)
-    assert len(chosen) == len(set(chosen)) == 2_000
-    assert (chosen[0], chosen[-1]) == (0, 9_999)
-    assert splits.evenly_spaced(360, 6).tolist() == [0, 71, 143, 215, 287, 359]
-
-
 def test_the_most_per_class_fill_the_batch_or_the_smallest_class():
     labels = np.repeat(np.arange(5), 9)
     assert splits.most_per_class(labels, 20) == 4

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gca_jax import models
-from gca_jax.evaluation import features, views
+from gca_jax import features, models
+from gca_jax.evaluation import views
 from gca_jax.evaluation.subject import Subject, Views
 from gca_jax.training import step
 

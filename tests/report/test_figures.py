@@ -53,7 +53,7 @@ def with_names(run):
 
 def test_classes_and_domains_have_their_names(workdir):
     run = with_names(read(workdir))
-    panels = classes.nearest_across(run).axes
+    panels = classes.nearest(run, "nearest_across").axes
     assert [panel.get_title() for panel in panels[:4]] == [
         "query\nT-shirt/top\nart painting",
         "0.89\nT-shirt/top\nphoto",

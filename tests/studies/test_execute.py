@@ -219,7 +219,7 @@ from gca_jax import studies
 from gca_jax.studies import describe
 from gca_jax.studies.execute import execute
 from gca_jax.studies.grid import cells
-from gca_jax.studies.pool import Stopped
+from gca_jax.signals import Stopped
 from tests.studies import stub
 if __name__ == "__main__":
     config = studies.make(

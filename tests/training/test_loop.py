@@ -13,6 +13,7 @@ import pytest
 
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
+from gca_jax.signals import Stopped
 from gca_jax.training import checkpoint, log, loop, setup, step
 from gca_jax.training.log import Log
 from gca_jax.workdir import locked
@@ -92,7 +93,7 @@ def test_interrupted_and_resumed_run_equals_the_unbroken_one(
 ):
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
-        with pytest.raises(loop.Interrupted, match=f"step 2 of 6, saved in {tmp_path}.*same comm"):
+        with pytest.raises(Stopped, match=f"step 2 of 6, saved in {tmp_path}.*same comm"):
             loop.pretrain(experiment, tmp_path)
     assert json.loads((tmp_path / "training.json").read_text())["finished"] is False
     assert checkpoint.restore_variables(tmp_path)[1] == 2  # usable as it is
@@ -226,7 +227,7 @@ def train_whole_and_broken(experiment, folder, monkeypatch, step):
     loop.pretrain(experiment, whole)
     with monkeypatch.context() as patch:
         at_step(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
-        with pytest.raises(loop.Interrupted):
+        with pytest.raises(Stopped):
             loop.pretrain(experiment, broken)
     loop.pretrain(experiment, broken)
     return whole, broken

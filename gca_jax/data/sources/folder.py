@@ -63,7 +63,7 @@ def load(
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
         rows = np.intersect1d(rows, copies[k].readable)
-        rows = rows[records.take(len(rows), limit)]
+        rows = rows[records.evenly_spaced(len(rows), limit)]
         known = (None if of is None else of[rows] for of in (labels[k], numbers[k]))
         return Part(_read(copies[k], rows, shape, streamed), *known)
 

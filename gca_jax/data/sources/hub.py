@@ -99,11 +99,17 @@ def load(
     streamed = sum(map(len, images)) * math.prod(shape) > records.MEMORY_LIMIT
     if streamed and size is None:
         raise ValueError(f"{path} does not fit in memory: say --config.data.size=PIXELS")
-    numbers = [numbers for _, numbers in known.values()]
-    parts = [
-        _part(encoded, [of[k] for of in numbers], shape, limit, streamed, size is not None)
-        for k, encoded in enumerate(images)
-    ]
+
+    def part(encoded: Encoded, *numbers: Int32[np.ndarray, "_"] | None) -> Part:
+        rows = records.evenly_spaced(len(encoded), limit)
+        chosen = (None if of is None else of[rows] for of in numbers)
+        if streamed:
+            return Part(Streamed(encoded, rows, shape[0], shape[2]), *chosen)
+        faults = records.Faults(f"split {encoded.split}", False, REMEDY)
+        resize = size is not None
+        return Part(records.read(encoded, rows, shape, faults, resize=resize)[0], *chosen)
+
+    parts = list(map(part, images, *(numbers for _, numbers in known.values())))
     if len(parts) == 1:
         (whole,) = parts
         rows = hold_out(len(whole.images), whole.domains, whole.labels)
@@ -224,20 +230,3 @@ def _shape(encoded: Encoded, size: int | None, channels: int) -> tuple[int, int]
     except (OSError, ValueError) as error:
         raise ValueError(f"{encoded.place(0)}: {error}. {REMEDY}") from error
     return height, width
-
-
-def _part(
-    encoded: Encoded,
-    numbers: Sequence[Int32[np.ndarray, "_"] | None],
-    shape: tuple[int, int, int],
-    limit: int | None,
-    streamed: bool,
-    resize: bool,
-) -> Part:
-    """Read a part, or leave it where it is, to be decoded as it is needed."""
-    rows = records.take(len(encoded), limit)
-    known = (None if of is None else of[rows] for of in numbers)
-    if streamed:
-        return Part(Streamed(encoded, rows, shape[0], shape[2]), *known)
-    faults = records.Faults(f"split {encoded.split}", False, REMEDY)
-    return Part(records.read(encoded, rows, shape, faults, resize=resize)[0], *known)

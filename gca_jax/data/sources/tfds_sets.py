@@ -118,7 +118,7 @@ def read_split(
     assert height is not None and width is not None  # noqa: PT018 - for the type checker
     return records.read(
         source,
-        records.take(len(source), limit),
+        records.evenly_spaced(len(source), limit),
         (height, width, channels),
         records.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir)),
         classes=None if part == "pretrain" else row.classes,

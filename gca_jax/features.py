@@ -24,39 +24,39 @@ MakeViews: TypeAlias = Callable[[PRNGKeyArray, UInt8[Array, "b h w c"]], tuple[A
 Embed: TypeAlias = Callable[[PRNGKeyArray, Batch], Pair]
 
 IMAGES_AT_ONCE = 512
-PIXELS_AT_ONCE = IMAGES_AT_ONCE * 64**2
+FULL_SIZE = 64  # pixels of a side; of larger images fewer go through a network at once
 LARGEST_SIDE = 32  # of an image whose pixels are features
 
 
-def batch_size(images: Images) -> int:
-    """Choose how many images go through a network at once: 512, fewer where they are large."""
-    _, height, width, _ = images.shape
-    return max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // (height * width)))
+def batch_size(shape: tuple[int, ...], most: int = IMAGES_AT_ONCE) -> int:
+    """Choose how many images ([n,] h, w, c) go through a network at once: fewer of large ones."""
+    *_, height, width, _ = shape
+    return max(1, min(most, most * FULL_SIZE**2 // (height * width)))
 
 
-def batches(images: Images, size: int) -> Iterator[tuple[int, Batch]]:
+def batches(images: Images, size: int | None = None) -> Iterator[tuple[int, Batch]]:
     """Give this process's share of all images, in batches with their indices, padded by black."""
+    size = batch_size(images.shape) if size is None else size
     for index in processes.share(-(-len(images) // size)):
         part = images[index * size : (index + 1) * size]
         yield index, np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
 
 
 def extract(
-    encoders: Mapping[str, Encode], images: Images, *, batch_size: int
+    encoders: Mapping[str, Encode], images: Images, size: int | None = None
 ) -> dict[str, Features]:
     """Extract float32 features of all images by several encoders, reading each image once.
 
-    Of several processes each extracts its share, and all get all features.
+    They go through in batches of `size`; None: as `batch_size` has it. Of several processes each
+    extracts its share, and all get all features.
 
     Raises:
-        ValueError: There is no image, or `batch_size` is below 1.
+        ValueError: There is no image, or `size` is below 1.
     """
-    if batch_size < 1 or len(images) < 1:
-        raise ValueError(
-            f"extract needs images and a batch_size ≥ 1, got {len(images)} and {batch_size}"
-        )
+    if len(images) < 1 or (size is not None and size < 1):
+        raise ValueError(f"extract needs images and a size ≥ 1, got {len(images)} and {size}")
     parts: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
-    for _, batch in batches(images, batch_size):
+    for _, batch in batches(images, size):
         for name, encode in encoders.items():
             parts[name].append(np.asarray(encode(batch), np.float32))
     return {
