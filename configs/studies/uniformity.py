@@ -30,7 +30,9 @@ def get_config(words: str = "") -> studies.ConfigDict:
             label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
         },
         conditions={
-            f"{epochs} epoch{'s' * (epochs > 1)}": studies.Condition({"train.epochs": epochs}, x=math.log10(epochs))
+            f"{epochs} epoch{'s' * (epochs > 1)}": studies.Condition(
+                {"train.epochs": epochs}, x=math.log10(epochs)
+            )
             for epochs in epochs_of
         },
         x_label="log10 of the epochs",
