@@ -25,7 +25,7 @@ STUDIES = {
     "epsilon": ("", "cifar10"),
     "iterations": ("", "cifar10"),
     "sensitivity": ("", "uot", "cifar10", "cifar10,uot"),
-    "uniformity": ("", "cifar10"),
+    "uniformity": ("", "again", "cifar10"),
     "view_noise": (
         "",
         "augmentation",
