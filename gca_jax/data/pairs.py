@@ -51,9 +51,10 @@ class Side:
             return cls(raw, np.zeros(()), np.ones(()))
         axis = 0 if scaling == "columns" else None
         some = raw[rows].reshape(len(rows), -1)
-        sd = some.std(axis=axis, dtype=np.float64)
-        # A column that is constant up to rounding has nothing to say.
-        return cls(raw, some.mean(axis=axis, dtype=np.float64), np.where(sd > 1e-6, sd, 1.0))
+        mean, sd = (f(axis=axis, dtype=np.float64) for f in (some.mean, some.std))
+        # A column that is constant up to rounding has nothing to say, in whatever unit.
+        rounding = 8 * np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps
+        return cls(raw, mean, np.where(sd > rounding * np.abs(mean), sd, 1.0))
 
     @property
     def width(self) -> int:
@@ -202,6 +203,8 @@ def pair(
         raise ValueError(f"shuffled must be from 0 to 1, got {shuffled}")
     if shuffled_within and labels is None:
         raise ValueError("shuffled_within needs labels")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     sets = tables.matched("a", a, "b", b)
     n = len(sets[0])
     ids = None if labels is None else _labels(labels, n)
@@ -242,13 +245,18 @@ def _shuffle(rows: Rows, share: float, seed: Sequence[int], labels: Numbers) -> 
 
 
 def _labels(labels: ArrayLike, count: int) -> Numbers:
+    return number(_checked(labels, count))[1][0]
+
+
+def _checked(labels: ArrayLike, count: int) -> np.ndarray:
+    """Refuse labels that are not one integer or name for each pair."""
     values = np.asarray(labels)
     if values.dtype.kind not in "iuU" or values.shape != (count,):
         raise ValueError(
             f"labels must be integers or names [{count}], one for each pair; got {values.dtype} "
             f"{list(values.shape)}"
         )
-    return number(values)[1][0]
+    return values
 
 
 def load(
@@ -294,9 +302,12 @@ def load(
         sets = tables.matched(a, tables.read(a), b, tables.read(b))
         ids = None if labels is None else tables.read(labels)
     if limit is not None:
-        rows = np.linspace(0, len(sets[0]) - 1, min(limit, len(sets[0]))).round().astype(int)
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1 or None, got {limit}")
+        count = len(sets[0])
+        rows = np.linspace(0, count - 1, min(limit, count)).round().astype(int)
         sets = sets[0][rows], sets[1][rows]
-        ids = None if ids is None else ids[rows]
+        ids = None if ids is None else _checked(ids, count)[rows]
     test = None
     if test_a is not None and test_b is not None:
         settings["test_fraction"] = 0.0
