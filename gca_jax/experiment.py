@@ -282,6 +282,11 @@ def _method(config: ConfigDict) -> Loss:
         raise ValueError(
             f"this config is not one of {config.method}; choose the method as --config=FILE:METHOD"
         )
+    if unknown := sorted(config.loss.keys() - losses.keywords(config.method).keys()):
+        raise ValueError(
+            f"{config.method} takes no loss.{', loss.'.join(unknown)}; choose the method as "
+            "--config=FILE:METHOD"
+        )
     return partial(losses.METHODS[config.method], **config.loss)
 
 

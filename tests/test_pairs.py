@@ -156,11 +156,6 @@ def test_a_learned_temperature_is_that_of_the_loss():
         ("ince", {"data.a": "no.npy", "data.b": "no.npy"}, "config.data: no.npy does not exist"),
         ("ince", {"data.shuffled": 2.0}, "config.data: shuffled must be from 0 to 1"),
         ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),
-        (
-            "ince",
-            {"target.name": "blocks", "target.alpha": 0.5},
-            "target needs domains",
-        ),
         ("ince", {"target.name": "smoothed"}, "config.target: .*share"),
         ("ince", {"target.name": "bootstrapped", "target.share": 2.0}, "config.target: share"),
         ("ince", {"train.steps": 0}, "config.train: steps must be at least 1"),
@@ -173,6 +168,17 @@ def test_a_mistake_is_one_line_before_training(words, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         check(pairs.build(config(words, **changes)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", [{"name": "classes"}, {"name": "blocks", "alpha": 0.5}])
+def test_targets_of_groups_take_the_labels_of_the_pairs(target):
+    x, labels = np.eye(20, 3), np.arange(20) % 4
+    made = config("ince", **{f"target.{key}": value for key, value in target.items()})
+    both = pair(x, x, labels=labels)
+    groups = pairs.build(made, data=both).batches.groups
+    np.testing.assert_array_equal(groups, labels[both.train.a])
+    with pytest.raises(ValueError, match=r"needs labels of the pairs: --config\.data\.labels=FILE"):
+        pairs.build(made, data=pair(x, x))
 
 
 def test_the_words_name_methods_and_towers():
