@@ -1,10 +1,12 @@
 """Reads the flags of `main.py` and runs a program; every mistake is one line."""
 
+import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Never
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -63,8 +65,7 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
     if asked and name is None:
         from gca_jax import help  # which imports the losses
 
-        print(help.page())
-        sys.exit(0)
+        _show(help.page())
     file, colon, chosen = (default if name is None else name).partition(":")
     try:
         path = config_files.find(file)
@@ -80,9 +81,17 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
     if asked:
         from gca_jax import help
 
-        print(help.keys(flags.FLAGS.config))
-        sys.exit(0)
+        _show(help.keys(flags.FLAGS.config))
     return words
+
+
+def _show(text: str) -> Never:
+    """Print a text and end; a reader that has seen enough of it, as `head`, is no mistake."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def parted(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -101,6 +110,10 @@ def parted(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def broken_file(path: Path, error: Exception) -> str:
     """Say what went wrong when flags were read: in one of them, or in the code of a config file."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return (
+            f"there is no flag --{error.flagname}; --help names them, and settings are --config.KEY"
+        )
     if isinstance(error, flags.Error | ValueError | KeyError):
         return str(error).split("Error: ")[-1].strip()
     frames = traceback.extract_tb(error.__traceback__)
