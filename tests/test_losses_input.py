@@ -82,7 +82,7 @@ def test_a_bad_value_is_refused_naming_the_argument_its_value_and_what_is_allowe
 def test_sizes_and_counts_that_are_traced_are_refused():
     with pytest.raises(ValueError, match=r"epsilon must be a finite number > 0, got .*\[4\]"):
         jax.jit(losses.ince)(*views(), epsilon=jnp.ones(4))
-    with pytest.raises(ValueError, match="iterations is traced.*static_argnames"):
+    with pytest.raises(ValueError, match=r"iterations is traced.*static_argnames"):
         jax.jit(losses.gca_ince)(*views(), iterations=3)
 
 

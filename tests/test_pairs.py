@@ -16,6 +16,8 @@ from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.run import check, evaluate
 from gca_jax.programs import PROGRAMS, Command
+from gca_jax.report.pairs import recall
+from gca_jax.report.reading import Files
 from gca_jax.training import loop, step
 from tests.conftest import ROOT
 
@@ -196,6 +198,17 @@ def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
     found = evaluate(made, tmp_path)
     assert found["retrieval_plan"] is found["weights"] is None
     assert any("no transport plan" in words or "plan" in words for words in found["left_out"])
+
+
+def test_chance_is_k_of_n_wherever_the_picture_shows_it(tmp_path):
+    ranks = {f"ranks_{way}": np.arange(1, 101) for way in ("a_to_b", "b_to_a")}
+    about = {"method": "ince", "dataset": {"name": "pairs"}}
+    drawn = recall(Files({"data": {"name": "pairs"}}, {}, [], about, ranks, None))
+    chance = drawn.axes[0].get_lines()[-1]
+    assert chance.get_label() == "by chance"
+    k, share = chance.get_data()
+    seen = np.interp(np.log(10), np.log(k), share)  # as the eye reads a logarithmic axis
+    np.testing.assert_allclose(seen, 10, rtol=1e-6)
 
 
 def test_the_plan_gives_every_candidate_the_same_mass():

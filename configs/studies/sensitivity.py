@@ -39,7 +39,8 @@ def get_config(words: str = "") -> studies.ConfigDict:
 
 def _rince(suffix: str) -> dict[str, studies.Method]:
     return {
-        f"q = {q:g}": studies.Method(f"gca_rince{suffix}", {"loss.q": q}) for q in (0.1, 0.5, 0.98)
+        f"q = {q:g}": studies.Method(f"gca_rince{suffix}", {"loss.q": q})
+        for q in (0.1, 0.5, 0.98)
     }
 
 
