@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Never
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from gca_jax import config_files
+from gca_jax.config import fault
 from gca_jax.programs import ALONE, PROGRAMS, Command
 from gca_jax.studies.describe import is_study
 
@@ -134,17 +135,5 @@ def wrong_key(arguments: Sequence[str]) -> str | None:
     except Exception:  # of a config file
         return None
     found = (setting.match(argument) for argument in arguments)
-    faults = (_fault(known, match[1]) for match in found if match)
-    return next((fault for fault in faults if fault), None)
-
-
-def _fault(config: object, path: str) -> str | None:
-    """Name the first part of a key's path that is not there, and what is."""
-    where = "config"
-    for key in path.split("."):
-        if not isinstance(config, ConfigDict):
-            return f"{where} has no key {key!r}; it is one value"
-        if key not in config:
-            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        where, config = f"{where}.{key}", config[key]
-    return None
+    faults = (fault(known, match[1]) for match in found if match)
+    return next((one for one in faults if one), None)

@@ -22,6 +22,7 @@ from gca_jax.data.views import augment
 from gca_jax.losses import Loss
 from gca_jax.workdir import Inputs, as_json
 
+TYPES: dict[str, Any] = {"dataset": Dataset, "pairs": Pairs, "loss": Callable}
 OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
 
@@ -239,7 +240,12 @@ def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:
 
 
 def named(parts: Mapping[str, object]) -> dict[str, str]:
-    """Name the parts that were given."""
+    """Name the parts that were given, and refuse those of another type."""
+    for kind, part in parts.items():
+        if part is not None and not isinstance(part, TYPES.get(kind, object)):
+            raise ValueError(
+                f"{kind} must be a {TYPES[kind].__name__}, got a {type(part).__name__}"
+            )
     return {kind: _name(part) for kind, part in parts.items() if part is not None}
 
 

@@ -63,6 +63,19 @@ def test_key_of_another_method_is_refused_by_name(digits):
         build(config)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"dataset": ([], [])}, "dataset must be a Dataset, got a tuple"),
+        ({"loss": 3}, "a Callable"),
+    ],
+)
+def test_a_part_of_another_type_is_refused(tiny, part, message):
+    with pytest.raises(ValueError, match=message):
+        build(tiny(), **part)
+
+
 def distance(z_a, z_b):
     """A loss as a user would write it."""
     return jnp.mean(jnp.sum((z_a - z_b) ** 2, axis=1))

@@ -35,7 +35,7 @@ ALLOWED = {
     "training": BEFORE_EXPERIMENT | {"experiment", "neighbours", "processes"},
     "evaluation": BEFORE_EXPERIMENT
     | {"experiment", "neighbours", "pairs", "processes", "training"},
-    "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
+    "aligning": BEFORE_EXPERIMENT | {"config", "config_pairs", "pairs", "training", "evaluation"},
     "encoder": BEFORE_EXPERIMENT | {"experiment", "training", "evaluation"},
     "embed": {"workdir", "data", "encoder", "evaluation"},
     "export": {"workdir", "models", "encoder"},
@@ -46,7 +46,7 @@ ALLOWED = {
     | {"studies", "status"},
     "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs"},
-    "command_line": {"config_files", "help", "programs", "processes", "studies"},
+    "command_line": {"config", "config_files", "help", "programs", "processes", "studies"},
     "__main__": {"command_line", "programs"},
     "programs": {
         "workdir",

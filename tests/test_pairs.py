@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 from functools import partial
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, metrics, pairs
+from gca_jax import align, losses, metrics, pairs
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.run import check, evaluate
@@ -226,6 +227,19 @@ def test_the_plan_gives_every_candidate_the_same_mass():
     for way, plan in (("a_to_b", p), ("b_to_a", p.T)):
         ranks = 1 + (plan > np.diag(plan)[:, None]).sum(axis=1)
         np.testing.assert_array_equal(found[way].ranks, ranks)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.step": 3}, "config.train has no key 'step'; it has: batch_size, "),
+        ({"tran.steps": 3}, "config has no key 'tran'"),
+        ({"data.test_fraction": 0.5}, "data.test_fraction is of files; align takes it as a keywor"),
+    ],
+)
+def test_a_setting_that_would_be_passed_over_is_refused(settings, message):
+    with pytest.raises(ValueError, match=re.escape(f"settings: {message}")):
+        align(np.eye(20), np.eye(20), settings=settings)
 
 
 @pytest.mark.slow
