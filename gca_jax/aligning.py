@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from gca_jax import config_pairs, pairs
+from gca_jax.config import fault
 from gca_jax.data.pairs import Side, pair
 from gca_jax.data.tables import checked
 from gca_jax.evaluation.pairs import embed_rows
@@ -34,9 +35,9 @@ class Aligned:
     report: Mapping[str, Any]
     rows: Int[np.ndarray, "2 n"]
     weights: Float[np.ndarray, "n"]
-    _network: Towers
-    _variables: Mapping[str, Any]
-    _sides: tuple[Side, Side]
+    _network: Towers = dataclasses.field(repr=False)
+    _variables: Mapping[str, Any] = dataclasses.field(repr=False)
+    _sides: tuple[Side, Side] = dataclasses.field(repr=False)
 
     def a(self, rows: ArrayLike) -> Float[np.ndarray, "k d"]:
         """Embed rows like those of `a` on the unit sphere."""
@@ -83,12 +84,16 @@ def align(
 
     Raises:
         ValueError: A mistake in the arrays or in the settings.
-        KeyError: A setting that the config does not have.
     """
-    run = config_pairs.make(words)
+    run = config_pairs.make(words).lock()
+    for key in settings or {}:
+        if unknown := fault(run, key):
+            raise ValueError(f"settings: {unknown}")
+        if key.split(".")[0] == "data":
+            raise ValueError(f"settings: {key} is of files; align takes it as a keyword of its own")
     run.update_from_flattened_dict(dict(settings or {}))
     both = pair(a, b, split=run.evaluation.split, **data)
-    experiment = pairs.build(run.lock(), data=both)
+    experiment = pairs.build(run, data=both)
     with contextlib.ExitStack() as stack:
         folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
         pretrain(experiment, folder)

@@ -1,6 +1,7 @@
 """What the plan of a batch is aligned with: the `target` group of a config (section 3.4)."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -94,9 +95,9 @@ def smoothed(*, share: float) -> Alignment:
 
 
 TARGETS: dict[str, Callable[..., Alignment]] = {
-    "identity": partial(Alignment, None, None),
+    "identity": lambda: Alignment(),
     "blocks": blocks,
-    "classes": partial(Alignment, "labels", ot.target.classes),  # supervised contrast
+    "classes": lambda: Alignment("labels", ot.target.classes),  # supervised contrast
     "self_weighted": self_weighted,
     "bootstrapped": bootstrapped,
     "smoothed": smoothed,
@@ -117,4 +118,12 @@ def make(name: str, **weights: float | None) -> Alignment:
     """
     if name not in TARGETS:
         raise ValueError(f"unknown target {name!r}; one of: {', '.join(TARGETS)}")
-    return TARGETS[name](**{key: value for key, value in weights.items() if value is not None})
+    given = {key: value for key, value in weights.items() if value is not None}
+    known = inspect.signature(TARGETS[name]).parameters
+    if unknown := given.keys() - known.keys():
+        takes = f"it takes {', '.join(known)}" if known else "it takes nothing"
+        raise TypeError(f"{name} takes no {', '.join(sorted(unknown))}; {takes}")
+    needed = [key for key, one in known.items() if one.default is one.empty and key not in given]
+    if needed:
+        raise TypeError(f"{name} needs {needed[0]}: --config.target.{needed[0]}=NUMBER")
+    return TARGETS[name](**given)

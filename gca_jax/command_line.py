@@ -1,15 +1,18 @@
 """Reads the flags of `main.py` and runs a program; every mistake is one line."""
 
+import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Never
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from gca_jax import config_files
+from gca_jax.config import fault
 from gca_jax.programs import ALONE, PROGRAMS, Command
 from gca_jax.signals import Stopped
 from gca_jax.studies.describe import is_study
@@ -64,8 +67,7 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
     if asked and name is None:
         from gca_jax import help  # which imports the losses
 
-        print(help.page())
-        sys.exit(0)
+        _show(help.page())
     file, colon, chosen = (default if name is None else name).partition(":")
     try:
         path = config_files.find(file)
@@ -81,9 +83,17 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
     if asked:
         from gca_jax import help
 
-        print(help.keys(flags.FLAGS.config))
-        sys.exit(0)
+        _show(help.keys(flags.FLAGS.config))
     return words
+
+
+def _show(text: str) -> Never:
+    """Print a text and end; a reader that has seen enough of it, as `head`, is no mistake."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def parted(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -102,6 +112,10 @@ def parted(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def broken_file(path: Path, error: Exception) -> str:
     """Say what went wrong when flags were read: in one of them, or in the code of a config file."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return (
+            f"there is no flag --{error.flagname}; --help names them, and settings are --config.KEY"
+        )
     if isinstance(error, flags.Error | ValueError | KeyError):
         return str(error).split("Error: ")[-1].strip()
     frames = traceback.extract_tb(error.__traceback__)
@@ -122,17 +136,5 @@ def wrong_key(arguments: Sequence[str]) -> str | None:
     except Exception:  # of a config file
         return None
     found = (setting.match(argument) for argument in arguments)
-    faults = (_fault(known, match[1]) for match in found if match)
-    return next((fault for fault in faults if fault), None)
-
-
-def _fault(config: object, path: str) -> str | None:
-    """Name the first part of a key's path that is not there, and what is."""
-    where = "config"
-    for key in path.split("."):
-        if not isinstance(config, ConfigDict):
-            return f"{where} has no key {key!r}; it is one value"
-        if key not in config:
-            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        where, config = f"{where}.{key}", config[key]
-    return None
+    faults = (fault(known, match[1]) for match in found if match)
+    return next((one for one in faults if one), None)

@@ -20,12 +20,10 @@ def find(name: str) -> Path:
     for candidate in (path, FOLDER / f"{name}.py", FOLDER.parent / path):
         if candidate.is_file():
             return candidate
-    if path.exists():
-        raise ValueError(f"{path} is no config file")
     folder = path.parent if path.suffix == ".py" and path.parent.is_dir() else FOLDER
-    raise ValueError(
-        f"there is no config file {path}; {folder.name or folder} has: {names(folder)}"
-    )
+    fault = f"{path} is no config file" if path.exists() else f"there is no config file {path}"
+    fault = fault if name else "--config must have a value: NAME:METHOD or FILE:METHOD"
+    raise ValueError(f"{fault}; {folder.name or folder} has: {names(folder)}")
 
 
 def names(folder: Path = FOLDER) -> str:

@@ -35,10 +35,10 @@ class Encoder:
             `shape` is cut out.
     """
 
-    config: ConfigDict
-    network: models.Network
-    variables: Variables
-    policy: Augment
+    config: ConfigDict = dataclasses.field(repr=False)  # so that a notebook shows one line
+    network: models.Network = dataclasses.field(repr=False)
+    variables: Variables = dataclasses.field(repr=False)
+    policy: Augment = dataclasses.field(repr=False)
     step: int
     shape: tuple[int, ...]
     shorter_side: int

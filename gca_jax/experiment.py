@@ -22,6 +22,7 @@ from gca_jax.data.views import augment
 from gca_jax.losses import Loss
 from gca_jax.workdir import Inputs, as_json
 
+TYPES: dict[str, Any] = {"dataset": Dataset, "pairs": Pairs, "loss": Callable}
 OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
 
@@ -236,7 +237,12 @@ def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:
 
 
 def named(parts: Mapping[str, object]) -> dict[str, str]:
-    """Name the parts that were given."""
+    """Name the parts that were given, and refuse those of another type."""
+    for kind, part in parts.items():
+        if part is not None and not isinstance(part, TYPES.get(kind, object)):
+            raise ValueError(
+                f"{kind} must be a {TYPES[kind].__name__}, got a {type(part).__name__}"
+            )
     return {kind: _name(part) for kind, part in parts.items() if part is not None}
 
 
@@ -278,6 +284,11 @@ def _method(config: ConfigDict) -> Loss:
     if bootstraps != (config.method == "byol"):
         raise ValueError(
             f"this config is not one of {config.method}; choose the method as --config=FILE:METHOD"
+        )
+    if unknown := sorted(config.loss.keys() - losses.keywords(config.method).keys()):
+        raise ValueError(
+            f"{config.method} takes no loss.{', loss.'.join(unknown)}; choose the method as "
+            "--config=FILE:METHOD"
         )
     return partial(losses.METHODS[config.method], **config.loss)
 

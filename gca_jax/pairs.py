@@ -54,8 +54,12 @@ def build(
     if data is None:
         with blame("config.data"):
             data = pairs.load(**config.data, split=config.evaluation.split)
-    with blame("config.target"):
-        groups = shared["alignment"].groups(data.batches.groups, None)
+    groups = data.batches.groups if shared["alignment"].known else None
+    if shared["alignment"].known and groups is None:
+        raise ValueError(
+            f"config.target: {config.target.name} needs labels of the pairs: "
+            "--config.data.labels=FILE, or labels= in Python"
+        )
     batches = dataclasses.replace(data.batches, groups=groups)
     return PairExperiment(**shared, pairs=data, batches=batches, network=network)
 

@@ -189,12 +189,13 @@ def report(
 ) -> Out:
     """The value and `aux`, with `more`; what is not used is not computed, when under `jit`."""
     if check.is_concrete(value) and not jnp.isfinite(value):
-        warnings.warn(
-            f"{name} is {value}: with these hyper-parameters it leaves the range of "
-            f"{value.dtype}; raise epsilon, lower q, or use float64",
-            RuntimeWarning,
-            stacklevel=3,
+        reason = (
+            f"with these hyper-parameters it leaves the range of {value.dtype}; raise epsilon, "
+            "lower q, or use float64"
         )
+        if not all(jnp.isfinite(view).all() for view in plan.kernel.views):
+            reason = "z_a or z_b has an entry that is not finite"
+        warnings.warn(f"{name} is {value}: {reason}", RuntimeWarning, stacklevel=3)
     aux: dict[str, Any] = embedding_metrics(plan) | _plan_metrics(plan, target) | more
     aux["overflow"] = ~jnp.isfinite(value)
     if not kl:

@@ -111,7 +111,7 @@ def evaluate(command: Command) -> None:
     _join(command)
     from gca_jax.report.run import headline
 
-    for name, share in headline(_judge(_restored(command.folder), command.folder)).items():
+    for name, share in headline(_judge(_restored(command), command.folder)).items():
         print(f"{name}: {share:.1%}")
 
 
@@ -153,7 +153,7 @@ def corruptions(command: Command) -> None:
     _join(command)
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 
-    experiment = _restored(command.folder)
+    experiment = _restored(command)
     _refuse_pairs("corruptions", experiment.config)
     found = evaluate_corruptions(cast("Experiment", experiment), command.folder)
     for name, accuracies in found["accuracy"].items():
@@ -196,7 +196,7 @@ def neighbours(command: Command) -> None:
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
-        data = cast("Experiment", _restored(command.folder)).dataset
+        data = cast("Experiment", _restored(command)).dataset
         found = neighbours.of_tests(encoder, data)
     neighbours_page.write(found, out)
 
@@ -295,13 +295,21 @@ def _refuse_pairs(mode: str, config: ConfigDict) -> None:
         raise ValueError(f"--mode={mode} is for runs on images, not on pairs of two sets")
 
 
-def _restored(folder: str) -> "Trainable":
-    """Build the experiment of the run in a folder."""
+def _restored(command: Command) -> "Trainable":
+    """Build the experiment of the run in the folder; settings that are typed must be its own."""
     from gca_jax.training.checkpoint import restore_config
-    from gca_jax.workdir import training_summary
+    from gca_jax.workdir import as_json, differences, training_summary
 
-    training_summary(Path(folder))
-    return _build(restore_config(folder))
+    training_summary(Path(command.folder))
+    config = restore_config(command.folder)
+    differing = list(differences(as_json(config), as_json(command.config)))
+    if differing and "--config." in (command.typed or ""):
+        shown = "; ".join(differing[:4] + ["..."] * (len(differing) > 4))
+        raise ValueError(
+            f"the run in {command.folder} is judged with its own settings ({shown}): leave out "
+            "--config, or train another run with these"
+        )
+    return _build(config)
 
 
 def _judge(experiment: "Trainable", folder: str) -> dict[str, Any]:

@@ -87,11 +87,12 @@ def test_methods_take_the_classes_of_the_digits(tiny, method):
     ("overrides", "message"),
     [
         ({"target.name": "block"}, "unknown target 'block'; one of: identity, blocks, classes"),
-        ({"target.name": "blocks"}, "alpha"),
+        ({"target.name": "blocks"}, r"blocks needs alpha: --config\.target\.alpha=NUMBER"),
         ({"target.name": "blocks", "target.alpha": 0.5}, "this target needs domains"),
         ({"target.name": "blocks", "target.alpha": -0.5}, "alpha must be at least 0, got -0.5"),
-        ({"target.name": "classes", "target.alpha": 0.5}, "alpha"),
-        ({"target.beta": 0.5}, "beta"),
+        ({"target.name": "classes", "target.alpha": 0.5}, "classes takes no alpha; it takes nothi"),
+        ({"target.name": "blocks", "target.share": 0.5}, "no share; it takes alpha, beta"),
+        ({"target.beta": 0.5}, "identity takes no beta; it takes nothing"),
     ],
 )
 def test_a_target_that_does_not_fit_is_one_line(tiny, overrides, message):

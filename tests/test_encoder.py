@@ -67,6 +67,7 @@ def test_no_image_of_the_run_is_read(run, monkeypatch):
     monkeypatch.setattr(sources, "load", lambda *_, **__: pytest.fail("images were loaded"))
     found = gca_jax.load(str(run[0]))
     assert (found.step, found.shape, found.config.method) == (3, (8, 8, 1), "ince")
+    assert repr(found) == "Encoder(step=3, shape=(8, 8, 1), shorter_side=8)"  # without its weights
     jax.tree.map(np.testing.assert_array_equal, found.variables, run[1])
 
 

@@ -59,8 +59,21 @@ def test_policy_for_other_images_is_a_mistake_of_the_augmentation(digits):
 def test_key_of_another_method_is_refused_by_name(digits):
     config = digits.get_config("ince")
     config.loss.q = 0.5
-    with pytest.raises(ValueError, match=r"config\.loss: ince takes no q"):
-        setup.trace(build(config))
+    with pytest.raises(ValueError, match=r"config\.method: ince takes no loss\.q; choose the meth"):
+        build(config)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"dataset": ([], [])}, "dataset must be a Dataset, got a tuple"),
+        ({"loss": 3}, "a Callable"),
+    ],
+)
+def test_a_part_of_another_type_is_refused(tiny, part, message):
+    with pytest.raises(ValueError, match=message):
+        build(tiny(), **part)
 
 
 def distance(z_a, z_b):

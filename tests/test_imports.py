@@ -38,7 +38,7 @@ ALLOWED = {
     | {"experiment", "features", "neighbours", "processes", "signals"},
     "evaluation": BEFORE_EXPERIMENT
     | {"experiment", "features", "neighbours", "pairs", "processes", "training"},
-    "aligning": BEFORE_EXPERIMENT | {"config_pairs", "pairs", "training", "evaluation"},
+    "aligning": BEFORE_EXPERIMENT | {"config", "config_pairs", "pairs", "training", "evaluation"},
     "encoder": BEFORE_EXPERIMENT | {"experiment", "features", "training"},
     "embed": {"workdir", "data", "encoder", "features"},
     "export": {"workdir", "models", "encoder"},
@@ -49,7 +49,15 @@ ALLOWED = {
     | {"studies", "status"},
     "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
-    "command_line": {"config_files", "help", "programs", "processes", "signals", "studies"},
+    "command_line": {
+        "config",
+        "config_files",
+        "help",
+        "programs",
+        "processes",
+        "signals",
+        "studies",
+    },
     "__main__": {"command_line", "programs"},
     "programs": {
         "workdir",

@@ -26,6 +26,9 @@ BAD_VALUES = [
     (KERNEL_METHODS, {"epsilon": 0.0}, ["epsilon", "0"]),
     (KERNEL_METHODS, {"epsilon": -0.5}, ["epsilon", "-0.5"]),
     (KERNEL_METHODS, {"epsilon": NAN}, ["epsilon", "nan"]),
+    (KERNEL_METHODS, {"epsilon": np.array([0.1, 0.2])}, ["epsilon", "number", "0.2"]),
+    (KERNEL_METHODS, {"epsilon": "0.1"}, ["epsilon", "number", "'0.1'"]),
+    (KERNEL_METHODS, {"epsilon": None}, ["epsilon", "number", "None"]),
     (LAYOUTS, {"layout": "crossed"}, ["layout", "crossed", "cross", "joint"]),
     (LAYOUTS, {"layout": "joint", "self_pairs": "x"}, ["self_pairs", "exclude", "max_cost"]),
     (LAYOUTS, {"layout": "cross", "self_pairs": "max_cost"}, ["self_pairs", "joint"]),
@@ -73,6 +76,14 @@ def test_a_bad_value_is_refused_naming_the_argument_its_value_and_what_is_allowe
     assert "\n" not in message
     for text in says:
         assert text in message
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_sizes_and_counts_that_are_traced_are_refused():
+    with pytest.raises(ValueError, match=r"epsilon must be a finite number > 0, got .*\[4\]"):
+        jax.jit(losses.ince)(*views(), epsilon=jnp.ones(4))
+    with pytest.raises(ValueError, match=r"iterations is traced.*static_argnames"):
+        jax.jit(losses.gca_ince)(*views(), iterations=3)
 
 
 BAD_VIEWS = [
@@ -158,6 +169,14 @@ DEGENERATE = {
     "tiny": lambda a, b: (1e-20 * a, 1e-20 * b),
     "huge": lambda a, b: (1e18 * a, 1e18 * b),
 }
+
+
+def test_an_entry_that_is_not_finite_is_named_as_the_cause():
+    z = jnp.eye(4).at[2, 1].set(NAN)
+    with pytest.warns(
+        RuntimeWarning, match="gca_uot is nan: z_a or z_b has an entry that is not f"
+    ):
+        losses.gca_uot(z, jnp.eye(4))
 
 
 @pytest.mark.parametrize("name", losses.METHODS)

@@ -1,8 +1,10 @@
 """The command as a user types it: one line for a mistake, the three programs in turn."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -95,6 +97,11 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
         (digits, workdir, "again"): "'again' is no flag; flags begin with --",
         (f"--config={broken}", workdir): f"{broken}, line 2: NameError: name 'nonsense' is not def",
         (f"--config={tmp_path}", workdir): f"{tmp_path} is no config file",
+        (
+            "--config=",
+            workdir,
+        ): "--config must have a value: NAME:METHOD or FILE:METHOD; configs has",
+        (digits, workdir, "--epochs=1"): "there is no flag --epochs; --help names them",
         (workdir, "--config.loss.lr=1"): "config.loss has no key 'lr'; it has: block_size, domain",
         (digits, workdir, "--mode=evaluate"): "there is no run in",
         (digits, workdir, "--mode=report"): "there is no run in",
@@ -153,6 +160,15 @@ def test_help_names_what_there_is_and_the_keys_of_a_config(command):
         assert (status, err) == (0, "")
         for part in expected:
             assert part in out
+
+
+def test_help_may_be_read_in_part():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "main.py", "--help"]
+    found = subprocess.run(command, cwd=processes.ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (0, b"")
 
 
 def test_verbose_shows_where(command, tmp_path):

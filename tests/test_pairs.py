@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 from functools import partial
 
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, metrics, pairs
+from gca_jax import align, losses, metrics, pairs
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.run import check, evaluate
 from gca_jax.programs import PROGRAMS, Command
+from gca_jax.report.pairs import recall
+from gca_jax.report.reading import Files
 from gca_jax.training import loop, step
 from tests.conftest import ROOT
 
@@ -156,11 +159,6 @@ def test_a_learned_temperature_is_that_of_the_loss():
         ("ince", {"data.a": "no.npy", "data.b": "no.npy"}, "config.data: no.npy does not exist"),
         ("ince", {"data.shuffled": 2.0}, "config.data: shuffled must be from 0 to 1"),
         ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),
-        (
-            "ince",
-            {"target.name": "blocks", "target.alpha": 0.5},
-            "target needs domains",
-        ),
         ("ince", {"target.name": "smoothed"}, "config.target: .*share"),
         ("ince", {"target.name": "bootstrapped", "target.share": 2.0}, "config.target: share"),
         ("ince", {"train.steps": 0}, "config.train: steps must be at least 1"),
@@ -173,6 +171,17 @@ def test_a_mistake_is_one_line_before_training(words, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         check(pairs.build(config(words, **changes)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", [{"name": "classes"}, {"name": "blocks", "alpha": 0.5}])
+def test_targets_of_groups_take_the_labels_of_the_pairs(target):
+    x, labels = np.eye(20, 3), np.arange(20) % 4
+    made = config("ince", **{f"target.{key}": value for key, value in target.items()})
+    both = pair(x, x, labels=labels)
+    groups = pairs.build(made, data=both).batches.groups
+    np.testing.assert_array_equal(groups, labels[both.train.a])
+    with pytest.raises(ValueError, match=r"needs labels of the pairs: --config\.data\.labels=FILE"):
+        pairs.build(made, data=pair(x, x))
 
 
 def test_the_words_name_methods_and_towers():
@@ -192,6 +201,17 @@ def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
     assert any("no transport plan" in words or "plan" in words for words in found["left_out"])
 
 
+def test_chance_is_k_of_n_wherever_the_picture_shows_it(tmp_path):
+    ranks = {f"ranks_{way}": np.arange(1, 101) for way in ("a_to_b", "b_to_a")}
+    about = {"method": "ince", "dataset": {"name": "pairs"}}
+    drawn = recall(Files({"data": {"name": "pairs"}}, {}, [], about, ranks, None))
+    chance = drawn.axes[0].get_lines()[-1]
+    assert chance.get_label() == "by chance"
+    k, share = chance.get_data()
+    seen = np.interp(np.log(10), np.log(k), share)  # as the eye reads a logarithmic axis
+    np.testing.assert_allclose(seen, 10, rtol=1e-6)
+
+
 def test_the_plan_gives_every_candidate_the_same_mass():
     """Its ranking of a's candidates is that of OTT-free NumPy Sinkhorn iterations."""
     rng = np.random.default_rng(3)
@@ -207,6 +227,19 @@ def test_the_plan_gives_every_candidate_the_same_mass():
     for way, plan in (("a_to_b", p), ("b_to_a", p.T)):
         ranks = 1 + (plan > np.diag(plan)[:, None]).sum(axis=1)
         np.testing.assert_array_equal(found[way].ranks, ranks)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.step": 3}, "config.train has no key 'step'; it has: batch_size, "),
+        ({"tran.steps": 3}, "config has no key 'tran'"),
+        ({"data.test_fraction": 0.5}, "data.test_fraction is of files; align takes it as a keywor"),
+    ],
+)
+def test_a_setting_that_would_be_passed_over_is_refused(settings, message):
+    with pytest.raises(ValueError, match=re.escape(f"settings: {message}")):
+        align(np.eye(20), np.eye(20), settings=settings)
 
 
 @pytest.mark.slow

@@ -46,6 +46,15 @@ def test_a_folder_of_another_run_is_refused_before_images_are_loaded(tiny, train
 
 
 @pytest.mark.usefixtures("no_images")
+def test_a_run_is_judged_with_its_own_settings_or_not_at_all(tiny, trained):
+    (trained / "checkpoints" / "6" / "config").mkdir()
+    (trained / "checkpoints" / "6" / "config" / "metadata").write_text(json.dumps(as_json(tiny())))
+    other = command(tiny(**{"evaluation.draws": 3}), trained)
+    with pytest.raises(ValueError, match=r"own settings \(evaluation\.draws: 2 there, 3 here\)"):
+        PROGRAMS["evaluate"](other._replace(typed="main.py --config.evaluation.draws=3"))
+
+
+@pytest.mark.usefixtures("no_images")
 def test_a_finished_run_is_left_as_it_is_without_its_images(tiny, trained, capsys):
     PROGRAMS["pretrain"](command(tiny(), trained))
     assert "it is not trained again" in capsys.readouterr().out

@@ -41,7 +41,8 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
     """How many whole batches an epoch has; a ValueError if a batch is larger than the set."""
     if not 1 <= batch_size <= size:
         raise ValueError(
-            f"batch_size must be from 1 to {size}, the number of training images; got {batch_size}"
+            f"batch_size must be from 1 to {size}, as many as there are to train with; "
+            f"got {batch_size}"
         )
     return size // batch_size
 

@@ -80,9 +80,10 @@ def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
     except ValueError as error:  # of pictures of several sizes NumPy makes no array
         raise ValueError(f"{name} must be one array, all images of one size") from error
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        remedy = "with" if images.dtype == bool else "0..255 with .astype(np.uint8), 0..1 with"
         raise ValueError(
             f"{name} must be uint8 in 0..255 or floats in [0, 1], got {images.dtype}: "
-            "convert 0..255 with .astype(np.uint8)"
+            f"convert {remedy} .astype(np.float32)"
         )
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(f"{name} must be [n, h, w, c] or [n, h, w], got {list(images.shape)}")
@@ -95,7 +96,9 @@ def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
     if images.dtype == np.uint8:
         return images
     low, high = images.min(), images.max()
-    if not (low >= 0 and high <= 1):  # nor NaN
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"{name} must be finite, and hold NaN or infinite values: leave those out")
+    if not (low >= 0 and high <= 1):
         raise ValueError(
             f"{name} are floats from {low:g} to {high:g}, they must lie in [0, 1]: "
             "divide them by the largest value that a pixel can have"
@@ -146,6 +149,8 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
         try:
             return {argument: archive[key] for key, argument in keys.items()}
         except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            if "allow_pickle" in str(error):
+                raise ValueError("holds Python objects: save names with .astype(str)") from error
             raise ValueError(f"has an array that cannot be read ({error})") from error
 
 

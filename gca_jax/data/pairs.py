@@ -51,9 +51,10 @@ class Side:
             return cls(raw, np.zeros(()), np.ones(()))
         axis = 0 if scaling == "columns" else None
         some = raw[rows].reshape(len(rows), -1)
-        sd = some.std(axis=axis, dtype=np.float64)
-        # A column that is constant up to rounding has nothing to say.
-        return cls(raw, some.mean(axis=axis, dtype=np.float64), np.where(sd > 1e-6, sd, 1.0))
+        mean, sd = (f(axis=axis, dtype=np.float64) for f in (some.mean, some.std))
+        # A column that is constant up to rounding has nothing to say, in whatever unit.
+        rounding = 8 * np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps
+        return cls(raw, mean, np.where(sd > rounding * np.abs(mean), sd, 1.0))
 
     @property
     def width(self) -> int:
@@ -202,6 +203,8 @@ def pair(
         raise ValueError(f"shuffled must be from 0 to 1, got {shuffled}")
     if shuffled_within and labels is None:
         raise ValueError("shuffled_within needs labels")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     sets = tables.matched("a", a, "b", b)
     n = len(sets[0])
     ids = number(named_values("labels", labels, n, "pair"))[1][0]
@@ -284,8 +287,12 @@ def load(
         sets = tables.matched(a, tables.read(a), b, tables.read(b))
         ids = None if labels is None else tables.read(labels)
     if limit is not None:
-        rows = np.linspace(0, len(sets[0]) - 1, min(limit, len(sets[0]))).round().astype(int)
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1 or None, got {limit}")
+        count = len(sets[0])
+        rows = np.linspace(0, count - 1, min(limit, count)).round().astype(int)
         sets = sets[0][rows], sets[1][rows]
+        ids = named_values("labels", ids, count, "pair")
         ids = None if ids is None else ids[rows]
     test = None
     if test_a is not None and test_b is not None:

@@ -18,8 +18,8 @@ def read(file: str) -> np.ndarray:
     """Read an array [n, ...].
 
     An archive of `numpy.savez` must hold one array, or the file is named as `X.npz:KEY`. Of a table
-    all columns are taken, numbers [n] or lists of one length [n, k], side by side; `X.parquet:NAME`
-    takes one column.
+    all columns are taken, numbers [n] or lists of one length [n, k], side by side, but for pandas'
+    index, which would tell partners by their row; `X.parquet:NAME` takes one column.
 
     Raises:
         ValueError: The file is missing, damaged or of another kind; the message names it.
@@ -51,10 +51,12 @@ def _npy(path: pathlib.Path, key: str | None) -> np.ndarray:
     if key is not None:
         raise ValueError(f"a .npy file has one array and no {key!r}")
     with path.open("rb") as file:
-        return np.load(file, allow_pickle=False)
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _npz(path: pathlib.Path, key: str | None) -> np.ndarray:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no archive of numpy.savez")
     with np.load(path, allow_pickle=False) as archive:
         names = archive.files
         if key is None and len(names) == 1:
@@ -68,7 +70,8 @@ def _parquet(path: pathlib.Path, key: str | None) -> np.ndarray:
     import pyarrow.parquet  # takes half a second, and few need it
 
     table = pyarrow.parquet.read_table(path)
-    names = table.column_names if key is None else [key]
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    names = [name for name in table.column_names if name not in index] if key is None else [key]
     if unknown := set(names) - set(table.column_names):
         raise ValueError(f"it has no column {unknown.pop()!r}, but {', '.join(table.column_names)}")
     columns = []

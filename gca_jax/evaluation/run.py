@@ -34,7 +34,7 @@ def check(experiment: Trainable) -> None:
     with blame("config.evaluation"):
         settings = Settings(experiment.seed, **config.evaluation)
         if data.labelled:
-            settings.check(data.train_labels, data.test_labels)
+            settings.check(data.train_labels, data.test_labels, data.class_names)
             if settings.corruptions:
                 corruptions.names(data.test_images.shape[-1])
     if len(data.test_images) < 2:

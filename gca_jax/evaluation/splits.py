@@ -63,15 +63,26 @@ class Settings:
                 f"sgd_learning_rate must be a finite number above 0, got {self.sgd_learning_rate}"
             )
 
-    def check(self, train_labels: Labels, test_labels: TestLabels) -> None:
+    def check(
+        self, train_labels: Labels, test_labels: TestLabels, names: Sequence[str] | None = None
+    ) -> None:
         """Refuse settings with which probes of these labels could not be fitted.
 
         Raises:
             ValueError: A class or the training split is too small; the message names the setting.
         """
-        unseen = np.setdiff1d(test_labels, train_labels)
-        if len(unseen):
-            raise ValueError(f"test_labels has classes without a training image: {unseen.tolist()}")
+        unseen = np.setdiff1d(test_labels, train_labels).tolist()
+        if unseen:
+            shown = ", ".join(names[label] if names else str(label) for label in unseen)
+            raise ValueError(
+                f"test_labels has classes without a training image: {shown}; give such images, or "
+                "leave those test images out"
+            )
+        if len(np.unique(train_labels)) < 2:
+            raise ValueError(
+                "all images are of one class, so that there is nothing to tell apart: leave the "
+                "labels out (for a folder, --config.data.labelled=False)"
+            )
         draw(train_labels, self.labels_per_class, 0, 0)
         fit, _ = hold_out(train_labels, self.validation_fraction, 0)
         if max(self.neighbours) > len(fit):

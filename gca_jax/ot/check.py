@@ -18,9 +18,11 @@ def is_concrete(x: object) -> bool:
 
 
 def positive(name: str, value: ArrayLike) -> None:
-    """Refuses a number that is not finite and > 0."""
-    if is_concrete(value) and not (np.isfinite(value) and np.asarray(value) > 0).all():
-        raise ValueError(f"{name} must be a finite number > 0, got {value}")
+    """Refuses what is not one number, finite and > 0."""
+    x = np.asarray(value) if is_concrete(value) else jnp.asarray(value)
+    number = x.ndim == 0 and x.dtype.kind not in "OUSbc"
+    if not number or (is_concrete(x) and not (np.isfinite(x) and x > 0)):
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
 
 
 def between(
@@ -46,6 +48,8 @@ def weights(**values: ArrayLike) -> None:
 
 def at_least(name: str, value: int, low: int) -> None:
     """Refuses a count that is not an integer >= low."""
+    if not is_concrete(value):
+        raise ValueError(f"{name} is traced, and must be known: name it in static_argnames of jit")
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
 

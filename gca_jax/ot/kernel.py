@@ -312,8 +312,6 @@ def _known(epsilon: ArrayLike) -> float | None:
 
 def _check_options(epsilon: ArrayLike, layout: Layout, self_pairs: SelfPairs) -> None:
     check.positive("epsilon", epsilon)
-    if jnp.ndim(epsilon):
-        raise ValueError(f"epsilon must be a scalar, got shape {jnp.shape(epsilon)}")
     check.one_of("layout", layout, ("cross", "joint"))
     check.one_of("self_pairs", self_pairs, ("exclude", "max_cost"))
     if layout == "cross" and self_pairs != "exclude":

@@ -124,8 +124,8 @@ def recall(run: Files) -> Figure:
         shares = np.arange(1, len(ranks) + 1) / len(ranks)
         line = axes.step(ranks, 100 * shares, where="post", label=words, color=COLOURS[index])
         line[0].set(linestyle=("-", "--")[index], linewidth=1.8)
-    ends = np.array([1, len(ranks)])
-    axes.plot(ends, 100 * ends / len(ranks), color="#777777", linestyle=":", label="by chance")
+    k = np.arange(1, len(ranks) + 1)  # all of them: on a logarithmic axis k / n is no straight line
+    axes.plot(k, 100 * k / len(ranks), color="#777777", linestyle=":", label="by chance")
     axes.set(xscale="log", xlabel="k", ylabel="recall@k, %", ylim=(0, 102))
     axes.set_title(f"{run.title}: partners among the k nearest")
     axes.legend(loc="lower right")

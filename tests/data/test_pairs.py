@@ -55,6 +55,9 @@ def test_columns_are_scaled_by_the_training_rows_and_images_as_a_whole():
     y, seen = made.b.features(made.train.b), b[made.train.b].astype(float)
     expected = (seen - seen.mean()) / seen.std()
     np.testing.assert_allclose(y, expected.reshape(len(y), -1), rtol=1e-4, atol=1e-5)
+    in_nanometres = pairs.pair(a * 1e9, b).a, pairs.pair(a.astype(np.float32) * 1e-9, b).a
+    for side in in_nanometres:
+        np.testing.assert_allclose(side.features(made.train.a), x, rtol=1e-3, atol=1e-5)
     plain = pairs.pair(a, b, scaling="none")
     np.testing.assert_allclose(plain.a.features(np.array([3])), a[[3]], rtol=1e-6)
 
@@ -112,6 +115,7 @@ def test_without_files_there_are_halves_of_digits():
         ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
         ({"test_fraction": 0.0}, "of 200 pairs 0 are left to test"),
         ({"validation_fraction": 0.999}, "are left to train"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"split": "train"}, "split must be test or validation, got 'train'"),
         ({"scaling": "rows"}, "scaling must be one of"),
         ({"test": (A, B[:, :2])}, "rows of b have shape"),
@@ -122,6 +126,17 @@ def test_a_mistake_is_one_line(changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         pairs.pair(**{"a": A, "b": B, **changes})
     assert "\n" not in str(caught.value)
+
+
+def test_a_limit_keeps_rows_of_both_sets_and_of_labels_that_are_as_many(tmp_path):
+    files = save(tmp_path, a=A, b=B, labels=LABELS, short=LABELS[:-1])
+    labels = files.pop("short")
+    made = pairs.load("pairs", **files, limit=100)
+    assert len(made.a.raw) == len(made.b.raw) == len(made.labels) == 100
+    with pytest.raises(ValueError, match=r"labels must be integers or names \[200\]"):
+        pairs.load("pairs", **files | {"labels": labels}, limit=100)
+    with pytest.raises(ValueError, match="limit must be at least 1 or None, got 0"):
+        pairs.load("pairs", **files, limit=0)
 
 
 def test_a_and_b_go_together():

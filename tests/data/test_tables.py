@@ -1,5 +1,7 @@
 """Files of one array: what NumPy and pyarrow wrote is read; what cannot be is one line."""
 
+import json
+
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -30,10 +32,23 @@ def test_a_table_s_columns_stand_side_by_side(tmp_path):
     np.testing.assert_array_equal(tables.read(f"{file}:one"), [1, 2, 3, 4])
 
 
+def test_the_index_of_pandas_is_no_feature(tmp_path):
+    columns = pyarrow.table({"x": [1.0, 2.0], "row": [4, 7]})  # as `frame.to_parquet` writes it
+    about = json.dumps({"index_columns": ["row"], "columns": [], "column_indexes": []})
+    pyarrow.parquet.write_table(
+        columns.replace_schema_metadata({"pandas": about}), tmp_path / "x.parquet"
+    )
+    file = str(tmp_path / "x.parquet")
+    np.testing.assert_array_equal(tables.read(file), [[1], [2]])
+    np.testing.assert_array_equal(tables.read(f"{file}:row"), [4, 7])
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}, None]))
     np.savez(tmp_path / "two.npz", x=X, y=X)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "two.npz").read_bytes()[:50])
+    (tmp_path / "renamed.npz").write_bytes((tmp_path / "objects.npy").read_bytes())
+    (tmp_path / "renamed.npy").write_bytes((tmp_path / "two.npz").read_bytes())
     (tmp_path / "x.csv").write_text("1,2\n")
     write(tmp_path / "words.parquet", {"name": ["a", "b"]})
     write(tmp_path / "ragged.parquet", {"list": [[1.0], [1.0, 2.0]]})
@@ -41,6 +56,8 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
         "no.npy": "does not exist",
         "objects.npy": "holds Python objects",
         "cut.npy": "cannot be read",
+        "renamed.npz": "no archive of numpy.savez",
+        "renamed.npy": "magic string is not correct",
         "two.npz": r"choose one of its arrays, x, y",
         "two.npz:z": r"choose one of its arrays, x, y",
         "x.csv": "must be a .npy, .npz or .parquet file",

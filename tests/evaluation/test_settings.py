@@ -33,8 +33,15 @@ def test_settings_out_of_range_are_refused_by_name(change, message):
 
 def test_classes_without_a_training_image_are_refused():
     Settings(**GOOD).check(LABELS, LABELS[:3])
-    with pytest.raises(ValueError, match=r"without a training image: \[9\]"):
+    with pytest.raises(ValueError, match="without a training image: 9;"):
         Settings(**GOOD).check(LABELS[LABELS < 9], LABELS)
+    with pytest.raises(ValueError, match="without a training image: ten;"):
+        Settings(**GOOD).check(LABELS[LABELS < 9], LABELS, [*"123456789", "ten"])
+
+
+def test_one_class_is_refused_before_training():
+    with pytest.raises(ValueError, match=r"all images are of one class.*data\.labelled=False"):
+        Settings(**GOOD).check(np.zeros_like(LABELS), np.zeros_like(LABELS))
 
 
 def test_the_config_s_keys_are_the_settings(digits):

@@ -182,9 +182,10 @@ def split(
     if tree.splits is not None:
         last = next((s for s in SPLITS[1:] if s in tree.splits), None)
         if "train" not in tree.splits or last is None:
+            found = sorted(set(tree.splits))
             raise ValueError(
-                f"{tree.root} has only {sorted(set(tree.splits))}: it needs a folder train and "
-                "one of test, val"
+                f"{tree.root} has only {found}: it needs a folder train and one of test, val; with "
+                f"--config.data.root={tree.root}/{found[0]} a fifth of that folder is held out"
             )
         train, test = (rows[np.array(tree.splits) == name] for name in ("train", last))
     elif held_out is not None:
