@@ -238,6 +238,14 @@ def test_damaged_files_are_named(workdir, name, content, message):
         write(workdir)
 
 
+def test_corruptions_of_an_earlier_step_are_left_out(workdir, capsys):
+    """A run that was trained further has a report, though its images are still to be judged."""
+    (workdir / "corruptions.json").write_text(json.dumps({**corruptions(), "step": 1}))
+    write(workdir)
+    assert "## Corruptions" not in page_of(workdir)
+    assert "again with --mode=corruptions" in capsys.readouterr().err
+
+
 def test_corruptions_stand_beside_those_of_the_baselines(workdir):
     (workdir / "corruptions.json").write_text(json.dumps(corruptions()))
     write(workdir)
