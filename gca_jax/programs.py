@@ -302,8 +302,9 @@ def _restored(command: Command) -> "Trainable":
 
     training_summary(Path(command.folder))
     config = restore_config(command.folder)
-    differing = list(differences(as_json(config), as_json(command.config)))
-    if differing and "--config." in (command.typed or ""):
+    if command.config is None or "--config." not in (command.typed or ""):
+        return _build(config)
+    if differing := list(differences(as_json(config), as_json(command.config))):
         shown = "; ".join(differing[:4] + ["..."] * (len(differing) > 4))
         raise ValueError(
             f"the run in {command.folder} is judged with its own settings ({shown}): leave out "

@@ -64,7 +64,10 @@ def test_a_limit_counts_for_each_part(load):
         (dict(labels=LABELS), "x.npz has the keys labels; it must be"),
         (dict(images=IMAGES, label=LABELS), "x.npz has the keys images, label; it must be"),
         (dict(images=IMAGES, train_images=IMAGES), "x.npz has the keys images, train_images; it"),
-        (dict(images=np.array([IMAGES, None], object)), "x.npz has an array that cannot be read ("),
+        (
+            dict(images=np.array([IMAGES, None], object)),
+            "x.npz holds Python objects: save names with",
+        ),
         (dict(images=IMAGES, labels=LABELS[1:]), "x.npz: labels must be integers or names [40],"),
         (dict(images=IMAGES * 1.0), "x.npz: images are floats from 0 to 255"),
     ],

@@ -195,10 +195,13 @@ def test_an_unfinished_run_is_reported_as_one_and_counts_as_none(workdir):
     page = (workdir / "report.md").read_text()
     assert f"**Training has not ended**: these numbers are of step {step:,}." in page
     config = json.loads((workdir / "config.json").read_text())
-    run = grid.Run("all", "gca_uot", {}, 0, True, workdir.name, ConfigDict(config))
-    assert not grid.finished(workdir.parent, run)
+    run = grid.Run("all", "gca_uot", {}, 0, True, ConfigDict(config))
+    study = workdir.parent / "study"
+    (study / run.folder).parent.mkdir(parents=True)
+    (study / run.folder).symlink_to(workdir)
+    assert not grid.finished(study, run)
     change(workdir / "report.json", finished=True)
-    assert grid.finished(workdir.parent, run)
+    assert grid.finished(study, run)
 
 
 def test_a_run_that_was_not_evaluated_is_refused(workdir):
