@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from gca_jax import config_pairs, pairs
-from gca_jax.config import fault
+from gca_jax import config_files, config_pairs, pairs
 from gca_jax.data.pairs import Side, pair
 from gca_jax.data.tables import checked
 from gca_jax.evaluation.pairs import embed_rows
@@ -87,7 +86,7 @@ def align(
     """
     run = config_pairs.make(words).lock()
     for key in settings or {}:
-        if unknown := fault(run, key):
+        if unknown := config_files.missing_key(run, key):
             raise ValueError(f"settings: {unknown}")
         if key.split(".")[0] == "data":
             raise ValueError(f"settings: {key} is of files; align takes it as a keyword of its own")

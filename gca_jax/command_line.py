@@ -12,7 +12,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from gca_jax import config_files
-from gca_jax.config import fault
 from gca_jax.programs import ALONE, PROGRAMS, Command
 from gca_jax.signals import Stopped
 from gca_jax.studies.describe import is_study
@@ -136,5 +135,5 @@ def wrong_key(arguments: Sequence[str]) -> str | None:
     except Exception:  # of a config file
         return None
     found = (setting.match(argument) for argument in arguments)
-    faults = (fault(known, match[1]) for match in found if match)
-    return next((one for one in faults if one), None)
+    faults = (config_files.missing_key(known, match[1]) for match in found if match)
+    return next((fault for fault in faults if fault), None)

@@ -257,15 +257,3 @@ def loss_group(method: str, settings: Settings) -> dict[str, object]:
 def _defaults(method: str) -> dict[str, object]:
     known = losses.keywords(method)
     return {key: value for key, value in known.items() if key not in NO_SETTINGS}
-
-
-def fault(config: object, path: str) -> str | None:
-    """Name the first part of a key's path that is not there, and what is."""
-    where = "config"
-    for key in path.split("."):
-        if not isinstance(config, ConfigDict):
-            return f"{where} has no key {key!r}; it is one value"
-        if key not in config:
-            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        where, config = f"{where}.{key}", config[key]
-    return None

@@ -38,3 +38,15 @@ def make(name: str, words: str = "") -> ConfigDict:
         ValueError: there is no such file.
     """
     return runpy.run_path(str(find(name)))["get_config"](words)
+
+
+def missing_key(config: object, path: str) -> str | None:
+    """Name the first part of a key's path that is not there, and what is."""
+    where = "config"
+    for key in path.split("."):
+        if not isinstance(config, ConfigDict):
+            return f"{where} has no key {key!r}; it is one value"
+        if key not in config:
+            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
+        where, config = f"{where}.{key}", config[key]
+    return None

@@ -298,14 +298,12 @@ def _refuse_pairs(mode: str, config: ConfigDict) -> None:
 def _restored(command: Command) -> "Trainable":
     """Build the experiment of the run in the folder; settings that are typed must be its own."""
     from gca_jax.training.checkpoint import restore_config
-    from gca_jax.workdir import as_json, differences, training_summary
+    from gca_jax.workdir import as_json, first_differences, training_summary
 
     training_summary(Path(command.folder))
     config = restore_config(command.folder)
-    if command.config is None or "--config." not in (command.typed or ""):
-        return _build(config)
-    if differing := list(differences(as_json(config), as_json(command.config))):
-        shown = "; ".join(differing[:4] + ["..."] * (len(differing) > 4))
+    typed = command.config is not None and "--config." in (command.typed or "")
+    if typed and (shown := first_differences(as_json(config), as_json(command.config))):
         raise ValueError(
             f"the run in {command.folder} is judged with its own settings ({shown}): leave out "
             "--config, or train another run with these"

@@ -47,7 +47,10 @@ def write_json(path: Path, value: object) -> None:
 
 
 def finite(value: object, nan: str | None = "nan") -> object:
-    """Turn infinities (a hard constraint's penalty, say) into strings, for strict JSON."""
+    """Turn infinities (a hard constraint's penalty, say) into strings and NaN into `nan`.
+
+    Strict JSON has neither.
+    """
     if isinstance(value, Mapping):
         return {key: finite(x, nan) for key, x in value.items()}
     if isinstance(value, list | tuple):
@@ -163,9 +166,7 @@ def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
     path = workdir / "config.json"
     if not path.exists():
         raise ValueError(f"{workdir} holds checkpoints without a config.json; choose another one")
-    differing = list(differences(read_json(path), config))
-    if differing:
-        shown = "; ".join(differing[:4] + ["..."] * (len(differing) > 4))
+    if shown := first_differences(read_json(path), config):
         raise ValueError(
             f"{workdir} holds a run of another config and is left as it is ({shown}). "
             "Choose another --workdir, or delete that one"
@@ -202,6 +203,14 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
     for key in sorted(a.keys() | b.keys()):
         if a.get(key, "null") != b.get(key, "null"):
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
+
+
+def first_differences(
+    there: Mapping[str, object], here: Mapping[str, object], most: int = 4
+) -> str:
+    """Name the first differences of two configs on one line; nothing where there is none."""
+    differing = list(differences(there, here))
+    return "; ".join(differing[:most] + ["..."] * (len(differing) > most))
 
 
 def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

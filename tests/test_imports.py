@@ -38,7 +38,8 @@ ALLOWED = {
     | {"experiment", "features", "neighbours", "processes", "signals"},
     "evaluation": BEFORE_EXPERIMENT
     | {"experiment", "features", "neighbours", "pairs", "processes", "training"},
-    "aligning": BEFORE_EXPERIMENT | {"config", "config_pairs", "pairs", "training", "evaluation"},
+    "aligning": BEFORE_EXPERIMENT
+    | {"config_files", "config_pairs", "pairs", "training", "evaluation"},
     "encoder": BEFORE_EXPERIMENT | {"experiment", "features", "training"},
     "embed": {"workdir", "data", "encoder", "features"},
     "export": {"workdir", "models", "encoder"},
@@ -50,7 +51,6 @@ ALLOWED = {
     "status": {"workdir", "studies"},
     "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
     "command_line": {
-        "config",
         "config_files",
         "help",
         "programs",

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from gca_jax import config_files
 from gca_jax.studies.study import Changes, Study, slug
-from gca_jax.workdir import as_json, checkpoints, differences, read_json
+from gca_jax.workdir import as_json, checkpoints, differences, first_differences, read_json
 
 LONGEST = 100  # letters of a folder's name
 
@@ -190,10 +190,9 @@ def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
     for run in all_runs(grid):
         folder = workdir / run.folder
         path = folder / "config.json"
-        if path.exists() and (checkpoints(folder) or (folder / "report.json").exists()):
-            found = list(differences(read_json(path), run.record))
-            if found:
-                others.append((folder, "; ".join(found[:3] + ["..."] * (len(found) > 3))))
+        begun = path.exists() and (checkpoints(folder) or (folder / "report.json").exists())
+        if begun and (found := first_differences(read_json(path), run.record, 3)):
+            others.append((folder, found))
     if others:
         folder, words = others[0]
         more = f", as do {len(others) - 1} more folders" if len(others) > 1 else ""
