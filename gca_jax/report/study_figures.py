@@ -195,9 +195,8 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     figure.supylabel("loss of a training batch", fontsize=10)
     if len(lines) > 1:
         handles = [Line2D([], [], **line) for line in lines.values()]
-        title = study.x_label or "condition"
         box = figure.legend(handles, list(lines), loc="outside right upper", frameon=False)
-        box.set_title(textwrap.fill(title, 16))
+        box.set_title("condition")  # whose names they are; x_label is of their numbers
     return figure
 
 
