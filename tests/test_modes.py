@@ -139,6 +139,27 @@ def test_gradients_with_respect_to_epsilon_and_marginals():
                 np.testing.assert_allclose(got, want, rtol=1e-9)
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e-8])
+def test_blocks_that_a_last_sweep_back_and_the_contraction_share(shift):
+    """Also where that sweep was not the last.
+
+    The second half of the pairs mirrors the first, a cluster each: what differs between the two
+    halves (the shift of one point) decays slowly, all else fast.
+    """
+    n, d = 64, 8
+    rng, direction = np.random.default_rng(0), np.eye(d)[0]
+    z_a = 0.1 * rng.normal(size=(n // 2, d)) + direction
+    z_b = z_a + 0.05 * rng.normal(size=(n // 2, d))
+    views = [np.concatenate([z, z * (1 - 2 * direction)]) for z in (z_a, z_b)]
+    views[0][0] += shift * rng.normal(size=d)
+    with jax.enable_x64(True):
+        hyper = {"epsilon": 1.0, "iterations": 60, "target": ot.learned.self_weighted}
+        _, gradient = run("gca_ince", hyper | {"domain": "log"}, views)
+        _, got = run("gca_ince", hyper | {"domain": "scaling", "block_size": 16}, views)
+        for a, b in zip(got, gradient, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("name", ["simclr", "gca_ince", "gca_rince", "gca_uot"])
 @pytest.mark.parametrize("epsilon", [0.05, 0.5])
 def test_float32_against_float64(name, epsilon):

@@ -24,6 +24,8 @@ Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
 Data = TypeVar("Data")  # a pytree of arrays with one leading axis
+OfPoints = tuple[Array, Array | None]
+"""ε times the cotangents of x and y, the second None where y is x."""
 Piece = Callable[[Array, Rows], tuple[Summed, Kept]]
 Rowwise = Callable[[Array, Rows], tuple[Array, Kept]]
 """Row callback: (K_block @ r, per-row inputs) → (left vector of these rows, residuals to save)."""
@@ -181,43 +183,83 @@ def contract(
     left: Float[Array, "k n"],
     right: Float[Array, "k m"],
     overwrite: bool = True,
-) -> tuple[Float[Array, "n d"], Float[Array, "m d"] | None]:
+) -> OfPoints:
     """Pulls G = K ∘ (leftᵀ right), the cotangent of log K, back to the points: ε times theirs.
 
     With few terms and `overwrite`, G may take the memory of a K kept whole; else it is formed in
     parts. On a mapped axis these are partial sums, from this device's rows of K.
     """
-    points, columns = passes.points, passes.columns
-    symmetric = points.y is None
+    symmetric = passes.points.y is None
     if symmetric:
         # With the cotangent's transpose added, one product gives all of x's.
         left, right = jnp.concatenate([left, right]), jnp.concatenate([right, left])
-    few = len(left) <= MAX_FUSED_TERMS
 
     def piece(k: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
-        left, x = rows
-        if few:  # written out, the terms fuse with the product
-            terms = [left[:, i, None] * right[None, i] for i in range(left.shape[1])]
-            outer = functools.reduce(jnp.add, terms)
-        else:
-            outer = jnp.matmul(left, right, precision=HIGHEST)
-        weights: tuple[Array, ...] = (k * outer,)
-        if points.rounded:  # in a row they nearly cancel at small ε: one bfloat16 is too coarse
-            high = jax.lax.reduce_precision(weights[0], 8, 7)
-            weights = high, weights[0] - high
-        of_x = functools.reduce(jnp.add, [product(w, columns, points.rounded) for w in weights])
-        if symmetric:
-            return jnp.zeros_like(x[0]), of_x
-        of_columns = [product(x.T, w, points.rounded) for w in weights]
-        return functools.reduce(jnp.add, of_columns), of_x
+        return _pull(passes, k, rows[0], right, rows[1])
 
+    few = len(left) <= MAX_FUSED_TERMS
     over_rows = passes.over_own_rows if few and overwrite else passes.over_parts
-    of_columns, of_x = over_rows(piece, (passes.own(left.T), passes.own(points.x)))
-    if points.axis_name is not None:
-        start = jax.lax.axis_index(points.axis_name) * of_x.shape[0]
-        everyone = varying(jnp.zeros_like(points.x), points.axis_name)
-        of_x = jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
-    return of_x, None if symmetric else of_columns.T
+    of_columns, of_x = over_rows(piece, (passes.own(left.T), passes.own(passes.points.x)))
+    return _of_all(passes, of_x), None if symmetric else of_columns.T
+
+
+def contracting_sweep(
+    passes: Passes,
+    right: Float[Array, " m"],
+    rowwise: Rowwise[Rows, Kept],
+    rows: Rows,
+    left: Callable[[Kept, Rows], Float[Array, "b k"]],
+    terms: Float[Array, "k m"],
+) -> tuple[Array, Kept, OfPoints]:
+    """Does `Passes.sweep` and `contract` in one pass, which forms each block of K once for both.
+
+    `left` gives the rows' left vectors of the terms, from what `rowwise` keeps too. K is of two
+    sets of points: where it is symmetric, `contract` needs all left vectors before it begins.
+    """
+
+    def piece(k: Array, rows: tuple[Array, Rows]) -> tuple[tuple[Array, Array], tuple[Kept, Array]]:
+        x, given = rows
+        vector, kept = rowwise(jnp.matmul(k, right, precision=HIGHEST), given)
+        of_columns, of_x = _pull(passes, k, left(kept, given), terms, x)
+        return (jnp.matmul(vector, k, precision=HIGHEST), of_columns), (kept, of_x)
+
+    own = jax.tree.map(passes.own, (passes.points.x, rows))
+    (total, of_columns), (kept, of_x) = passes.over_own_rows(piece, own)
+    kept = jax.tree.map(passes.gather, kept)
+    return passes.all_devices(total), kept, (_of_all(passes, of_x), of_columns.T)
+
+
+def _pull(
+    passes: Passes, k: Array, left: Array, right: Array, x: Array
+) -> tuple[Float[Array, "..."], Float[Array, "b d"]]:
+    """Products of G = k ∘ (left right) with its rows' points x and with those of the columns.
+
+    Where K is symmetric the first product is left out.
+    """
+    columns, rounded, terms = passes.columns, passes.points.rounded, left.shape[1]
+    if terms <= MAX_FUSED_TERMS:  # written out, they fuse with the product
+        outer = functools.reduce(jnp.add, [left[:, i, None] * right[None, i] for i in range(terms)])
+    else:
+        outer = jnp.matmul(left, right, precision=HIGHEST)
+    weights: tuple[Array, ...] = (k * outer,)
+    if rounded:  # in a row they nearly cancel at small ε: one bfloat16 is too coarse
+        high = jax.lax.reduce_precision(weights[0], 8, 7)
+        weights = high, weights[0] - high
+    of_x = functools.reduce(jnp.add, [product(w, columns, rounded) for w in weights])
+    if passes.points.y is None:
+        return jnp.zeros_like(x[0]), of_x
+    of_columns = [product(x.T, w, rounded) for w in weights]
+    return functools.reduce(jnp.add, of_columns), of_x
+
+
+def _of_all(passes: Passes, of_x: Float[Array, "k d"]) -> Float[Array, "n d"]:
+    """Puts the cotangents of this device's rows in place, zeros elsewhere."""
+    points = passes.points
+    if points.axis_name is None:
+        return of_x
+    start = jax.lax.axis_index(points.axis_name) * of_x.shape[0]
+    everyone = varying(jnp.zeros_like(points.x), points.axis_name)
+    return jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
 
 
 def product(a: Array, b: Array, rounded: bool) -> Array:
@@ -228,7 +270,7 @@ def product(a: Array, b: Array, rounded: bool) -> Array:
     return jnp.matmul(*short, preferred_element_type=a.dtype)
 
 
-def with_epsilon(passes: Passes, of_points: tuple[Array, Array | None], of_log_k: Array) -> Points:
+def with_epsilon(passes: Passes, of_points: OfPoints, of_log_k: Array) -> Points:
     """Divides by ε and adds ε's own cotangent; of_log_k is the sum of log K's cotangent.
 
     d log K/dε = -log K/ε with log K = (s - 1)/ε, and Σ (cotangent · s) is Σ_i x_i · (ε of_x)_i.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot.engine.passes import Points, contract, with_epsilon
+from gca_jax.ot.engine.passes import OfPoints, Points, contract, contracting_sweep, with_epsilon
 from gca_jax.ot.engine.problem import (
     Problem,
     Saved,
@@ -40,6 +40,7 @@ class _Back(NamedTuple):
 
     t: Int[Array, ""]
     negligible: Bool[Array, ""]
+    ending: Bool[Array, ""]  # the step to come is expected to leave what is negligible
     of_u: Float[Array, " n"]
     of_v: Float[Array, " m"]
     sum_u: Float[Array, " n"]
@@ -71,8 +72,7 @@ def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings
     factors = _factors(saved, iterations)
     back = _start(saved, factors, of_u, of_v, p_rows)
     if iterations:
-        back = _run_back(saved, factors, back)
-        of_points = _of_points(saved, factors, back, p_rows, last_v)
+        back, of_points = _run_back(saved, factors, back, p_rows, last_v)
     else:
         of_points = contract(passes, p_rows[None], last_v[None])
     of_mu = problem.tau_a * back.sum_u * jnp.exp(-finite(factors.log_mu))
@@ -123,6 +123,7 @@ def _start(saved: Saved, factors: _Factors, of_u: Array, of_v: Array, p_rows: Ar
     return _Back(
         t=jnp.asarray(iterations, jnp.int32) + varying(jnp.zeros((), jnp.int32), axis),
         negligible=zero > 1,
+        ending=zero > 1,
         of_u=of_u,
         of_v=of_v,
         sum_u=0 * of_u,
@@ -134,34 +135,68 @@ def _start(saved: Saved, factors: _Factors, of_u: Array, of_v: Array, p_rows: Ar
     )
 
 
-def _run_back(saved: Saved, factors: _Factors, start: _Back) -> _Back:
-    """The sweeps backwards, until none is left or what is left is below rounding."""
+def _run_back(
+    saved: Saved, factors: _Factors, start: _Back, p_rows: Array, last_v: Array
+) -> tuple[_Back, OfPoints]:
+    """The sweeps backwards, until none is left or what is left is below rounding.
+
+    Also returns what their terms give the points, times ε.
+    """
     size = jnp.abs(start.of_u).sum() + jnp.abs(start.of_v).sum()
-    tolerance = rounding_of(size.dtype) * size
-    return jax.lax.while_loop(
-        lambda back: (back.t > 0) & ~back.negligible,
-        lambda back: _sweep_back(saved, factors, tolerance, back),
-        start,
-    )
+    sweep_back = partial(_sweep_back, saved, factors, rounding_of(size.dtype) * size)
+    step = lambda back: sweep_back(back)[0]  # noqa: E731
+    unfinished = lambda back: (back.t > 0) & ~back.negligible  # noqa: E731
+
+    def in_turn(back: _Back) -> tuple[_Back, OfPoints]:
+        back = jax.lax.while_loop(unfinished, step, back)
+        return back, _of_points(saved, factors, back, p_rows, last_v)
+
+    def at_once(back: _Back) -> tuple[_Back, OfPoints]:
+        last, of_points = sweep_back(back, contracting=True)
+        expected = (last.t == back.t - 1) & ~unfinished(last)
+        return jax.lax.while_loop(  # at most once; unlike a branch, it needs no second memory
+            lambda state: ~state[0],
+            lambda _: (expected | True, in_turn(back)),
+            (expected, (last, of_points)),
+        )[1]
+
+    if saved.passes.whole is not None or saved.problem.points.y is None:
+        return in_turn(start)
+    # The last sweep's pass over K can contract the terms as well: its blocks are formed once less.
+    back = jax.lax.while_loop(lambda back: unfinished(back) & ~back.ending, step, start)
+    return jax.lax.cond(unfinished(back), at_once, in_turn, back)
 
 
-def _sweep_back(saved: Saved, factors: _Factors, tolerance: Array, back: _Back) -> _Back:
-    """One sweep backwards, and those behind it where they only shrink the cotangent by τ."""
+def _sweep_back(
+    saved: Saved, factors: _Factors, tolerance: Array, back: _Back, contracting: bool = False
+) -> tuple[_Back, OfPoints | None]:
+    """One sweep backwards, and those behind it where they only shrink the cotangent by τ.
+
+    `contracting` the terms of this sweep and those before, all in its slot, in the same pass: ε
+    times what they give the points.
+    """
     problem, ran, tau = saved.problem, saved.out.sweeps, factors.tau
     ahead = jnp.arange(len(factors.u))
     slot = jnp.minimum(back.t, ran) - 1
     r = -problem.tau_b * back.of_v * inverse(saved.log_b[slot])
 
-    def rowwise(
-        product: Array, rows: tuple[Array, Array, Array, Array]
-    ) -> tuple[Array, tuple[Array, Array]]:
-        of_u, u, log_a, tau_a = rows
+    def rowwise(product: Array, rows: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+        of_u, u, log_a, tau_a, _ = rows
         of_u = of_u + u * product
         p = -tau_a * of_u * inverse(log_a)
         return p, (p, of_u)
 
-    rows = back.of_u, factors.u[slot], saved.log_a[slot], factors.tau_rows
-    total, (p, of_u) = saved.passes.sweep(r, rowwise, rows)
+    def left(kept: tuple[Array, Array], rows: tuple[Array, ...]) -> Array:
+        return jnp.stack([rows[-1] + kept[0], rows[1]], axis=1)
+
+    rows = back.of_u, factors.u[slot], saved.log_a[slot], factors.tau_rows, back.p[slot]
+    of_points = None
+    if contracting:
+        right = jnp.stack([factors.v[slot], back.r[slot] + r])
+        swept = contracting_sweep(saved.passes, r, rowwise, rows, left, right)
+        total, (p, of_u), of_points = swept
+    else:
+        total, (p, of_u) = saved.passes.sweep(r, rowwise, rows)
     before = factors.v[slot] * total
     # If this sweep only shrank the cotangent by τ, so do all earlier ones down to `ran`.
     linear = (back.t < len(factors.u)) & (jnp.abs(before - tau * back.of_v).sum() <= tolerance)
@@ -169,9 +204,13 @@ def _sweep_back(saved: Saved, factors: _Factors, tolerance: Array, back: _Back) 
     powers = jnp.where(ahead <= jump, tau**ahead, 0.0)  # of this sweep and those behind it
     count = powers.sum()
     of_tau_a, of_tau_b = _of_taus(saved, factors, back, of_u, slot, powers)
-    return _Back(
+    size, left_over = jnp.abs(back.of_u).sum() + jnp.abs(back.of_v).sum(), jnp.abs(before).sum()
+    few = saved.even & (back.t - 1 - jump >= ran)
+    of_earlier = _Back(
         t=back.t - 1 - jump,
-        negligible=jnp.abs(before).sum() * tau**jump <= tolerance,
+        negligible=left_over * tau**jump <= tolerance,
+        # A sweep shrinks cotangents about as much as the one before.
+        ending=few & (left_over**2 <= tolerance * size),
         of_u=0 * of_u,
         of_v=before * tau**jump,
         sum_u=back.sum_u + count * of_u,
@@ -181,6 +220,7 @@ def _sweep_back(saved: Saved, factors: _Factors, tolerance: Array, back: _Back) 
         p=back.p.at[slot].add(count * p),
         r=back.r.at[slot].add(count * r),
     )
+    return of_earlier, of_points
 
 
 def _of_taus(
@@ -200,18 +240,18 @@ def _of_taus(
 
 def _of_points(
     saved: Saved, factors: _Factors, back: _Back, p_rows: Array, last_v: Array
-) -> tuple[Array, Array | None]:
+) -> OfPoints:
     """Pulls the rank-one terms of all sweeps, K ∘ Σ (p vᵀ + u rᵀ), back to the points."""
     passes, ran = saved.passes, saved.out.sweeps
     u, v = factors.u, factors.v
     few = saved.even & (back.t >= ran - 1)  # mostly the last sweep's terms are all there are
 
-    def of_last() -> tuple[Array, Array | None]:
+    def of_last() -> OfPoints:
         last = [x[ran - 1][None] for x in (back.p, u, v, back.r)]
         left, right = jnp.concatenate(last[:2]), jnp.concatenate(last[2:])
         return contract(passes, left, right, overwrite=False)
 
-    def of_all() -> tuple[Array, Array | None]:
+    def of_all() -> OfPoints:
         odd_p = jnp.where(saved.even, 0.0, p_rows)[None]
         left, right = [back.p, u, odd_p], [v, back.r, last_v[None]]
         return contract(passes, jnp.concatenate(left), jnp.concatenate(right))
