@@ -23,7 +23,8 @@ ALLOWED = {
     "losses": {"ot", "parts"},
     "theorems": {"ot", "metrics", "losses"},
     "models": set(),
-    "data": set(),
+    "text": set(),
+    "data": {"text"},
     "workdir": set(),
     "processes": set(),
     "neighbours": set(),
@@ -44,11 +45,11 @@ ALLOWED = {
     "embed": {"workdir", "data", "encoder", "features"},
     "export": {"workdir", "models", "encoder"},
     "config_files": set(),
-    "studies": {"workdir", "config_files", "signals"},
+    "studies": {"workdir", "config_files", "signals", "text"},
     "report": BEFORE_EXPERIMENT
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
-    | {"studies", "status"},
-    "status": {"workdir", "studies"},
+    | {"studies", "status", "text"},
+    "status": {"workdir", "studies", "text"},
     "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
     "command_line": {
         "config_files",
@@ -73,6 +74,7 @@ ALLOWED = {
         "studies",
         "report",
         "status",
+        "text",
     },
 }
 # libraries that only the named part may know
