@@ -32,7 +32,7 @@ ALLOWED = {
     "features": {"data", "models", "processes"},
     "alignment": {"ot"},
     "config": {"losses", "data", "models"},
-    "config_pairs": {"config", "models"},
+    "config_pairs": {"config", "losses", "models"},
     "experiment": BEFORE_EXPERIMENT,
     "pairs": BEFORE_EXPERIMENT | {"experiment"},
     "training": BEFORE_EXPERIMENT
@@ -53,6 +53,7 @@ ALLOWED = {
     "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
     "command_line": {
         "config_files",
+        "config_pairs",
         "help",
         "programs",
         "processes",
