@@ -76,7 +76,7 @@ def scan(
         remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
     suffixes = SUFFIXES + ARRAYS * arrays
-    found = sorted(_pictures(root, suffixes))
+    found = sorted(walk(root, suffixes))
     if not found:
         raise ValueError(
             f"no {', '.join('*' + s for s in suffixes)} in {root} or below: put pictures there, in "
@@ -92,7 +92,7 @@ def scan(
     )
 
 
-def _pictures(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
+def walk(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
     """(path below root, bytes, time of last change) of every picture that is not hidden."""
     for folder, folders, names in os.walk(root, followlinks=True):
         here = pathlib.Path(folder).resolve()
