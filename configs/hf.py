@@ -35,6 +35,7 @@ def get_config(words: str = "") -> config.ConfigDict:
             channels=int,  # 1: grey; None: RGB
             streaming=False,  # read rows from the network, the first `limit` of each split
             limit=int,  # at most so many images of each part; None: all
+            skip_unreadable=False,  # count broken pictures instead of refusing them
         ),
         side=32,
         augment=dict(policy="cifar", mean=(0.5,), std=(0.5,)),
