@@ -22,19 +22,20 @@ from gca_jax import config
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
         words,
-        data=dict(
+        data=dict(  # what each means: `gca_jax.data.sources.hub.load`
             name="hf",
-            path=str,  # a name on the hub, or a folder of save_to_disk
-            subset=str,  # its configuration, where it has several
-            image="image",  # the column of images
-            label=str,  # that of classes; None: there are none
-            domain=str,  # that of domains; None: there are none
-            train="train",  # splits
-            test=str,  # None: test or validation, or a fifth of train where there is neither
-            size=int,  # pixels of a side; None: all images have one size
-            channels=int,  # 1: grey; None: RGB
-            streaming=False,  # read rows from the network, the first `limit` of each split
-            limit=int,  # at most so many images of each part; None: all
+            path=str,
+            subset=str,
+            image="image",
+            label=str,
+            domain=str,
+            train="train",
+            test=str,
+            size=int,
+            channels=int,
+            streaming=False,
+            limit=int,
+            skip_unreadable=False,
         ),
         side=32,
         augment=dict(policy="cifar", mean=(0.5,), std=(0.5,)),

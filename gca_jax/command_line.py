@@ -6,15 +6,32 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 
 from gca_jax import config_files
 from gca_jax.programs import ALONE, PROGRAMS, Command
 from gca_jax.signals import Stopped
 from gca_jax.studies.describe import is_study
+
+
+class OrNone(flags.ArgumentParser[Any]):
+    """Reads `None` as that, and what else is typed as another parser does."""
+
+    def __init__(self, other: flags.ArgumentParser[Any]):
+        self.other = other
+
+    def parse(self, argument: Any) -> Any:
+        """Read an argument."""
+        return None if argument == "None" else self.other.parse(argument)
+
+
+config_flags.register_flag_parser_for_type(int, OrNone(flags.IntegerParser()))
+config_flags.register_flag_parser_for_type(float, OrNone(flags.FloatParser()))
+config_flags.register_flag_parser_for_type(bool, OrNone(flags.BooleanParser()))
+config_flags.register_flag_parser_for_type(str, OrNone(flags.ArgumentParser()))
 
 
 def run(mode: str, command: Command, verbose: bool) -> None:
@@ -77,6 +94,9 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
         words = flags.FLAGS(arguments)
     except Exception as error:  # of a config file, which is any code
         sys.exit(f"error: {wrong_key(arguments) or broken_file(path, error)}")
+    for key, value in config_flags.get_override_values(flags.FLAGS["config"]).items():
+        if value is None and not may_be_none(flags.FLAGS.config, key):
+            sys.exit(f"error: config.{key} cannot be None: give it a value, or leave it out")
     if len(words) > 1:
         sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
     if asked:
@@ -84,6 +104,17 @@ def read_flags(arguments: list[str], default: str) -> list[str]:
 
         _show(help.keys(flags.FLAGS.config))
     return words
+
+
+def may_be_none(config: ConfigDict, path: str) -> bool:
+    """Tell whether a setting of the config, by its dotted path, can be None."""
+    from gca_jax import config_pairs  # which imports the losses
+
+    *parents, key = path.split(".")
+    for parent in parents:
+        config = config[parent]
+    declared = dict(config.items(preserve_field_references=True))[key]
+    return isinstance(declared, FieldReference) or key in config_pairs.OPTIONAL
 
 
 def _show(text: str) -> Never:

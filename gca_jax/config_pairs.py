@@ -4,9 +4,13 @@ from ml_collections import ConfigDict
 
 from gca_jax.config import (
     ADAMW,
+    HEADS,
     LOG,
     LOSS,
+    OPTIMIZER,
+    PICTURES,
     TARGET,
+    TRAIN,
     UNCHANGED,
     Settings,
     changed,
@@ -14,6 +18,7 @@ from gca_jax.config import (
     loss_group,
     read,
 )
+from gca_jax.losses import METHODS, keywords
 from gca_jax.models.towers import TOWERS
 
 PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
@@ -57,6 +62,13 @@ PAIRS: dict[str, Settings] = dict(  # of a run on pairs of two sets
         suspects=100,  # pairs in the list of the most doubtful ones
     ),
 )
+
+DECLARED = (PICTURES, OPTIMIZER, TARGET, HEADS, TRAIN, LOG, *PAIRS.values())
+OPTIONAL = {
+    *(key for each in DECLARED for key, value in each.items() if isinstance(value, type)),
+    *(key for name in METHODS for key, value in keywords(name).items() if value is None),
+}
+"""Settings of any run that may be None, also where a config file has given them a value."""
 
 
 def make(

@@ -34,7 +34,7 @@ def write(encoder: Encoder, folder: str | Path, out: Path) -> None:
     Raises:
         ValueError: There are no pictures, or none can be read.
     """
-    found = pictures.scan(folder, "--images", encoder.shape[2])
+    found = pictures.scan(folder, "--images", encoder.reads_arrays)
     print(found)
     embedded = embed(encoder, found)
     if embedded.faults:

@@ -70,6 +70,13 @@ class Encoder:
         return features.extract({"": self.features}, images, min(self.batch_size, few))[""]
 
     @property
+    def reads_arrays(self) -> bool:
+        """Whether files .npy are pictures to it: where the run was told a number of channels."""
+        data = self.config.data
+        told = "channels" in data and data.channels is not None
+        return told or self.shape[2] not in (1, 3)
+
+    @property
     def batch_size(self) -> int:
         """How many images go through the network at once, at most."""
         return features.batch_size(self.shape)

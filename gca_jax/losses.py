@@ -503,9 +503,13 @@ def keywords(name: str) -> dict[str, Any]:
     Args:
       name: A key of `METHODS`.
 
+    Raises:
+      ValueError: An unknown name.
+
     >>> keywords("simclr")["layout"]
     'joint'
     """
+    check.one_of("method", name, METHODS)
     parameters = inspect.signature(METHODS[name]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     return own if name == "byol" else own | parts.KERNEL_DEFAULTS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ml_collections import ConfigDict
 
 from gca_jax.studies.describe import is_study
+from gca_jax.text import counted
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment, Trainable
@@ -223,7 +224,8 @@ def study(command: Command) -> None:
         raise
     print(f"report: {write(described, grid, folder, typed)}")
     if failed:
-        sys.exit(f"{failed} runs failed ({folder}/failed.json); the same command tries them again")
+        runs = counted(failed, "run")
+        sys.exit(f"{runs} failed ({folder}/failed.json); the same command tries them again")
 
 
 def status(command: Command) -> None:

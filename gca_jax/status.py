@@ -9,6 +9,7 @@ from gca_jax.studies import ConfigDict, describe
 from gca_jax.studies.execute import Session
 from gca_jax.studies.grid import all_runs, cells, finished
 from gca_jax.studies.results import read_failed
+from gca_jax.text import counted
 from gca_jax.workdir import checkpoints, read_json, read_log
 
 SHOWN = 10  # runs of a kind that are named, so that all is one screen
@@ -54,7 +55,7 @@ def _training(folder: Path, config: dict[str, Any]) -> str:
     """Say how many steps of how many are done, and when the last one was logged."""
     row, summary = _last_row(folder), folder / "training.json"
     if summary.exists() and (found := read_json(summary))["finished"]:
-        return f"finished, {found['steps']} steps in {found['train_seconds']:.0f} s"
+        return f"finished, {counted(found['steps'], 'step')} in {found['train_seconds']:.0f} s"
     if row is None:
         return "no step is logged yet"
     seconds = time.time() - (folder / "metrics.jsonl").stat().st_mtime
@@ -89,7 +90,7 @@ def _study(folder: Path, config: ConfigDict) -> Iterator[str]:
         left = number - len(done) - len(failed.keys() - set(done))
         total = f" of {number}, {left} left"
     unfinished = [name for name in names if name not in {*done, *failed}]
-    yield f"{folder}: {len(done)} runs done{total}, {len(failed)} failed"
+    yield f"{folder}: {counted(len(done), 'run')} done{total}, {len(failed)} failed"
     if not total:
         yield "the study's --config counts those that have not begun too"
     for name in unfinished[:SHOWN]:

@@ -1,12 +1,16 @@
 """`--mode=embed`: the pictures of any folder, decoded as in training, in a table."""
 
 import csv
+import dataclasses
 import functools
+import shutil
 
 import numpy as np
 import PIL.Image
 import pyarrow.parquet
 import pytest
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 import gca_jax
 from gca_jax.data import pictures, tables
@@ -60,6 +64,29 @@ def test_pictures_of_all_sizes_are_embedded_and_the_unreadable_named(run, root, 
         expected = gca_jax.load(run)(images)
         np.testing.assert_allclose(found["features"], expected, rtol=1e-5, atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["features.npz"]
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("embed", ".csv"), ("neighbours", ".html")])
+def test_arrays_beside_the_pictures_are_counted(run, root, tmp_path, capsys, mode, ending):
+    folder = shutil.copytree(root, tmp_path / "root")
+    for name in ("x/a.npy", "y/.hidden.npy", "stray.NPY"):
+        (folder / name).touch()
+    out = str(tmp_path / f"out{ending}")
+    PROGRAMS[mode](Command(None, str(run), images=str(folder), out=out))
+    said = capsys.readouterr().out
+    assert (
+        "note: left out 2 .npy files: the run was not trained with --config.data.channels" in said
+    )
+
+
+def test_a_run_that_was_told_its_channels_reads_arrays(run):
+    def reads(**data):
+        return dataclasses.replace(encoder, config=ConfigDict({"data": data})).reads_arrays
+
+    encoder = gca_jax.load(run)
+    assert not encoder.reads_arrays
+    assert not reads(channels=placeholder(int))
+    assert reads(channels=3)
 
 
 def test_every_format_holds_the_same_numbers(tmp_path):

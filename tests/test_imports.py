@@ -23,7 +23,8 @@ ALLOWED = {
     "losses": {"ot", "parts"},
     "theorems": {"ot", "metrics", "losses"},
     "models": set(),
-    "data": set(),
+    "text": set(),
+    "data": {"text"},
     "workdir": set(),
     "processes": set(),
     "neighbours": set(),
@@ -31,7 +32,7 @@ ALLOWED = {
     "features": {"data", "models", "processes"},
     "alignment": {"ot"},
     "config": {"losses", "data", "models"},
-    "config_pairs": {"config", "models"},
+    "config_pairs": {"config", "losses", "models"},
     "experiment": BEFORE_EXPERIMENT,
     "pairs": BEFORE_EXPERIMENT | {"experiment"},
     "training": BEFORE_EXPERIMENT
@@ -44,14 +45,15 @@ ALLOWED = {
     "embed": {"workdir", "data", "encoder", "features"},
     "export": {"workdir", "models", "encoder"},
     "config_files": set(),
-    "studies": {"workdir", "config_files", "signals"},
+    "studies": {"workdir", "config_files", "signals", "text"},
     "report": BEFORE_EXPERIMENT
     | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
-    | {"studies", "status"},
-    "status": {"workdir", "studies"},
+    | {"studies", "status", "text"},
+    "status": {"workdir", "studies", "text"},
     "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
     "command_line": {
         "config_files",
+        "config_pairs",
         "help",
         "programs",
         "processes",
@@ -73,6 +75,7 @@ ALLOWED = {
         "studies",
         "report",
         "status",
+        "text",
     },
 }
 # libraries that only the named part may know

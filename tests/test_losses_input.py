@@ -223,3 +223,8 @@ def test_overflow_of_rince_is_reported_never_silent(name):
         assert aux["overflow"]
         with pytest.warns(RuntimeWarning, match=rf"{name}.*epsilon"):
             losses.METHODS[name](z_a, z_b, epsilon=0.01)
+
+
+def test_keywords_of_a_method_that_there_is_not():
+    with pytest.raises(ValueError, match=r"method must be one of byol, clip, .*; got 'foo'"):
+        losses.keywords("foo")

@@ -75,6 +75,7 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
         (digits, workdir, "--config.seed.x=1"): "config.seed has no key 'x'; it is one value",
         (digits, workdir, "--config.loss.epsilon=x"): "could not convert string to float: 'x",
         (digits, workdir, "--config.loss.epsilon=0"): "config.loss: epsilon",
+        (digits, workdir, "--config.seed=None"): "config.seed cannot be None: give it a value",
         (digits, workdir, "--config.evaluation.draws=0"): "config.evaluation: draws",
         (
             digits,
@@ -160,6 +161,36 @@ def test_help_names_what_there_is_and_the_keys_of_a_config(command):
         assert (status, err) == (0, "")
         for part in expected:
             assert part in out
+
+
+UNSETTABLE = """
+from gca_jax import config
+
+def get_config(words=""):
+    return config.make(
+        words,
+        data={"name": "digits", "limit": 300},
+        side=8,
+        augment=dict(policy="digits", mean=(0.3,), std=(0.4,)),
+        optimizer={**config.SGD, "clip_norm": 1.0},
+        train=dict(steps=3, online_probe=True),
+        heads=dict(dtype="bfloat16"),
+        loss=dict(block_size=16),
+    )
+"""
+
+
+def test_none_unsets_what_a_config_file_has_set(command, tmp_path):
+    (tmp_path / "mine.py").write_text(UNSETTABLE)
+    keys = ("data.limit", "optimizer.clip_norm", "train.steps", "train.online_probe")
+    keys += ("model.dtype", "loss.block_size")
+    words = (f"--config={tmp_path / 'mine.py'}:ince", "--help")
+    _, before, _ = command(*words)
+    status, out, err = command(*words, *(f"--config.{key}=None" for key in keys))
+    assert (status, err) == (0, "")
+    for key in keys:
+        assert f"--config.{key}=None\n" not in before
+        assert f"--config.{key}=None\n" in out
 
 
 def test_help_may_be_read_in_part():

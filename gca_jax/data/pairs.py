@@ -53,8 +53,7 @@ class Side:
         some = raw[rows].reshape(len(rows), -1)
         mean, sd = (f(axis=axis, dtype=np.float64) for f in (some.mean, some.std))
         # A column that is constant up to rounding has nothing to say, in whatever unit.
-        rounding = 8 * np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps
-        return cls(raw, mean, np.where(sd > rounding * np.abs(mean), sd, 1.0))
+        return cls(raw, mean, np.where(sd > _rounding(raw) * np.abs(mean), sd, 1.0))
 
     @property
     def width(self) -> int:
@@ -190,8 +189,8 @@ def pair(
         name: What reports call them.
 
     Raises:
-        ValueError: Rows that do not match in number, a value that is not a finite number, a share
-            out of its range; the message names the argument.
+        ValueError: Rows that do not match in number or are all alike, a value that is not a finite
+            number, a share out of its range; the message names the argument.
     """
     if split not in ("test", "validation"):
         raise ValueError(f"split must be test or validation, got {split!r}")
@@ -228,9 +227,26 @@ def pair(
         for index, (kind, rows) in enumerate(parts.items(), 1)
     }
     train = noisy["train"]
+    for key, raw in zip("ab", sets, strict=True):
+        if _is_constant(raw[train.a]):
+            raise ValueError(
+                f"{key} is the same in all {len(train.a)} training rows, up to rounding: there is "
+                "nothing to align it by"
+            )
     judged = Part(test_rows, test_rows) if split == "test" else noisy["validation"]
     side_a, side_b = (Side.of(raw, train.a, scaling) for raw in sets)
     return Pairs(name, side_a, side_b, train, judged, split, ids, shuffled)
+
+
+def _rounding(raw: np.ndarray) -> float:
+    """Give the relative size of differences that are rounding errors."""
+    return 8 * float(np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps)
+
+
+def _is_constant(raw: np.ndarray) -> bool:
+    """Tell whether all rows are equal, up to rounding."""
+    low, high = (end(axis=0).astype(np.float64) for end in (raw.min, raw.max))
+    return not np.any(high - low > _rounding(raw) * np.maximum(np.abs(low), np.abs(high)))
 
 
 def _shuffle(rows: Rows, share: float, seed: Sequence[int], labels: Numbers) -> Rows:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Int, UInt8
 from gca_jax.data import records
 from gca_jax.data.sources import tree
 from gca_jax.data.sources.tree import Tree
+from gca_jax.text import counted
 
 NAMED = 10  # unreadable pictures in a message
 
@@ -29,13 +31,18 @@ class Pictures(NamedTuple):
     faults: dict[str, str]
 
 
-def scan(root: str | os.PathLike[str], option: str, channels: int = 3) -> Tree:
+def scan(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:
     """Find all pictures below a folder; their folders are classes where the tree looks like it.
+
+    Files .npy are pictures with `arrays`; without, a line says how many were left out.
 
     Raises:
         ValueError: No picture is there; `option` is the flag that names the folder.
     """
-    arrays = channels not in records.MODES
+    folder = pathlib.Path(root).expanduser().resolve()
+    if not arrays and (count := sum(1 for _ in tree.walk(folder, tree.ARRAYS))):
+        left = counted(count, ".npy file")
+        print(f"note: left out {left}: the run was not trained with --config.data.channels")
     try:
         return tree.scan(root, option=option, arrays=arrays)
     except ValueError:  # of a missing folder too, which is said again

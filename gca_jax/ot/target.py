@@ -71,7 +71,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     >>> weighted(jnp.array([1.0, 0.0])).matrix.tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    weights = jnp.asarray(quality)
+    weights = _array("quality", quality, "numbers of shape (n,)")
     if weights.ndim != 1 or weights.size == 0:
         raise ValueError(f"quality must have shape (n,), got {weights.shape}")
     weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
@@ -244,15 +244,23 @@ def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:
             )
 
 
+def _array(name: str, values: ArrayLike, kind: str) -> Array:
+    try:
+        return jnp.asarray(values)
+    except (TypeError, ValueError) as error:  # JAX's, of names, None and rows of several lengths
+        raise ValueError(f"{name} must be {kind}; got what is no array of numbers") from error
+
+
 def _labels(name: str, values: ArrayLike) -> Array:
-    x = jnp.asarray(values)
+    remedy = "as numpy.unique(names, return_inverse=True)[1] makes of names"
+    x = _array(name, values, f"integers of shape (n,), {remedy}")
     if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
         raise ValueError(f"{name} must be integers of shape (n,), got {x.dtype} {x.shape}")
     return x
 
 
 def _points(name: str, values: ArrayLike) -> Array:
-    x = jnp.asarray(values)
+    x = _array(name, values, "numbers of shape (n,) or (n, k)")
     if x.ndim not in (1, 2) or x.size == 0:
         raise ValueError(f"{name} must have shape (n,) or (n, k), got {x.shape}")
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))

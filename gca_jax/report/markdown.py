@@ -184,7 +184,8 @@ def what_was_run(report: Json) -> str:
     """Say how long the run took, how to repeat it, and draw its loss."""
     unit = "pairs" if "judged_pairs" in report else "images"
     words = wrap(
-        f"{report['steps']:,} steps in {report['train_seconds']:.1f} s on {report['device']}, "
+        f"{report['steps']:,} step{'s' * (report['steps'] != 1)} in "
+        f"{report['train_seconds']:.1f} s on {report['device']}, "
         f"{report['images_per_second']:,.0f} {unit} per second, {report['parameters']:,} "
         "parameters. Everything that the run used is under Config."
     )

@@ -65,7 +65,7 @@ def of_tests(encoder: Encoder, data: Dataset) -> Neighbourhood:
 
 def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     """Find the neighbours of the pictures in a folder, evenly spaced where there are very many."""
-    tree = pictures.scan(folder, "--images", encoder.shape[2])
+    tree = pictures.scan(folder, "--images", encoder.reads_arrays)
     asked = evenly_spaced(len(tree.files), MOST_PICTURES)
     read = pictures.read(tree, asked, encoder.shape, encoder.shorter_side)
     if read.faults:

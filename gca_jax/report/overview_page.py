@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.overview import ALWAYS, CURVES, Run, collect, studies, value, varied
+from gca_jax.text import counted
 from gca_jax.workdir import replace
 
 WIDTH, HEIGHT, MARGIN = 420, 240, 44  # units of a panel's curves, and the room of its axes
@@ -32,7 +33,8 @@ def render(name: str, runs: list[Run], pages: list[str]) -> str:
     settings = varied(runs)
     colours = _colours(runs)
     unfinished = sum(not run.finished for run in runs)
-    words = f"{len(runs)} runs" + (f", {unfinished} of them unfinished." if unfinished else ".")
+    words = counted(len(runs), "run")
+    words += f", {unfinished} of them unfinished." if unfinished else "."
     others = any(not near for near in settings.values())
     links = ", ".join(f'<a href="{quote(page)}">{escape(page)}</a>' for page in pages)
     return Template(template).substitute(

@@ -10,6 +10,7 @@ from gca_jax.studies.analysis import Entry, Measured
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
+from gca_jax.text import counted
 
 NOTHING = "–"
 SHOWN = 20  # folders that are missing
@@ -48,19 +49,16 @@ def render(
 def _heading(study: Study, results: Results, command: str) -> str:
     total = len(study.seeds) * len(study.methods) * len(study.conditions)
     of = f"`{study.base}`" if study.base else "one config"
+    methods = counted(len(study.methods), "method")
+    conditions = counted(len(study.conditions), "condition")
     words = (
-        f"{_count(study.methods, 'method')}, {_count(study.conditions, 'condition')}, seeds "
+        f"{methods}, {conditions}, seeds "
         f"{', '.join(map(str, study.seeds))}: {len(results.rows)} of {total} final runs are in "
         "this report."
     )
     if results.missing or results.failed:
         words += " **It is not complete**: see [what is missing](#what-is-missing)."
     return f"# A study of {of}\n\n{wrap(words)}\n    {command}\n"
-
-
-def _count(things: object, word: str) -> str:
-    number = len(things)  # type: ignore[arg-type]
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _measures(study: Study, measured: list[Measured], pictures: Sequence[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from gca_jax.studies.grid import Cell, Run, finished, refuse_other_runs
 from gca_jax.studies.results import choose, fault
 from gca_jax.studies.study import Study
 from gca_jax.studies.worker import Runner
+from gca_jax.text import counted
 from gca_jax.workdir import locked, write_json
 
 EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal
@@ -57,7 +58,7 @@ def execute(
                 jobs = min(jobs, len(runs) + session.later)
                 pool.do(runs, jobs, workdir, runner, session.done, limit_minutes)
         except KeyboardInterrupt as error:
-            left = f"{session.left} of {session.total} runs are left"
+            left = f"{session.left} of {counted(session.total, 'run')} left"
             raise Stopped(
                 f"stopped, {left}; run the same command again to go on from there",
                 getattr(error, "status", 1),
@@ -161,7 +162,8 @@ class Progress:
         """Show where the session stands, after so many more runs."""
         self.ended += ended
         seconds = time.monotonic() - self.began
-        words = f"{session.total - session.left - len(session.failures)} runs done"
+        done = session.total - session.left - len(session.failures)
+        words = f"{counted(done, 'run')} done"
         words += f", {len(session.failures)} failed, {session.left} left"
         if self.ended and session.left:
             words += f", {_duration(seconds / self.ended * session.left)}"

@@ -108,6 +108,13 @@ def test_alpha_one_beta_zero_is_classes_and_both_zero_is_identity():
             ["domains_a", r"\(2, 2\)"],
         ),
         (lambda: ot.target.classes(jnp.eye(2)), ["labels_a", r"\(2, 2\)"]),
+        (
+            lambda: ot.target.blocks(np.array(["a", "b"]), alpha=0.1),
+            ["domains_a must be integers", "names"],
+        ),
+        (lambda: ot.target.classes([0, 1], [[0], [0, 1]]), ["labels_b must be integers"]),
+        (lambda: ot.target.continuous(["cat", "dog"], bandwidth=1.0), ["labels_a must be numbers"]),
+        (lambda: ot.target.weighted(["cat", "dog"]), ["quality must be numbers"]),
         (lambda: ot.target.classes(jnp.array([0]), jnp.array([1])), ["labels"]),
         (lambda: ot.target.weighted(jnp.array([0.5, -0.5])), ["quality", r"-0\.5"]),
         (lambda: ot.target.weighted(jnp.array([0.5, 1.5])), ["quality", r"1\.5"]),

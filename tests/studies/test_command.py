@@ -93,6 +93,6 @@ def test_seeds_of_one_config_are_a_table(digits, tmp_path, monkeypatch, capsys):
 def test_failed_runs_are_the_status_of_the_command(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "one_run", stub.bad)
     config = digits.get_config("gca_ince").lock()
-    with pytest.raises(SystemExit, match=r"^1 runs failed .*failed.json"):
+    with pytest.raises(SystemExit, match=r"^1 run failed .*failed.json"):
         programs.study(programs.Command(config, str(tmp_path), seeds="0"))
     assert "0 of 1 final runs" in (tmp_path / "study.md").read_text()

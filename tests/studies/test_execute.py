@@ -58,7 +58,7 @@ def test_candidates_are_tried_the_best_is_run_and_nothing_is_done_twice(planned,
     assert log.read_text() == "gca_uot, seed 1\n"
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.splitlines()[0] == "1 runs done, 0 failed, 6 left"
+    assert err.splitlines()[0] == "1 run done, 0 failed, 6 left"
     assert err.splitlines()[-1] == "7 runs done, 0 failed, 0 left"
     assert execute(study, grid, tmp_path, stub.never) == 0
     assert times(tmp_path) == dict.fromkeys(done, 1)
@@ -257,7 +257,7 @@ def test_a_study_is_stopped_with_its_workers(tmp_path, number, status):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (
         status,
-        "stopped, 1 of 2 runs are left; run the same command again to go on from there\n",
+        "stopped, 1 of 2 runs left; run the same command again to go on from there\n",
     ), err
     assert (tmp_path / "study/runs/all/a/seed0/report.json").exists()
 

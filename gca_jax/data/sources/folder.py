@@ -1,6 +1,7 @@
 """Pictures in a folder of the user's, PACS among them."""
 
 import dataclasses
+import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from gca_jax.data import records
 from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, number
 from gca_jax.data.sources import tfds_sets, tree
 from gca_jax.data.sources.tree import Tree
+from gca_jax.text import counted
 
 REMEDY = "Replace or delete the file"
 
@@ -104,7 +106,7 @@ def _check(name: str, row: Source, found: Tree) -> None:
     classes = row.classes if found.classes is None else len(set(found.classes))
     if row.classes is not None and classes != row.classes:
         raise ValueError(
-            f"{found.root} has {classes} classes, {name} has {row.classes}: root "
+            f"{found.root} has {counted(classes or 'no', 'class')}, {name} has {row.classes}: root "
             "must be the folder whose folders are the domains"
         )
     if row.images and len(found.files) != row.images["all"]:
@@ -174,11 +176,12 @@ def _copy(found: Tree, data_dir: str | None, skip: bool, channels: int) -> _Copy
     called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
     of_bands = "" if channels == 3 else f"_{channels}"
     config = FolderConfig(name=f"{called}-{found.fingerprint}{of_bands}", tree=found)
-    make = partial(Folder, data_dir=data_dir, config=config)
+    make = partial(_make, data_dir, config)
     builder = make()
     if records.fault_of(builder) is not None:
         config.rows, config.about = check_pictures(found, skip, channels)
-        print(f"copying {len(config.rows)} pictures of {found.root} to {builder.data_path}, once")
+        copied = counted(len(config.rows), "picture")
+        print(f"copying {copied} of {found.root} to {builder.data_path}, once")
         for older in builder.data_path.parents[1].glob(f"{called}-*"):
             if older.name != config.name:
                 print(f"note: {older} has another state of a folder {called}; it can be deleted")
@@ -190,6 +193,17 @@ def _copy(found: Tree, data_dir: str | None, skip: bool, channels: int) -> _Copy
     faults.report(len(found.files))
     rows = np.arange(len(found.files))
     return _Copy(found, builder, np.setdiff1d(rows, [int(i) for i in unreadable]))
+
+
+def _make(data_dir: str | None, config: FolderConfig) -> Folder:
+    """Make the builder without TFDS's warning that the configuration is none of its own."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        return Folder(data_dir=data_dir, config=config)
+    finally:
+        absl.setLevel(level)
 
 
 def check_pictures(found: Tree, skip: bool, channels: int = 3) -> tuple[list[int], dict[str, Any]]:

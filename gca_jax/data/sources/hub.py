@@ -4,15 +4,16 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int, Int32
 
 from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Part, Source, Streamed, hold_out, number
+from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, hold_out, number
 
 TESTS = ("test", "validation", "valid", "val")  # splits that test, if none is named
 MISSING = (
@@ -38,7 +39,8 @@ class Encoded:
         if image is None:
             raise ValueError("there is no image")
         encoded = image["bytes"]
-        return {"image": Path(image["path"]).read_bytes() if encoded is None else encoded}
+        encoded = Path(image["path"]).read_bytes() if encoded is None else encoded
+        return {"image": encoded, "label": position}  # by which `records.read` says what it kept
 
     def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]:
         return [self[position] for position in positions]
@@ -63,6 +65,7 @@ def load(
     channels: int | None = None,
     streaming: bool = False,
     limit: int | None = None,
+    skip_unreadable: bool = False,
 ) -> Dataset:
     """Read two splits of a data set; without one to test with, a fifth is held out.
 
@@ -81,6 +84,8 @@ def load(
         streaming: whether to read rows from the network in place of downloading all: the first
             `limit` of each split, which stay in memory, encoded.
         limit: at most so many rows of each part.
+        skip_unreadable: whether images that cannot be read are counted and left out; else the first
+            is an error, of a set that does not fit in memory only when it is needed.
 
     Raises:
         ValueError: the library or the data set is not there, or a column is of another kind.
@@ -95,19 +100,30 @@ def load(
     known = {kind: _numbers(kind, columns[kind], read) for kind in ("label", "domain")}
     images = [part["image"] for part in read]
     bands = 3 if channels is None else channels
-    shape = (*_shape(images[0], size, bands), bands)
+
+    def faults(encoded: Encoded) -> records.Faults:
+        return records.Faults(f"split {encoded.split}", skip_unreadable, REMEDY)
+
+    shape = (*_shape(images[0], size, bands, faults(images[0])), bands)
     streamed = sum(map(len, images)) * math.prod(shape) > records.MEMORY_LIMIT
     if streamed and size is None:
         raise ValueError(f"{path} does not fit in memory: say --config.data.size=PIXELS")
 
     def part(encoded: Encoded, *numbers: Int32[np.ndarray, "_"] | None) -> Part:
         rows = records.evenly_spaced(len(encoded), limit)
-        chosen = (None if of is None else of[rows] for of in numbers)
+        kept: Images
         if streamed:
-            return Part(Streamed(encoded, rows, shape[0], shape[2]), *chosen)
-        faults = records.Faults(f"split {encoded.split}", False, REMEDY)
-        resize = size is not None
-        return Part(records.read(encoded, rows, shape, faults, resize=resize)[0], *chosen)
+            if skip_unreadable:
+                rows = _readable(encoded, rows, bands, faults(encoded))
+            kept = Streamed(encoded, rows, shape[0], bands)
+        else:
+            own, resize = len(encoded), size is not None
+            kept, found = records.read(
+                encoded, rows, shape, faults(encoded), classes=own, resize=resize
+            )
+            assert found is not None
+            rows = found
+        return Part(kept, *(None if of is None else of[rows] for of in numbers))
 
     parts = list(map(part, images, *(numbers for _, numbers in known.values())))
     if len(parts) == 1:
@@ -219,14 +235,33 @@ def _numbers(
     return number(*parts)
 
 
-def _shape(encoded: Encoded, size: int | None, channels: int) -> tuple[int, int]:
+def _readable(
+    encoded: Encoded, rows: Int[np.ndarray, "n"], channels: int, faults: records.Faults
+) -> Int[np.ndarray, "k"]:
+    """Decode images to find those that can be read."""
+    look = partial(records.decode, channels=channels, classes=None, keep=lambda image: None)
+    good = []
+    for row, _, _, error in records.in_threads(look, records.rows(encoded, rows)):
+        if error is None:
+            good.append(row)
+        else:
+            faults.add(encoded.place(row), error)
+    faults.report(len(rows))
+    return np.array(good)
+
+
+def _shape(
+    encoded: Encoded, size: int | None, channels: int, faults: records.Faults
+) -> tuple[int, int]:
     """Give (h, w) to bring all images to: that of the first, if no size is asked for."""
     if size is not None:
         return size, size
     if not len(encoded):
         raise ValueError(f"split {encoded.split} is empty")
-    try:
-        height, width, _ = records.pixels(encoded[0]["image"], channels).shape
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{encoded.place(0)}: {error}. {REMEDY}") from error
-    return height, width
+    for row in range(len(encoded)):
+        try:
+            height, width, _ = records.pixels(encoded[row]["image"], channels).shape
+            return height, width
+        except (OSError, ValueError) as error:
+            faults.add(encoded.place(row), error)
+    raise ValueError(f"{faults.name}: none of its {len(encoded)} images can be read. {REMEDY}")

@@ -14,6 +14,7 @@ from tensorflow_datasets.core.download import resource
 from gca_jax.data import records, sources
 from gca_jax.data.dataset import Dataset, Source, Streamed
 from gca_jax.data.sources import tfds_sets
+from gca_jax.text import counted
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")  # 138 GB and 6 GB
 INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"
@@ -48,7 +49,7 @@ def _prepare_tfds(name: str, row: Source, data: dict[str, Any], archives: str | 
         return
     different = {builder.name: builder for builder in todo.values()}.values()
     root = pathlib.Path(next(iter(different)).data_dir_root)
-    print(f"preparing {len(todo)} set{'s' * (len(todo) > 1)} in {root}:")
+    print(f"preparing {counted(len(todo), 'set')} in {root}:")
     _announce(root, different, archives)
     _hide_gpus()
     for builder in different:
@@ -169,12 +170,13 @@ def _place(builder: Any, archives: str | None) -> None:
 def describe(dataset: Dataset) -> str:
     """One line: numbers and size of the images, classes, domains, and where the images are kept."""
     images = dataset.train_images
-    parts = [f"{len(images)} training images", f"{len(dataset.test_images)} test images"]
+    of_test = counted(len(dataset.test_images), "test image")
+    parts = [counted(len(images), "training image"), of_test]
     if dataset.pretrain_images is not images:
-        parts.insert(0, f"{len(dataset.pretrain_images)} images to pretrain with")
+        parts.insert(0, f"{counted(len(dataset.pretrain_images), 'image')} to pretrain with")
     size = " x ".join(map(str, images.shape[1:]))
     where = "streamed from disk" if isinstance(images, Streamed) else "in memory"
-    classes = f"{dataset.num_classes} classes" if dataset.labelled else "no labels"
+    classes = counted(dataset.num_classes, "class") if dataset.labelled else "no labels"
     if dataset.domain_names is not None:
         classes += f", domains {', '.join(dataset.domain_names)}"
     return f"{dataset.name}: {', '.join(parts)}, {size}, {classes}, {where}"

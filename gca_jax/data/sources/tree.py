@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gca_jax.data.dataset import hold_out, number
+from gca_jax.text import counted
 
 SPLITS = ("train", "test", "val", "validation")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -45,14 +46,13 @@ class Tree:
     fingerprint: str  # changes with the name, size or time of any file
 
     def __str__(self) -> str:
-        shown = [f"{self.root}: {len(self.files)} pictures"]
-        for kind in ("splits", "domains", "classes"):
-            if (names := getattr(self, kind)) is None:
-                shown.append(f"no {kind}")
-                continue
-            names = sorted(set(names))
+        shown = [f"{self.root}: {counted(len(self.files), 'picture')}"]
+        known = {"split": self.splits, "domain": self.domains, "class": self.classes}
+        for kind, given in known.items():
+            names = sorted(set(given or ()))
             more = ", ..." if len(names) > SHOWN else ""
-            shown.append(f"{len(names)} {kind} ({', '.join(names[:SHOWN])}{more})")
+            listed = f" ({', '.join(names[:SHOWN])}{more})" if names else ""
+            shown.append(f"{counted(len(names) or 'no', kind)}{listed}")
         return ", ".join(shown)
 
 
@@ -76,7 +76,7 @@ def scan(
         remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
     suffixes = SUFFIXES + ARRAYS * arrays
-    found = sorted(_pictures(root, suffixes))
+    found = sorted(walk(root, suffixes))
     if not found:
         raise ValueError(
             f"no {', '.join('*' + s for s in suffixes)} in {root} or below: put pictures there, in "
@@ -92,7 +92,7 @@ def scan(
     )
 
 
-def _pictures(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
+def walk(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
     """(path below root, bytes, time of last change) of every picture that is not hidden."""
     for folder, folders, names in os.walk(root, followlinks=True):
         here = pathlib.Path(folder).resolve()

@@ -1,5 +1,6 @@
 """Folders of pictures: splits, classes, domains, sizes, and what can be wrong with them."""
 
+import logging
 import os
 import pickle
 import sys
@@ -152,6 +153,14 @@ def test_a_changed_folder_is_read_anew(root, load, capsys):
     capsys.readouterr()
     load()
     assert "copying 14 pictures" in capsys.readouterr().out
+
+
+def test_tfds_says_nothing_of_a_configuration_that_is_none_of_its_own(root, load, caplog):
+    prepared.write_folder(root, SPLITS)
+    level = logging.getLogger("absl").level
+    load()
+    assert not caplog.records
+    assert logging.getLogger("absl").level == level
 
 
 def test_half_prepared_records_are_written_anew(root, load, tmp_path, capsys):

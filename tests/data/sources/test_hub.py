@@ -70,10 +70,13 @@ def images():
 def save(tmp_path, images, monkeypatch):
     """Write splits of the images to a folder, as the library does."""
 
-    def save(named=True, **splits):
+    def save(named=True, broken=None, **splits):
+        pictures = [*map(png, images)]
+        for i, instead in (broken or {}).items():
+            pictures[i] = instead
         rows = {
             split: {
-                "img": [png(images[i]) for i in chosen],
+                "img": [pictures[i] for i in chosen],
                 "y": [i % 2 if named else "yn"[i % 2] for i in chosen],
                 "where": [f"place {i % 3}" for i in chosen],
             }
@@ -198,6 +201,44 @@ def test_images_of_two_sizes_name_the_row(save, images, monkeypatch):
     monkeypatch.setattr(records, "pixels", cut)
     with pytest.raises(ValueError, match="split train, row 7: is of 5 x 6 pixels, the other"):
         load(path)
+
+
+BROKEN = {0: None, 7: {"bytes": b"no picture", "path": None}}
+
+
+def test_a_row_that_cannot_be_read_is_named(save):
+    message = r"^split train, row 0: there is no image\. .* leave such images out with --skip_unr"
+    for options in ({}, {"size": 6}):
+        with pytest.raises(ValueError, match=message) as caught:
+            load(save(train=range(40), broken=BROKEN), **options)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_that_cannot_be_read_are_counted_and_left_out(
+    save, images, streamed, monkeypatch, capsys
+):
+    path = save(train=range(30), test=range(30, 40), broken=BROKEN)
+    options = {"label": "y", "skip_unreadable": True}
+    if streamed:
+        monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+        options["size"] = 6
+    data = load(path, **options)
+    assert capsys.readouterr().out == "note: split train: left out 2 of 30 images (unreadable)\n"
+    good = [i for i in range(30) if i not in BROKEN]
+    found = data.train_images
+    assert isinstance(found, Streamed) == streamed
+    found = np.stack([found.decode(i) for i in range(28)]) if streamed else found
+    np.testing.assert_array_equal(found, images[good])
+    np.testing.assert_array_equal(data.train_labels, np.array(good) % 2)
+    assert len(data.test_images) == 10
+
+
+def test_a_split_without_a_picture_is_refused(save):
+    path = save(train=range(4), broken=dict.fromkeys(range(4)))
+    for size in (None, 6):
+        with pytest.raises(ValueError, match="split train: none of its 4 images can be read"):
+            load(path, size=size, skip_unreadable=True)
 
 
 def test_what_cannot_be_opened_is_one_line(save, monkeypatch):

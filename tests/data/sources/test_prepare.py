@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from gca_jax.data import sources
+from gca_jax.data import memory, sources
 from gca_jax.data.sources import prepare
 from tests.data import archives, prepared
 
@@ -131,6 +131,13 @@ def test_digits_and_folders_need_no_tensorflow(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "10 training images, 10 test images, 24 x 24 x 3" in out
     assert "2 classes, domains art, photo, in memory" in out
+
+
+def test_one_image_and_one_class_are_in_the_singular():
+    image = np.zeros((1, 4, 4), np.uint8)
+    data = memory.arrays(image, [0], test_images=image, test_labels=[0])
+    said = "arrays: 1 training image, 1 test image, 4 x 4 x 1, 1 class, in memory"
+    assert prepare.describe(data) == said
 
 
 @pytest.mark.slow

@@ -173,3 +173,9 @@ def test_too_few_pictures_to_hold_any_out(root, load, refused):
 def test_a_long_list_of_classes_is_cut(root):
     prepared.write_folder(root, {f"class{k}": 1 for k in range(7)})
     assert str(tree.scan(root)).endswith("7 classes (class0, class1, class2, class3, class4, ...)")
+
+
+def test_what_there_is_one_of_is_in_the_singular(root):
+    prepared.write_folder(root, {"train/art/cat": 1})
+    said = "1 picture, 1 split (train), 1 domain (art), 1 class (cat)"
+    assert str(tree.scan(root)) == f"{root}: {said}"
