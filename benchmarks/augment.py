@@ -67,7 +67,9 @@ def share_of_step(batch_size=64, repeats=5):
     config.train.batch_size = batch_size
     made = experiment.build(config, dataset=data.arrays(batch, test_images=batch))
     training = setup.trace(made)
-    step = measure.stepping(training.lowered.compile(), training.initial(), batch, None)
+    step = measure.stepping(
+        training.lowered.compile(), training.initial(), training.key, batch, None
+    )
     views = jax.jit(made.policy.views).lower(KEYS[0], batch).compile()
     times = measure.seconds({"views": lambda: views(KEYS[0], batch), "step": step}, repeats)
     return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}

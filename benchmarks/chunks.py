@@ -48,12 +48,11 @@ def compiled(model, side, batch, chunk):
     def loss(z_a, z_b):
         return losses.gca_uot(z_a, z_b, epsilon=0.5, layout="joint")
 
-    train_step = step.make_train_step(
-        network, policy.views, loss, optimizer, jax.random.key(1), encoder_chunk=chunk
-    )
+    train_step = step.make_train_step(network, policy.views, loss, optimizer, encoder_chunk=chunk)
     images = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
     images = jnp.asarray(images)
-    return jax.jit(train_step).lower(state, images, None).compile(), (state, images, None)
+    arguments = state, jax.random.key(1), images, None
+    return jax.jit(train_step).lower(*arguments).compile(), arguments
 
 
 def work(quick):

@@ -66,17 +66,19 @@ def case(config, shape, batch):
         loss = lambda z: losses.METHODS[name](*z, **config.loss)  # noqa: E731
         return jax.jit(jax.value_and_grad(loss, has_aux=True)), z
 
-    bare = steps.make_train_step(network, lambda _, views: views, made.loss, optimizer, KEY)
+    bare = steps.make_train_step(network, lambda _, views: views, made.loss, optimizer)
     compiled = {
         "augmentation": (jax.jit(made.policy.views), KEY, batch),
         "encoder": (jax.jit(jax.grad(encoder, has_aux=True)), state.params),
         "loss": value_and_gradient("simclr"),
         "loss of gca_uot": value_and_gradient("gca_uot"),
         "optimizer": (jax.jit(update), state.params),
-        "step without views": (jax.jit(bare), state, views),
+        "step without views": (jax.jit(bare), state, KEY, views),
     }
     bound = {name: lambda f=f, args=args: f(*args) for name, (f, *args) in compiled.items()}
-    step = measure.stepping(training.lowered.compile(), training.initial(), batch, None)
+    step = measure.stepping(
+        training.lowered.compile(), training.initial(), training.key, batch, None
+    )
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     return {"data": lambda: next(stream)[0], **bound, "step": step}, size
 

@@ -32,7 +32,7 @@ def build(method, aligned):
     optimizer = optax.sgd(0.1)
     variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     train_step = step.make_train_step(
-        network, POLICY.views, losses.METHODS[method], optimizer, KEY, keywords=aligned.keywords
+        network, POLICY.views, losses.METHODS[method], optimizer, keywords=aligned.keywords
     )
     return network, variables, step.create_state(variables, optimizer, False), train_step
 
@@ -50,7 +50,7 @@ def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
     aligned = alignment.make(**settings)
     network, variables, initial, train_step = build("gca_ince", aligned)
     groups = None if make is None else GROUPS
-    _, metrics = jax.jit(train_step)(initial, IMAGES, groups)
+    _, metrics = jax.jit(train_step)(initial, KEY, IMAGES, groups)
     a, b = POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
     z, _ = network.apply(variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"])
     weights = {k: v for k, v in settings.items() if k != "name" and v is not None}
@@ -67,7 +67,7 @@ def test_sharded_step_with_domains_is_the_step_of_one_device(method):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
         start = jax.device_put(jax.tree.map(jnp.copy, initial), step.replicated(mesh))
         batch = (jax.device_put(x, step.by_row(mesh)) for x in (IMAGES, GROUPS))
-        results.append(jax.device_get(step.shard(train_step, mesh)(start, *batch)))
+        results.append(jax.device_get(step.shard(train_step, mesh)(start, KEY, *batch)))
     (one, one_metrics), (many, many_metrics) = results
     for name in ("loss", "gradient_norm"):
         np.testing.assert_allclose(one_metrics[name], many_metrics[name], rtol=2e-4)

@@ -175,7 +175,7 @@ class Session:
         with Log(self.training, self.hint, self.workdir, start.step, bar) as log:
             parts = batches(self.training, start.step)
             for step, (images, groups) in enumerate(parts, start.step + 1):
-                state, metrics = train_step(state, images, groups)
+                state, metrics = train_step(state, self.training.key, images, groups)
                 if knn is not None and step % watched == 0:
                     metrics |= knn(state)
                 log.add(step, metrics)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
 
 from gca_jax import losses
 from gca_jax.data.batches import Order, steps_per_epoch
@@ -30,6 +31,7 @@ class Training:
     learning_rate: Callable[[int], float]
     initial: Callable[..., step.TrainState]  # perhaps of an encoder, as `initial.draw` takes it
     abstract: step.TrainState
+    key: PRNGKeyArray  # of the views of all steps
     lowered: jax.stages.Lowered
 
     @property
@@ -58,17 +60,17 @@ def trace(experiment: Trainable) -> Training:
         if classes is not None:
             create = partial(create, probed=(_width(network, shapes, shape), classes))
         abstract = jax.eval_shape(create, shapes)
-    views, loss = jax.random.split(key)[0], _loss(experiment, mesh)
     make_views, keywords = experiment.make_views, experiment.alignment.keywords
     parts = settings.encoder_chunk, settings.batch_norm_groups
     train_step = step.make_train_step(
-        network, make_views, loss, optimizer, views, decay, keywords, *parts
+        network, make_views, _loss(experiment, mesh), optimizer, decay, keywords, *parts
     )
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids
+    views = jax.device_put(jax.random.split(key)[0], step.replicated(mesh))
     with blame("loss" if "loss" in experiment.given else "config.loss"):
-        lowered = step.shard(train_step, mesh).lower(abstract, *batch)
+        lowered = step.shard(train_step, mesh).lower(abstract, views, *batch)
 
     def start(given: Mapping[str, Any] | None = None) -> step.TrainState:
         return jax.device_put(create(initial.draw(experiment, given)), step.replicated(mesh))
@@ -80,7 +82,7 @@ def trace(experiment: Trainable) -> Training:
         return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
 
     return Training(
-        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, lowered
+        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, views, lowered
     )
 
 

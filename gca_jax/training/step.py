@@ -45,7 +45,7 @@ class TrainState(NamedTuple):
     probe_state: PyTree = None
 
 
-TrainStep = Callable[[TrainState, Any, Array | None], tuple[TrainState, Metrics]]
+TrainStep = Callable[[TrainState, PRNGKeyArray, Any, Array | None], tuple[TrainState, Metrics]]
 
 
 # Drawing weights is over in milliseconds; optimising the code for it would take seconds.
@@ -130,19 +130,18 @@ def make_train_step(
     make_views: MakeViews,
     loss_fn: Loss,
     optimizer: optax.GradientTransformation,
-    key: PRNGKeyArray,
     target_decay: optax.Schedule | None = None,
     keywords: Callable[[Array | None, Array], Mapping[str, object]] = lambda groups, step: {},
     encoder_chunk: int | None = None,
     batch_norm_groups: int | None = None,
 ) -> TrainStep:
-    """Make the pure function (state, images, groups) -> (state, metrics).
+    """Make the pure function (state, key, images, groups) -> (state, metrics).
 
-    Step k uses `fold_in(key, k)`, so that nothing random has to be saved. `target_decay`, of the
-    moving average that is BYOL's target network, makes a network with a predictor bootstrap.
-    `keywords` makes the target of a batch's loss from the groups of its images and the step.
-    `encoder_chunk` images at a time are embedded, in `batch_norm_groups`, see `chunks`; None: all
-    at once, in one group.
+    Step k uses `fold_in(key, k)`, so that nothing random has to be saved; runs that differ in the
+    key alone share what is compiled. `target_decay`, of the moving average that is BYOL's target
+    network, makes a network with a predictor bootstrap. `keywords` makes the target of a batch's
+    loss from the groups of its images and the step. `encoder_chunk` images at a time are embedded,
+    in `batch_norm_groups`, see `chunks`; None: all at once, in one group.
     """
     whole: Embed = network.embed
     if batch_norm_groups is not None:
@@ -153,7 +152,7 @@ def make_train_step(
         objective = partial(bootstrap, embed, whole)
 
     def train_step(
-        state: TrainState, images: Any, groups: Int[Array, "b"] | None = None
+        state: TrainState, key: PRNGKeyArray, images: Any, groups: Int[Array, "b"] | None = None
     ) -> tuple[TrainState, Metrics]:
         views = make_views(jax.random.fold_in(key, state.step), images)
         loss = partial(loss_fn, **keywords(groups, state.step))
@@ -210,5 +209,8 @@ def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
     """
     whole, rows = replicated(mesh), by_row(mesh)
     return jax.jit(
-        train_step, in_shardings=(whole, rows, rows), out_shardings=(whole, whole), donate_argnums=0
+        train_step,
+        in_shardings=(whole, whole, rows, rows),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
     )

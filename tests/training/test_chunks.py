@@ -31,9 +31,7 @@ def start(method, mesh=None, **chunk):
     initial = step.create_state(variables, optimizer, with_target=byol)
     loss = losses.METHODS[method] if mesh is None else losses.sharded(method, mesh)
     decay = (lambda _: 0.9) if byol else None
-    return initial, step.make_train_step(
-        network, toy.POLICY.views, loss, optimizer, KEY, decay, **chunk
-    )
+    return initial, step.make_train_step(network, toy.POLICY.views, loss, optimizer, decay, **chunk)
 
 
 @pytest.mark.parametrize("method", ["gca_uot", "simclr", "byol"])
@@ -42,10 +40,10 @@ def test_a_step_in_chunks_is_the_step_of_the_batch_over_devices_too(method):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
     initial, plain = start(method)
     _, chunked = start(method, mesh, encoder_chunk=4)
-    expected, metrics = jax.device_get(jax.jit(plain)(initial, IMAGES))
+    expected, metrics = jax.device_get(jax.jit(plain)(initial, KEY, IMAGES))
     placed = jax.device_put(initial, step.replicated(mesh))
     images = jax.device_put(IMAGES, step.by_row(mesh))
-    found, same = jax.device_get(step.shard(chunked, mesh)(placed, images, None))
+    found, same = jax.device_get(step.shard(chunked, mesh)(placed, KEY, images, None))
     close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)  # noqa: E731
     jax.tree.map(close, found, expected)
     close(same["loss"], metrics["loss"])
@@ -72,10 +70,10 @@ def test_a_learned_temperature_has_the_gradient_of_the_whole_batch():
     found = []
     for size in (None, 2):
         train_step = step.make_train_step(
-            network, lambda _, x: x, losses.ince, optimizer, KEY, encoder_chunk=size
+            network, lambda _, x: x, losses.ince, optimizer, encoder_chunk=size
         )
         initial = step.create_state(variables, optimizer, with_target=False)
-        found.append(jax.jit(train_step)(initial, pairs)[0].params)
+        found.append(jax.jit(train_step)(initial, KEY, pairs)[0].params)
     assert found[0]["log_epsilon"] != variables["params"]["log_epsilon"]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), *found)
 

@@ -182,6 +182,13 @@ def test_settings_of_training_reach_the_step(tiny):
 
 
 @pytest.mark.usefixtures("one_device")
+def test_runs_that_differ_in_their_seed_share_the_compiled_step(tiny):
+    one, other = (setup.trace(build(tiny("byol", seed=seed))) for seed in (0, 1))
+    assert one.lowered.as_text() == other.lowered.as_text()
+    assert one.key != other.key
+
+
+@pytest.mark.usefixtures("one_device")
 def test_every_key_of_the_digits_config_changes_the_run(tiny):
     groups = ("seed", "augment", "target", "model", "optimizer", "train", "loss")
     check_every_key(tiny("gca_uot"), *groups)

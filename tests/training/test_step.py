@@ -35,7 +35,7 @@ def build(loss=stand_in, decay=None, learning_rate=0.1, **model):
     variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
     initial = step.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda step: decay)
-    train_step = step.make_train_step(network, toy.POLICY.views, loss, optimizer, KEY, schedule)
+    train_step = step.make_train_step(network, toy.POLICY.views, loss, optimizer, schedule)
     return network, initial, jax.jit(train_step)
 
 
@@ -59,7 +59,7 @@ def close(a, b, **tolerance):
 
 def test_loss_is_that_of_both_views_in_one_batch():
     network, initial, train_step = build()
-    new, metrics = train_step(initial, IMAGES)
+    new, metrics = train_step(initial, KEY, IMAGES)
     z_a, z_b, batch_stats = both(network, variables_of(initial))
     value, aux = stand_in(z_a, z_b)
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
@@ -71,7 +71,7 @@ def test_loss_is_that_of_both_views_in_one_batch():
 
 def test_update_is_the_gradient_of_that_loss():
     network, initial, train_step = build()
-    new, metrics = train_step(initial, IMAGES)
+    new, metrics = train_step(initial, KEY, IMAGES)
 
     def loss(params):
         z_a, z_b, _ = both(network, {"params": params, "batch_stats": initial.batch_stats})
@@ -88,7 +88,7 @@ def test_update_is_the_gradient_of_that_loss():
 def test_method_reaches_every_weight_of_the_encoder(method):
     extra = dict(decay=0.5, predictor_hidden=8) if method == "byol" else {}
     _, initial, train_step = build(loss=losses.METHODS[method], **extra)
-    new, metrics = train_step(initial, IMAGES)
+    new, metrics = train_step(initial, KEY, IMAGES)
     assert np.isfinite(metrics["loss"])
     # A bias in front of a batch norm has no effect; there is none, so everything must move.
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial.params, new.params)
@@ -98,10 +98,10 @@ def test_method_reaches_every_weight_of_the_encoder(method):
 
 def test_randomness_is_a_function_of_the_step():
     _, initial, train_step = build()
-    _, first = train_step(initial, IMAGES)
-    _, again = train_step(initial, IMAGES)
+    _, first = train_step(initial, KEY, IMAGES)
+    _, again = train_step(initial, KEY, IMAGES)
     assert first["loss"] == again["loss"]
-    _, second = train_step(initial._replace(step=jnp.int32(1)), IMAGES)
+    _, second = train_step(initial._replace(step=jnp.int32(1)), KEY, IMAGES)
     assert first["loss"] != second["loss"]
 
 
@@ -119,7 +119,7 @@ def test_byol_loss_is_both_orders_against_the_target_network():
     # A target unlike the online network, so that taking one for the other shows.
     other = step.init_variables(network, jax.random.key(5), (8, 8, 1))
     initial = initial._replace(target=other)
-    new, metrics = train_step(initial, IMAGES)
+    new, metrics = train_step(initial, KEY, IMAGES)
     z_a, z_b, stats = both(network, variables_of(initial))
     t_a, t_b, target_stats = both(network, other)
     predicted, updates = network.apply(
@@ -137,7 +137,7 @@ def test_byol_loss_is_both_orders_against_the_target_network():
 
 def test_byol_target_is_the_moving_average_of_the_new_weights():
     _, (_, initial, train_step) = byol()
-    new, _ = train_step(initial, IMAGES)
+    new, _ = train_step(initial, KEY, IMAGES)
     expected = jax.tree.map(lambda t, p: 0.9 * t + 0.1 * p, initial.target["params"], new.params)
     close(new.target["params"], expected, rtol=1e-5, atol=1e-7)
     moved = jax.tree.map(
@@ -148,7 +148,7 @@ def test_byol_target_is_the_moving_average_of_the_new_weights():
 
 def test_byol_gradient_stops_at_the_target():
     loss, (network, initial, train_step) = byol()
-    new, _ = train_step(initial, IMAGES)
+    new, _ = train_step(initial, KEY, IMAGES)
     t_a, t_b, _ = both(network, initial.target)
 
     def value(params):  # the target's embeddings are constants here
@@ -177,7 +177,7 @@ def test_sharded_step_is_the_step_of_one_device(method):
         start = jax.device_put(jax.tree.map(jnp.copy, initial), step.replicated(mesh))
         images = jax.device_put(IMAGES, step.by_row(mesh))
         sharded = step.shard(train_step.__wrapped__, mesh)
-        results.append(jax.device_get(sharded(start, images, None)))
+        results.append(jax.device_get(sharded(start, KEY, images, None)))
     (one, one_metrics), (many, many_metrics) = results
     close(one_metrics, many_metrics, rtol=2e-4, atol=1e-5)
     close(one.params, many.params, rtol=1e-3, atol=1e-5)

@@ -32,14 +32,14 @@ def start(optimizer, decay=None, **heads):
     return (
         network,
         initial,
-        step.make_train_step(network, toy.POLICY.views, distance, optimizer, KEY, schedule),
+        step.make_train_step(network, toy.POLICY.views, distance, optimizer, schedule),
     )
 
 
 def test_a_step_is_gradient_descent_on_the_two_views_each_on_its_own():
     network, initial, train_step = start(optax.sgd(0.1))
     assert initial.batch_stats == {}
-    new, metrics = jax.jit(train_step)(initial, IMAGES)
+    new, metrics = jax.jit(train_step)(initial, KEY, IMAGES)
 
     @jax.jit
     @jax.value_and_grad
@@ -57,7 +57,7 @@ def test_a_step_is_gradient_descent_on_the_two_views_each_on_its_own():
 
 def test_byol_has_the_statistics_of_its_predictor_alone():
     _, initial, train_step = start(optax.sgd(0.1), decay=0.9, predictor_hidden=8)
-    new, _ = jax.jit(train_step)(initial, IMAGES)
+    new, _ = jax.jit(train_step)(initial, KEY, IMAGES)
     assert set(new.batch_stats) == {"predictor"}
     assert jax.tree.structure(new) == jax.tree.structure(initial)
     assert int(new.step) == 1

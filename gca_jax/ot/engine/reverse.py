@@ -153,6 +153,7 @@ def _run_back(
 
     def at_once(back: _Back) -> tuple[_Back, OfPoints]:
         last, of_points = sweep_back(back, contracting=True)
+        assert of_points is not None
         expected = (last.t == back.t - 1) & ~unfinished(last)
         return jax.lax.while_loop(  # at most once; unlike a branch, it needs no second memory
             lambda state: ~state[0],
