@@ -93,7 +93,7 @@ def _figure(
             _bars(axes, np.arange(len(xs)) + offset, found, look, method)
     if shown is _difference:
         axes.axhline(0, color="#555555", linewidth=0.8, zorder=0)
-    axes.set(ylabel=label, xlabel=study.x_label or "condition")
+    axes.set(ylabel=textwrap.fill(label, 50), xlabel=study.x_label or "condition")
     if not numeric:
         width = max(8, 60 // len(xs))
         axes.set_xticks(range(len(xs)), [textwrap.fill(c, width) for c in study.conditions])
