@@ -18,7 +18,7 @@ myst_heading_anchors = 3
 # Links to files of the repository that are no pages: configs, reports, main.py.
 suppress_warnings = ["myst.xref_missing", "myst.header"]
 nb_execution_mode = "cache"
-nb_execution_timeout = 240
+nb_execution_timeout = 900  # of a cell; it takes one minute, more on a busy machine
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 autodoc_member_order = "bysource"
