@@ -12,13 +12,15 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "results/*/study.md"]
+exclude_patterns = ["_build"]
+default_role = "code"  # of `names` in docstrings
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-# Links to files of the repository that are no pages: configs, reports, main.py.
-suppress_warnings = ["myst.xref_missing", "myst.header"]
+# Links to files of the repository that are no pages: configs, main.py. Studies' reports are pages
+# that others link to.
+suppress_warnings = ["myst.xref_missing", "myst.header", "toc.not_included"]
 nb_execution_mode = "cache"
-nb_execution_timeout = 240
+nb_execution_timeout = 900  # of a cell; it takes one minute, more on a busy machine
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 autodoc_member_order = "bysource"
@@ -27,4 +29,6 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 html_theme = "sphinx_book_theme"
 html_title = "gca_jax"
-html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2}
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "navbar_persistent": []}

@@ -1,7 +1,7 @@
 """The losses: pure functions of two batches of embeddings, `(z_a, z_b, **settings) → (value, aux)`.
 
 A loss poses a problem (a kernel and a target plan), projects the kernel onto a set of plans, and
-measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, equations 1 to 14):
+measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, equations 1 to 14)::
 
     value, aux = gca_uot(z_a, z_b, epsilon=0.5)
     value, aux = METHODS["gca_ince"](z_a, z_b, epsilon=0.1, layout="joint")

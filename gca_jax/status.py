@@ -43,8 +43,8 @@ def _run(folder: Path) -> Iterator[str]:
     yield f"training    {_training(folder, config)}"
     row = _last_row(folder)
     if row is not None:
-        norm = row["gradient_norm"]
-        yield f"loss        {row['loss']} and gradient norm {norm} at step {row['step']}"
+        loss, norm = (_number(row[name]) for name in ("loss", "gradient_norm"))
+        yield f"loss        {loss} and gradient norm {norm} at step {row['step']}"
     saved = sorted(checkpoints(folder))
     yield f"checkpoint  {f'step {saved[-1]}' if saved else 'none yet'}"
     for name in ("evaluation", "report"):
@@ -67,6 +67,11 @@ def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     per_epoch = round(row["step"] / row["epoch"])
     total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch
     return f"step {row['step']} of {total} ({row['step'] / total:.0%})"
+
+
+def _number(logged: float | None) -> str:
+    """Write a number of a log, in which null is one that is not finite."""
+    return "not finite" if logged is None else f"{logged:.5g}"
 
 
 def _last_row(folder: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ def write_run(folder, config, steps, per_epoch):
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", as_json(config))
     rows = [
-        {"step": k, "epoch": k / per_epoch, "loss": 5 - k, "gradient_norm": 0.5}
+        {"step": k, "epoch": k / per_epoch, "loss": 5 - k, "gradient_norm": 1 / 3}
         for k in range(1, steps + 1)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -32,7 +32,7 @@ def test_a_run_under_way_and_finished(tiny, tmp_path):
     assert [*status.lines(tmp_path, config)] == [
         f"{tmp_path}: ince on digits, seed 0",
         "training    step 3 of 12 (25%), epoch 1.0, logged 2 h ago",
-        "loss        2 and gradient norm 0.5 at step 3",
+        "loss        2 and gradient norm 0.33333 at step 3",
         "checkpoint  step 2",
         "evaluation  not yet",
         "report      not yet",

@@ -85,7 +85,9 @@ def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
             f"{name} must be uint8 in 0..255 or floats in [0, 1], got {images.dtype}: "
             f"convert {remedy} .astype(np.float32)"
         )
-    if images.ndim not in (3, 4) or 0 in images.shape:
+    if 0 in images.shape:
+        raise ValueError(f"{name} must not be empty, got {list(images.shape)}")
+    if images.ndim not in (3, 4):
         raise ValueError(f"{name} must be [n, h, w, c] or [n, h, w], got {list(images.shape)}")
     images = images if images.ndim == 4 else images[..., None]
     if images.shape[1] in CHANNELS and images.shape[3] not in CHANNELS:

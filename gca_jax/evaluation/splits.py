@@ -141,11 +141,13 @@ def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarra
     """
     rng = np.random.default_rng([seed, index])
     chosen = []
-    for label in np.unique(labels):
+    classes, counts = np.unique(labels, return_counts=True)
+    for label in classes:
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:
             raise ValueError(
-                f"cannot draw {per_class} images of class {label}: there are {len(members)}"
+                f"cannot draw {per_class} images of class {label}: there are {len(members)}; "
+                f"labels_per_class may be {counts.min()} at most"
             )
         chosen.append(rng.choice(members, per_class, replace=False))
     return np.concatenate(chosen)

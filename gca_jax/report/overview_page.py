@@ -13,6 +13,7 @@ from gca_jax.text import counted
 from gca_jax.workdir import replace
 
 WIDTH, HEIGHT, MARGIN = 420, 240, 44  # units of a panel's curves, and the room of its axes
+LONG = 20  # characters of a setting that a column shows for certain
 BELOW_ONE = ("alignment", "uniformity", "effective_rank", "train_seconds")  # no shares
 
 
@@ -87,11 +88,17 @@ def _row(i: int, run: Run, runs: list[Run], settings: dict[str, bool], colour: s
         f'<a href="{quote(link)}">{escape(run.folder)}</a></th>'
     ]
     shown = {**dict.fromkeys(ALWAYS, True), **settings}
-    cells += [f"<td{_more(near)}>{escape(value(run, key))}</td>" for key, near in shown.items()]
+    cells += [_setting(value(run, key), near) for key, near in shown.items()]
     cells.append(f"<td>{escape(run.state)}</td>")
     cells += [_number(run, name) for name in _measures(runs)]
     kind = "" if run.finished else ' class="unfinished"'
     return f'<tr data-run="{i}"{kind}>{"".join(cells)}</tr>'
+
+
+def _setting(words: str, near: bool) -> str:
+    """Write a setting; what a long one has beyond its column is under the pointer."""
+    title = f' title="{escape(words)}"' if len(words) > LONG else ""
+    return f'<td class="setting{"" if near else " more"}"{title}>{escape(words)}</td>'
 
 
 def _number(run: Run, name: str) -> str:

@@ -99,7 +99,7 @@ def test_bytes_are_not_copied():
         (dict(images=np.full((9, 4, 4), np.nan)), "images must be finite, and hold NaN or infinit"),
         (dict(images=IMAGES > 100), "got bool: convert with .astype(np.float32)"),
         (dict(images=IMAGES[0, 0]), "images must be [n, h, w, c] or [n, h, w], got [5, 3]"),
-        (dict(images=IMAGES[:0]), "images must be [n, h, w, c] or [n, h, w], got [0, 6, 5, 3]"),
+        (dict(images=IMAGES[:0]), "images must not be empty, got [0, 6, 5, 3]"),
         (dict(images=[IMAGES[0], IMAGES[1, 1:]]), "images must be one array, all images of one s"),
         (dict(images=IMAGES.transpose(0, 3, 1, 2)), "images must have its channels last, got [60,"),
         (

@@ -133,3 +133,37 @@ def test_large_pictures_are_shrunk(run):
 def test_one_picture_has_no_neighbour(run):
     with pytest.raises(ValueError, match="neighbours need at least 2 pictures, got 1"):
         neighbours.find(gca_jax.load(run), np.zeros((1, 8, 8, 1), np.uint8), ["a"], {}, "one")
+
+
+def test_the_page_works_in_a_browser(run, root, tmp_path, browse):
+    _, data = make(run, tmp_path, images=str(root))
+    found = browse(
+        tmp_path / "page.html",
+        """
+        const dot = document.querySelector('#map [data-i="3"]'), box = dot.getBoundingClientRect();
+        const at = {bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + 1};
+        const under = document.elementFromPoint(at.clientX, at.clientY).tagName;
+        dot.dispatchEvent(new MouseEvent("mousemove", at));
+        const hint = document.getElementById("hint"), place = hint.getBoundingClientRect();
+        const shown = [hint.textContent, hint.querySelector("i").dataset.i];
+        const inside = place.width > 0 && place.right <= innerWidth && place.bottom <= innerHeight;
+        dot.dispatchEvent(new MouseEvent("click", at));
+        const rows = [...document.querySelectorAll("#chosen .row")];
+        const near = rows.map(row => [...row.children].map(picture => +picture.dataset.i));
+        const name = document.querySelector('.legend[data-kind="domain"] li[data-of]');
+        name.dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
+        const seen = [...map.querySelectorAll("circle")].map(dot => dot.style.opacity === "");
+        const fits = document.documentElement.scrollWidth <= innerWidth;
+        const coloured = map.getAttribute("class");
+        return {under, shown, inside, near, fits, coloured, of: name.textContent, seen};
+        """,
+    )
+    groups = data["groups"]
+    names = {kind: group["names"][group["numbers"][3]] for kind, group in groups.items()}
+    label = f"{data['names'][3]}, class {names['class']}, domain {names['domain']}"
+    assert found["shown"] == [label, "3"]
+    assert found["near"] == [rows[3] for rows in data["neighbours"].values()]
+    assert (found["under"], found["inside"], found["fits"]) == ("circle", True, True)
+    number = groups["domain"]["names"].index(found["of"])
+    assert found["coloured"] == "domain"
+    assert found["seen"] == [other == number for other in groups["domain"]["numbers"]]

@@ -140,3 +140,31 @@ def test_settings_of_like_runs_are_told_from_those_of_unlike_ones(tmp_path):
 def test_a_folder_without_runs_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
         PROGRAMS["report"](Command(None, str(tmp_path)))
+
+
+def test_the_page_works_in_a_browser(tmp_path, capsys, browse):
+    for name, epsilon in (("a", 0.5), ("b", 0.1), ("c", 10.0)):
+        model = {"encoder": "resnet", "initial": "runs/" + name * 200}
+        leave(tmp_path / "runs" / name, loss={"epsilon": epsilon}, model=model)
+    report(tmp_path / "runs", capsys)
+    found = browse(
+        tmp_path / "runs/index.html",
+        """
+        const names = () => [...body.rows].map(row => row.cells[0].textContent);
+        const heads = [...document.querySelectorAll("thead button")];
+        const epsilon = heads.find(head => head.textContent === "loss.epsilon");
+        const orders = [0, 1].map(() => { epsilon.click(); return names(); });
+        const row = body.rows[1], chosen = () => document.querySelectorAll("polyline.chosen");
+        row.cells[0].dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
+        const curves = [...chosen()].map(one => one.querySelector("title").textContent);
+        body.dispatchEvent(new MouseEvent("mouseleave"));
+        const long = [...row.cells].find(cell => cell.title);
+        const cut = long.offsetWidth < 250 && long.scrollWidth > long.clientWidth;
+        return {orders, curves, after: chosen().length, cut, long: long.title};
+        """,
+    )
+    assert found["orders"] == [["b", "a", "c"], ["c", "a", "b"]]
+    assert found["curves"] == ["a"] * 3
+    assert found["after"] == 0
+    assert found["cut"]  # but whole under the pointer
+    assert found["long"] == "runs/" + "a" * 200
