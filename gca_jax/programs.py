@@ -87,7 +87,7 @@ def run(command: Command) -> None:
     experiment = pretrain(command) or _built(command)
     _judge(experiment, command.folder)
     if processes.first():
-        report(command)
+        _report(command.folder)
 
 
 def pretrain(command: Command) -> "Trainable | None":
@@ -117,17 +117,30 @@ def evaluate(command: Command) -> None:
 
 
 def report(command: Command) -> None:
-    """Write what was found as tables and pictures; of a folder of runs, one page over all."""
+    """Write what was found as tables and pictures; of a folder of runs, one page over all.
+
+    A run that was stopped before it was evaluated is evaluated first.
+    """
     from gca_jax.report import overview_page
-    from gca_jax.report.run import headline, write
+    from gca_jax.workdir import read_json, training_summary
 
     folder = Path(command.folder)
     if not (folder / "config.json").exists() and (page := overview_page.write(folder)):
         print(f"report: {page}")
         return
-    for name, share in headline(write(command.folder)).items():
+    step, found = training_summary(folder)["steps"], folder / "evaluation.json"
+    if not found.exists() or read_json(found)["step"] != step:
+        print(f"the run has not been evaluated at step {step}: that comes first")
+        _judge(_restored(command), command.folder)
+    _report(command.folder)
+
+
+def _report(folder: str) -> None:
+    from gca_jax.report.run import headline, write
+
+    for name, share in headline(write(folder)).items():
         print(f"{name}: {share:.1%}")
-    print(f"report: {command.folder.rstrip('/')}/report.md")
+    print(f"report: {folder.rstrip('/')}/report.md")
 
 
 def prepare(command: Command) -> None:

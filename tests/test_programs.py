@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from gca_jax import experiment, processes, studies
+from gca_jax import experiment, processes, programs, studies
 from gca_jax.data import sources
 from gca_jax.evaluation import run
 from gca_jax.programs import PROGRAMS, Command
@@ -99,6 +99,28 @@ def test_all_programs_of_a_run_take_one_experiment(tiny, tmp_path, monkeypatch, 
     assert len(made) == 1
     assert seen == [(made[0], str(tmp_path))] * 2
     assert "left out: k-NN: no labels\n" in capsys.readouterr().out
+
+
+def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, capsys):
+    done = []
+
+    def evaluate(experiment, folder):
+        done.append(experiment)
+        (trained / "evaluation.json").write_text(json.dumps({"step": 6}))
+        return {"left_out": []}
+
+    monkeypatch.setattr(programs, "_restored", lambda command: "the run")
+    monkeypatch.setattr(run, "evaluate", evaluate)
+    monkeypatch.setattr(report, "write", lambda folder: {"accuracy": {"linear": 0.5}})
+    for _ in range(2):
+        PROGRAMS["report"](command(None, trained))
+    assert done == ["the run"]
+    said = capsys.readouterr().out
+    assert said.startswith("the run has not been evaluated at step 6: that comes first\n")
+    assert said.count("linear: 50.0%") == 2
+    (trained / "evaluation.json").write_text(json.dumps({"step": 3}))
+    PROGRAMS["report"](command(None, trained))
+    assert len(done) == 2
 
 
 def test_evaluation_s_mistakes_are_said_before_training(tiny, tmp_path, monkeypatch):
