@@ -106,7 +106,7 @@ def test_weights_are_learned_after_the_warm_up():
     network, variables, initial, train_step = build("gca_ince", aligned)
     for number, rule in ((2, None), (3, learned())):
         state = initial._replace(step=jnp.asarray(number, jnp.int32))
-        _, metrics = jax.jit(train_step)(state, IMAGES, None)
+        _, metrics = jax.jit(train_step)(state, KEY, IMAGES, None)
         a, b = POLICY.views(jax.random.fold_in(KEY, number), IMAGES)
         z, _ = network.apply(
             variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"]

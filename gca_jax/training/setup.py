@@ -68,7 +68,7 @@ def trace(experiment: Trainable) -> Training:
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids
-    views = jax.device_put(jax.random.split(key)[0], step.replicated(mesh))
+    views = _everywhere(jax.random.split(key)[0], mesh)
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, views, *batch)
 
@@ -84,6 +84,12 @@ def trace(experiment: Trainable) -> Training:
     return Training(
         experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, views, lowered
     )
+
+
+def _everywhere(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
+    """Put a key on all devices, those of other processes too, which `device_put` does not."""
+    wrap = partial(jax.random.wrap_key_data, impl=jax.random.key_impl(key))
+    return jax.jit(wrap, out_shardings=step.replicated(mesh))(np.asarray(jax.random.key_data(key)))
 
 
 def _width(network: Any, shapes: step.Variables, shape: tuple[int, ...]) -> int:
