@@ -122,14 +122,15 @@ def report(command: Command) -> None:
     A run that was stopped before it was evaluated is evaluated first.
     """
     from gca_jax.report import overview_page
-    from gca_jax.workdir import read_json, training_summary
+    from gca_jax.report.reading import fault_of_evaluation
+    from gca_jax.workdir import training_summary
 
     folder = Path(command.folder)
     if not (folder / "config.json").exists() and (page := overview_page.write(folder)):
         print(f"report: {page}")
         return
-    step, found = training_summary(folder)["steps"], folder / "evaluation.json"
-    if not found.exists() or read_json(found)["step"] != step:
+    if fault_of_evaluation(folder) is not None:
+        step = training_summary(folder)["steps"]
         print(f"the run has not been evaluated at step {step}: that comes first")
         _judge(_restored(command), command.folder)
     _report(command.folder)

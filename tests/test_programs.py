@@ -106,7 +106,8 @@ def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, ca
 
     def evaluate(experiment, folder):
         done.append(experiment)
-        (trained / "evaluation.json").write_text(json.dumps({"step": 6}))
+        (trained / "evaluation.json").write_text(json.dumps({"step": 6, "results": []}))
+        (trained / "evaluation.npz").touch()
         return {"left_out": []}
 
     monkeypatch.setattr(programs, "_restored", lambda command: "the run")

@@ -58,22 +58,9 @@ def title(method: str, dataset: str, config: Json) -> str:
 
 def read(workdir: Path) -> Files:
     """Read the files of a run; refuse one whose files are of two steps."""
-    training = training_summary(workdir)
-    if not (workdir / "evaluation.json").exists() or not (workdir / "evaluation.npz").exists():
-        raise FileNotFoundError(
-            f"the run in {workdir} has not been evaluated: do so first with --mode=evaluate"
-        )
-    evaluation = read_json(workdir / "evaluation.json")
-    if evaluation["step"] != training["steps"]:
-        raise ValueError(
-            f"the evaluation in {workdir} is of step {evaluation['step']}, the run is at step "
-            f"{training['steps']}: evaluate again with --mode=evaluate"
-        )
-    if "results" not in evaluation:
-        raise ValueError(
-            f"the evaluation in {workdir} is of an earlier version of this package: "
-            "evaluate again with --mode=evaluate"
-        )
+    if (fault := fault_of_evaluation(workdir)) is not None:
+        raise fault
+    training, evaluation = training_summary(workdir), read_json(workdir / "evaluation.json")
     try:
         with np.load(workdir / "evaluation.npz") as stored:
             arrays = dict(stored)
@@ -83,6 +70,31 @@ def read(workdir: Path) -> Files:
     config, rows = read_json(workdir / "config.json"), _rows(workdir / "metrics.jsonl")
     found = _corruptions(workdir, evaluation["step"]) or evaluation.get("corruptions")
     return Files(config, training, rows, evaluation, arrays, found)
+
+
+def fault_of_evaluation(workdir: Path) -> FileNotFoundError | ValueError | None:
+    """Give what keeps a run's evaluation from being reported: there is none, or it is an old one.
+
+    Raises:
+        FileNotFoundError: There is no run.
+    """
+    step = training_summary(workdir)["steps"]
+    if not (workdir / "evaluation.json").exists() or not (workdir / "evaluation.npz").exists():
+        return FileNotFoundError(
+            f"the run in {workdir} has not been evaluated: do so first with --mode=evaluate"
+        )
+    evaluation = read_json(workdir / "evaluation.json")
+    if evaluation["step"] != step:
+        return ValueError(
+            f"the evaluation in {workdir} is of step {evaluation['step']}, the run is at step "
+            f"{step}: evaluate again with --mode=evaluate"
+        )
+    if "results" not in evaluation:
+        return ValueError(
+            f"the evaluation in {workdir} is of an earlier version of this package: "
+            "evaluate again with --mode=evaluate"
+        )
+    return None
 
 
 def _corruptions(workdir: Path, step: int) -> Json | None:
