@@ -50,6 +50,11 @@ class _Back(NamedTuple):
     p: Float[Array, "T n"]
     r: Float[Array, "T m"]
 
+    @property
+    def size(self) -> Float[Array, ""]:
+        """How large the cotangents are that the sweeps to come start with."""
+        return jnp.abs(self.of_u).sum() + jnp.abs(self.of_v).sum()
+
 
 def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings) -> tuple[Problem]:
     """Cotangents of the problem from those of what `sweep` returns.
@@ -142,8 +147,8 @@ def _run_back(
 
     Also returns what their terms give the points, times ε.
     """
-    size = jnp.abs(start.of_u).sum() + jnp.abs(start.of_v).sum()
-    sweep_back = partial(_sweep_back, saved, factors, rounding_of(size.dtype) * size)
+    tolerance = rounding_of(start.size.dtype) * start.size
+    sweep_back = partial(_sweep_back, saved, factors, tolerance)
     step = lambda back: sweep_back(back)[0]  # noqa: E731
     unfinished = lambda back: (back.t > 0) & ~back.negligible  # noqa: E731
 
@@ -205,13 +210,13 @@ def _sweep_back(
     powers = jnp.where(ahead <= jump, tau**ahead, 0.0)  # of this sweep and those behind it
     count = powers.sum()
     of_tau_a, of_tau_b = _of_taus(saved, factors, back, of_u, slot, powers)
-    size, left_over = jnp.abs(back.of_u).sum() + jnp.abs(back.of_v).sum(), jnp.abs(before).sum()
+    left_over = jnp.abs(before).sum()
     few = saved.even & (back.t - 1 - jump >= ran)
     of_earlier = _Back(
         t=back.t - 1 - jump,
         negligible=left_over * tau**jump <= tolerance,
         # A sweep shrinks cotangents about as much as the one before.
-        ending=few & (left_over**2 <= tolerance * size),
+        ending=few & (left_over**2 <= tolerance * back.size),
         of_u=0 * of_u,
         of_v=before * tau**jump,
         sum_u=back.sum_u + count * of_u,
