@@ -18,7 +18,7 @@ from gca_jax.studies.describe import is_study
 
 
 class OrNone(flags.ArgumentParser[Any]):
-    """Reads `None` as that, and what else is typed as another parser does."""
+    """Parser of flags that may be None: reads `None` as that, all else by another parser."""
 
     def __init__(self, other: flags.ArgumentParser[Any]):
         self.other = other

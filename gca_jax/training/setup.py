@@ -87,7 +87,7 @@ def trace(experiment: Trainable) -> Training:
 
 
 def _everywhere(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
-    """Put a key on all devices, those of other processes too, which `device_put` does not."""
+    """Replicate a random key over all devices; `device_put` refuses keys of several processes."""
     wrap = partial(jax.random.wrap_key_data, impl=jax.random.key_impl(key))
     return jax.jit(wrap, out_shardings=step.replicated(mesh))(np.asarray(jax.random.key_data(key)))
 
