@@ -22,7 +22,7 @@ STUDIES = {
         "imagenet100",
     ),
     "figure_a4": ("", "cifar10"),
-    "epsilon": ("", "cifar10"),
+    "epsilon": ("", "again", "cifar10"),
     "iterations": ("", "cifar10"),
     "sensitivity": ("", "uot", "cifar10", "cifar10,uot"),
     "uniformity": ("", "again", "cifar10"),
