@@ -24,6 +24,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of the process th
 
 import jax
 import jaxtyping
+import matplotlib.figure
 import pytest
 import sklearn.manifold
 
@@ -59,11 +60,18 @@ def one_device(monkeypatch):
 
 @pytest.fixture(scope="module")
 def quick_evaluation():
-    """Plans are the mean over two batches, and t-SNE stops early."""
+    """Plans are the mean over two batches, t-SNE stops early, and pictures are drawn coarsely."""
+    draw = matplotlib.figure.Figure.savefig
+
+    def draw_coarsely(figure, path, dpi):
+        figure.set_layout_engine("none")
+        draw(figure, path, dpi=dpi / 5)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
         tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
         patch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
+        patch.setattr(matplotlib.figure.Figure, "savefig", draw_coarsely)
         yield
 
 

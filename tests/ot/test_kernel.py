@@ -155,7 +155,7 @@ def test_products_in_bfloat16_are_those_of_embeddings_rounded_once(how, layout):
     """InfoNCE and its gradient by hand, in float64, of unit embeddings rounded to bfloat16."""
     epsilon, how = 0.1, {**how, "precision": "bfloat16", "layout": layout}
     views = np.random.default_rng(0).normal(size=(2, 8, 5)).astype(np.float32)
-    loss = jax.value_and_grad(lambda z: losses.ince(*z, epsilon=epsilon, **how)[0])
+    loss = jax.jit(jax.value_and_grad(lambda z: losses.ince(*z, epsilon=epsilon, **how)[0]))
 
     def by_hand(rounding):
         z = views.astype(np.float64)
