@@ -86,6 +86,22 @@ def test_fashion_mnist_has_a_recipe_for_two_cores():
         get("fashion_mnist", "smal")
 
 
+@pytest.mark.parametrize(
+    ("method", "group", "key", "value"),
+    [
+        ("byol", "model", "projector_batch_norm", True),
+        ("rince", "loss", "q", 0.1),
+        ("gca_rince", "loss", "q", 0.1),
+    ],
+)
+def test_cifar10_has_a_recipe_in_which_no_method_straggles(method, group, key, value):
+    revised, published = get("cifar10", f"{method},revised"), get("cifar10", method)
+    assert revised[group][key] == value != published[group][key]
+    published[group][key] = value
+    assert revised == published
+    assert get("cifar10", "ince,revised") == get("cifar10", "ince")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_word_of_an_encoder_changes_it_and_nothing_else(name):
     ours, plain = get(name, "vit"), get(name)
