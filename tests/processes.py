@@ -34,6 +34,7 @@ def environment(devices=1):
         "MALLOC_TRIM_THRESHOLD_": "1000000000",
         "MALLOC_MMAP_THRESHOLD_": "1000000000",
         "MALLOC_TOP_PAD_": "67108864",
+        "PYTHONDONTWRITEBYTECODE": "",  # one process compiles the sources for all
     }
 
 

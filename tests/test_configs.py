@@ -221,6 +221,7 @@ def test_a_change_of_a_key_that_there_is_not_is_refused(change, message):
         config.make("ince", data=dict(name="digits"), side=8, augment=augment, **change)
 
 
+@pytest.mark.slow
 def test_a_config_file_works_from_any_folder(tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text((ROOT / "configs/cifar10_corrupted.py").read_text())

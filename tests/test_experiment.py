@@ -95,6 +95,7 @@ def two_steps(config, **parts):
     return build(config.lock(), **parts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("method", ["gca_uot", "byol"])
 def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, method):

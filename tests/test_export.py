@@ -103,6 +103,7 @@ def torch_library():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [jax_library, torch_library])
 @pytest.mark.parametrize("name", saved.RESNETS)
 def test_a_resnet_has_torchvision_s_names_and_its_features(runs, export, name, library, colours):

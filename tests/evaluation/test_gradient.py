@@ -16,6 +16,7 @@ def gradient(name, **hyper):
     return np.concatenate(jax.jit(jax.grad(loss, argnums=(0, 1)))(*jnp.asarray(PAIR))).ravel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "layout"), [("gca_ince", "cross"), ("gca_uot", "joint"), ("iot", "joint")]
 )

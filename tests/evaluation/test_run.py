@@ -181,6 +181,7 @@ def test_evaluation_is_checked_before_training(tiny):
         run.check(build(tiny(**{"evaluation.labels_per_class": 5000})))
 
 
+@pytest.mark.slow
 def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
     network = models.create(
         stage_sizes=(1,),

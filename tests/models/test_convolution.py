@@ -9,6 +9,7 @@ from flax import linen as nn
 from gca_jax.models import convolution, resnet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("side", "window", "stride"), [(6, 3, 1), (7, 3, 2), (6, 3, 2), (5, 1, 2), (4, 1, 1), (9, 7, 2)]
 )

@@ -24,6 +24,7 @@ def products(jaxpr):
             yield from products(inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoder", [RESNET, {**VIT, "positions": "sincos"}, {**VIT, "positions": "learned"}]
 )

@@ -234,6 +234,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)], ids=["ctrl-c", "sigterm"]
 )

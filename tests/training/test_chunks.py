@@ -34,6 +34,7 @@ def start(method, mesh=None, **chunk):
     return initial, step.make_train_step(network, toy.POLICY.views, loss, optimizer, decay, **chunk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gca_uot", "simclr", "byol"])
 def test_a_step_in_chunks_is_the_step_of_the_batch_over_devices_too(method):
     """And there with the loss that training takes over devices, `losses.sharded`."""

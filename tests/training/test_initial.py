@@ -41,6 +41,7 @@ def begun(tiny, colours, source, words="ince", **changes):
     return initial.draw(experiment), experiment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", ".safetensors", ".msgpack", "/checkpoints/3"])
 @pytest.mark.parametrize(
     ("name", "words", "changes"),

@@ -58,6 +58,7 @@ def test_lars_scales_each_gradient_by_the_norm_of_its_weights():
     np.testing.assert_allclose(descend("lars", momentum=0.8), weights, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_biases_and_norms_may_be_spared_decay(name):
     """At a gradient of zero nothing but decay moves a parameter."""

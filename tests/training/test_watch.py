@@ -29,6 +29,7 @@ def board(monkeypatch):
     return given
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, board):
     """Without a test image, and whatever the interval of the log; weights do not feel it."""
