@@ -2,7 +2,6 @@
 
 import io
 import os
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -39,14 +38,14 @@ def scan(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tre
     Raises:
         ValueError: No picture is there; `option` is the flag that names the folder.
     """
-    folder = pathlib.Path(root).expanduser().resolve()
-    if not arrays and (count := sum(1 for _ in tree.walk(folder, tree.ARRAYS))):
-        left = counted(count, ".npy file")
-        print(f"note: left out {left}: the run was not trained with --config.data.channels")
     try:
-        return tree.scan(root, option=option, arrays=arrays)
+        found = tree.scan(root, option=option, arrays=arrays)
     except ValueError:  # of a missing folder too, which is said again
-        return tree.scan(root, labelled=False, option=option, arrays=arrays)
+        found = tree.scan(root, labelled=False, option=option, arrays=arrays)
+    if found.left_out:
+        left = counted(found.left_out, ".npy file")
+        print(f"note: left out {left}: the run was not trained with --config.data.channels")
+    return found
 
 
 def read(

@@ -120,6 +120,7 @@ def test_a_file_of_another_depth_is_named(root):
 def test_a_npy_is_no_picture_of_an_rgb_folder(root):
     found = folder.tree.scan(root)
     assert {name[-4:] for name in found.files} == {".tif"}
+    assert found.left_out == len(list(root.rglob("*.npy"))) == 12
 
 
 def test_channels_below_one_are_refused(root):

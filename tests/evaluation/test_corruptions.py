@@ -19,6 +19,7 @@ from gca_jax.workdir import Summary
 from tests.data import prepared
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/cifar10.py"
+pytestmark = pytest.mark.usefixtures("quick_evaluation")
 KINDS = [(c, s) for c in ("fog", "snow") for s in range(1, 6)]
 
 

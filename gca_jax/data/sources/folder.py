@@ -52,6 +52,10 @@ def load(
         raise ValueError(f"channels must be at least 1, got {channels}")
     bands = 3 if channels is None else channels
     trees = _scan(root, labelled_root, labelled, domains, row.origin, channels is not None)
+    for found in trees:
+        if found.left_out:
+            left = f"{counted(found.left_out, '.npy file')} in {found.root}"
+            print(f"note: left out {left}: --config.data.channels=C reads them as pictures")
     _check(name, row, trees[-1])
     copies = [_copy(found, data_dir, skip_unreadable, bands) for found in trees]
     size_found = copies[-1].sizes()[0][1]

@@ -44,6 +44,7 @@ class Tree:
     domains: Names | None
     classes: Names | None
     fingerprint: str  # changes with the name, size or time of any file
+    left_out: int = 0  # files .npy, where they are no pictures
 
     def __str__(self) -> str:
         shown = [f"{self.root}: {counted(len(self.files), 'picture')}"]
@@ -76,7 +77,8 @@ def scan(
         remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
     suffixes = SUFFIXES + ARRAYS * arrays
-    found = sorted(walk(root, suffixes))
+    every = sorted(_walk(root))
+    found = [file for file in every if file[0].lower().endswith(suffixes)]
     if not found:
         raise ValueError(
             f"no {', '.join('*' + s for s in suffixes)} in {root} or below: put pictures there, in "
@@ -89,11 +91,12 @@ def scan(
         tuple(size for _, size, _ in found),
         *_names(root, files, labelled, domains),
         hashlib.sha256(repr(found).encode()).hexdigest()[:16],
+        len(every) - len(found),
     )
 
 
-def walk(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
-    """(path below root, bytes, time of last change) of every picture that is not hidden."""
+def _walk(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
+    """(path below root, bytes, time of last change) of every picture or array, none hidden."""
     for folder, folders, names in os.walk(root, followlinks=True):
         here = pathlib.Path(folder).resolve()
         folders[:] = [
@@ -103,7 +106,7 @@ def walk(root: pathlib.Path, suffixes: Names) -> Iterator[tuple[str, int, int]]:
             if not name.startswith(".") and not here.is_relative_to((here / name).resolve())
         ]
         for name in names:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
+            if name.lower().endswith(SUFFIXES + ARRAYS) and not name.startswith("."):
                 path = pathlib.Path(folder, name)
                 status = path.stat()
                 if not stat.S_ISREG(status.st_mode):

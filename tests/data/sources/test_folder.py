@@ -35,6 +35,15 @@ def test_splits_and_classes(root, load):
         np.testing.assert_array_equal(labels, ["dog" in name for name in names])
 
 
+def test_arrays_beside_rgb_pictures_are_counted(root, load, capsys):
+    prepared.write_folder(root, SPLITS)
+    for name in ("train/cat/extra.npy", "more.NPY", ".hidden.npy"):
+        (root / name).touch()
+    assert len(load().train_images) == 9
+    said = f"note: left out 2 .npy files in {root}: --config.data.channels=C reads them as pictures"
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("held_out", ["art", "photo", "sketch"])
 def test_one_domain_is_left_out(held_out, root, load):
     written = prepared.write_folder(root, DOMAINS)
