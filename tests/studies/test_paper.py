@@ -30,6 +30,7 @@ STUDIES = {
         "",
         "augmentation",
         "fashion",
+        "fashion,again",
         "fashion,augmentation",
         "cifar10",
         "cifar10,augmentation",
