@@ -9,8 +9,9 @@ Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gc
 
 `revised` changes what can make stragglers of two methods: BYOL's projector has batch norm, as in
 its paper, and q of RINCE and GCA-RINCE is 0.1 in place of 0.98. With batch norm BYOL keeps up with
-the others on Fashion-MNIST, and on digits RINCE gains 12 points from q = 0.1
+the others on Fashion-MNIST, and on digits GCA-RINCE gains 12 points from q = 0.1
 (docs/results/paper.md); on CIFAR-10 neither has been run.
+
 The extreme augmentations (Ex) are `--config.augment.policy=` large_erase, brightness or
 strong_crop. The authors' code also clamps similarities and keeps self-pairs at the largest cost:
 `--config.loss.similarity_floor=1e-7 --config.loss.self_pairs=max_cost`.

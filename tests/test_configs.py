@@ -94,7 +94,7 @@ def test_fashion_mnist_has_a_recipe_for_two_cores():
         ("gca_rince", "loss", "q", 0.1),
     ],
 )
-def test_cifar10_has_a_recipe_in_which_no_method_straggles(method, group, key, value):
+def test_the_revised_recipe_of_cifar10_changes_one_setting_of_a_method(method, group, key, value):
     revised, published = get("cifar10", f"{method},revised"), get("cifar10", method)
     assert revised[group][key] == value != published[group][key]
     published[group][key] = value

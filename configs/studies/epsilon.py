@@ -22,7 +22,6 @@ VALUES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 def get_config(words: str = "") -> studies.ConfigDict:
     size = studies.size(words, flags=("again",))
-    again = "again" in size.flags
     methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
     return studies.make(
         size.base,
@@ -32,10 +31,10 @@ def get_config(words: str = "") -> studies.ConfigDict:
         },
         conditions={
             f"ε = {value:g}": studies.Condition({"loss.epsilon": value}, x=math.log10(value))
-            for value in (VALUES[:1] if again else VALUES)
+            for value in (VALUES[:1] if size.again else VALUES)
         },
         x_label="log10 of ε",
-        seeds=tuple(range(5, 15)) if again else (0, 1, 2, 3, 4),
+        seeds=size.seeds,
         measures={
             "linear probe, few labels": size.accuracy_of_few,
             "linear probe": "accuracy.linear",

@@ -23,9 +23,8 @@ EPOCHS = {"digits": (1, 3, 10, 30), "cifar10": (10, 50, 200, 500)}
 
 def get_config(words: str = "") -> studies.ConfigDict:
     size = studies.size(words, flags=("again",))
-    again = "again" in size.flags
     common = {"loss.epsilon": 0.1, "evaluation.draws": 2} if size.small else {}
-    epochs_of = EPOCHS[size.data][-1:] if again else EPOCHS[size.data]
+    epochs_of = EPOCHS[size.data][-1:] if size.again else EPOCHS[size.data]
     methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
     return studies.make(
         size.base,
@@ -40,7 +39,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
             for epochs in epochs_of
         },
         x_label="log10 of the epochs",
-        seeds=tuple(range(5, 15)) if again else (0, 1, 2, 3, 4),
+        seeds=size.seeds,
         measures={
             "uniformity": "uniformity",
             "alignment": "alignment",

@@ -25,44 +25,40 @@ from collections.abc import Iterable
 from gca_jax import studies
 
 EPSILON = {"loss.epsilon": (0.1, 0.2)}
+Q = {"loss.q": (0.1, 0.5)}
 SHARES = {"digits": (0.0, 0.3, 0.6), "fashion": (0.0, 0.6), "cifar10": (0.0, 0.3, 0.6)}
 STRENGTHS = (0.5, 1.0, 2.0)
-LABELS = (  # of the axes of shares and of strengths
-    "share of second views that are of another image, %",
-    "strength of the augmentation, 1: the recipe's",
-)
 CHOSEN = {"INCE": {"loss.epsilon": 0.1}, "RINCE": {"loss.q": 0.5}, "GCA-RINCE": {"loss.q": 0.5}}
-STEPS = {"digits": 30, "fashion": 100, "cifar10": 2_000}  # of the warm-up
+STEPS = {"digits": 30, "cifar10": 2_000}  # of the warm-up
 
 
 def get_config(words: str = "") -> studies.ConfigDict:
     size = studies.size(words, fashion=True, flags=("augmentation", "again"))
-    augmentation, again = (word in size.flags for word in ("augmentation", "again"))
-    if again and (augmentation or size.data != "fashion"):
-        raise ValueError("what is asked again is :fashion,again")
-    methods = _methods(size.suffix, STEPS[size.data])
-    common = size.common
-    if size.data == "fashion":
-        common = common and {**common, "data.limit": 5_000}
-        methods = {
-            label: method._replace(choose={"loss.q": (0.1, 0.5)} if "RINCE" in label else EPSILON)
-            for label, method in methods.items()
-            if "self-weighted" not in label
-        }
-    if again:
+    methods, common, shares = _methods(size.data, size.suffix), size.common, SHARES[size.data]
+    if common and size.data == "fashion":
+        common = {**common, "data.limit": 5_000}
+    if size.again:
+        if size.flags != {"again"} or size.data != "fashion":
+            raise ValueError("again goes with fashion alone: view_noise.py:fashion,again")
+        shares = shares[-1:]
         methods = {
             label: methods[label]._replace(set=settings, choose={})
             for label, settings in CHOSEN.items()
         }
-    shares = SHARES[size.data][-1:] if again else SHARES[size.data]
+    if "augmentation" in size.flags:
+        conditions = _augmentation(size.data)
+        x_label = "strength of the augmentation, 1: the recipe's"
+    else:
+        conditions = _positives(shares)
+        x_label = "share of second views that are of another image, %"
     return studies.make(
         size.base,
         common=common,
         methods=methods,
-        conditions=_augmentation(size.data) if augmentation else _positives(shares),
-        x_label=LABELS[augmentation],
-        seeds=tuple(range(5, 15)) if again else (0, 1, 2, 3, 4),
-        choose_by=None if again else size.accuracy_of_few,
+        conditions=conditions,
+        x_label=x_label,
+        seeds=size.seeds,
+        choose_by=None if size.again else size.accuracy_of_few,
         measures={
             f"linear probe, {size.few} labels a class": size.accuracy_of_few,
             "linear probe": "accuracy.linear",
@@ -72,20 +68,24 @@ def get_config(words: str = "") -> studies.ConfigDict:
     )
 
 
-def _methods(suffix: str, steps: int) -> dict[str, studies.Method]:
-    alone = {"loss.epsilon": (0.1, 0.2, 0.5, 1.0)}
-    q = {**EPSILON, "loss.q": (0.1, 0.5)}
-    weighted = {"target.name": "self_weighted", "target.warmup_steps": steps}
-    return {
-        "INCE": studies.Method(f"simclr{suffix}", choose=alone),
+def _methods(data: str, suffix: str) -> dict[str, studies.Method]:
+    fashion = data == "fashion"
+    epsilon = EPSILON if fashion else {"loss.epsilon": (0.1, 0.2, 0.5, 1.0)}
+    q = Q if fashion else {**EPSILON, **Q}
+    methods = {
+        "INCE": studies.Method(f"simclr{suffix}", choose=epsilon),
         "RINCE": studies.Method(f"rince{suffix}", choose=q),
-        "GCA-INCE": studies.Method(f"gca_ince{suffix}", choose=alone),
+        "GCA-INCE": studies.Method(f"gca_ince{suffix}", choose=epsilon),
         "GCA-RINCE": studies.Method(f"gca_rince{suffix}", choose=q),
-        "GCA-UOT": studies.Method(f"gca_uot{suffix}", choose=alone),
-        "GCA-INCE, self-weighted": studies.Method(
-            f"gca_ince{suffix}", weighted, {**EPSILON, "target.sharpness": (0.5, 1.0)}
-        ),
+        "GCA-UOT": studies.Method(f"gca_uot{suffix}", choose=epsilon),
     }
+    if fashion:
+        return methods
+    weighted = {"target.name": "self_weighted", "target.warmup_steps": STEPS[data]}
+    methods["GCA-INCE, self-weighted"] = studies.Method(
+        f"gca_ince{suffix}", weighted, {**EPSILON, "target.sharpness": (0.5, 1.0)}
+    )
+    return methods
 
 
 def _positives(shares: Iterable[float]) -> dict[str, studies.Condition]:

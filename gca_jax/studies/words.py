@@ -45,6 +45,16 @@ class Size(NamedTuple):
         return self.data in SHORT
 
     @property
+    def again(self) -> bool:
+        """Whether a difference is asked again, of seeds that it was not found with."""
+        return "again" in self.flags
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the final runs: five, and ten others where a difference is asked again."""
+        return tuple(range(5, 15)) if self.again else (0, 1, 2, 3, 4)
+
+    @property
     def accuracy_of_few(self) -> str:
         """Name the few-label probe's accuracy in `evaluation.json`."""
         return f"accuracy.linear_{self.few}_per_class"
