@@ -77,8 +77,8 @@ def scan(
         remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
     suffixes = SUFFIXES + ARRAYS * arrays
-    every = sorted(_walk(root))
-    found = [file for file in every if file[0].lower().endswith(suffixes)]
+    every = [*_walk(root)]
+    found = sorted(_facts(root, path) for path in every if path.name.lower().endswith(suffixes))
     if not found:
         raise ValueError(
             f"no {', '.join('*' + s for s in suffixes)} in {root} or below: put pictures there, in "
@@ -95,8 +95,8 @@ def scan(
     )
 
 
-def _walk(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
-    """(path below root, bytes, time of last change) of every picture or array, none hidden."""
+def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Every picture or array below root that is not hidden."""
     for folder, folders, names in os.walk(root, followlinks=True):
         here = pathlib.Path(folder).resolve()
         folders[:] = [
@@ -107,13 +107,17 @@ def _walk(root: pathlib.Path) -> Iterator[tuple[str, int, int]]:
         ]
         for name in names:
             if name.lower().endswith(SUFFIXES + ARRAYS) and not name.startswith("."):
-                path = pathlib.Path(folder, name)
-                status = path.stat()
-                if not stat.S_ISREG(status.st_mode):
-                    raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
-                if not os.fsencode(path).decode(errors="ignore") == str(path):
-                    raise ValueError(f"{os.fsencode(path)!r} is not UTF-8: rename it")
-                yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
+                yield pathlib.Path(folder, name)
+
+
+def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
+    """(path below root, bytes, time of last change) of a picture."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
+    if not os.fsencode(path).decode(errors="ignore") == str(path):
+        raise ValueError(f"{os.fsencode(path)!r} is not UTF-8: rename it")
+    return path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
 
 
 def _names(
