@@ -21,7 +21,7 @@ SMALL: config.Settings = dict(  # for two CPU cores: 27 MFLOP an image, its two 
     resnet=dict(stage_sizes=(1, 1, 1), width=32, stem="imagenet"),
     heads=dict(projector_hidden=256, projector_dim=64),
     optimizer={**config.ADAMW, "learning_rate": 3e-3, "warmup_epochs": 0.3},
-    train=dict(batch_size=128, epochs=10),
+    train=dict(batch_size=128, epochs=13),
     loss=dict(epsilon=0.1),
     target_decay=0.97,
 )
@@ -38,5 +38,5 @@ def get_config(words: str = "") -> config.ConfigDict:
         **(SMALL if small else LARGE),
     )
     if small:
-        made.augment.update(crop_scale=(0.4, 1.0), erase_probability=0.0)
+        made.augment.update(crop_scale=(0.4, 1.0), erase_probability=0.0, gain=0.6, gamma=0.6)
     return made
