@@ -41,16 +41,14 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     revised = "revised" in words.split(",")
-    made = config.make(
+    return config.make(
         words,
         data=dict(name="cifar10", **config.TFDS),
         side=32,
         augment=dict(policy="cifar", mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
         optimizer=config.SGD,
+        byol=config.UNCHANGED if revised else config.PUBLISHED_BYOL,
         train=dict(epochs=500),
         loss=dict(q=0.1) if revised else config.UNCHANGED,
         own_words=("revised",),
     )
-    if revised and made.method == "byol":
-        made.model.projector_batch_norm = True
-    return made

@@ -35,6 +35,7 @@ def get_config(words: str = "") -> config.ConfigDict:
         side=32,
         augment=dict(policy="cifar", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761)),
         optimizer=config.SGD,
+        byol=config.PUBLISHED_BYOL,
         train=dict(epochs=500),
         loss=dict(w_rince=1.0),  # the authors' for this set alone
         smoke=dict(limit=2000),  # 20 a class

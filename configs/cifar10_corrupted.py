@@ -33,5 +33,6 @@ def get_config(words: str = "") -> config.ConfigDict:
         side=32,
         augment=dict(policy="cifar", mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
         optimizer=config.SGD,
+        byol=config.PUBLISHED_BYOL,
         train=dict(epochs=500),
     )

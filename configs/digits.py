@@ -30,7 +30,7 @@ def get_config(words: str = "") -> config.ConfigDict:
         train=dict(batch_size=256, epochs=60, checkpoint_every_epochs=20, log_every_steps=1),
         loss=dict(epsilon=0.2),
         evaluation=dict(validation_fraction=0.2),
-        target_decay=0.97,  # a run has 300 steps; 0.996 averages over 250 of them
+        byol=dict(target_decay=0.97),  # a run has 300 steps; 0.996 averages over 250 of them
     )
     if digits.method == "byol":
         digits.optimizer.learning_rate = 5e-3  # chosen on validation images among 2e-3 to 1e-2

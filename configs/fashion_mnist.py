@@ -23,7 +23,7 @@ SMALL: config.Settings = dict(  # for two CPU cores: 27 MFLOP an image, its two 
     optimizer={**config.ADAMW, "learning_rate": 3e-3, "warmup_epochs": 0.3},
     train=dict(batch_size=128, epochs=13),
     loss=dict(epsilon=0.1),
-    target_decay=0.97,
+    byol=dict(target_decay=0.97),
 )
 
 

@@ -31,7 +31,7 @@ def get_config(words: str = "") -> config.ConfigDict:
         train=dict(batch_size=256, epochs=10, checkpoint_every_epochs=10, log_every_steps=5),
         loss=dict(epsilon=0.2),
         evaluation=dict(validation_fraction=0.2),
-        target_decay=0.97,
+        byol=dict(target_decay=0.97),
     )
     made.augment.update(flip_probability=0.0, crop_scale=(0.2, 1.0))
     return made

@@ -35,6 +35,7 @@ def get_config(words: str = "") -> config.ConfigDict:
         augment=dict(policy="strong", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         resnet=config.RESNET50,
         optimizer=config.ADAM,
+        byol=config.PUBLISHED_BYOL,
         train=dict(batch_size=128),  # the authors'
         loss=dict(q=0.6, penalty_a=0.5, penalty_b=0.5),  # the authors' for this set
         smoke=dict(limit=2000, size=64),  # 20 a class

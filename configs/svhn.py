@@ -32,6 +32,7 @@ def get_config(words: str = "") -> config.ConfigDict:
         augment=dict(policy="strong", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         resnet=dict(**config.RESNET50, stem="imagenet"),  # the authors', whatever the size
         optimizer=config.ADAM,
+        byol=config.PUBLISHED_BYOL,
         train=dict(epochs=500),
         loss=dict(q=0.6),  # the authors' for this set
     )

@@ -116,6 +116,11 @@ LOSS: Settings = dict(  # of all methods; each takes what it has
     w_kl=1.0,
     w_rince=0.02,
 )
+BYOL: Settings = dict(  # of that method alone
+    target_decay=0.996,  # of the target network
+    projector_batch_norm=True,  # as BYOL's paper has it
+)
+PUBLISHED_BYOL: Settings = dict(projector_batch_norm=False)  # of the paper's runs
 EVALUATION: Settings = dict(
     split="test",  # or "validation": a fixed fifth of the training images, which none trains with
     labels_per_class=10,  # that a few-label probe sees, at least 2
@@ -144,7 +149,7 @@ def make(
     train: Settings = UNCHANGED,
     loss: Settings = UNCHANGED,
     evaluation: Settings = UNCHANGED,
-    target_decay: float = 0.996,
+    byol: Settings = UNCHANGED,
     smoke: Settings = UNCHANGED,
     own_words: Sequence[str] = (),
 ) -> ConfigDict:
@@ -163,7 +168,7 @@ def make(
         train: length of the run and size of its batches.
         loss: settings of any method; the chosen one takes what it has.
         evaluation: settings of the probes.
-        target_decay: of BYOL's target network.
+        byol: settings that no other method has.
         smoke: changes of the data in a smoke run.
         own_words: words that the config file itself makes something of.
 
@@ -188,9 +193,9 @@ def make(
     config.log = group(LOG)
     if method == "byol":
         config.model.predictor_hidden = config.model.projector_hidden
-        # As BYOL's paper has it, in recipes of our own; the published runs had none.
-        config.model.projector_batch_norm = config.optimizer.name == "adamw"
-        config.train.target_decay = target_decay
+        of_byol = changed("byol", BYOL, byol)
+        config.model.projector_batch_norm = of_byol["projector_batch_norm"]
+        config.train.target_decay = of_byol["target_decay"]
     if small:
         config.model.update(encoder.smoke(settings))
         config.data.update({"limit": 400, **smoke})
