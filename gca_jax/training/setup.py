@@ -1,6 +1,7 @@
 """From an experiment to its traced training step, so that its mistakes are said at once."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -31,8 +32,12 @@ class Training:
     learning_rate: Callable[[int], float]
     initial: Callable[..., step.TrainState]  # perhaps of an encoder, as `initial.draw` takes it
     abstract: step.TrainState
-    key: PRNGKeyArray  # of the views of all steps
     lowered: jax.stages.Lowered
+
+    @functools.cached_property
+    def key(self) -> PRNGKeyArray:
+        """Random key of the views of all steps, on all devices."""
+        return _everywhere(jax.random.split(self.experiment.key)[0], self.mesh)
 
     @property
     def bytes(self) -> int:
@@ -41,7 +46,10 @@ class Training:
 
 
 def trace(experiment: Trainable) -> Training:
-    """Make optimizer and initial state, trace the sharded step; a mistake names its group."""
+    """Make optimizer and initial state, trace the sharded step; a mistake names its group.
+
+    Nothing runs on the devices: they may be ones that XLA compiles for and this machine lacks.
+    """
     mesh, key, settings = step.make_mesh(), experiment.key, experiment.train
     network, shape = experiment.network, experiment.batches.input_shape
     with blame("config.train"):
@@ -68,7 +76,7 @@ def trace(experiment: Trainable) -> Training:
     images = experiment.batches.example(order.batch_size)
     ids = jax.ShapeDtypeStruct((order.batch_size,), jnp.int32)
     batch = images, None if experiment.batches.groups is None else ids
-    views = _everywhere(jax.random.split(key)[0], mesh)
+    views = jax.ShapeDtypeStruct((), key.dtype)
     with blame("loss" if "loss" in experiment.given else "config.loss"):
         lowered = step.shard(train_step, mesh).lower(abstract, views, *batch)
 
@@ -82,7 +90,7 @@ def trace(experiment: Trainable) -> Training:
         return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
 
     return Training(
-        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, views, lowered
+        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, lowered
     )
 
 

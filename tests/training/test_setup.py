@@ -188,6 +188,16 @@ def test_runs_that_differ_in_their_seed_share_the_compiled_step(tiny):
     assert one.key != other.key
 
 
+def test_the_step_is_traced_before_anything_is_put_on_the_devices(tiny, monkeypatch):
+    """So it can be compiled for devices that this machine has not got."""
+    put = []
+    monkeypatch.setattr(setup, "_everywhere", lambda key, mesh: put.append(mesh) or key)
+    training = setup.trace(build(tiny()))
+    assert not put
+    assert training.key.shape == ()
+    assert put == [training.mesh]
+
+
 @pytest.mark.usefixtures("one_device")
 def test_every_key_of_the_digits_config_changes_the_run(tiny):
     groups = ("seed", "augment", "target", "model", "optimizer", "train", "loss")
