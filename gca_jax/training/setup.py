@@ -1,9 +1,8 @@
 """From an experiment to its traced training step, so that its mistakes are said at once."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -34,7 +33,7 @@ class Training:
     abstract: step.TrainState
     lowered: jax.stages.Lowered
 
-    @functools.cached_property
+    @cached_property
     def key(self) -> PRNGKeyArray:
         """Random key of the views of all steps, on all devices."""
         return _everywhere(jax.random.split(self.experiment.key)[0], self.mesh)
