@@ -19,7 +19,8 @@ from gca_jax.ot.engine.sharding import on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 MAX_FUSED_TERMS = 4  # so few rank-one terms fuse with K elementwise; more go through a matmul
-PARTS = 8  # at most so many, one after the other, of a K kept whole that must not be overwritten
+PARTS = 8  # at most so many, one after the other, of a K kept whole that must not be overwritten,
+PART = 2**20  # each of at least so many entries: smaller ones would keep threads waiting
 Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
@@ -102,10 +103,12 @@ class Passes(NamedTuple):
         Part t of p has the rows t, t + p, ...: where the compiler split K by rows over devices,
         each device has rows of every part.
         """
-        if self.whole is None:
+        parts, size = 1, 0
+        if self.whole is not None:
+            size, most = self.whole.shape[0], min(PARTS, self.whole.size // PART)
+            parts = max((p for p in range(1, most + 1) if size % p == 0), default=1)
+        if parts == 1:
             return self.over_own_rows(piece, rows)
-        size = self.whole.shape[0]
-        parts = max(p for p in range(1, PARTS + 1) if size % p == 0)
 
         def part(t: Array) -> tuple[Summed, Kept]:
             def own(a: Array) -> Array:
