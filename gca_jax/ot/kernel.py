@@ -29,16 +29,15 @@ class Kernel:
     """The augmentation kernel K = exp(-C/ε) (Definition 3 of the paper).
 
     Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
-    Either holds the points whose distances are the cost, or the cost matrix itself. `known_epsilon`
-    is ε as a number, where it is not traced. On a mapped axis `axis_name` it holds the points of
-    all devices, and each goes over its share of the rows.
+    Holds the points, whose cosines are the cost, or the cost matrix; with a cost function, both.
+    `known_epsilon` is ε as a number, where it is not traced. On a mapped axis `axis_name` it holds
+    the points of all devices, and each goes over its share of the rows.
     """
 
     epsilon: Float[Array, ""]
     points_a: Float[Array, "n d"] | None = None
     points_b: Float[Array, "m d"] | None = None
     cost: Float[Array, "n m"] | None = None
-    cost_fn: CostFn | None = None
     layout: Layout = dataclasses.field(default="cross", metadata=_STATIC)
     self_pairs: SelfPairs = dataclasses.field(default="exclude", metadata=_STATIC)
     similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
@@ -98,17 +97,12 @@ class Kernel:
         else:
             a, b = self.views
             pairs = min(a.shape[0], b.shape[0])
-            cost = self._pair_costs(a[:pairs], b[:pairs])
+            cost = 1.0 - self._floored(jnp.sum(a[:pairs] * b[:pairs], axis=1))
         return -(jnp.concatenate([cost, cost]) if joint else cost) / self.epsilon
 
-    def _pair_costs(self, a: Float[Array, "k d"], b: Float[Array, "k d"]) -> Float[Array, " k"]:
-        if self.cost_fn is not None:
-            costs: Array = jax.vmap(self.cost_fn)(a, b)
-            return costs
-        cosine = jnp.sum(a * b, axis=1)
-        if self.similarity_floor is not None:
-            cosine = jnp.maximum(cosine, self.similarity_floor)
-        return 1.0 - cosine
+    def _floored(self, cosine: Array) -> Array:
+        floor = self.similarity_floor
+        return cosine if floor is None else jnp.maximum(cosine, floor)
 
     @property
     def views(self) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
@@ -127,14 +121,8 @@ class Kernel:
             return self.cost
         assert self.points_a is not None
         assert self.points_b is not None
-        if self.cost_fn is not None:
-            with jax.numpy_rank_promotion("allow"):
-                return self.cost_fn.all_pairs(self.points_a, self.points_b)
         exact = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse to divide by ε
-        cosine = jnp.matmul(self.points_a, self.points_b.T, precision=exact)
-        if self.similarity_floor is not None:
-            cosine = jnp.maximum(cosine, self.similarity_floor)
-        return 1.0 - cosine
+        return 1.0 - self._floored(jnp.matmul(self.points_a, self.points_b.T, precision=exact))
 
     @property
     def log_matrix(self) -> Float[Array, "n m"]:
@@ -261,7 +249,12 @@ def cost_kernel(
                 "a cost function needs the points: cost_kernel(cost_fn, z_a, z_b, ...)"
             )
         a, b = check.embeddings(z_a, z_b, layout)
-        return _point_kernel(a, b, epsilon, layout, self_pairs, cost_fn=cost)
+        kernel = _point_kernel(a, b, epsilon, layout, self_pairs)
+        assert kernel.points_a is not None
+        assert kernel.points_b is not None
+        with jax.numpy_rank_promotion("allow"):
+            matrix = cost.all_pairs(kernel.points_a, kernel.points_b)
+        return dataclasses.replace(kernel, cost=matrix)
     if z_a is not None or z_b is not None:
         raise ValueError("cost_kernel takes either a cost matrix or a cost function with points")
     _check_options(epsilon, layout, self_pairs)

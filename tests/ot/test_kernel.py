@@ -35,6 +35,15 @@ def test_joint_kernel_is_symmetric_and_excludes_exactly_the_self_pairs():
     np.testing.assert_allclose(log_matrix, log_matrix.T, rtol=1e-6)
 
 
+def test_a_kernel_that_is_an_argument_of_a_compiled_function_keeps_its_cost():
+    """OTT-JAX's cosine cost, as an argument itself, would forget that its ridge is 0."""
+    z_a, z_b = toy.batch(2)
+    with jax.enable_x64(True):
+        kernel = ot.cost_kernel(costs.Cosine(0.0), z_a, z_b, epsilon=0.5)
+        matrix = jax.jit(lambda kernel: kernel.log_matrix)(kernel)
+        np.testing.assert_allclose(matrix, log_kernel(z_a, z_b, 0.5), rtol=1e-12, atol=1e-12)
+
+
 def test_rectangular_cross_kernel():
     z_a, z_b = toy.batch(2, n=3, m=6)
     kernel = ot.cosine_kernel(z_a, z_b, epsilon=0.5)
