@@ -207,6 +207,7 @@ def report(
     return value, aux
 
 
+@jax.jit  # traced once for all losses of these shapes
 def embedding_metrics(plan: ot.Plan) -> dict[str, Array]:
     """Alignment and uniformity of the unit embeddings."""
     kernel = jax.lax.stop_gradient(plan.kernel)
@@ -221,6 +222,7 @@ def embedding_metrics(plan: ot.Plan) -> dict[str, Array]:
     }
 
 
+@jax.jit
 def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
     """Diagnosis of the plan, and how its sweeps were run."""
     plan, target = jax.lax.stop_gradient((plan, target))

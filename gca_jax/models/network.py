@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -118,15 +119,7 @@ class Network(nn.Module):
 
         It computes in the network's dtype and gives float32 or more.
         """
-        variables, (a, b) = precision.cast(variables, views, self.dtype)
-        x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
-        found, updates = self.apply(
-            variables, x, train=True, method=method, mutable=["batch_stats"]
-        )
-        found = found if isinstance(found, tuple) else (found,)
-        sides = [precision.embedding(y.reshape(len(a), 2, -1)) for y in found]
-        pair, *features = [(y[:, 0], y[:, 1]) for y in sides]
-        return Embedded(pair, updates["batch_stats"], *jax.lax.stop_gradient(features))
+        return _embed(self, variables, views, method)
 
     @nn.nowrap
     def learned(self, variables: Any) -> Mapping[str, Any]:
@@ -142,6 +135,17 @@ class Network(nn.Module):
         """Run every part once, so that `init(..., method="touch")` creates all variables."""
         z = self(x)
         return z if self.predictor_hidden is None else self.predict(z)
+
+
+@partial(jax.jit, static_argnums=(0, 3))  # traced once for networks and batches that are alike
+def _embed(network: Network, variables: Any, views: tuple[Array, Array], method: str) -> Embedded:
+    variables, (a, b) = precision.cast(variables, views, network.dtype)
+    x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
+    found, updates = network.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
+    found = found if isinstance(found, tuple) else (found,)
+    sides = [precision.embedding(y.reshape(len(a), 2, -1)) for y in found]
+    pair, *features = [(y[:, 0], y[:, 1]) for y in sides]
+    return Embedded(pair, updates["batch_stats"], *jax.lax.stop_gradient(features))
 
 
 def _usable(encoder: object) -> nn.Module:

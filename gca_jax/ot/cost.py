@@ -34,6 +34,7 @@ class SquaredEuclidean:
         return jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :] - 2.0 * products
 
 
+@jax.jit
 def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
 

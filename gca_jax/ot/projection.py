@@ -217,6 +217,7 @@ def _uniform(n: int, dtype: jnp.dtype) -> Array:
 _Scalings = tuple[Array, Array]
 
 
+@partial(jax.jit, static_argnames="sweeps")
 def _sweep(
     log_k: Array, mu: Array, nu: Array, tau_a: ArrayLike, tau_b: ArrayLike, sweeps: int
 ) -> tuple[_Scalings, _Scalings]:

@@ -5,6 +5,7 @@ is a sum over groups: O(n d) for block targets. Positive pairs and self-pairs ar
 group's sum before its weight multiplies it; corrected afterwards, a large weight would cancel.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -26,11 +27,10 @@ class _Others(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """Groups as indices 0 to g - 1, and the pairs inside and across them."""
+    """Groups as indices below n + m, and the pairs inside and across them."""
 
     rows: Int[Array, " n"]
     columns: Int[Array, " m"]
-    size: int  # g
     is_same: Float[Array, " k"]  # 1 where a positive pair is of one group; k = 0 without
     of_rows: _Others
     of_columns: _Others
@@ -84,6 +84,7 @@ def _structured_w_log_w(target: Target) -> Array:
     return raw + of_same * others.same.sum() + of_different * others.different.sum()
 
 
+@jax.jit
 def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     """Σ P_tgt log K, over the pairs with target mass."""
     if isinstance(target, Target) and target.groups is None:
@@ -100,7 +101,7 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     x, y = kernel.points_a, kernel.points_b
     assert x is not None
     assert y is not None
-    of_group = jax.ops.segment_sum(y, g.columns, g.size)
+    of_group = jax.ops.segment_sum(y, g.columns, sum(target.shape))
     none = jnp.zeros_like(of_group[:1])
     before = jnp.concatenate([none, jnp.cumsum(of_group[:-1], axis=0)])
     after = jnp.concatenate([jnp.cumsum(of_group[:0:-1], axis=0)[::-1], none])
@@ -126,6 +127,7 @@ def _formed(target: SimilarityTarget) -> TargetSums:
     return target.sums
 
 
+@partial(jax.jit, static_argnames="axis")
 def _raw_sums(target: Target | SimilarityTarget, axis: int) -> Array:
     """Sums along an axis before scaling to mass 1."""
     if isinstance(target, SimilarityTarget):
@@ -150,6 +152,7 @@ def _tiled_positives(target: Target) -> Array:
     return jnp.tile(positives, 2) if target.layout == "joint" else positives
 
 
+@jax.jit
 def _groups(target: Target) -> _Groups:
     assert target.groups is not None
     rows, columns = target.groups
@@ -167,4 +170,4 @@ def _groups(target: Target) -> _Groups:
         return _Others(same.at[:pairs].add(-is_same), different.at[:pairs].add(is_same - 1.0))
 
     of_rows, of_columns = others(rows, columns), others(columns, rows)
-    return _Groups(rows, columns, size, is_same, of_rows, of_columns)
+    return _Groups(rows, columns, is_same, of_rows, of_columns)

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt8
 
 from gca_jax.data.views import color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
-Plane = Float[Array, "h c w"]
+Chain = tuple[tuple[Callable[..., Array], tuple[tuple[str, Any], ...]], ...]
+"""Functions (key, image [h, c, w]) -> image, each with its keywords."""
 Images = UInt8[Array | np.ndarray, "b h w c"] | UInt8[Array | np.ndarray, "b 2 h w c"]
 NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
 
@@ -118,8 +119,11 @@ def _views(
     # One order for both views: under `vmap` an order of each image would compute every branch.
     order = jax.random.permutation(jax.random.fold_in(key, 2), 4)
     one, other = (
-        jax.vmap(_chain(possible(distortions, channels), cropped, order))(
-            keys[:, view], planes[:, view] if cropped else planes
+        _each(
+            _chain(possible(distortions, channels), cropped),
+            keys[:, view],
+            planes[:, view] if cropped else planes,
+            order,
         )
         for view, distortions in enumerate(views)
     )
@@ -131,8 +135,8 @@ def _distorted(distortions: policies.Distortions, key: PRNGKeyArray, images: Bat
     distortions = possible(distortions, images.shape[-1])
     if not distortions:
         return images
-    chain = _chain(distortions, False, jnp.arange(4))
-    return jax.vmap(chain)(jax.random.split(key, len(images)), _planes(images)).swapaxes(2, 3)
+    keys = jax.random.split(key, len(images))
+    return _each(_chain(distortions), keys, _planes(images), jnp.arange(4)).swapaxes(2, 3)
 
 
 def possible(distortions: policies.Distortions, channels: int) -> policies.Distortions:
@@ -148,23 +152,26 @@ def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
     return jax.lax.optimization_barrier(rows).reshape(planes.shape)
 
 
-def _chain(
-    distortions: policies.Distortions, cropped: bool, order: Int[Array, "4"]
-) -> Callable[[PRNGKeyArray, Plane], Plane]:
-    """One view of one image, as a function of a key and the image."""
-    operations = {one.func: one for one in distortions}
+def _chain(distortions: policies.Distortions, cropped: bool = False) -> Chain:
+    """What is done to one image, in turn; the crop mirrors as well, where it is not made before."""
+    operations = {one.func: one.keywords for one in distortions}
     if cropped:
         operations.pop(geometry.random_resized_crop, None)
-    elif crop := operations.get(geometry.random_resized_crop):  # it mirrors as well
-        flip = operations.pop(geometry.random_flip)
-        operations[geometry.random_resized_crop] = partial(crop, **flip.keywords)
-    if jitter := operations.get(color.random_jitter):
-        operations[color.random_jitter] = partial(jitter, order=order)
+    elif crop := operations.get(geometry.random_resized_crop):
+        operations[geometry.random_resized_crop] = crop | operations.pop(geometry.random_flip)
+    return tuple((function, tuple(words.items())) for function, words in operations.items())
+
+
+@partial(jax.jit, static_argnames="chain")  # traced once for views, and runs, that are alike
+def _each(
+    chain: Chain, keys: Key[Array, "b"], planes: Float[Array, "b h c w"], order: Int[Array, "4"]
+) -> Float[Array, "b h c w"]:
+    """One view of each image, its colours jittered in an order that all images share."""
 
     def one(key, image):
-        steps = jax.random.split(key, len(operations))
-        for step, operation in zip(steps, operations.values(), strict=True):
-            image = operation(step, image)
+        for step, (function, words) in zip(jax.random.split(key, len(chain)), chain, strict=True):
+            jittered = {"order": order} if function is color.random_jitter else {}
+            image = function(step, image, **dict(words), **jittered)
         return image
 
-    return one
+    return jax.vmap(one)(keys, planes)

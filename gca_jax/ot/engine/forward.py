@@ -57,6 +57,7 @@ def _both_sums(points: Points) -> tuple[Array, Array]:
     return _both_sums_forward(points)[0]
 
 
+@jax.jit
 def _both_sums_forward(points: Points) -> tuple[tuple[Array, Array], SavedSums]:
     passes = make_passes(points)
     ones = varying(jnp.ones(len(passes.columns), points.x.dtype), points.axis_name)
@@ -81,6 +82,7 @@ class _Progress(NamedTuple):
     log_b: Float[Array, "T m"]  # log Kᵀu of each sweep
 
 
+@partial(jax.jit, static_argnums=(1, 2))  # traced once for all losses of these shapes
 def _forward(problem: Problem, iterations: int, with_rows: bool) -> tuple[Scalings, Saved]:
     passes, axis = make_passes(problem.points), problem.points.axis_name
     log_mu = jnp.log(problem.mu)

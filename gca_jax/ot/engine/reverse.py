@@ -56,6 +56,7 @@ class _Back(NamedTuple):
         return jnp.abs(self.of_u).sum() + jnp.abs(self.of_v).sum()
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings) -> tuple[Problem]:
     """Cotangents of the problem from those of what `sweep` returns.
 
@@ -91,6 +92,7 @@ def backward(iterations: int, with_rows: bool, saved: Saved, cotangent: Scalings
     return (Problem(with_epsilon(passes, of_points, of_log_k), *others),)
 
 
+@jax.jit
 def both_sums_backward(saved: SavedSums, cotangent: tuple[Array, Array]) -> tuple[Points]:
     """Cotangents of the points from those of log K 1 and log Kᵀ1; partial sums, as above."""
     passes = saved.passes
