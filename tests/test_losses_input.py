@@ -1,6 +1,8 @@
 """Bad input is refused in one line; extreme input gives finite values and gradients."""
 
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from gca_jax import losses
-from tests import reference, toy
+from tests import processes, reference, toy
 
 KERNEL_METHODS = [name for name in losses.METHODS if name != "byol"]
 LAYOUTS = [name for name in KERNEL_METHODS if "layout" in losses.keywords(name)]
@@ -148,11 +150,9 @@ gca_uot(z, z, mass="row")
 
 @pytest.mark.slow
 def test_the_type_checker_refuses_a_misspelt_keyword(tmp_path):
-    from mypy import api
-
     (tmp_path / "misspelt.py").write_text(MISSPELT)
-    cache = f"--cache-dir={tmp_path / 'cache'}"
-    out, _, _ = api.run([cache, "--ignore-missing-imports", str(tmp_path / "misspelt.py")])
+    command = [sys.executable, "-m", "mypy", str(tmp_path / "misspelt.py")]  # with lint's cache
+    out = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True).stdout
     found = re.findall(r"misspelt\.py:(\d+): error: (.*)  \[", out)
     assert [int(line) for line, _ in found] == [6, 7, 8], out
     assert "epsilonn" in found[0][1]
