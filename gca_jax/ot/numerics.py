@@ -3,16 +3,20 @@
 NaN propagates: masks ask `x <= 0`, which NaN is not, instead of `x > 0`.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+@jax.jit
 def log(x: Array) -> Array:
     """Returns log x, -inf at 0 with a zero gradient."""
     return jnp.where(x <= 0, -jnp.inf, jnp.log(jnp.where(x <= 0, 1.0, x)))
 
 
+@partial(jax.jit, static_argnames="axis")
 def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
     """Returns log Σ exp along an axis; a slice of -inf gives -inf with a zero gradient, not nan."""
     largest = jax.lax.stop_gradient(x.max(axis=axis, keepdims=True))
@@ -23,17 +27,20 @@ def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
     return jnp.where(empty, -jnp.inf, logarithm)
 
 
+@jax.jit
 def weighted_sum(weights: Array, values: Array) -> Float[Array, ""]:
     """Returns Σ weights · values, where a weight of 0 silences a value that is not finite."""
     absent = weights <= 0
     return jnp.sum(jnp.where(absent, 0.0, weights * jnp.where(absent, 0.0, values)))
 
 
+@jax.jit
 def negative_entropy(weights: Array) -> Float[Array, ""]:
     """Returns Σ w log w, with 0 log 0 = 0."""
     return weighted_sum(weights, log(weights))
 
 
+@jax.jit
 def ratio(x: Array, y: Array) -> Array:
     """Returns x/y, and 0 where y is 0."""
     return jnp.where(y <= 0, 0.0, x / jnp.where(y <= 0, 1.0, y))
