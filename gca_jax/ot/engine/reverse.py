@@ -158,21 +158,24 @@ def _run_back(
         back = jax.lax.while_loop(unfinished, step, back)
         return back, _of_points(saved, factors, back, p_rows, last_v)
 
-    def at_once(back: _Back) -> tuple[_Back, OfPoints]:
-        last, of_points = sweep_back(back, contracting=True)
-        assert of_points is not None
-        expected = (last.t == back.t - 1) & ~unfinished(last)
-        return jax.lax.while_loop(  # at most once; unlike a branch, it needs no second memory
-            lambda state: ~state[0],
-            lambda _: (expected | True, in_turn(back)),
-            (expected, (last, of_points)),
-        )[1]
-
-    if saved.passes.whole is not None or saved.problem.points.y is None:
+    x, y = saved.problem.points.x, saved.problem.points.y
+    if saved.passes.whole is not None or y is None:
         return in_turn(start)
     # The last sweep's pass over K can contract the terms as well: its blocks are formed once less.
     back = jax.lax.while_loop(lambda back: unfinished(back) & ~back.ending, step, start)
-    return jax.lax.cond(unfinished(back), at_once, in_turn, back)
+
+    def at_once(back: _Back) -> tuple[Array, tuple[_Back, OfPoints]]:
+        last, of_points = sweep_back(back, contracting=True)
+        assert of_points is not None
+        return (last.t == back.t - 1) & ~unfinished(last), (last, of_points)
+
+    def not_at_once(back: _Back) -> tuple[Array, tuple[_Back, OfPoints]]:
+        return unfinished(back), (back, (0 * x, 0 * y))
+
+    done, found = jax.lax.cond(unfinished(back), at_once, not_at_once, back)
+    return jax.lax.while_loop(  # at most once; unlike a branch, it needs no second memory
+        lambda state: ~state[0], lambda _: (done | True, in_turn(back)), (done, found)
+    )[1]
 
 
 def _sweep_back(
