@@ -25,7 +25,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
-from scipy import ndimage, signal
+from scipy import ndimage
 
 Pixels: TypeAlias = UInt8[np.ndarray, "n h w c"]
 Unit: TypeAlias = Float[np.ndarray, "n h w c"]
@@ -105,6 +105,8 @@ def speckle_noise(images: Pixels, severity: int, rng: np.random.Generator) -> Pi
 
 def defocus_blur(images: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     """Convolve with an antialiased disk of radius r: (r, its smoothing) below, at 32 pixels."""
+    from scipy import signal  # takes longer to import than jax
+
     radius, smoothing = _at(severity, (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))
     mosaic, scale, block = _mosaic(images)
     kernel = _disk(radius * scale, smoothing * scale, scale)
