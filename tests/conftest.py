@@ -51,6 +51,16 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="module")
+def in_parts():
+    """Weight a K kept whole in parts, as a large one is; what was traced before does not count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gca_jax.ot.engine.passes.PART", 1)
+        jax.clear_caches()
+        yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def one_device(monkeypatch):
     """A step over one device is traced and compiled in half the time."""

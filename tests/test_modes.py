@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from gca_jax import losses, ot
 from tests import toy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_parts")]
 
 N = 8
 RNG = np.random.default_rng(0)
@@ -103,8 +103,7 @@ def run(name, hyper, views):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_mode_is_the_log_domain(case, monkeypatch):
-    monkeypatch.setattr("gca_jax.ot.engine.passes.PART", 1)  # a large K is weighted in parts
+def test_every_mode_is_the_log_domain(case):
     name, make = CASES[case]
     views = toy.batch(3, n=N, d=4)
     with jax.enable_x64(True):

@@ -12,7 +12,7 @@ from gca_jax import losses
 from tests import processes, toy
 from tests.test_modes import CASES, N
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_parts")]
 
 ROWS, WHOLE = PartitionSpec("data"), PartitionSpec()
 
@@ -110,9 +110,8 @@ def test_inside_a_users_own_shard_map():
         np.testing.assert_allclose(got, want, rtol=2e-4, atol=1e-6)
 
 
-def test_what_the_compiler_partitions_itself(monkeypatch):
+def test_what_the_compiler_partitions_itself():
     """In the log domain, and without `sharded`, a batch split by `jit` has the same loss."""
-    monkeypatch.setattr("gca_jax.ot.engine.passes.PART", 1)  # a large K is weighted in parts
     views = toy.batch(2, n=16, d=4)
     two = mesh(2)  # hundreds of sweeps, each with messages: eight devices on few cores are slow
     split = NamedSharding(two, ROWS)
