@@ -19,8 +19,8 @@ from gca_jax.ot.engine.sharding import on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 MAX_FUSED_TERMS = 4  # so few rank-one terms fuse with K elementwise; more go through a matmul
-PARTS = 8  # at most so many, one after the other, of a K kept whole that must not be overwritten,
-PART = 2**20  # each of at least so many entries: smaller ones would keep threads waiting
+PARTS = 8  # the most of a K kept whole that must not be overwritten, weighted one after the other
+PART = 2**20  # the fewest entries of each: smaller ones would keep threads waiting
 Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
@@ -103,12 +103,10 @@ class Passes(NamedTuple):
         Part t of p has the rows t, t + p, ...: where the compiler split K by rows over devices,
         each device has rows of every part.
         """
-        parts, size = 1, 0
-        if self.whole is not None:
-            size, most = self.whole.shape[0], min(PARTS, self.whole.size // PART)
-            parts = max((p for p in range(1, most + 1) if size % p == 0), default=1)
-        if parts == 1:
+        if self.whole is None or self.whole.size < 2 * PART:
             return self.over_own_rows(piece, rows)
+        size, most = self.whole.shape[0], min(PARTS, self.whole.size // PART)
+        parts = max(p for p in range(1, most + 1) if size % p == 0)
 
         def part(t: Array) -> tuple[Summed, Kept]:
             def own(a: Array) -> Array:
