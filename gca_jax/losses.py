@@ -271,8 +271,8 @@ def gca_uot(
     check.weights(w_kl=w_kl, w_rince=w_rince, penalise_marginals=penalise_marginals)
     plan = parts.sinkhorn(
         "gca_uot", kernel, prior, iterations=iterations, until=until, gradient=gradient,
-        mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
-        tau_a=parts.tau(penalty_a, kernel), tau_b=parts.tau(penalty_b, kernel), keep_rows=True,
+        mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"), keep_rows=True,
+        tau_a=parts.tau(penalty_a, epsilon, kernel), tau_b=parts.tau(penalty_b, epsilon, kernel),
     )  # fmt: skip
     target = parts.of_plan(target, prior, plan)
     value = jnp.asarray(w_kl) * divergence.kl(target, plan, mass=mass)

@@ -104,12 +104,12 @@ def fit_marginals(
     return {"mu": mu, "nu": sums.column_sums(target)}
 
 
-def tau(penalty: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
-    """τ = λ/(λ+ε); 1 for a hard constraint, λ = ∞."""
+def tau(penalty: ArrayLike, epsilon: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
+    """τ = λ/(λ+ε); 1 for a hard constraint, λ = ∞. A traced ε is taken as the kernel has it."""
     if check.is_concrete(penalty) and np.isinf(np.asarray(penalty)).all():
         return 1.0
-    if isinstance(penalty, float | int) and kernel.known_epsilon is not None:
-        return penalty / (penalty + kernel.known_epsilon)
+    if isinstance(penalty, float | int) and check.is_concrete(epsilon):
+        return penalty / (penalty + float(np.asarray(epsilon)))
     hard = jnp.isinf(penalty)
     soft = jnp.where(hard, 1.0, penalty)
     return jnp.where(hard, 1.0, soft / (soft + kernel.epsilon))

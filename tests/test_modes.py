@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from gca_jax import losses, ot
+from gca_jax import losses, ot, parts
 from tests import toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_parts")]
@@ -206,6 +206,17 @@ def test_sweeps_that_change_no_digit_are_not_run():
     assert aux["scaling_domain"]
     (_, aux), _ = run("gca_ince", {"epsilon": 0.02, "iterations": 5}, views)
     assert not aux["scaling_domain"]
+
+
+@pytest.mark.parametrize("name", ["ince", "gca_uot"])
+def test_another_epsilon_compiles_nothing(name):
+    """Outside `jit`, where ε is a number: the parts of a loss take it as an array."""
+    views = [np.float32(z) for z in toy.batch(1, n=6)]
+    compiled = (ot.sums.inner, parts.embedding_metrics, parts._plan_metrics)
+    losses.METHODS[name](*views, epsilon=0.5)
+    sizes = [function._cache_size() for function in compiled]
+    losses.METHODS[name](*views, epsilon=0.4)
+    assert [function._cache_size() for function in compiled] == sizes
 
 
 def test_a_new_batch_of_the_same_shape_compiles_nothing():

@@ -30,8 +30,8 @@ class Kernel:
 
     Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
     Holds the points, whose cosines are the cost, or the cost matrix; with a cost function, both.
-    `known_epsilon` is ε as a number, where it is not traced. On a mapped axis `axis_name` it holds
-    the points of all devices, and each goes over its share of the rows.
+    On a mapped axis `axis_name` it holds the points of all devices, and each goes over its share of
+    the rows.
     """
 
     epsilon: Float[Array, ""]
@@ -41,7 +41,6 @@ class Kernel:
     layout: Layout = dataclasses.field(default="cross", metadata=_STATIC)
     self_pairs: SelfPairs = dataclasses.field(default="exclude", metadata=_STATIC)
     similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
-    known_epsilon: float | None = dataclasses.field(default=None, metadata=_STATIC)
     domain: Domain = dataclasses.field(default="log", metadata=_STATIC)
     block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
     axis_name: str | None = dataclasses.field(default=None, metadata=_STATIC)
@@ -199,10 +198,11 @@ def cosine_kernel(
         a, b = _rounded(a), _rounded(b)
     options: Any = {"similarity_floor": similarity_floor, "precision": precision}
     kernel = _point_kernel(a, b, epsilon, layout, self_pairs, **options)
+    known = float(np.asarray(epsilon)) if check.is_concrete(epsilon) else None
     if epsilon_min is not None:
         check.positive("epsilon_min", epsilon_min)
-        kernel = _bounded(kernel, epsilon_min, f"epsilon_min={epsilon_min}")
-    bound = epsilon_min if kernel.known_epsilon is None else kernel.known_epsilon
+        kernel = _bounded(kernel, known, epsilon_min, f"epsilon_min={epsilon_min}")
+    bound = epsilon_min if known is None else known
     plain = similarity_floor is None and self_pairs == "exclude"
     domain, block_size = choose(
         kernel.shape, bound if plain else None, domain, block_size, axis_name
@@ -211,7 +211,7 @@ def cosine_kernel(
         raise ValueError("domain='scaling' has no similarity_floor and no self_pairs='max_cost'")
     if domain == "scaling":
         least = smallest_epsilon(kernel.dtype)
-        kernel = _bounded(kernel, least, f"{least} in the scaling domain of {kernel.dtype}")
+        kernel = _bounded(kernel, known, least, f"{least} in the scaling domain of {kernel.dtype}")
     return dataclasses.replace(kernel, domain=domain, block_size=block_size, axis_name=axis_name)
 
 
@@ -264,8 +264,9 @@ def cost_kernel(
     if layout == "joint" and (matrix.shape[0] != matrix.shape[1] or matrix.shape[0] % 2):
         raise ValueError(f"cost must be (2B, 2B) in the joint layout, got shape {matrix.shape}")
     matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
-    options: Any = {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
-    return Kernel(_positive(epsilon, matrix.dtype), cost=matrix, **options)
+    return Kernel(
+        _positive(epsilon, matrix.dtype), cost=matrix, layout=layout, self_pairs=self_pairs
+    )
 
 
 def _point_kernel(
@@ -274,8 +275,9 @@ def _point_kernel(
     _check_options(epsilon, layout, self_pairs)
     if layout == "joint":
         a = b = jnp.concatenate([a, b])
-    options |= {"layout": layout, "self_pairs": self_pairs, "known_epsilon": _known(epsilon)}
-    return Kernel(_positive(epsilon, a.dtype), a, b, **options)
+    return Kernel(
+        _positive(epsilon, a.dtype), a, b, layout=layout, self_pairs=self_pairs, **options
+    )
 
 
 def _rounded(x: Array) -> Array:
@@ -289,18 +291,14 @@ def _positive(epsilon: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:
     return value if check.is_concrete(epsilon) else jnp.where(value > 0, value, jnp.nan)
 
 
-def _bounded(kernel: Kernel, bound: float, words: str) -> Kernel:
-    """Refuses an ε below a bound, or makes it NaN where it is traced; `words` name the bound."""
-    if kernel.known_epsilon is None:
+def _bounded(kernel: Kernel, known: float | None, bound: float, words: str) -> Kernel:
+    """Refuses a known ε below a bound, or makes a traced one NaN; `words` name the bound."""
+    if known is None:
         epsilon = jnp.where(kernel.epsilon >= bound, kernel.epsilon, jnp.nan)
         return dataclasses.replace(kernel, epsilon=epsilon)
-    if kernel.known_epsilon < bound:
-        raise ValueError(f"epsilon must be >= {words}, got {kernel.known_epsilon}")
+    if known < bound:
+        raise ValueError(f"epsilon must be >= {words}, got {known}")
     return kernel
-
-
-def _known(epsilon: ArrayLike) -> float | None:
-    return float(np.asarray(epsilon)) if check.is_concrete(epsilon) else None
 
 
 def _check_options(epsilon: ArrayLike, layout: Layout, self_pairs: SelfPairs) -> None:
