@@ -24,9 +24,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of the process th
 
 import jax
 import jaxtyping
-import matplotlib.figure
 import pytest
-import sklearn.manifold
 
 from tests import annotations
 
@@ -71,6 +69,9 @@ def one_device(monkeypatch):
 @pytest.fixture(scope="module")
 def quick_evaluation():
     """Plans are the mean over two batches, t-SNE stops early, and pictures are drawn coarsely."""
+    import matplotlib.figure  # here: every process of the session reads this file at its start
+    import sklearn.manifold
+
     draw = matplotlib.figure.Figure.savefig
 
     def draw_coarsely(figure, path, dpi):
@@ -79,7 +80,7 @@ def quick_evaluation():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
-        tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
+        tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250, min_grad_norm=1.0)
         patch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
         patch.setattr(matplotlib.figure.Figure, "savefig", draw_coarsely)
         yield
