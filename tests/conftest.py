@@ -31,7 +31,6 @@ from tests import annotations
 ROOT = pathlib.Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_enable_compilation_cache", False)  # here few programs are compiled twice
 jaxtyping.install_import_hook("gca_jax", f"{annotations.__name__}.check")
 
 
