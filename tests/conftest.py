@@ -80,7 +80,7 @@ def quick_evaluation():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
-        tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250, min_grad_norm=1.0)
+        tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
         patch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
         patch.setattr(matplotlib.figure.Figure, "savefig", draw_coarsely)
         yield

@@ -105,7 +105,7 @@ def speckle_noise(images: Pixels, severity: int, rng: np.random.Generator) -> Pi
 
 def defocus_blur(images: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     """Convolve with an antialiased disk of radius r: (r, its smoothing) below, at 32 pixels."""
-    from scipy import signal  # takes longer to import than jax
+    from scipy import signal  # takes as long to import as jax
 
     radius, smoothing = _at(severity, (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))
     mosaic, scale, block = _mosaic(images)
