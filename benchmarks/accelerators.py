@@ -146,7 +146,7 @@ def compile_case(*fields):
     """Compile one case in this process."""
     case = Case(*fields)
     target = TARGETS[case.target]
-    with mock.patch("gca_jax.ot.engine.mode.device_memory", return_value=target.memory):
+    with mock.patch("gca_jax.ot.engine.domain.device_memory", return_value=target.memory):
         compiled = lower(case, mesh(target)).compile()
     memory, count = compiled.memory_analysis(), flops(case)
     arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes

@@ -20,9 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks import measure
-from gca_jax import neighbours as votes
+from gca_jax.evaluation import knn as votes
 from gca_jax.evaluation import linear
-from gca_jax.evaluation.probes import Labelled
+from gca_jax.evaluation.result import Labelled
 from gca_jax.evaluation.splits import Settings
 
 SETTINGS = Settings(

@@ -28,7 +28,7 @@ import optax
 from benchmarks import measure
 from configs import cifar10, digits, fashion_mnist
 from gca_jax import data, experiment, losses
-from gca_jax.training import loop, setup
+from gca_jax.training import setup, train
 from gca_jax.training import step as steps
 
 CASES = {
@@ -49,7 +49,7 @@ def case(config, shape, batch):
     optimizer, _ = setup.make_optimizer(
         training.total_steps, training.steps_per_epoch, **config.optimizer
     )
-    stream = loop.batches(training, 0)
+    stream = train.batches(training, 0)
     batch, _ = next(stream)
     views = jax.jit(made.policy.views)(KEY, batch)
     z = network.embed({"params": state.params, "batch_stats": state.batch_stats}, views).pair

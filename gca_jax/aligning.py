@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike
 from gca_jax import config_files, config_pairs, pairs
 from gca_jax.data.pairs import Side, pair
 from gca_jax.data.tables import checked
+from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.evaluation.pairs import embed_rows
-from gca_jax.evaluation.run import evaluate
 from gca_jax.models import Towers
 from gca_jax.training import checkpoint
-from gca_jax.training.loop import pretrain
+from gca_jax.training.train import pretrain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

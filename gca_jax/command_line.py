@@ -48,9 +48,9 @@ def run(mode: str, command: Command, verbose: bool) -> None:
             raise
         said = f"error: {error}" if isinstance(error, Exception) else str(error) or "interrupted"
         if command.place is not None:
-            from gca_jax import processes
+            from gca_jax import distributed
 
-            processes.leave(error, said)
+            distributed.leave(error, said)
         sys.exit(said)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import pictures, tables
+from gca_jax.data import tables
+from gca_jax.data.sources import in_place
 from gca_jax.data.sources.tree import Tree
 from gca_jax.encoder import Encoder
-from gca_jax.features import Features
+from gca_jax.evaluation.features import Features
 from gca_jax.workdir import replace
 
 
@@ -28,17 +29,17 @@ def write(encoder: Encoder, folder: str | Path, out: Path) -> None:
 
     Args:
         encoder: Of a run.
-        folder: Any tree of pictures.
+        folder: Any tree of in_place.
         out: File to write or overwrite; its ending is one of `tables.WRITERS`.
 
     Raises:
         ValueError: There are no pictures, or none can be read.
     """
-    found = pictures.scan(folder, "--images", encoder.reads_arrays)
+    found = in_place.scan(folder, "--images", encoder.reads_arrays)
     print(found)
     embedded = embed(encoder, found)
     if embedded.faults:
-        print(f"note: {pictures.describe(embedded.faults, len(found.files))}")
+        print(f"note: {in_place.describe(embedded.faults, len(found.files))}")
     table = columns(found, embedded)
     replace(out, lambda file: tables.WRITERS[out.suffix](file, table))
     print(f"{out}: {', '.join(table)} {list(embedded.features.shape)}")
@@ -56,14 +57,14 @@ def embed(encoder: Encoder, found: Tree) -> Embedded:
     with tqdm(None, f"embedding {found.root}", count, unit=" images", disable=None) as bar:
         for start in range(0, count, size):
             asked = np.arange(start, min(start + size, count))
-            some = pictures.read(found, asked, encoder.shape, encoder.shorter_side)
+            some = in_place.read(found, asked, encoder.shape, encoder.shorter_side)
             faults |= some.faults
             if len(some.rows):
                 rows.append(some.rows)
                 parts.append(encoder.encode(some.images))
             bar.update(len(asked))
     if not rows:
-        raise ValueError(pictures.describe(faults, count))
+        raise ValueError(in_place.describe(faults, count))
     return Embedded(np.concatenate(rows), np.concatenate(parts), faults)
 
 

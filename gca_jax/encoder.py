@@ -10,12 +10,13 @@ from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
-from gca_jax import features, models
+from gca_jax import models
 from gca_jax.data.dataset import Images
 from gca_jax.data.memory import as_bytes
 from gca_jax.data.views.augment import Augment
+from gca_jax.evaluation import features
+from gca_jax.evaluation.features import Features, Variables
 from gca_jax.experiment import without_images
-from gca_jax.features import Features, Variables
 from gca_jax.training import checkpoint, step
 from gca_jax.workdir import training_summary
 

@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from gca_jax import alignment, losses, metrics, models
-from gca_jax.alignment import Alignment
+from gca_jax import losses, metrics, models, targets
 from gca_jax.data import sources
 from gca_jax.data.batches import Batches
-from gca_jax.data.dataset import Dataset, judged_by, shorter_side
+from gca_jax.data.dataset import Dataset, shorter_side
 from gca_jax.data.pairs import PairBatches, Pairs
+from gca_jax.data.splits import judged_by
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
+from gca_jax.targets import Alignment
 from gca_jax.workdir import Inputs, as_json
 
 TYPES: dict[str, Any] = {"dataset": Dataset, "pairs": Pairs, "loss": Callable}
@@ -84,7 +85,7 @@ class Trainable:
         config: the run's, as `configs/digits.py` makes it.
         given: name of each part that the caller gave (`encoder`, `dataset`, `loss`).
         method: key of `losses.METHODS`, or the name of the caller's loss.
-        loss: (z_a, z_b, **alignment.keywords(groups)) -> (value, scalars for the log).
+        loss: (z_a, z_b, **targets.keywords(groups)) -> (value, scalars for the log).
         train: length of the run, sizes, intervals.
         alignment: the target plan of a batch.
         batches: what the network is trained with.
@@ -256,7 +257,7 @@ def prepare(config: ConfigDict, given: Mapping[str, str], loss: OwnLoss | None) 
     with blame("config.train"):
         train = TrainSettings(**config.train)
     with blame("config.target"):
-        aligned = alignment.make(**config.target)
+        aligned = targets.make(**config.target)
         if loss is not None and aligned.learned is not None:
             raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
         if loss is not None and aligned.plan is not None:

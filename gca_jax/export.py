@@ -11,7 +11,7 @@ from jax import export
 from safetensors.numpy import save
 
 from gca_jax.encoder import Encoder
-from gca_jax.models import ResNet, weights
+from gca_jax.models import ResNet, formats
 from gca_jax.workdir import replace
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -22,7 +22,7 @@ def to_safetensors(encoder: Encoder) -> bytes:
 
     The metadata, each entry JSON, says what else is needed: shape and scaling of the images.
     """
-    named, module = weights.by_name(encoder.network, encoder.variables), encoder.network.encoder
+    named, module = formats.by_name(encoder.network, encoder.variables), encoder.network.encoder
     about = {
         "names": "flax",
         "input_shape": encoder.shape,
@@ -40,7 +40,7 @@ def to_safetensors(encoder: Encoder) -> bytes:
 
 def to_msgpack(encoder: Encoder) -> bytes:
     """Write `params` and `batch_stats`, heads included, as Flax's msgpack."""
-    return weights.to_msgpack(encoder.variables)
+    return formats.to_msgpack(encoder.variables)
 
 
 def to_jax(encoder: Encoder) -> bytes:

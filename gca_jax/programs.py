@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ml_collections import ConfigDict
 
+from gca_jax.check import counted
 from gca_jax.studies.describe import is_study
-from gca_jax.text import counted
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment, Trainable
@@ -21,7 +21,7 @@ class Command(NamedTuple):
     workdir: str | None = None
     archives: str | None = None
     place: tuple[str | None, int | None, int | None] | None = None
-    """Where this process stands among several, `processes.Place`; None: it is alone."""
+    """Where this process stands among several, `distributed.Place`; None: it is alone."""
     jobs: int = 1
     """Runs of a study at a time."""
     seeds: str | None = None
@@ -82,11 +82,11 @@ def program() -> str:
 
 def run(command: Command) -> None:
     """Train an encoder, judge it and report; the default."""
-    from gca_jax import processes
+    from gca_jax import distributed
 
     experiment = pretrain(command) or _built(command)
     _judge(experiment, command.folder)
-    if processes.first():
+    if distributed.first():
         _report(command.folder)
 
 
@@ -97,7 +97,7 @@ def pretrain(command: Command) -> "Trainable | None":
         Its experiment; None if the folder holds the run trained to its end.
     """
     _join(command)
-    from gca_jax.training.loop import pretrain, trained_before
+    from gca_jax.training.train import pretrain, trained_before
     from gca_jax.workdir import as_json
 
     folder = command.folder
@@ -121,12 +121,12 @@ def report(command: Command) -> None:
 
     A run that was stopped before it was evaluated is evaluated first.
     """
-    from gca_jax.report import overview_page
+    from gca_jax.report import runs_page
     from gca_jax.report.reading import fault_of_evaluation
     from gca_jax.workdir import training_summary
 
     folder = Path(command.folder)
-    if not (folder / "config.json").exists() and (page := overview_page.write(folder)):
+    if not (folder / "config.json").exists() and (page := runs_page.write(folder)):
         print(f"report: {page}")
         return
     if fault_of_evaluation(folder) is not None:
@@ -244,7 +244,7 @@ def study(command: Command) -> None:
 
 def status(command: Command) -> None:
     """Say where a run or a study stands."""
-    from gca_jax.status import lines
+    from gca_jax.report.status import lines
 
     for line in lines(Path(command.folder), command.config):
         print(line)
@@ -281,14 +281,14 @@ def _join(command: Command) -> None:
     """Join the other processes, if there are any, before anything asks for devices."""
     folder = command.folder
     if command.place is not None:
-        from gca_jax import processes
+        from gca_jax import distributed
 
-        processes.join(processes.Place(*command.place), folder)
+        distributed.join(distributed.Place(*command.place), folder)
 
 
 def _built(command: Command) -> "Trainable":
     """Build an experiment that can be evaluated when it is trained."""
-    from gca_jax.evaluation.run import check
+    from gca_jax.evaluation.evaluate import check
 
     check(experiment := _build(command.config))
     return experiment
@@ -328,7 +328,7 @@ def _restored(command: Command) -> "Trainable":
 
 
 def _judge(experiment: "Trainable", folder: str) -> dict[str, Any]:
-    from gca_jax.evaluation.run import evaluate
+    from gca_jax.evaluation.evaluate import evaluate
 
     print("evaluating ...", flush=True)
     found = evaluate(experiment, folder)

@@ -1,6 +1,7 @@
 """The folder of a run: names, reads and writes of its files, and whether another run may use it."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -18,6 +19,9 @@ except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 
+CHECKSUMS = "checksums.json"
+# Orbax writes these after the checksums; they hold nothing that is read here.
+LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 
 
@@ -220,3 +224,34 @@ def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def write_checksums(checkpoints: Path) -> None:
+    """Write the checksums of the newest checkpoint in a folder, which may have a temporary name."""
+    newest = max(checkpoints.glob("[0-9]*"), key=lambda path: int(path.name.split(".")[0]))
+    paths = sorted(path for path in newest.rglob("*") if path.is_file())
+    names = [path.relative_to(newest).as_posix() for path in paths if path.name not in LATER]
+    write_json(newest / CHECKSUMS, {name: _checksum(newest / name) for name in names})
+
+
+def fault_of(checkpoint: Path) -> str | None:
+    """Say which file of a checkpoint is not as it was written; None if all are."""
+    try:
+        written = dict(read_json(checkpoint / CHECKSUMS))
+    except FileNotFoundError:  # by an earlier version of this package
+        written = dict.fromkeys(f"{item}/_METADATA" for item in ("variables", "optimizer"))
+    except (TypeError, ValueError):
+        return f"{CHECKSUMS} is damaged"
+    for name, checksum in written.items():
+        try:
+            found = _checksum(checkpoint / name)
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        if checksum not in (None, found):
+            return f"{name} has changed"
+    return None
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import alignment, experiment, losses, models, ot
+from gca_jax import experiment, losses, models, ot, targets
 from gca_jax.data.views import augment
 from gca_jax.training import setup, step
 
@@ -47,7 +47,7 @@ def build(method, aligned):
     ],
 )
 def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
-    aligned = alignment.make(**settings)
+    aligned = targets.make(**settings)
     network, variables, initial, train_step = build("gca_ince", aligned)
     groups = None if make is None else GROUPS
     _, metrics = jax.jit(train_step)(initial, KEY, IMAGES, groups)
@@ -61,7 +61,7 @@ def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
 
 @pytest.mark.parametrize("method", ["gca_uot", "ince"])
 def test_sharded_step_with_domains_is_the_step_of_one_device(method):
-    _, _, initial, train_step = build(method, alignment.make("blocks", alpha=0.2))
+    _, _, initial, train_step = build(method, targets.make("blocks", alpha=0.2))
     results = []
     for count in (1, 8):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
@@ -102,7 +102,7 @@ def test_a_target_that_does_not_fit_is_one_line(tiny, overrides, message):
 
 
 def test_weights_are_learned_after_the_warm_up():
-    aligned = alignment.make("self_weighted", sharpness=2.0, keep=0.5, warmup_steps=3, floor=None)
+    aligned = targets.make("self_weighted", sharpness=2.0, keep=0.5, warmup_steps=3, floor=None)
     network, variables, initial, train_step = build("gca_ince", aligned)
     for number, rule in ((2, None), (3, learned())):
         state = initial._replace(step=jnp.asarray(number, jnp.int32))
@@ -125,4 +125,4 @@ def learned():
 )
 def test_settings_of_learned_weights_are_checked(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
-        alignment.make("self_weighted", **setting)
+        targets.make("self_weighted", **setting)

@@ -14,10 +14,10 @@ from flax.traverse_util import flatten_dict
 
 from gca_jax import config, losses
 from gca_jax.data import sources
-from gca_jax.evaluation.run import check, evaluate
+from gca_jax.evaluation.evaluate import check, evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
-from gca_jax.training import loop
+from gca_jax.training import train
 from tests import processes
 from tests.data import prepared
 
@@ -299,7 +299,7 @@ def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path):
     workdir = tmp_path / "run"
     experiment = build(config.lock())
     check(experiment)
-    summary = loop.pretrain(experiment, workdir)
+    summary = train.pretrain(experiment, workdir)
     assert summary["finished"]
     result = evaluate(experiment, workdir)
     assert result["dataset"]["name"] == name

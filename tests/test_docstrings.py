@@ -5,6 +5,7 @@ import doctest
 import importlib
 import pathlib
 
+import jax
 import pytest
 
 from gca_jax import losses
@@ -18,12 +19,14 @@ def examples():
     """One test for each docstring that has examples, in the order of the files.
 
     They are read from the source, so that functions under decorators are not missed. An example
-    sees its module's names.
+    sees its module's names and jax.
     """
     parser = doctest.DocTestParser()
-    for path in [PACKAGE / "losses.py", *sorted((PACKAGE / "ot").rglob("*.py"))]:
+    for path in sorted(
+        path for room in ("losses", "ot") for path in (PACKAGE / room).rglob("*.py")
+    ):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        names = vars(importlib.import_module(module))
+        names = {"jax": jax} | vars(importlib.import_module(module))
         for node in ast.walk(ast.parse(path.read_text())):
             text = ast.get_docstring(node, clean=False) if isinstance(node, DOCUMENTED) else None
             if text is None:

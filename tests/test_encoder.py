@@ -10,9 +10,10 @@ import pytest
 from flax import linen as nn
 
 import gca_jax
-from gca_jax import features, pairs
+from gca_jax import pairs
 from gca_jax.data import sources
 from gca_jax.data.pairs import pair
+from gca_jax.evaluation import features
 from gca_jax.experiment import build
 from tests import saved
 from tests.conftest import ROOT

@@ -18,7 +18,7 @@ from gca_jax import models
 from gca_jax.data import arrays
 from gca_jax.experiment import build
 from gca_jax.export import FORMATS
-from gca_jax.models.weights import by_name
+from gca_jax.models.formats import by_name
 from gca_jax.programs import PROGRAMS, Command
 from gca_jax.training import step
 from tests import saved

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gca_jax import features, models
+from gca_jax import models
+from gca_jax.evaluation import features
 from gca_jax.training import step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 1)).astype(np.uint8)

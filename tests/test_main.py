@@ -20,7 +20,7 @@ TINY = [f"--config.{key}={value}" for key, value in processes.NETWORK.items()]
 FORK = """
 import gc, json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
-import gca_jax.evaluation.run, gca_jax.programs, gca_jax.report.run, gca_jax.training.loop
+import gca_jax.evaluation.evaluate, gca_jax.programs, gca_jax.report.run, gca_jax.training.train
 gc.freeze()
 for line in sys.stdin:
     process = os.fork()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from gca_jax import losses, ot, parts
+from gca_jax import losses, ot
+from gca_jax.losses import _common
 from tests import toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_parts")]
@@ -212,7 +213,7 @@ def test_sweeps_that_change_no_digit_are_not_run():
 def test_another_epsilon_compiles_nothing(name):
     """Outside `jit`, where ε is a number: the parts of a loss take it as an array."""
     views = [np.float32(z) for z in toy.batch(1, n=6)]
-    compiled = (ot.sums.inner, parts.embedding_metrics, parts._plan_metrics)
+    compiled = (ot.sums.inner, _common.embedding_metrics, _common._plan_metrics)
     losses.METHODS[name](*views, epsilon=0.5)
     sizes = [function._cache_size() for function in compiled]
     losses.METHODS[name](*views, epsilon=0.4)

@@ -15,11 +15,11 @@ from sklearn.metrics import roc_auc_score
 from gca_jax import align, losses, metrics, pairs
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
-from gca_jax.evaluation.run import check, evaluate
+from gca_jax.evaluation.evaluate import check, evaluate
 from gca_jax.programs import PROGRAMS, Command
 from gca_jax.report.pairs import recall
 from gca_jax.report.reading import Files
-from gca_jax.training import loop, step
+from gca_jax.training import step, train
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -195,7 +195,7 @@ def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
         return metrics.alignment(z_a, z_b)
 
     made = pairs.build(config(**{"train.steps": 2}), loss=distance)
-    loop.pretrain(made, tmp_path)
+    train.pretrain(made, tmp_path)
     found = evaluate(made, tmp_path)
     assert found["retrieval_plan"] is found["weights"] is None
     assert any("no transport plan" in words or "plan" in words for words in found["left_out"])

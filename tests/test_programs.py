@@ -5,12 +5,12 @@ import json
 import jax
 import pytest
 
-from gca_jax import experiment, processes, programs, studies
+from gca_jax import distributed, experiment, programs, studies
 from gca_jax.data import sources
-from gca_jax.evaluation import run
+from gca_jax.evaluation import evaluate as run
 from gca_jax.programs import PROGRAMS, Command
 from gca_jax.report import run as report
-from gca_jax.training import loop
+from gca_jax.training import train as loop
 from gca_jax.workdir import Summary, as_json
 
 
@@ -80,7 +80,7 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
         done.append("build")
         raise ValueError
 
-    monkeypatch.setattr(processes, "join", lambda place, folder: done.append(place))
+    monkeypatch.setattr(distributed, "join", lambda place, folder: done.append(place))
     monkeypatch.setattr(jax, "devices", lambda: done.append("devices"))
     monkeypatch.setattr(experiment, "build", build)
     with pytest.raises(ValueError, match=r"^$"):

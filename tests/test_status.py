@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from gca_jax import status, studies
+from gca_jax import studies
+from gca_jax.report import status
 from gca_jax.studies import describe
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.workdir import as_json, write_json

@@ -28,7 +28,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from gca_jax.data import bands
+from gca_jax.data import pictures
 from gca_jax.data.dataset import Images, Streamed
 
 Range = tuple[float, float]
@@ -175,7 +175,7 @@ def two_crops(
     crops = []
     for _ in range(2):
         top, left, rows, columns = crop_box(rng, height, width, *crop)
-        crops.append(bands.resize(image[top : top + rows, left : left + columns], size, size))
+        crops.append(pictures.resize(image[top : top + rows, left : left + columns], size, size))
     return np.stack(crops)
 
 

@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Int, Int32, UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import records
+from gca_jax.data import pictures, records
 
 RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
-TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test images of its own
 
 # None where images have none; Any, so that code for labelled data sets needs no assertions.
 Numbers = Int32[np.ndarray, "n"] | Any
@@ -57,7 +56,7 @@ class Streamed:
         """The whole of image i; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
-            return records.pixels(self.records[position]["image"], self.channels)
+            return pictures.pixels(self.records[position]["image"], self.channels)
         except Exception as error:  # ArrayRecord's and protobuf's have no class in common
             raise ValueError(f"{records.place(self.records, position)}: {error}") from error
 
@@ -67,10 +66,10 @@ class Streamed:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
         def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-            return records.centre(self.decode(i), self.size, self.shorter_side)
+            return pictures.centre(self.decode(i), self.size, self.shorter_side)
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
-        for k, image in enumerate(records.in_threads(centre, which.tolist())):
+        for k, image in enumerate(pictures.in_threads(centre, which.tolist())):
             out[k] = image
         return out
 
@@ -97,7 +96,7 @@ class Part(NamedTuple):
         return Part(images, *(None if of is None else of[rows] for of in self[1:]))
 
 
-def _named(parts: Mapping[str, Part]) -> dict[str, Any]:
+def named(parts: Mapping[str, Part]) -> dict[str, Any]:
     """Give images, labels and domains of parts as the attributes of a Dataset."""
     return {
         f"{name}_{kind}": value
@@ -157,7 +156,7 @@ class Dataset:
         domain_names: tuple[str, ...] | None = None,
     ) -> "Dataset":
         """Join parts whose labels and domains are numbers of these names."""
-        values = _named({"train": train, "test": test, "pretrain": pretrain or train})
+        values = named({"train": train, "test": test, "pretrain": pretrain or train})
         values |= {"class_names": class_names, "domain_names": domain_names}
         return cls(name, num_classes=len(class_names or ()), **values)
 
@@ -240,58 +239,3 @@ def number(
     ends = np.cumsum([len(part) for part in given])
     parts = iter(np.split(numbers.astype(np.int32), ends))
     return tuple(map(str, names.tolist())), [None if v is None else next(parts) for v in values]
-
-
-def hold_out(
-    count: int, *known: Int32[np.ndarray, "count"] | None
-) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Draw `TEST_SHARE` of each group of images to test, at random but always the same.
-
-    Groups are told apart by the numbers that are known, such as domains and labels.
-    """
-    groups = np.zeros(count, np.int64)
-    for numbers in known:
-        if numbers is not None:
-            groups = groups * (numbers.max() + 1) + numbers
-    rng, to_test = np.random.default_rng(0), np.zeros(count, bool)
-    for group in np.unique(groups):
-        rows = rng.permutation(np.flatnonzero(groups == group))
-        to_test[rows[: round(TEST_SHARE * len(rows))]] = True
-    if not to_test.any():
-        raise ValueError(
-            f"{count} images are too few to hold out {TEST_SHARE:.0%} of each class and domain "
-            "as test images: give more, or test images of their own"
-        )
-    return np.flatnonzero(~to_test), np.flatnonzero(to_test)
-
-
-def validation(data: Dataset) -> Dataset:
-    """Put a fixed, stratified `TEST_SHARE` of the training images in the place of the test images.
-
-    They are neither trained nor pretrained with. The data set's own test images are not read, nor
-    are their labels.
-    """
-    known = data.train_labels, data.train_domains
-    fit, held_out = hold_out(len(data.train_images), *known)
-    train = Part(data.train_images, *known)
-    kept, test = (train.take(rows) for rows in (fit, held_out))
-    pretrain = Part(data.pretrain_images, data.pretrain_labels, data.pretrain_domains)
-    ours, theirs = pretrain.images, train.images
-    if ours is theirs:
-        pretrain = kept
-    elif (
-        isinstance(ours, Streamed)
-        and isinstance(theirs, Streamed)
-        and ours.records is theirs.records
-    ):
-        seen = np.isin(ours.positions, theirs.positions[held_out])
-        pretrain = pretrain.take(np.flatnonzero(~seen))
-    parts = {"train": kept, "test": test, "pretrain": pretrain}
-    return dataclasses.replace(data, **_named(parts))
-
-
-def judged_by(data: Dataset, split: str) -> Dataset:
-    """Give the data set whose test images are those that a run is judged by: test or validation."""
-    if split not in ("test", "validation"):
-        raise ValueError(f"unknown split {split!r}; one of: test, validation")
-    return validation(data) if split == "validation" else data

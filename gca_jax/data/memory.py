@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Numbers, Part, Source, hold_out, named_values, number
+from gca_jax.data import splits
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source, named_values, number
+from gca_jax.data.splits import hold_out
 
 CHANNELS = (1, 3)  # grey, RGB
 KINDS = ("images", "labels", "domains")
@@ -69,7 +70,7 @@ def arrays(
     if pretrain_images is not None:
         parts.append(Part(as_bytes("pretrain_images", pretrain_images)))
     if limit is not None:
-        parts = [part.take(records.evenly_spaced(len(part.images), limit)) for part in parts]
+        parts = [part.take(splits.evenly_spaced(len(part.images), limit)) for part in parts]
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
 

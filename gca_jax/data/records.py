@@ -1,27 +1,18 @@
-"""Pictures decoded, and prepared data sets on disk found, checked and read without TensorFlow."""
+"""Prepared data sets on disk: found, checked and read without TensorFlow."""
 
 import dataclasses
-import io
-import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Int, Int32, UInt8
 
-from gca_jax.data import bands
+from gca_jax.data.pictures import CHUNK, centre, in_threads, pixels
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of pixels; sets that are larger stream from disk
 THREADS_ABOVE = 64  # pixels of a side
-CHUNK = 1024  # records read at once, five times faster than one by one
-MODES = {1: "L", 3: "RGB"}
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @runtime_checkable
@@ -31,66 +22,6 @@ class Records(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, position: int, /) -> dict[str, Any]: ...
     def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]: ...
-
-
-def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decode a picture's bytes; an OSError says why they are no whole picture.
-
-    Sixteen bits are scaled to eight, and transparent pixels show white. Other numbers of channels
-    than 1 and 3, and arrays, are for `bands.decode`.
-    """
-    try:
-        if channels not in MODES or encoded.startswith(bands.ARRAY):
-            return bands.decode(encoded, channels)
-        with PIL.Image.open(io.BytesIO(encoded)) as picture:
-            mode, plain = MODES[channels], _plain(picture)
-            image = np.asarray(plain if plain.mode == mode else plain.convert(mode))
-    except PIL.UnidentifiedImageError as error:
-        raise OSError("is no picture") from error  # PIL names only a place in memory
-    except (SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from error  # what PIL raises for some broken files
-    return image.reshape(*image.shape[:2], channels)
-
-
-def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert 16-bit grey to 8 bits, where Pillow clips, and composite transparency on white."""
-    if picture.mode.startswith("I"):
-        return PIL.Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
-    if not picture.has_transparency_data:
-        return picture
-    white = PIL.Image.new("RGBA", picture.size, "white")
-    return PIL.Image.alpha_composite(white, picture.convert("RGBA"))
-
-
-def centre(
-    image: UInt8[np.ndarray, "h w c"], size: int, shorter: int
-) -> UInt8[np.ndarray, "size size c"]:
-    """Resize the shorter side to `shorter` pixels, then cut the centre of `size` x `size` out."""
-    height, width, _ = image.shape
-    scale = shorter / min(height, width)
-    rows, columns = max(round(height * scale), size), max(round(width * scale), size)
-    top, left = (rows - size) // 2, (columns - size) // 2
-    return bands.resize(image, columns, rows)[top : top + size, left : left + size]
-
-
-def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Map in order, on all cores; PIL decodes without holding the interpreter.
-
-    A pool takes at once all it is given, so it is given a chunk at a time.
-    """
-    rest = iter(items)
-    with ThreadPoolExecutor() as pool:
-        while chunk := list(itertools.islice(rest, CHUNK)):
-            yield from pool.map(function, chunk)
-
-
-def evenly_spaced(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Choose `limit` of `count` rows, from the first to the last; all where there are no more."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1 or None, got {limit}")
-    if limit is None or limit >= count:
-        return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))
 
 
 def fault_of(builder: Any) -> str | None:

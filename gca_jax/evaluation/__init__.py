@@ -7,9 +7,19 @@ a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a p
 
 from collections.abc import Callable
 
-from gca_jax.evaluation import corruptions, domains, knn, linear, nearest, online, plan, sgd, views
-from gca_jax.evaluation.probes import Result
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation import (
+    corruptions,
+    domains,
+    knn,
+    linear,
+    nearest,
+    online,
+    plan,
+    representation,
+    sgd,
+)
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import Result
 
 EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "linear_few": linear.evaluate_few,
@@ -23,8 +33,8 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "linear_unseen_domain": domains.evaluate_unseen,
     "corruptions": corruptions.evaluate,
     "plan": plan.evaluate,
-    "gradient_cosine": views.evaluate_gradients,
-    "views": views.evaluate,
+    "gradient_cosine": representation.evaluate_gradients,
+    "views": representation.evaluate,
     "confusion": linear.evaluate_confusion,
     "nearest": nearest.evaluate,
     "nearest_across": nearest.evaluate_across,

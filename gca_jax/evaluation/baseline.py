@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt8
 
-from gca_jax import features
-from gca_jax.data import records
+from gca_jax.data import splits
 from gca_jax.data.dataset import Images
-from gca_jax.features import Prepare, Variables
+from gca_jax.evaluation import features
+from gca_jax.evaluation.features import Prepare, Variables
 from gca_jax.models import Network
 from gca_jax.training import step
 
@@ -28,7 +28,7 @@ def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> 
     variables = step.init_variables(network, jax.random.key(seed), images.shape[1:])
     variables = {**variables, "params": unit_scales(variables["params"])}
     most = features.batch_size(images.shape, CALIBRATION_IMAGES)
-    chosen = records.evenly_spaced(len(images), most)
+    chosen = splits.evenly_spaced(len(images), most)
     return calibrate(network, prepare, variables, images[chosen])
 
 

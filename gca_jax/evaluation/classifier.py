@@ -12,11 +12,12 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 from tqdm import tqdm
 
-from gca_jax import features, processes
+from gca_jax import distributed
 from gca_jax.data.batches import Order
 from gca_jax.data.dataset import Dataset, Images
 from gca_jax.data.views.augment import Augment
-from gca_jax.features import Variables
+from gca_jax.evaluation import features
+from gca_jax.evaluation.features import Variables
 from gca_jax.models import Network
 from gca_jax.training import probe
 from gca_jax.training.probe import Head
@@ -127,7 +128,7 @@ class Trainer:
             np.asarray(self.predict(classifier, index, batch))
             for index, batch in features.batches(images)
         ]
-        classes = processes.gather(np.concatenate(found))[: len(images)]
+        classes = distributed.gather(np.concatenate(found))[: len(images)]
         return float(np.mean(classes == data.test_labels))
 
 

@@ -18,14 +18,14 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from gca_jax import features, processes
+from gca_jax import distributed
 from gca_jax.data import corruptions, sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
-from gca_jax.evaluation import linear
-from gca_jax.evaluation.probes import NO_LABELS, Labelled, Result
+from gca_jax.evaluation import features, linear
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import NO_LABELS, Labelled, Result
 from gca_jax.evaluation.splits import Labels, Settings
-from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_json
@@ -149,7 +149,7 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
     variables, step = checkpoint.restore_variables(workdir)
     judge = _cifar10_c if official else measure
     result = {"step": step, **judge(Subject(experiment, variables))}
-    if processes.first():
+    if distributed.first():
         write_json(workdir / "corruptions.json", result)
     return result
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import linear, splits
-from gca_jax.evaluation.probes import Labelled, Result, Score, probe, shares
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import Labelled, Result, Score, probe, shares
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
-from gca_jax.evaluation.subject import Subject
 
 DOMAINS = "L2-regularised logistic regression as with all labels, domains in place of classes."
 UNSEEN = """the linear probe on all labels, leaving out one domain: for each domain it is fitted,

@@ -1,15 +1,20 @@
 """k-nearest neighbours on cosine similarity: what the geometry alone knows of the classes."""
 
 from collections.abc import Sequence
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.probes import Labelled, Result, Score, probe
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import Labelled, Result, Score, probe
 from gca_jax.evaluation.splits import Settings
-from gca_jax.evaluation.subject import Subject
-from gca_jax.neighbours import predict
 
+TEMPERATURE = 0.07
+AT_ONCE = 2**25  # similarities that are held at a time
 PROCEDURE = """cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy
 on a held-out part of the training split, then the whole of it votes."""
 
@@ -36,3 +41,71 @@ def choose_neighbours(train: Labelled, fold: splits.Fold, neighbours: Sequence[i
     candidates = sorted(neighbours, reverse=True)
     predicted = predict(features[fit], labels[fit], features[held_out], candidates)
     return candidates[int(np.argmax((predicted == labels[held_out]).mean(axis=1)))]
+
+
+def predict(
+    bank: Float[np.ndarray, "n f"],
+    bank_labels: Int[np.ndarray, "n"],
+    queries: Float[np.ndarray, "m f"],
+    neighbours: Sequence[int],
+) -> Int[np.ndarray, "k m"]:
+    """Classify by weighted vote of the k most similar images, for several k at once.
+
+    A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
+    al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
+    """
+    similarity, index = most_similar(bank, queries, max(neighbours))
+    weight = np.exp((similarity - 1) / TEMPERATURE)  # times exp(-1 / 0.07) changes no vote
+    voted, row = bank_labels[index], np.arange(len(queries))[:, None]
+
+    def winners(k: int) -> Int[np.ndarray, "m"]:
+        votes = np.zeros((len(queries), bank_labels.max() + 1))
+        np.add.at(votes, (row, voted[:, :k]), weight[:, :k])
+        return votes.argmax(axis=1)
+
+    return np.stack([winners(k) for k in neighbours])
+
+
+def most_similar(
+    bank: Float[np.ndarray, "n f"],
+    queries: Float[np.ndarray, "m f"],
+    k: int,
+    groups: tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"]] | None = None,
+) -> tuple[Float[np.ndarray, "m k"], Int[np.ndarray, "m k"]]:
+    """Find the k rows of `bank` of highest cosine similarity to each query, in float32.
+
+    With `groups`, those of the rows and those of the queries, the rows are of another group than
+    the query's.
+
+    Returns:
+        Their similarities, the highest first, and which rows they are; of equal ones the earlier.
+    """
+    unit, size = jnp.asarray(_unit(bank)), max(1, AT_ONCE // len(bank))
+    found = []
+    for first in range(0, len(queries), size):
+        rows = slice(first, first + size)
+        apart = None if groups is None else (groups[0], groups[1][rows])
+        found.append(jax.device_get(_highest(unit, _unit(queries[rows]), k, apart)))
+    similarity, index = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return similarity, index
+
+
+@partial(jax.jit, static_argnames="k")
+def _highest(
+    bank: Float[Array, "n f"],
+    queries: Float[Array, "b f"],
+    k: int,
+    groups: tuple[Int[Array, "n"], Int[Array, "b"]] | None,
+) -> tuple[Float[Array, "b k"], Int[Array, "b k"]]:
+    """Find the k highest inner products of each query with rows of other groups."""
+    similarity = jnp.dot(queries, bank.T, precision="highest")
+    if groups is not None:
+        similarity = jnp.where(groups[1][:, None] == groups[0][None], -jnp.inf, similarity)
+    similarity, index = jax.lax.top_k(similarity, k)
+    return similarity, index
+
+
+def _unit(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
+    """Divide rows by their length, in float32; zeros stay zeros."""
+    x = np.asarray(x, np.float32)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)

@@ -10,10 +10,10 @@ from sklearn.metrics import confusion_matrix, log_loss
 from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import softmax, splits
-from gca_jax.evaluation.probes import NO_LABELS, Labelled, Result, Score, probe, scored, shares
+from gca_jax.evaluation.features import Features
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import NO_LABELS, Labelled, Result, Score, probe, scored, shares
 from gca_jax.evaluation.splits import Labels, Settings
-from gca_jax.evaluation.subject import Subject
-from gca_jax.features import Features
 
 PROCEDURE = """L2-regularised logistic regression on features that are centred and divided by one
 common scale. Its strength C was chosen by log-loss on {:g} % of the training split, held out; the

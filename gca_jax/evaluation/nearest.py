@@ -6,10 +6,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from gca_jax.data import records
-from gca_jax.evaluation.probes import Result
-from gca_jax.evaluation.subject import Subject
-from gca_jax.neighbours import most_similar
+from gca_jax.data import splits
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.knn import most_similar
+from gca_jax.evaluation.result import Result
 
 QUERIES, NEIGHBOURS = 6, 5
 CAPTION = """Test images (left) and the {} other test images{} that are nearest to each by the
@@ -26,7 +26,7 @@ MOST_POINTS = 2_000  # that a picture can show
 def evaluate(subject: Subject) -> Result:
     """Find the neighbours of a few test images by the trained encoder's features."""
     features = subject.test_features["trained"]
-    queries = records.evenly_spaced(len(features), QUERIES)
+    queries = splits.evenly_spaced(len(features), QUERIES)
     found = nearest(features, queries, min(NEIGHBOURS, len(features) - 1))
     return _shown(subject, "nearest", queries, *found)
 
@@ -37,7 +37,7 @@ def evaluate_across(subject: Subject) -> Result | None:
     if domains is None or len(np.unique(domains)) < 2:
         return None
     by_domain = np.argsort(domains, kind="stable")
-    queries = by_domain[records.evenly_spaced(len(domains), QUERIES)]
+    queries = by_domain[splits.evenly_spaced(len(domains), QUERIES)]
     others = len(domains) - np.bincount(domains)[domains[queries]].max()
     found = nearest(features, queries, min(NEIGHBOURS, others), domains)
     return _shown(subject, "nearest_across", queries, *found)
@@ -94,7 +94,7 @@ def nearest(
 def evaluate_plane(subject: Subject) -> Result:
     """Map the trained encoder's features of test images to the plane."""
     features, kinds = subject.test_features["trained"], subject.kinds
-    points = records.evenly_spaced(len(features), MOST_POINTS)
+    points = splits.evenly_spaced(len(features), MOST_POINTS)
     arrays = {"plane": two_dimensions(features[points], subject.experiment.seed)}
     if kinds is not None:
         arrays["plane_labels"] = kinds.numbers[points]

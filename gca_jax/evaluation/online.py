@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from gca_jax.evaluation.probes import NO_LABELS, Result, Score
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import NO_LABELS, Result, Score
 from gca_jax.training import probe
 
 PROCEDURE = """a linear layer trained beside the encoder, on features of both views of each training

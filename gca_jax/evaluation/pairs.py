@@ -11,14 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, ot
-from gca_jax.data import records
+from gca_jax import losses, metrics, ot
+from gca_jax.data import splits
 from gca_jax.data.pairs import Part
-from gca_jax.evaluation import retrieval
-from gca_jax.evaluation.probes import Result
-from gca_jax.evaluation.subject import NO_PLAN
-from gca_jax.evaluation.views import representation
-from gca_jax.features import Variables
+from gca_jax.evaluation.features import Variables
+from gca_jax.evaluation.frozen import NO_PLAN
+from gca_jax.evaluation.representation import representation
+from gca_jax.evaluation.result import Result
 from gca_jax.models import Towers
 from gca_jax.pairs import PairExperiment
 
@@ -44,7 +43,7 @@ class PairSubject:
     def judged(self) -> Part:
         """The judged pairs, evenly spaced where there are very many."""
         part = self.experiment.pairs.judged
-        rows = records.evenly_spaced(len(part.a), MOST_PAIRS)
+        rows = splits.evenly_spaced(len(part.a), MOST_PAIRS)
         return Part(part.a[rows], part.b[rows])
 
     @cached_property
@@ -86,7 +85,7 @@ def embed_rows(
 def evaluate_retrieval(subject: PairSubject) -> Result:
     """Find each judged row's partner among all, by cosine and by the transport plan."""
     a, b = subject.embeddings
-    by_cosine = {"a_to_b": retrieval.retrieve(a, b), "b_to_a": retrieval.retrieve(b, a)}
+    by_cosine = {"a_to_b": metrics.retrieve(a, b), "b_to_a": metrics.retrieve(b, a)}
     numbers: dict[str, Any] = {"retrieval": _measured(by_cosine), "retrieval_plan": None}
     settings = subject.loss_settings
     if settings is not None:
@@ -103,15 +102,17 @@ def _block_size(count: int) -> int | None:
     return None if count <= 4_096 else 1_024
 
 
-def _measured(found: dict[str, retrieval.Found]) -> dict[str, Any]:
-    measured: dict[str, Any] = {name: retrieval.measures(one) for name, one in found.items()}
-    hubs = {name: retrieval.hubness(one.occurrences) for name, one in found.items()}
+def _measured(found: dict[str, metrics.Retrieval]) -> dict[str, Any]:
+    measured: dict[str, Any] = {
+        name: metrics.retrieval_measures(one) for name, one in found.items()
+    }
+    hubs = {name: metrics.hubness(one.occurrences) for name, one in found.items()}
     return {**measured, "hubness": hubs}
 
 
 def _retrieve_by_plan(
     a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], epsilon: float
-) -> dict[str, retrieval.Found]:
+) -> dict[str, metrics.Retrieval]:
     """Rank by the balanced plan at ε, whose scalings u and v hold hubs down."""
 
     @jax.jit
@@ -122,7 +123,7 @@ def _retrieve_by_plan(
 
     log_u, log_v = (epsilon * np.asarray(x) for x in scalings(a, b))
     ways = ("a_to_b", (a, b, log_v)), ("b_to_a", (b, a, log_u))
-    return {way: retrieval.retrieve(*sets) for way, sets in ways}
+    return {way: metrics.retrieve(*sets) for way, sets in ways}
 
 
 def evaluate_weights(subject: PairSubject) -> Result:

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int
 from gca_jax import losses
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.probes import NO_LABELS, Result
-from gca_jax.evaluation.subject import BATCH_SIZE, Subject
-from gca_jax.features import Embed
+from gca_jax.evaluation.features import Embed
+from gca_jax.evaluation.frozen import BATCH_SIZE, Subject
+from gca_jax.evaluation.result import NO_LABELS, Result
 
 NAME, TITLE = "plan", "the mean transport plan"
 CAPTION = """The plan is the mean over {0}-balanced batches of test images, each sorted by {0} and

@@ -12,8 +12,8 @@ import jax
 
 from gca_jax.evaluation import classifier
 from gca_jax.evaluation.classifier import Encode, Trainer
-from gca_jax.evaluation.probes import ENCODERS, NO_LABELS, Result, Score
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import ENCODERS, NO_LABELS, Result, Score
 from gca_jax.training.optimizer import make_optimizer
 
 SGD = """SGD with Nesterov momentum 0.9, without weight decay, {epochs} epochs of batches of

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from gca_jax.ot import check
+from gca_jax import check
 from gca_jax.ot.kernel import Kernel
 
 with warnings.catch_warnings():  # ott imports jaxopt, which announces its retirement

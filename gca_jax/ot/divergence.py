@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax.ot import check, sums
+from gca_jax import check
+from gca_jax.ot import sums
 from gca_jax.ot.numerics import log, ratio, weighted_sum
 from gca_jax.ot.plan import Plan
-from gca_jax.ot.target import AnyTarget, Target, resolve
+from gca_jax.ot.target import Target, resolve
+from gca_jax.ot.target_types import AnyTarget
 
 Mass = Literal["generalized", "rows", "total"]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax.ot import check
+from gca_jax import check
 from gca_jax.ot.cost import CostFn, normalize
 from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes, smallest_epsilon
 from gca_jax.ot.numerics import log

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
-from gca_jax.ot import check
+from gca_jax import check
 from gca_jax.ot.plan import Plan
-from gca_jax.ot.target import DenseTarget, blocks, resolve, weighted
-from gca_jax.ot.weights import Target
+from gca_jax.ot.target import blocks, resolve, weighted
+from gca_jax.ot.target_types import DenseTarget, Target
 
 
 def self_weighted(

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gca_jax.ot import check, sums
+from gca_jax import check
+from gca_jax.ot import sums
 from gca_jax.ot.engine import row_sums
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp, negative_entropy, ratio
-from gca_jax.ot.target import AnyTarget
-from gca_jax.ot.weights import positive_columns
+from gca_jax.ot.target_types import AnyTarget, positive_columns
 
 
 @jax.tree_util.register_dataclass

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax.ot import check
+from gca_jax import check
 from gca_jax.ot.engine import Problem, both_sums, scaling, sweep
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp

@@ -15,8 +15,7 @@ from jaxtyping import Array, Float, Int
 from gca_jax.ot import numerics
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import weighted_sum
-from gca_jax.ot.target import AnyTarget, DenseTarget
-from gca_jax.ot.weights import SimilarityTarget, Target, TargetSums
+from gca_jax.ot.target_types import AnyTarget, DenseTarget, SimilarityTarget, Target, TargetSums
 
 
 class _Others(NamedTuple):

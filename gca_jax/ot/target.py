@@ -6,39 +6,15 @@ its weights from labels or features. Their n×m matrix is formed on request. The
 cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from gca_jax.ot import check
+from gca_jax import check
 from gca_jax.ot.cost import normalize
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.weights import SimilarityTarget, Target
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class DenseTarget:
-    """A target plan given as an array, scaled to total mass 1."""
-
-    matrix: Float[Array, "n m"]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, m)."""
-        if self.matrix.ndim != 2:
-            raise ValueError(f"a target array must have shape (n, m), got {self.matrix.shape}")
-        return self.matrix.shape[0], self.matrix.shape[1]
-
-    def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
-        """The given rows."""
-        return self.matrix[rows]
-
-
-AnyTarget = Target | DenseTarget | SimilarityTarget
+from gca_jax.ot.target_types import AnyTarget, DenseTarget, SimilarityTarget, Target
 
 
 def identity(n: int, m: int | None = None) -> Target:

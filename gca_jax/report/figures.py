@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
-from gca_jax.evaluation.probes import ENCODERS
+from gca_jax.evaluation.result import ENCODERS
 from gca_jax.report.reading import Files
 
 # Okabe and Ito's eight colours without yellow, which is too light on white, and three darker ones.

@@ -9,7 +9,7 @@ import numpy as np
 
 from gca_jax import config_files
 from gca_jax.config import SMOKE
-from gca_jax.evaluation.probes import ENCODERS
+from gca_jax.evaluation.result import ENCODERS
 from gca_jax.report import reading
 from gca_jax.report.reading import Json
 from gca_jax.workdir import as_json

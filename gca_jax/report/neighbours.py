@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Int32, UInt8
 
-from gca_jax.data import pictures
 from gca_jax.data.dataset import Dataset, number
-from gca_jax.data.records import evenly_spaced
+from gca_jax.data.sources import in_place
+from gca_jax.data.splits import evenly_spaced
 from gca_jax.encoder import Encoder
 from gca_jax.evaluation.nearest import nearest, two_dimensions
 
@@ -30,7 +30,7 @@ class Neighbourhood(NamedTuple):
     Attributes:
         title: Of the page.
         images: [n, h, w, c].
-        names: [n], of the pictures.
+        names: [n], of the in_place.
         groups: Under "class" and "domain", where pictures have them.
         places: [n, 2], on the map.
         nearest: [n, k], the rows nearest to each by cosine similarity, the nearest first.
@@ -65,11 +65,11 @@ def of_tests(encoder: Encoder, data: Dataset) -> Neighbourhood:
 
 def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     """Find the neighbours of the pictures in a folder, evenly spaced where there are very many."""
-    tree = pictures.scan(folder, "--images", encoder.reads_arrays)
+    tree = in_place.scan(folder, "--images", encoder.reads_arrays)
     asked = evenly_spaced(len(tree.files), MOST_PICTURES)
-    read = pictures.read(tree, asked, encoder.shape, encoder.shorter_side)
+    read = in_place.read(tree, asked, encoder.shape, encoder.shorter_side)
     if read.faults:
-        print(f"note: {pictures.describe(read.faults, len(asked))}")
+        print(f"note: {in_place.describe(read.faults, len(asked))}")
     groups = {}
     for kind, given in (("class", tree.classes), ("domain", tree.domains)):
         known, (numbers,) = number(given)
@@ -90,7 +90,7 @@ def find(
     """Encode images, find the neighbours of each, and map all to the plane.
 
     Raises:
-        ValueError: There are fewer than two pictures.
+        ValueError: There are fewer than two in_place.
     """
     n = len(images)
     if n < 2:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gca_jax.data.pictures import sprite
-from gca_jax.data.records import evenly_spaced
+from gca_jax.data.splits import evenly_spaced
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.neighbours import Group, Neighbourhood
 from gca_jax.workdir import replace

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from gca_jax.data import corruptions
 from gca_jax.data.batches import Batches
-from gca_jax.data.records import evenly_spaced
+from gca_jax.data.splits import evenly_spaced
 from gca_jax.data.views.augment import Augment
 from gca_jax.experiment import Experiment
 from gca_jax.report.figures import show_image

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from gca_jax.report import overview_page, study_figures, study_page, study_relations
+from gca_jax.report import runs_page, study_figures, study_page, study_relations
 from gca_jax.report.reading import Json
 from gca_jax.studies.analysis import Measured, analyse, as_json
 from gca_jax.studies.grid import Cell
@@ -49,7 +49,7 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     page = study_page.render(study, grid, results, measured, command, [*pictures])
     path = workdir / "study.md"
     path.write_text(page, encoding="utf-8")
-    overview_page.write(workdir)
+    runs_page.write(workdir)
     return path
 
 

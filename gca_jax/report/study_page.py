@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from gca_jax.check import counted
 from gca_jax.report.markdown import table, wrap
 from gca_jax.report.study_relations import correlation_table
 from gca_jax.studies import statistics
@@ -10,7 +11,6 @@ from gca_jax.studies.analysis import Entry, Measured
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
-from gca_jax.text import counted
 
 NOTHING = "–"
 SHOWN = 20  # folders that are missing

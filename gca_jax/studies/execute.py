@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gca_jax.check import counted
 from gca_jax.signals import Stopped
 from gca_jax.studies import pool
 from gca_jax.studies.grid import Cell, Run, finished, refuse_other_runs
 from gca_jax.studies.results import choose, fault
 from gca_jax.studies.study import Study
 from gca_jax.studies.worker import Runner
-from gca_jax.text import counted
 from gca_jax.workdir import locked, write_json
 
 EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal

@@ -18,7 +18,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from scipy.optimize import linear_sum_assignment
 
 from gca_jax import losses, ot
-from gca_jax.ot.target import AnyTarget, resolve
+from gca_jax.ot.target import resolve
+from gca_jax.ot.target_types import AnyTarget
 
 Views = Float[Array | np.ndarray, "n d"]
 

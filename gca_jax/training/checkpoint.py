@@ -19,9 +19,8 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from orbax.checkpoint import args
 
-from gca_jax.training import checksums
 from gca_jax.training.step import TrainState, Variables
-from gca_jax.workdir import checkpoints, read_json, write_json
+from gca_jax.workdir import checkpoints, fault_of, read_json, write_checksums, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ def open_manager(workdir: str | pathlib.Path, clean: bool = True) -> ocp.Checkpo
     folder = pathlib.Path(workdir).absolute() / "checkpoints"
     # Called by one process, when all files are written and the checkpoint has no name yet.
     written = ocp.AsyncOptions(
-        post_finalization_callback=functools.partial(checksums.write, folder)
+        post_finalization_callback=functools.partial(write_checksums, folder)
     )
     return ocp.CheckpointManager(
         folder,
@@ -59,7 +58,7 @@ def open_manager(workdir: str | pathlib.Path, clean: bool = True) -> ocp.Checkpo
 def newest(workdir: str | pathlib.Path) -> int | None:
     """Find the step of a run's newest checkpoint that is intact; say once which are not."""
     for step, folder in sorted(checkpoints(workdir).items(), reverse=True):
-        fault = checksums.fault(folder)
+        fault = fault_of(folder)
         if fault is None:
             return step
         _say(f"note: {folder} is damaged ({fault}): it is passed over")
@@ -144,7 +143,7 @@ def restore_variables(workdir: str | pathlib.Path, at: int | None = None) -> tup
         FileNotFoundError: there is no checkpoint in `workdir`.
         ValueError: that of the step is damaged.
     """
-    if at is not None and (fault := checksums.fault(checkpoints(workdir)[at])) is not None:
+    if at is not None and (fault := fault_of(checkpoints(workdir)[at])) is not None:
         raise ValueError(f"the checkpoint is damaged ({fault})")
     with _open_latest(workdir) as (manager, latest):
         step = latest if at is None else at

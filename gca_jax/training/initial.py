@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 
 from gca_jax.experiment import Trainable, blame
-from gca_jax.models import Network, weights
+from gca_jax.models import Network, formats
 from gca_jax.training import checkpoint, step
 from gca_jax.workdir import checkpoints
 
@@ -41,17 +41,17 @@ def encoder(experiment: Trainable) -> dict[str, Any] | None:
     path = Path(source).expanduser()
     with blame(f"config.model.initial={source}"):
         named, translated = read(path)
-        return weights.encoder_from(network, shapes, named, translated)
+        return formats.encoder_from(network, shapes, named, translated)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
     """Read an encoder's arrays by name; whether a ResNet's have torchvision's names."""
     if path.is_dir():
-        return weights.flax_names(_of_run(path)), False
+        return formats.flax_names(_of_run(path)), False
     if not path.exists():
         raise FileNotFoundError(f"config.model.initial: there is no file and no folder {path}")
     if path.suffix == ".msgpack":
-        return weights.flax_names(weights.from_msgpack(path.read_bytes())), False
+        return formats.flax_names(formats.from_msgpack(path.read_bytes())), False
     if path.suffix != ".safetensors":
         raise ValueError("it must be the folder of a run or a file .safetensors or .msgpack")
     try:

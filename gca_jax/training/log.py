@@ -17,9 +17,9 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from gca_jax import processes
+from gca_jax import distributed
+from gca_jax.evaluation import online_knn
 from gca_jax.experiment import Trainable
-from gca_jax.training import watch
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics
 from gca_jax.workdir import need_space, read_log
@@ -52,7 +52,7 @@ def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
         file=sys.stderr if terminal else Lines(),
         total=total_steps,
         initial=start,
-        disable=not processes.first(),
+        disable=not distributed.first(),
         bar_format=BAR,
         mininterval=0.2 if terminal else 10.0,
         maxinterval=10.0,
@@ -161,7 +161,7 @@ class Log:
         self._training, self._hint, self._bar = training, hint, bar
         self._folder = folder
         self._writer = None
-        if processes.first():
+        if distributed.first():
             self._writer = Writer(folder, start, open_board(training, folder))
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
@@ -195,7 +195,7 @@ class Log:
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
         due = step % settings.log_every_steps == 0 or step == self._training.total_steps
-        if due or watch.KNN in row:
+        if due or online_knn.KNN in row:
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
@@ -212,7 +212,7 @@ class Log:
         if self._repelled < PATIENCE or self._warned:
             return
         self._warned, size = True, self._training.experiment.train.batch_size
-        if processes.first():
+        if distributed.first():
             self._bar.write(
                 f"warning: RINCE has collapsed at step {step}: for {PATIENCE} steps nearly all "
                 "pairs have had similarities below 0 and been pushed apart; lower "

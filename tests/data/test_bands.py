@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gca_jax.data import arrays, bands, records, sources
+from gca_jax.data import arrays, pictures, records, sources
 from gca_jax.data.sources import folder
 from gca_jax.data.views import augment
 from gca_jax.experiment import build
@@ -38,14 +38,14 @@ def test_one_picture_in_every_form(five):
     forms = [npy(five), npy(pages), npy(five / 255), npy(wide), tiff(*pages)]
     forms.append(tiff(*np.moveaxis(wide, 2, 0)))
     for encoded in forms:
-        np.testing.assert_array_equal(records.pixels(encoded, 5), five)
+        np.testing.assert_array_equal(pictures.pixels(encoded, 5), five)
 
 
 def test_four_bands_are_taken_as_they_are():
     """And not laid on white, as a picture with transparency is."""
     rgba = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
-    np.testing.assert_array_equal(records.pixels(tiff(rgba), 4), rgba)
-    np.testing.assert_array_equal(records.pixels(npy(rgba[..., :3]), 3), rgba[..., :3])
+    np.testing.assert_array_equal(pictures.pixels(tiff(rgba), 4), rgba)
+    np.testing.assert_array_equal(pictures.pixels(npy(rgba[..., :3]), 3), rgba[..., :3])
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_four_bands_are_taken_as_they_are():
         (npy(np.full((6, 8, 5), np.nan)), "they must lie in [0, 1]"),
         (npy(np.array([{}], object)), "pickle"),
         (npy(np.zeros((6, 8, 5), np.uint8))[:-9], "expected 240 bytes got 231"),
-        (bands.ARRAY, "EOF"),
+        (pictures.ARRAY, "EOF"),
         (b"no picture", "is no picture that Pillow reads: save it as .npy [h, w, c]"),
         (tiff(np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)), "2 pages, which are not"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(encoded, message):
     with pytest.raises(OSError, match=re.escape(message)) as caught:
-        records.pixels(encoded, 5)
+        pictures.pixels(encoded, 5)
     assert "\n" not in str(caught.value).strip()
 
 
 def test_each_channel_is_resized_as_a_grey_picture(five):
-    found = bands.resize(five, 3, 4)
+    found = pictures.resize(five, 3, 4)
     for k in range(5):
         plane = PIL.Image.fromarray(five[..., k]).resize((3, 4), PIL.Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(found[..., k], plane)
@@ -103,7 +103,7 @@ def test_a_folder_of_stacks_is_read_whole_or_streamed(root, streamed, monkeypatc
     assert (data.class_names, data.domain_names) == (("x", "y"), ("ink", "pen"))
     assert isinstance(data.train_images, np.ndarray) != streamed
     whole = sorted(path for path in root.rglob("*.*"))
-    seen = {records.pixels(path.read_bytes(), 5).tobytes() for path in whole}
+    seen = {pictures.pixels(path.read_bytes(), 5).tobytes() for path in whole}
     found = (
         [data.train_images.decode(i) for i in range(20)] if streamed else list(data.train_images)
     )

@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Part, Streamed, judged_by, validation
+from gca_jax.data import splits
+from gca_jax.data.dataset import Dataset, Part, Streamed
+from gca_jax.data.splits import judged_by, validation
 
 IMAGES = np.zeros((6, 4, 5, 3), np.uint8)
 LABELS = np.arange(6, dtype=np.int32) % 3
@@ -167,8 +168,8 @@ def test_images_on_disk_stay_there():
 
 
 def test_evenly_spaced_images_are_all_or_so_many_from_the_first_to_the_last():
-    assert records.evenly_spaced(360, 2_000).tolist() == list(range(360))
-    chosen = records.evenly_spaced(10_000, 2_000)
+    assert splits.evenly_spaced(360, 2_000).tolist() == list(range(360))
+    chosen = splits.evenly_spaced(10_000, 2_000)
     assert len(chosen) == len(set(chosen)) == 2_000
     assert (chosen[0], chosen[-1]) == (0, 9_999)
-    assert records.evenly_spaced(360, 6).tolist() == [0, 71, 143, 215, 287, 359]
+    assert splits.evenly_spaced(360, 6).tolist() == [0, 71, 143, 215, 287, 359]

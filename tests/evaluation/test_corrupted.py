@@ -9,8 +9,8 @@ from gca_jax.data import arrays, corruptions
 from gca_jax.data.corruptions import corrupt
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import corruptions as corrupted
-from gca_jax.evaluation import run
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation import evaluate
+from gca_jax.evaluation.frozen import Subject
 from gca_jax.experiment import build
 from gca_jax.training.step import init_variables
 
@@ -114,7 +114,7 @@ def test_channels_without_corruptions_are_refused_before_training(tiny):
     two = three_classes(channels=2)
     config = tiny("ince", **SETTINGS, **{"augment.mean": (0.3,), "augment.std": (0.4,)})
     with pytest.raises(ValueError, match=r"config\.evaluation: .* these have 2 channels"):
-        run.check(build(config, dataset=two))
+        evaluate.check(build(config, dataset=two))
 
 
 def test_arrays_of_colour_have_all_twelve(tiny, monkeypatch):

@@ -11,10 +11,10 @@ import pytest
 from gca_jax.data import arrays
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import corruptions
-from gca_jax.evaluation.run import evaluate
+from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
 from gca_jax.report.run import write
-from gca_jax.training.loop import pretrain
+from gca_jax.training.train import pretrain
 from gca_jax.workdir import Summary
 from tests.data import prepared
 

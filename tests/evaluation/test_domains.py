@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import domains, linear
-from gca_jax.evaluation.probes import Labelled, shares
+from gca_jax.evaluation.result import Labelled, shares
 from gca_jax.evaluation.splits import Settings
 
 RNG = np.random.default_rng(0)

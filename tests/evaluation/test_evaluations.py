@@ -8,9 +8,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import EVALUATIONS, run
-from gca_jax.evaluation.probes import ENCODERS
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation import EVALUATIONS, evaluate
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import ENCODERS
 from gca_jax.experiment import build
 from gca_jax.report.run import FIGURES
 from gca_jax.training.step import init_variables
@@ -68,7 +68,7 @@ def results(subject):
 
     def judged(dataset):
         one = subject(dataset)
-        return run.judge(one.experiment, one.variables)
+        return evaluate.judge(one.experiment, one.variables)
 
     return {
         kind: {result.name: result for result in judged(dataset)}
@@ -106,8 +106,8 @@ def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
 def test_with_labels_nothing_is_left_out(results):
     found = results["labels"]
     assert set(found) >= PROBES | OTHERS
-    assert run.left_out(found.values()) == []
-    numbers = run.numbers(list(found.values()))
+    assert evaluate.left_out(found.values()) == []
+    numbers = evaluate.numbers(list(found.values()))
     assert set(numbers["accuracy"]) >= PROBES
     assert set(numbers["baselines"]) == {"pixels", "random_encoder"}
     assert set(numbers["draws"]) == set(numbers["settings"]) == set(ENCODERS)
@@ -127,10 +127,10 @@ def test_with_labels_nothing_is_left_out(results):
 @pytest.mark.slow
 def test_without_labels_what_is_left_is_measured_and_the_rest_said(results):
     found = results["nothing"]
-    numbers = run.numbers(list(found.values()))
+    numbers = evaluate.numbers(list(found.values()))
     assert numbers["accuracy"] == numbers["draws"] == {}
     assert numbers["plan_within_class"] is None
-    (left_out,) = run.left_out(found.values())
+    (left_out,) = evaluate.left_out(found.values())
     assert left_out.startswith("linear, 3 labels a class; linear, all labels; k-NN")
     assert left_out.endswith(" and the confusion matrix: the images have no labels")
     for key in ("alignment", "uniformity", "effective_rank", "gradient_cosine_to_ince"):
@@ -146,10 +146,10 @@ def test_domains_stand_in_for_classes_where_images_have_no_labels(results):
     found = results["domains"]
     assert found["plan"].arrays["plan_labels"].tolist() == [0] * 13 + [1] * 13 + [2] * 13
     assert "sorted by domain" in found["plan"].caption
-    read = set(run.numbers(list(found.values()))["accuracy"])
+    read = set(evaluate.numbers(list(found.values()))["accuracy"])
     assert "linear_domain" in read
     assert not read & PROBES
-    (left_out,) = run.left_out(found.values())
+    (left_out,) = evaluate.left_out(found.values())
     assert left_out.endswith(": the images have no labels")
 
 
@@ -171,10 +171,10 @@ def test_a_target_of_domains_that_test_images_lack_has_no_plan(subject):
 
 
 def test_a_note_before_training_says_that_probes_will_be_left_out(subject, capsys):
-    run.check(subject(images(False)).experiment)
+    evaluate.check(subject(images(False)).experiment)
     note = "note: the images have no labels, so no probe of classes will be fitted\n"
     assert capsys.readouterr().out == note
-    run.check(subject(images(True)).experiment)
+    evaluate.check(subject(images(True)).experiment)
     assert capsys.readouterr().out == ""
 
 
@@ -182,4 +182,4 @@ def test_one_test_image_is_refused_before_training(subject):
     data = images(False)
     one = dataclasses.replace(data, test_images=data.test_images[:1])
     with pytest.raises(ValueError, match="at least 2 test images"):
-        run.check(subject(one).experiment)
+        evaluate.check(subject(one).experiment)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gca_jax import losses
-from gca_jax.evaluation import views as module
+from gca_jax.evaluation import representation as module
 
 PAIR = np.random.default_rng(3).normal(size=(2, 16, 5)).astype(np.float32)
 

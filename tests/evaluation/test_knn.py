@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from gca_jax.evaluation import knn
-from gca_jax.evaluation.probes import Labelled
-from gca_jax.neighbours import predict
+from gca_jax.evaluation.knn import predict
+from gca_jax.evaluation.result import Labelled
 
 
 def data(seed, n=150, m=40, f=7, classes=4):
@@ -31,7 +31,7 @@ def brute_force(bank, labels, queries, k):
 @pytest.mark.parametrize("seed", range(3))
 def test_predictions_equal_brute_force(monkeypatch, seed):
     """In one block of queries, in blocks of seven of which the last has fewer, and one by one."""
-    monkeypatch.setattr("gca_jax.neighbours.AT_ONCE", (2**25, 1_100, 1)[seed])
+    monkeypatch.setattr("gca_jax.evaluation.knn.AT_ONCE", (2**25, 1_100, 1)[seed])
     bank, labels, queries = data(seed)
     neighbours = [1, 5, 20, 150]
     predicted = predict(bank, labels, queries, neighbours)

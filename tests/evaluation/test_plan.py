@@ -8,7 +8,7 @@ import pytest
 from gca_jax import losses
 from gca_jax.data import arrays
 from gca_jax.evaluation import plan
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation.frozen import Subject
 from gca_jax.experiment import build
 from gca_jax.training import step
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from gca_jax.evaluation import knn, linear, splits
-from gca_jax.evaluation.probes import Labelled
+from gca_jax.evaluation.result import Labelled
 from gca_jax.evaluation.splits import Settings
 
 SETTINGS = Settings(1, labels_per_class=5, draws=2, validation_fraction=0.2)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from gca_jax import features, losses, models
+from gca_jax import losses, models
 from gca_jax.data import sources
-from gca_jax.evaluation import plan, run
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation import evaluate, features, plan
+from gca_jax.evaluation.frozen import Subject
 from gca_jax.experiment import build
 from gca_jax.report.run import write
 from gca_jax.training import checkpoint, step
-from gca_jax.training.loop import pretrain
+from gca_jax.training.train import pretrain
 
 CONFIG = {
     "method": "gca_uot",
@@ -85,7 +85,7 @@ def evaluated(experiment, workdir, quick_evaluation):
     files = hashes(workdir / "checkpoints")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "restore_variables", remember)
-        result = run.evaluate(experiment, workdir)
+        result = evaluate.evaluate(experiment, workdir)
     assert hashes(workdir / "checkpoints") == files
     return result, *restored[0]
 
@@ -149,7 +149,7 @@ def test_evaluating_the_checkpoint_s_own_config_gives_the_same_numbers(workdir, 
     with np.load(workdir / "evaluation.npz") as stored:
         first = dict(stored)
     restored = build(checkpoint.restore_config(workdir))
-    assert run.evaluate(restored, workdir) == evaluated[0]
+    assert evaluate.evaluate(restored, workdir) == evaluated[0]
     with np.load(workdir / "evaluation.npz") as stored:
         for name, values in first.items():
             np.testing.assert_array_equal(values, stored[name])
@@ -166,19 +166,19 @@ def test_the_report_takes_the_numbers_of_the_run(workdir, evaluated):
 
 def test_a_workdir_without_a_run_is_refused(experiment, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        run.evaluate(experiment, tmp_path)
+        evaluate.evaluate(experiment, tmp_path)
 
 
 @pytest.mark.slow
 def test_a_workdir_of_another_run_is_refused(workdir):
     other = build(ConfigDict(CONFIG | {"seed": 4}).lock())
     with pytest.raises(ValueError, match="seed: 3 there, 4 here"):
-        run.evaluate(other, workdir)
+        evaluate.evaluate(other, workdir)
 
 
 def test_evaluation_is_checked_before_training(tiny):
     with pytest.raises(ValueError, match=r"^config\.evaluation: .*5000"):
-        run.check(build(tiny(**{"evaluation.labels_per_class": 5000})))
+        evaluate.check(build(tiny(**{"evaluation.labels_per_class": 5000})))
 
 
 @pytest.mark.slow

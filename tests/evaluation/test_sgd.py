@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 
 from gca_jax import data
 from gca_jax.data.views import augment
-from gca_jax.evaluation import classifier, run, sgd
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation import classifier, evaluate, sgd
+from gca_jax.evaluation.frozen import Subject
 from gca_jax.experiment import build
 from gca_jax.report import markdown
 from gca_jax.training.optimizer import warmup_cosine
@@ -129,7 +129,7 @@ def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
     assert f"worth {gain:.1f} points (trained encoder)" in best.procedure
     assert "on the test images" in best.procedure.replace("\n", " ")
     assert frozen.scores["pixels"].accuracy > 0.6
-    numbers = run.numbers(list(results.values()))
+    numbers = evaluate.numbers(list(results.values()))
     assert set(numbers["baselines"]["pixels"]) == {"linear_sgd"}
     assert set(numbers["accuracy"]) == set(NAMES)
 
@@ -158,9 +158,9 @@ def test_encoders_of_other_weights_give_other_classifiers(one):
 def test_without_epochs_nothing_is_said_and_without_labels_why(subject):
     off = subject(**{"evaluation.sgd_epochs": 0, "evaluation.finetune_epochs": 0})
     unlabelled = subject(digits(labelled=False))
-    for evaluate in (sgd.evaluate, sgd.evaluate_finetuned, sgd.evaluate_best):
-        assert evaluate(off) is None
-        assert evaluate(unlabelled).left_out == "the images have no labels"
+    for probe in (sgd.evaluate, sgd.evaluate_finetuned, sgd.evaluate_best):
+        assert probe(off) is None
+        assert probe(unlabelled).left_out == "the images have no labels"
 
 
 def test_the_learning_rate_is_the_setting_and_falls_to_zero(subject):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gca_jax import features, models
-from gca_jax.evaluation import views
-from gca_jax.evaluation.subject import Subject, Views
+from gca_jax import models
+from gca_jax.evaluation import features, representation
+from gca_jax.evaluation.frozen import Subject, Views
 from gca_jax.training import step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 1)).astype(np.uint8)
@@ -41,7 +41,7 @@ def test_every_image_gets_a_pair_that_no_batch_fill_touches(embed):
 def test_representation_equals_its_definitions():
     rng = np.random.default_rng(0)
     z_a, z_b = rng.normal(size=(2, 12, 3)).astype(np.float32)
-    out = views.representation(jnp.asarray(z_a), jnp.asarray(z_b))
+    out = representation.representation(jnp.asarray(z_a), jnp.asarray(z_b))
     a, b = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z_a, z_b))
     assert out["alignment"] == pytest.approx(((a - b) ** 2).sum(1).mean(), rel=1e-5)
     uniformity, rank = [], []
@@ -61,6 +61,6 @@ def test_the_caption_has_the_numbers_and_what_is_special_of_byol(method):
     z = jax.random.normal(jax.random.key(0), (2, 6, 3))
     experiment = types.SimpleNamespace(method=method)
     pairs = Views(np.arange(6), *z)
-    found = views.evaluate(mock.Mock(Subject, views=pairs, experiment=experiment))
+    found = representation.evaluate(mock.Mock(Subject, views=pairs, experiment=experiment))
     assert f"effective rank {found.numbers['effective_rank']:.1f}" in found.caption
     assert ("BYOL's are predictions" in found.caption) == (method == "byol")

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 
 from gca_jax.programs import PROGRAMS, Command
-from gca_jax.report import overview
+from gca_jax.report import runs
 from tests.report.conftest import CONFIG, TRAINING, evaluation, metrics_row
 
 
@@ -104,8 +104,8 @@ def test_long_logs_are_thinned_out_and_what_is_not_finite_is_left_out(tmp_path):
     with (tmp_path / "a/metrics.jsonl").open("a") as file:
         file.write('{"step": 1001, "epoch": 200.2, "loss": null}\n')
         file.write('{"step": 1002, "epoch": 200.4, "loss": NaN}\n')
-    (run,) = overview.collect(tmp_path)
-    assert len(run.curves["loss"]) == overview.POINTS
+    (run,) = runs.collect(tmp_path)
+    assert len(run.curves["loss"]) == runs.POINTS
     assert run.curves["loss"][-1] == (200.0, 5.0 - 100)
 
 
@@ -133,8 +133,8 @@ def test_settings_of_like_runs_are_told_from_those_of_unlike_ones(tmp_path):
     leave(tmp_path / "a", loss={"epsilon": 0.1})
     leave(tmp_path / "b", loss={"epsilon": 0.2})
     leave(tmp_path / "c", loss={"epsilon": 0.2}, method="ince", model={"encoder": "vit"})
-    runs = overview.collect(tmp_path)
-    assert overview.varied(runs) == {"loss.epsilon": True, "model.encoder": False}
+    found = runs.collect(tmp_path)
+    assert runs.varied(found) == {"loss.epsilon": True, "model.encoder": False}
 
 
 def test_a_folder_without_runs_is_no_run(tmp_path):

@@ -3,7 +3,7 @@ import functools
 import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import loop, setup
+from gca_jax.training import setup, train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,5 +24,5 @@ def experiment(tiny):
 def unbroken(tmp_path_factory, experiment):
     """The workdir of that run, made once for all tests that only read it."""
     workdir = tmp_path_factory.mktemp("unbroken") / "run"
-    loop.pretrain(experiment, workdir)
+    train.pretrain(experiment, workdir)
     return workdir

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from gca_jax.evaluation.run import evaluate
+from gca_jax import workdir
+from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, checksums, loop
+from gca_jax.training import checkpoint, train
 
 pytestmark = pytest.mark.slow
 
@@ -47,13 +48,13 @@ def test_every_damaged_file_is_found_or_does_no_harm(unbroken, run, damage):
     for path in files(newest):
         content = path.read_bytes()
         damage(path)
-        if checksums.fault(newest) is None:
-            assert path.name in (*checksums.LATER, checksums.NAME)
+        if workdir.fault_of(newest) is None:
+            assert path.name in (*workdir.LATER, workdir.CHECKSUMS)
             jax.tree.map(np.testing.assert_array_equal, weights(run), before)
         else:
             found += 1
         path.write_bytes(content)
-    assert checksums.fault(newest) is None
+    assert workdir.fault_of(newest) is None
     assert found > 20
 
 
@@ -64,13 +65,13 @@ def test_a_run_whose_end_is_damaged_is_trained_from_the_checkpoint_before(
     with pytest.raises(ValueError, match="lost its last checkpoint, of step 6: --mode=pretrain"):
         evaluate(experiment, run)
     assert checkpoint.restore_variables(run)[1] == 3
-    assert loop.pretrain(experiment, run)["steps"] == 6
+    assert train.pretrain(experiment, run)["steps"] == 6
     out = capsys.readouterr().out
     assert out.count("checkpoints/6 is damaged (optimizer/") == 1
     assert "it is trained on from step 3" in out
     jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
     assert (run / "checkpoints/damaged-6").is_dir()
-    assert checksums.fault(run / "checkpoints/6") is None
+    assert workdir.fault_of(run / "checkpoints/6") is None
 
 
 @pytest.mark.parametrize("item", ["variables", "optimizer", "progress", "config", "."])
@@ -86,13 +87,13 @@ def test_an_item_that_is_empty_or_gone_is_damage(run, item):
 def test_a_run_without_an_intact_checkpoint_starts_again(unbroken, run, experiment, capsys):
     for step in (3, 6):
         shutil.rmtree(run / "checkpoints" / str(step))
-    assert loop.pretrain(experiment, run)["finished"]
+    assert train.pretrain(experiment, run)["finished"]
     assert "its last checkpoint is gone: it is trained from the start" in capsys.readouterr().out
     jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
 
 
 def test_a_checkpoint_of_an_earlier_version_has_no_checksums(run):
-    (run / "checkpoints/6" / checksums.NAME).unlink()
+    (run / "checkpoints/6" / workdir.CHECKSUMS).unlink()
     assert checkpoint.newest(run) == 6
 
 
@@ -107,19 +108,19 @@ def test_reading_leaves_a_checkpoint_that_is_being_written(run):
 def test_the_checkpoint_before_is_there_until_the_next_one_is(run, experiment, monkeypatch):
     shutil.rmtree(run / "checkpoints/6")
     seen = []
-    write = checksums.write
+    write = checkpoint.write_checksums
 
     def fail(folder):
         seen.append(sorted(path.name for path in folder.iterdir()))
         raise OSError("no more")
 
-    monkeypatch.setattr(checksums, "write", fail)
+    monkeypatch.setattr(checkpoint, "write_checksums", fail)
     with pytest.raises(OSError, match="no more"):
-        loop.pretrain(experiment, run)
+        train.pretrain(experiment, run)
     assert "3" in seen[0]
     assert checkpoint.newest(run) == 3
-    monkeypatch.setattr(checksums, "write", write)
-    assert loop.pretrain(experiment, run)["steps"] == 6
+    monkeypatch.setattr(checkpoint, "write_checksums", write)
+    assert train.pretrain(experiment, run)["steps"] == 6
     assert json.loads((run / "training.json").read_text())["finished"]
 
 
@@ -138,7 +139,7 @@ def test_a_full_disk_is_said_before_training(experiment, tmp_path, monkeypatch):
     with pytest.raises(
         OSError, match=r"^the disk of .* has 1\.05 MB left, and .* are needed: make"
     ):
-        loop.pretrain(experiment, tmp_path)
+        train.pretrain(experiment, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -148,7 +149,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(unbroken, tiny, tmp_p
         # Asked at the start, by the save of step 3, and by the log's row of step 6.
         disk(patch, 2**30, 2**30, 1000)
         with pytest.raises(OSError, match="what is saved is kept"):
-            loop.pretrain(slowly_logged, tmp_path)
+            train.pretrain(slowly_logged, tmp_path)
     assert checkpoint.newest(tmp_path) == 3
-    loop.pretrain(slowly_logged, tmp_path)
+    train.pretrain(slowly_logged, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))

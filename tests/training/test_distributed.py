@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from gca_jax import processes as module
-from gca_jax.evaluation.run import evaluate
+from gca_jax import distributed as module
+from gca_jax import workdir
+from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, checksums, loop
+from gca_jax.training import checkpoint, train
 from tests import processes
 
 pytestmark = pytest.mark.slow
@@ -85,7 +86,7 @@ def compare_weights(one, other):
 
 
 def test_two_processes_train_as_one_does(together, experiment, tmp_path):
-    loop.pretrain(experiment, tmp_path)
+    train.pretrain(experiment, tmp_path)
     compare_weights(together, tmp_path)
     for ours, theirs in zip(rows(together), rows(tmp_path), strict=True):
         for key in ("loss", "gradient_norm", "learning_rate", "alignment"):
@@ -120,8 +121,8 @@ def test_sigterm_stops_all_at_one_step_and_the_run_goes_on_elsewhere(
     assert 0 < step < 10
     for lines in said:
         assert lines[-1].startswith(f"stopped at step {step} of 10, saved in {tmp_path}; run the")
-    assert checksums.fault(tmp_path / "checkpoints" / str(step)) is None
-    assert loop.pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
+    assert workdir.fault(tmp_path / "checkpoints" / str(step)) is None
+    assert train.pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
     compare_weights(together, tmp_path)
     assert [row["step"] for row in rows(tmp_path)] == [*range(1, 11)]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import loop, setup
+from gca_jax.training import setup, train
 
 GOLDEN = {
     "loss": [5.57522, 5.55968, 5.54638],
@@ -22,7 +22,7 @@ changed for whoever repeats an old run."""
 def test_the_first_steps_give_the_numbers_that_are_kept(tiny):
     training = setup.trace(build(tiny(**{"train.batch_size": 128})))
     state, train_step = training.initial(), training.lowered.compile()
-    batches = loop.batches(training, 0)
+    batches = train.batches(training, 0)
     found = {"loss": [], "gradient_norm": []}
     for _ in range(3):
         state, metrics = train_step(state, training.key, *next(batches))

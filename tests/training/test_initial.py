@@ -10,8 +10,8 @@ from gca_jax import models
 from gca_jax.data import arrays
 from gca_jax.experiment import build
 from gca_jax.export import write
-from gca_jax.models import weights
-from gca_jax.training import checkpoint, initial, loop, step
+from gca_jax.models import formats
+from gca_jax.training import checkpoint, initial, step, train
 from tests import saved
 
 SMALL, LARGE = saved.RESNETS["basic"], saved.RESNETS["bottleneck"]
@@ -66,7 +66,7 @@ def test_a_run_that_learns_nothing_keeps_the_features(tiny, colours, folder, tmp
     """At a rate next to zero, and without batch norm, whose statistics move all the same."""
     keys = {"optimizer.learning_rate": 1e-12, "optimizer.warmup_epochs": 0.0}
     _, experiment = begun(tiny, colours, folder / "vit.safetensors", "gca_uot,vit", **keys)
-    loop.pretrain(experiment, tmp_path)
+    train.pretrain(experiment, tmp_path)
     images = colours.test_images
     expected = gca_jax.load(folder / "vit")(images)
     np.testing.assert_allclose(gca_jax.load(tmp_path)(images), expected, rtol=1e-5, atol=1e-6)
@@ -78,7 +78,7 @@ def torchvision_file(path, **changes):
     network = models.Network(models.ResNet((1, 2), width=4), 8, 8)
     shapes = step.init_variables.eval_shape(network, jax.random.key(0), (12, 12, 3))
     ones = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
-    state = weights.by_name(network, ones)
+    state = formats.by_name(network, ones)
     state |= {"fc.weight": np.ones((10, 8)), "bn1.num_batches_tracked": np.array(7)}
     state |= changes
     safetensors.numpy.save_file({k: x for k, x in state.items() if x is not None}, path)
@@ -129,7 +129,7 @@ def test_a_wrong_source_is_refused_before_anything_is_written(
     keys = {**changes, "model.initial": str(folder / source), "train.batch_size": 24}
     experiment = build(tiny("ince", **keys), dataset=colours)
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        loop.pretrain(experiment, tmp_path / "run")
+        train.pretrain(experiment, tmp_path / "run")
     assert str(caught.value).startswith("config.model.initial")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gca_jax.evaluation import online
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation.frozen import Subject
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, loop, probe
+from gca_jax.training import checkpoint, probe, train
 
 
 def test_a_step_is_adam_on_the_cross_entropy():
@@ -33,7 +33,7 @@ def test_the_encoder_is_the_same_with_and_without(tiny, tmp_path):
     for probed in (None, True):
         config = tiny("byol", **{"train.online_probe": probed, "train.epochs": 1})
         experiment = build(config)
-        loop.pretrain(experiment, tmp_path / str(probed))
+        train.pretrain(experiment, tmp_path / str(probed))
         found[probed], _ = checkpoint.restore_variables(tmp_path / str(probed))
     head = found[True].pop("probe")
     jax.tree.map(np.testing.assert_array_equal, found[True], found[None])

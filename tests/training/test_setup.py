@@ -12,7 +12,7 @@ from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.views import policies
 from gca_jax.experiment import build
-from gca_jax.training import loop, setup, step
+from gca_jax.training import setup, step, train
 from gca_jax.training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.slow
@@ -241,7 +241,7 @@ def test_keys_of_another_policy_change_the_run(tiny):
 
 def test_settings_that_no_program_shows_change_what_is_written(tiny, tmp_path):
     config = tiny("ince", **{"train.log_every_steps": 4, "train.checkpoint_every_epochs": 5})
-    loop.pretrain(build(config), tmp_path)
+    train.pretrain(build(config), tmp_path)
     steps = [line.split(",")[0] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == ['{"step": 4', '{"step": 6']
     assert [path.name for path in (tmp_path / "checkpoints").glob("[0-9]*")] == ["6"]

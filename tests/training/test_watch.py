@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, loop
+from gca_jax.training import checkpoint, train
 from tests.evaluation.test_knn import brute_force
 
 
@@ -38,7 +38,7 @@ def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, bo
     data = experiment.dataset
     blind = dataclasses.replace(data, test_images=np.zeros_like(data.test_images))
     for name, dataset in (("run", data), ("blind", blind)):
-        loop.pretrain(build(experiment.config, dataset=dataset), tmp_path / name)
+        train.pretrain(build(experiment.config, dataset=dataset), tmp_path / name)
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "blind")]
     rows, other = ([json.loads(line) for line in log.splitlines()] for log in logs)
     assert [row["step"] for row in rows] == [4, 6]
@@ -72,5 +72,5 @@ def test_what_cannot_be_is_said_at_once(tiny, tmp_path, monkeypatch):
         build(tiny(**{"train.knn_every_epochs": 0}), dataset=data)
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     with pytest.raises(ValueError, match=r"^config.log: wandb=mine needs .*pip install wandb"):
-        loop.pretrain(build(tiny(**{"log.wandb": "mine"}), dataset=data), tmp_path)
+        train.pretrain(build(tiny(**{"log.wandb": "mine"}), dataset=data), tmp_path)
     assert not list(tmp_path.iterdir())

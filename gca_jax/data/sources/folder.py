@@ -13,11 +13,11 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int
 from tqdm import tqdm
 
-from gca_jax.data import records
+from gca_jax.check import counted
+from gca_jax.data import pictures, records, splits
 from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, number
 from gca_jax.data.sources import tfds_sets, tree
 from gca_jax.data.sources.tree import Tree
-from gca_jax.text import counted
 
 REMEDY = "Replace or delete the file"
 
@@ -69,7 +69,7 @@ def load(
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
         rows = np.intersect1d(rows, copies[k].readable)
-        rows = rows[records.evenly_spaced(len(rows), limit)]
+        rows = rows[splits.evenly_spaced(len(rows), limit)]
         known = (None if of is None else of[rows] for of in (labels[k], numbers[k]))
         return Part(_read(copies[k], rows, shape, streamed), *known)
 
@@ -221,11 +221,11 @@ def check_pictures(found: Tree, skip: bool, channels: int = 3) -> tuple[list[int
 
     def look(name: str) -> tuple[int, ...] | Exception:
         try:
-            return records.pixels((found.root / name).read_bytes(), channels).shape[:2]
+            return pictures.pixels((found.root / name).read_bytes(), channels).shape[:2]
         except OSError as error:
             return error
 
-    seen = records.in_threads(look, found.files)
+    seen = pictures.in_threads(look, found.files)
     bar = tqdm(seen, f"checking {found.root}", len(found.files), unit=" images", disable=None)
     for i, result in enumerate(bar):
         if isinstance(result, Exception):

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int32
 
-from gca_jax.data import records
-from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, hold_out, number
+from gca_jax.data import pictures, records
+from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, number
+from gca_jax.data.splits import evenly_spaced, hold_out
 
 TESTS = ("test", "validation", "valid", "val")  # splits that test, if none is named
 MISSING = (
@@ -110,7 +111,7 @@ def load(
         raise ValueError(f"{path} does not fit in memory: say --config.data.size=PIXELS")
 
     def part(encoded: Encoded, *numbers: Int32[np.ndarray, "_"] | None) -> Part:
-        rows = records.evenly_spaced(len(encoded), limit)
+        rows = evenly_spaced(len(encoded), limit)
         kept: Images
         if streamed:
             if skip_unreadable:
@@ -241,7 +242,7 @@ def _readable(
     """Decode images to find those that can be read."""
     look = partial(records.decode, channels=channels, classes=None, keep=lambda image: None)
     good = []
-    for row, _, _, error in records.in_threads(look, records.rows(encoded, rows)):
+    for row, _, _, error in pictures.in_threads(look, records.rows(encoded, rows)):
         if error is None:
             good.append(row)
         else:
@@ -260,7 +261,7 @@ def _shape(
         raise ValueError(f"split {encoded.split} is empty")
     for row in range(len(encoded)):
         try:
-            height, width, _ = records.pixels(encoded[row]["image"], channels).shape
+            height, width, _ = pictures.pixels(encoded[row]["image"], channels).shape
             return height, width
         except (OSError, ValueError) as error:
             faults.add(encoded.place(row), error)

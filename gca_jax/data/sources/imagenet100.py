@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 from tqdm import tqdm
 
-from gca_jax.data import records
+from gca_jax.data import pictures, records, splits
 from gca_jax.data.dataset import Dataset, Part, Source, Streamed
 from gca_jax.data.sources import tfds_sets
 
@@ -54,7 +54,7 @@ def load(
         source = records.source(builder, row.splits[part])
         positions, labels = _find(builder, row.splits[part], source, faults)
         tfds_sets.note_size(name, part, len(positions), row)
-        few = records.evenly_spaced(len(positions), limit)
+        few = splits.evenly_spaced(len(positions), limit)
         return Part(Streamed(source, positions[few], size), labels[few])
 
     return Dataset.of(name, *map(read, row.splits), class_names=class_list())
@@ -90,7 +90,7 @@ def _search(source: Any, names: list[str], title: str) -> dict[str, np.ndarray]:
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
     wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or r["label"] not in others)
     look = partial(records.decode, channels=3, classes=CLASSES, keep=lambda image: None)
-    seen = [(p, label, error) for p, label, _, error in records.in_threads(look, wanted)]
+    seen = [(p, label, error) for p, label, _, error in pictures.in_threads(look, wanted)]
     broken = [(p, str(error)) for p, _, error in seen if error is not None]
     return {
         "positions": np.array([p for p, _, error in seen if error is None], np.int64),

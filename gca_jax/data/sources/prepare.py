@@ -11,10 +11,10 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import resource
 
+from gca_jax.check import counted
 from gca_jax.data import records, sources
 from gca_jax.data.dataset import Dataset, Source, Streamed
 from gca_jax.data.sources import tfds_sets
-from gca_jax.text import counted
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")  # 138 GB and 6 GB
 INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
-from gca_jax.data import records
+from gca_jax.data import records, splits
 from gca_jax.data.dataset import Dataset, Numbers, Part, Source
 
 SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
@@ -118,7 +118,7 @@ def read_split(
     assert height is not None and width is not None  # noqa: PT018 - for the type checker
     return records.read(
         source,
-        records.evenly_spaced(len(source), limit),
+        splits.evenly_spaced(len(source), limit),
         (height, width, channels),
         records.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir)),
         classes=None if part == "pretrain" else row.classes,

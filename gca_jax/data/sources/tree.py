@@ -22,8 +22,9 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int
 
-from gca_jax.data.dataset import hold_out, number
-from gca_jax.text import counted
+from gca_jax.check import counted
+from gca_jax.data.dataset import number
+from gca_jax.data.splits import hold_out
 
 SPLITS = ("train", "test", "val", "validation")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

@@ -3,8 +3,8 @@
 The names below are all that the rest of the package uses.
 """
 
+from gca_jax.ot.engine.domain import Domain, choose, smallest_epsilon
 from gca_jax.ot.engine.forward import both_sums, row_sums, sweep
-from gca_jax.ot.engine.mode import Domain, choose, smallest_epsilon
 from gca_jax.ot.engine.passes import Points, make_passes
 from gca_jax.ot.engine.problem import Problem, scaling
 from gca_jax.ot.engine.sharding import gathered, replicated

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gca_jax.data import records, sources
+from gca_jax.data import pictures, records, sources
 from gca_jax.data.dataset import Streamed
 
 INSTALLED = importlib.util.find_spec("datasets") is not None
@@ -192,7 +192,7 @@ def test_a_mistake_is_one_line(save, options, message):
 
 def test_images_of_two_sizes_name_the_row(save, images, monkeypatch):
     path = save(train=range(40))
-    decode = records.pixels
+    decode = pictures.pixels
 
     def cut(encoded, channels):
         image = decode(encoded, channels)

@@ -5,7 +5,7 @@ import types
 import jax
 import pytest
 
-from gca_jax.ot.engine import mode
+from gca_jax.ot.engine import domain
 
 GIB = 2**30
 
@@ -22,7 +22,7 @@ def device(monkeypatch):
 
 
 def rows_at_a_time(n):
-    return mode.choose((n, n), 0.5, None, None, None)[1]
+    return domain.choose((n, n), 0.5, None, None, None)[1]
 
 
 @pytest.mark.parametrize("limit", [15.75 * GIB, 60 * GIB, 104 * GIB])
@@ -51,5 +51,5 @@ def test_a_device_that_names_no_limit_keeps_a_gibibyte(device, stats):
 
 def test_what_the_caller_says_is_done(device):
     device({"bytes_limit": GIB})
-    assert mode.choose((2**16, 2**16), 0.5, None, 2**16, None) == ("scaling", None)
-    assert mode.choose((64, 64), 0.5, None, 8, None) == ("scaling", 8)
+    assert domain.choose((2**16, 2**16), 0.5, None, 2**16, None) == ("scaling", None)
+    assert domain.choose((64, 64), 0.5, None, 8, None) == ("scaling", 8)

@@ -1,40 +1,19 @@
-"""The losses: pure functions of two batches of embeddings, `(z_a, z_b, **settings) → (value, aux)`.
-
-A loss poses a problem (a kernel and a target plan), projects the kernel onto a set of plans, and
-measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, equations 1 to 14)::
-
-    value, aux = gca_uot(z_a, z_b, epsilon=0.5)
-    value, aux = METHODS["gca_ince"](z_a, z_b, epsilon=0.1, layout="joint")
-
-`value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment and
-uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
-(`ot.plan.diagnose`); whether the value overflowed. Embeddings are normalised here and may be
-float16, bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The
-gradient is the exact derivative of the value, except where `gradient=` says otherwise. That of a
-row grows as 1/length, beyond the dtype's range for the shortest rows: docs/reliability.md.
-
-Shapes: z_a [n, d] and z_b [m, d]; positive pairs have the same index. With `layout="cross"` the
-kernel is z_a against z_b, [n, m]; with `"joint"`, SimCLR's, it is all 2n views against all 2n
-views without self-pairs, and n = m. A wrong shape, dtype, name or number is a `ValueError` that
-names the argument, an unknown keyword a `TypeError` that lists the right ones.
-"""
+"""The methods: each loss poses a problem, projects, and measures a divergence."""
 
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal, Never, Unpack
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, Float
 
-from gca_jax import ot, parts
-from gca_jax.ot import check, divergence, sums
-from gca_jax.ot.target import AnyTarget, resolve
-from gca_jax.parts import Gradient, KernelOptions, Marginals, Out, TargetLike
+from gca_jax import check, ot
+from gca_jax.losses import _common as common
+from gca_jax.losses._common import Gradient, KernelOptions, Marginals, Out, TargetLike
+from gca_jax.ot import divergence, sums
+from gca_jax.ot.target import resolve
+from gca_jax.ot.target_types import AnyTarget
 
 Views = Float[ArrayLike, "n d"]
 OtherViews = Float[ArrayLike, "m d"]
@@ -80,9 +59,9 @@ def ince(
     '0.3408'
     """
     kernel, prior = _pose("ince", z_a, z_b, epsilon, layout, target, options)
-    plan = ot.project(kernel, half_steps=1, mu=parts.row_marginal(prior, mu, marginals))
-    target = parts.of_plan(target, prior, plan)
-    return parts.report("ince", divergence.kl(target, plan), plan, target, options, kl=True)
+    plan = ot.project(kernel, half_steps=1, mu=common.row_marginal(prior, mu, marginals))
+    target = common.of_plan(target, prior, plan)
+    return common.report("ince", divergence.kl(target, plan), plan, target, options, kl=True)
 
 
 def gca_ince(
@@ -130,12 +109,12 @@ def gca_ince(
     if callable(target) and gradient == "envelope":
         raise ValueError("gradient='envelope' needs a target that does not depend on the plan")
     kernel, prior = _pose("gca_ince", z_a, z_b, epsilon, layout, target, options)
-    plan = parts.sinkhorn(
+    plan = common.sinkhorn(
         "gca_ince", kernel, prior, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals,
     )  # fmt: skip
-    target = parts.of_plan(target, prior, plan)
-    return parts.report("gca_ince", divergence.kl(target, plan), plan, target, options, kl=True)
+    target = common.of_plan(target, prior, plan)
+    return common.report("gca_ince", divergence.kl(target, plan), plan, target, options, kl=True)
 
 
 def rince(
@@ -171,10 +150,10 @@ def rince(
     """
     kernel, prior = _pose("rince", z_a, z_b, epsilon, layout, target, options)
     plan = ot.project(kernel, half_steps=1, mu=sums.row_sums(prior))
-    target = parts.of_plan(target, prior, plan)
+    target = common.of_plan(target, prior, plan)
     value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
     apart = divergence.repelled(target, plan, q=q, lam=lam)
-    return parts.report("rince", value, plan, target, options, repelled=apart)
+    return common.report("rince", value, plan, target, options, repelled=apart)
 
 
 def gca_rince(
@@ -210,12 +189,12 @@ def gca_rince(
     """
     kernel, prior = _pose("gca_rince", z_a, z_b, epsilon, layout, target, options)
     check.at_least("iterations", iterations, 1)
-    fitted = parts.fit_marginals(prior, mu, nu, marginals)
+    fitted = common.fit_marginals(prior, mu, nu, marginals)
     plan = ot.project(kernel, half_steps=2 * iterations - 1, **fitted)
-    target = parts.of_plan(target, prior, plan)
+    target = common.of_plan(target, prior, plan)
     value = divergence.w_q(target, plan, q=q, lam=lam, scores=True)
     apart = divergence.repelled(target, plan, q=q, lam=lam)
-    return parts.report("gca_rince", value, plan, target, options, repelled=apart)
+    return common.report("gca_rince", value, plan, target, options, repelled=apart)
 
 
 def gca_uot(
@@ -266,20 +245,20 @@ def gca_uot(
     True
     """
     kernel, prior = _pose("gca_uot", z_a, z_b, epsilon, layout, target, options)
-    penalty_a = parts.penalty_of("penalty_a", penalty_a, kernel.shape[0], layout)
-    penalty_b = parts.penalty_of("penalty_b", penalty_b, kernel.shape[1], layout)
+    penalty_a = common.penalty_of("penalty_a", penalty_a, kernel.shape[0], layout)
+    penalty_b = common.penalty_of("penalty_b", penalty_b, kernel.shape[1], layout)
     check.weights(w_kl=w_kl, w_rince=w_rince, penalise_marginals=penalise_marginals)
-    plan = parts.sinkhorn(
+    plan = common.sinkhorn(
         "gca_uot", kernel, prior, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"), keep_rows=True,
-        tau_a=parts.tau(penalty_a, epsilon, kernel), tau_b=parts.tau(penalty_b, epsilon, kernel),
+        tau_a=common.tau(penalty_a, epsilon, kernel), tau_b=common.tau(penalty_b, epsilon, kernel),
     )  # fmt: skip
-    target = parts.of_plan(target, prior, plan)
+    target = common.of_plan(target, prior, plan)
     value = jnp.asarray(w_kl) * divergence.kl(target, plan, mass=mass)
     value += jnp.asarray(w_rince) * divergence.w_q(target, plan, q=q, lam=lam)
     if penalise_marginals:
-        value += parts.marginal_penalties(plan, penalty_a, penalty_b)
-    return parts.report("gca_uot", value, plan, target, options)
+        value += common.marginal_penalties(plan, penalty_a, penalty_b)
+    return common.report("gca_uot", value, plan, target, options)
 
 
 def simclr(
@@ -338,11 +317,11 @@ def clip(
     True
     """
     kernel, prior = _pose("clip", z_a, z_b, epsilon, "cross", target, options)
-    fitted = parts.fit_marginals(prior, mu, nu, marginals)
+    fitted = common.fit_marginals(prior, mu, nu, marginals)
     rows, columns = ot.project_each(kernel, **fitted)
-    target = parts.of_plan(target, prior, rows)
+    target = common.of_plan(target, prior, rows)
     value = (divergence.kl(target, rows) + divergence.kl(target, columns)) / 2
-    return parts.report("clip", value, rows, target, options, kl=True)
+    return common.report("clip", value, rows, target, options, kl=True)
 
 
 def byol(
@@ -381,7 +360,7 @@ def byol(
     unit = ot.normalize(a), ot.normalize(b)
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
     target, plan = resolve(target, kernel), ot.unprojected(kernel)
-    aux: dict[str, Any] = {**parts.embedding_metrics(plan)}
+    aux: dict[str, Any] = {**common.embedding_metrics(plan)}
     if keep_plan:
         aux |= {"plan": plan, "target": target}
     return divergence.cross_entropy(target, plan), aux
@@ -448,14 +427,14 @@ def iot_uni(
     """
     check.between("lam_p", lam_p, 0.0, math.inf)
     kernel, prior = _pose("iot_uni", z_a, z_b, epsilon, layout, target, options)
-    plan = parts.sinkhorn(
+    plan = common.sinkhorn(
         "iot_uni", kernel, prior, iterations=iterations, until=until, gradient=gradient,
         mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
     )  # fmt: skip
-    target = parts.of_plan(target, prior, plan)
+    target = common.of_plan(target, prior, plan)
     value = divergence.kl(target, plan)
     value += jnp.asarray(lam_p) * divergence.uniform_kl(target, plan)
-    return parts.report("iot_uni", value, plan, target, options)
+    return common.report("iot_uni", value, plan, target, options)
 
 
 METHODS: dict[str, Loss] = {
@@ -512,67 +491,7 @@ def keywords(name: str) -> dict[str, Any]:
     check.one_of("method", name, METHODS)
     parameters = inspect.signature(METHODS[name]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return own if name == "byol" else own | parts.KERNEL_DEFAULTS
-
-
-def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
-    """A method whose batch is split over the devices of a mesh, each with its rows of K.
-
-    Value and gradient are those of one device. The embeddings are gathered once; a sweep sums one
-    vector of m numbers and gathers one of n. In the log domain and with `until=` the partition is
-    left to the compiler.
-
-    Args:
-      name: A key of `METHODS`.
-      mesh: Devices, of all processes where there are several, as `jax.make_mesh((4,), ("data",))`
-        makes it; its axes may be Explicit, as they are by default, or Auto.
-      axis_name: The axis of the mesh that splits the batch; over other axes all compute alike.
-
-    Returns:
-      The method as a function of the whole batch, for `jit`: `(z_a, z_b, **settings) → Out`.
-
-    Raises:
-      ValueError: An unknown name or axis; a batch that the devices cannot share.
-    """
-    check.one_of("method", name, METHODS)
-    check.one_of("axis_name", axis_name, mesh.shape)
-    devices = mesh.shape[axis_name]
-
-    def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: object) -> Out:
-        a, b = jnp.asarray(z_a), jnp.asarray(z_b)
-        if _is_left_to_compiler(name, a, b, settings):
-            return METHODS[name](a, b, **settings)
-        if a.shape[0] % devices or b.shape[0] % devices:
-            raise ValueError(
-                f"z_a and z_b must have a multiple of {devices} rows to be split over as many "
-                f"devices, got {a.shape} and {b.shape}"
-            )
-        leaves, tree = jax.tree.flatten(settings)
-        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
-
-        def of_device(a: Array, b: Array, arrays: list[Array | np.ndarray | None]) -> Out:
-            filled = [x if y is None else y for x, y in zip(leaves, arrays, strict=True)]
-            return METHODS[name](a, b, axis_name=axis_name, **jax.tree.unflatten(tree, filled))
-
-        rows, whole = PartitionSpec(axis_name), PartitionSpec()
-        if AxisType.Explicit in mesh.axis_types:  # where shard_map takes what is split already
-            a, b = (jax.sharding.reshard(z, NamedSharding(mesh, rows)) for z in (a, b))
-        split = jax.shard_map(of_device, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)
-        return split(a, b, arrays)
-
-    return loss
-
-
-def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, object]) -> bool:
-    """Whether a loss does not run in the scaling domain, the one that is split by hand."""
-    known = keywords(name) | dict(settings)
-    if name == "byol" or known.get("until") is not None:
-        return True
-    options: Any = {key: known[key] for key in parts.KERNEL_DEFAULTS}
-    layout = known.get("layout", "cross")
-    form = partial(parts.form_kernel, epsilon=known["epsilon"], layout=layout, options=options)
-    kernel: ot.Kernel = jax.eval_shape(form, a, b)
-    return kernel.domain == "log"
+    return own if name == "byol" else own | common.KERNEL_DEFAULTS
 
 
 def _pose(
@@ -586,7 +505,7 @@ def _pose(
 ) -> tuple[ot.Kernel, AnyTarget]:
     """The kernel of two batches and the target plan in its layout, before a plan is known."""
     _check_options(name, options)
-    kernel = parts.form_kernel(z_a, z_b, epsilon, layout, options)
+    kernel = common.form_kernel(z_a, z_b, epsilon, layout, options)
     return kernel, resolve(None if callable(target) else target, kernel)
 
 

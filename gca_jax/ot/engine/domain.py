@@ -17,7 +17,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from gca_jax.ot import check
+from gca_jax import check
 
 Domain = Literal["scaling", "log"]
 

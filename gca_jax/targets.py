@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32
 
-from gca_jax import ot
-from gca_jax.ot import check
+from gca_jax import check, ot
 
 Groups = Int32[np.ndarray, "n"]
 LATE = 2**31 - 1  # a step after any warm-up

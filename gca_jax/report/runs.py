@@ -9,7 +9,7 @@ from typing import Any
 
 from gca_jax.report.pairs import WAYS
 from gca_jax.report.reading import Json
-from gca_jax.status import progress
+from gca_jax.report.status import progress
 from gca_jax.workdir import flatten, read_json, read_log
 
 ALWAYS = ("method", "data.name", "seed")

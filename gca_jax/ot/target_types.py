@@ -1,4 +1,4 @@
-"""Targets whose weights are formed by rows: from positive pairs and groups, or similarities."""
+"""Types of target plans: by pairs and groups, by similarities, by an array."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gca_jax.ot import check
+from gca_jax import check
 from gca_jax.ot.cost import SquaredEuclidean
 from gca_jax.ot.kernel import Kernel, Layout
 from gca_jax.ot.numerics import negative_entropy
@@ -175,6 +175,28 @@ class SimilarityTarget:
 
         (columns, w_log_w), rows = kernel.over_rows(of_rows)
         return dataclasses.replace(self, sums=TargetSums(rows, columns, w_log_w))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DenseTarget:
+    """A target plan given as an array, scaled to total mass 1."""
+
+    matrix: Float[Array, "n m"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, m)."""
+        if self.matrix.ndim != 2:
+            raise ValueError(f"a target array must have shape (n, m), got {self.matrix.shape}")
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
+        """The given rows."""
+        return self.matrix[rows]
+
+
+AnyTarget = Target | DenseTarget | SimilarityTarget
 
 
 def squared_distances(x: Float[Array, "n k"], y: Float[Array, "m k"]) -> Float[Array, "n m"]:

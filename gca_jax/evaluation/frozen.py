@@ -9,14 +9,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gca_jax import features
-from gca_jax.alignment import Groups
-from gca_jax.data import records
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation import baseline, splits
+from gca_jax.data.splits import evenly_spaced
+from gca_jax.evaluation import baseline, features, splits
+from gca_jax.evaluation.features import Embed, Features, Variables
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
-from gca_jax.features import Embed, Features, Variables
+from gca_jax.targets import Groups
 
 MOST_IMAGES = 10_000  # whose views are measured
 BATCH_SIZE = 120  # of views that a plan joins
@@ -123,7 +122,7 @@ class Subject:
     def views(self) -> Views:
         """Embeddings of test images, evenly spaced where there are very many."""
         images = self.dataset.test_images
-        rows = records.evenly_spaced(len(images), MOST_IMAGES)
+        rows = evenly_spaced(len(images), MOST_IMAGES)
         some = images if len(rows) == len(images) else images[rows]
         # The batch size of the plan, so that views and network are compiled once.
         kinds = 0 if self.kinds is None else len(np.unique(self.kinds.numbers))

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gca_jax import metrics, ot
-from gca_jax.ot import check, divergence, engine, sums
+from gca_jax import check, metrics, ot
+from gca_jax.ot import divergence, engine, sums
 from gca_jax.ot.plan import diagnose
-from gca_jax.ot.target import AnyTarget, Target, resolve
+from gca_jax.ot.target import Target, resolve
+from gca_jax.ot.target_types import AnyTarget
 
 Out = tuple[Float[Array, ""], dict[str, Any]]
 Marginals = Literal["target", "uniform"]

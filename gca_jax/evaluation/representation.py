@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gca_jax import losses, metrics
-from gca_jax.evaluation.probes import Result
-from gca_jax.evaluation.subject import Subject
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import Result
 
 CAPTION = """Alignment is the mean squared distance between the unit embeddings of two views of an
 image (0 is best); uniformity is log E exp(−2‖z − z′‖²) over pairs of different images (lower is

@@ -7,9 +7,9 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from gca_jax.check import counted
 from gca_jax.report.figures import COLOURS
-from gca_jax.report.overview import ALWAYS, CURVES, Run, collect, studies, value, varied
-from gca_jax.text import counted
+from gca_jax.report.runs import ALWAYS, CURVES, Run, collect, studies, value, varied
 from gca_jax.workdir import replace
 
 WIDTH, HEIGHT, MARGIN = 420, 240, 44  # units of a panel's curves, and the room of its axes

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gca_jax.check import counted
 from gca_jax.studies import ConfigDict, describe
 from gca_jax.studies.execute import Session
 from gca_jax.studies.grid import all_runs, cells, finished
 from gca_jax.studies.results import read_failed
-from gca_jax.text import counted
 from gca_jax.workdir import checkpoints, read_json, read_log
 
 SHOWN = 10  # runs of a kind that are named, so that all is one screen

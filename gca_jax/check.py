@@ -131,3 +131,9 @@ def pairs(name: str, rows: int, columns: int) -> None:
         raise ValueError(
             f"{name} in the joint layout needs as many rows as columns, got ({rows}, {columns})"
         )
+
+
+def counted(number: int | str, noun: str) -> str:
+    """Write a number with its noun, in the plural unless it is 1: "1 class", "no classes"."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number} {noun if number == 1 else plural}"

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from gca_jax.evaluation.features import Features
+from gca_jax.evaluation.frozen import Subject
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
-from gca_jax.evaluation.subject import Subject
-from gca_jax.features import Features
 
 NO_LABELS = "the images have no labels"
 ENCODERS = {

@@ -6,14 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gca_jax import processes
+from gca_jax import distributed
 from gca_jax.data import corruptions
 from gca_jax.evaluation import EVALUATIONS, pairs
-from gca_jax.evaluation.probes import ENCODERS, Result
+from gca_jax.evaluation.features import Variables
+from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.result import ENCODERS, Result
 from gca_jax.evaluation.splits import Settings
-from gca_jax.evaluation.subject import Subject
 from gca_jax.experiment import Experiment, Trainable, blame
-from gca_jax.features import Variables
 from gca_jax.pairs import PairExperiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import refuse_another_run, training_summary, write_arrays, write_json
@@ -86,7 +86,7 @@ def evaluate(experiment: Trainable, workdir: str | Path) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
     arrays = {name: array for result in results for name, array in result.arrays.items()}
-    if processes.first():
+    if distributed.first():
         write_arrays(workdir / "evaluation.npz", arrays)
         write_json(workdir / "evaluation.json", summary)
     return summary

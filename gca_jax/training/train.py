@@ -18,10 +18,11 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array
 from tqdm import tqdm
 
-from gca_jax import processes
+from gca_jax import distributed
+from gca_jax.evaluation import online_knn
 from gca_jax.experiment import Trainable, blame
 from gca_jax.signals import Stopped, handled
-from gca_jax.training import checkpoint, initial, setup, watch
+from gca_jax.training import checkpoint, initial, setup
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, asked_board, progress_bar, wandb
 from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
@@ -45,7 +46,7 @@ def pretrain(
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
     CPU: batches, views and learning rate are functions of the seed and the step.
 
-    To train together with the other processes of a cluster, call `processes.join` before the
+    To train together with the other processes of a cluster, call `distributed.join` before the
     experiment is built; all of them must see the same workdir.
 
     Args:
@@ -77,7 +78,7 @@ def pretrain(
             wandb(project)
     training = setup.trace(experiment)
     with contextlib.ExitStack() as stack:
-        if processes.first():
+        if distributed.first():
             workdir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(workdir))
             reopen(workdir, experiment.record)
@@ -85,7 +86,7 @@ def pretrain(
             checkpoint.set_damaged_aside(workdir)
             # Two are kept, and the next one is written before the older one goes.
             need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
-        processes.wait("the folder is ready")
+        distributed.wait("the folder is ready")
         manager = stack.enter_context(checkpoint.open_manager(workdir))
         return Session(training, workdir, manager, command, given).train()
 
@@ -93,11 +94,11 @@ def pretrain(
 def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
     """Read the summary of a run that is trained to its end, and say so; refuse another record."""
     workdir = pathlib.Path(workdir)
-    if processes.first():
+    if distributed.first():
         checkpoint.repair_config(workdir)
-    processes.wait("the config can be read")
+    distributed.wait("the config can be read")
     if shorter_run(workdir, record) is not None:
-        processes.wait("all have read it")  # before the first one reopens it
+        distributed.wait("all have read it")  # before the first one reopens it
         return None
     refuse_another_run(workdir, record)
     if not (workdir / "training.json").exists():
@@ -170,7 +171,7 @@ class Session:
         settings, per_epoch = self.training.experiment.train, self.training.steps_per_epoch
         every = settings.checkpoint_every_epochs * per_epoch
         watched = (settings.knn_every_epochs or 0) * per_epoch
-        knn = watch.make(self.training) if watched else None
+        knn = online_knn.make(self.training) if watched else None
         began, progress = time.perf_counter(), start
         with Log(self.training, self.hint, self.workdir, start.step, bar) as log:
             parts = batches(self.training, start.step)
@@ -207,7 +208,7 @@ class Session:
         )
         if self.command is not None:
             summary["command"] = self.command
-        if processes.first():
+        if distributed.first():
             write_json(self.workdir / "training.json", summary)
         return summary
 

@@ -9,11 +9,11 @@ from functools import partial
 import jax
 import numpy as np
 
-from gca_jax import features
-from gca_jax.data import records
+from gca_jax.data import splits
 from gca_jax.data.dataset import Part
+from gca_jax.evaluation import features
+from gca_jax.evaluation.knn import predict
 from gca_jax.experiment import Experiment
-from gca_jax.neighbours import predict
 from gca_jax.training.setup import Training
 from gca_jax.training.step import Metrics, TrainState
 
@@ -32,7 +32,7 @@ def make(training: Training) -> Callable[[TrainState], Metrics]:
     data = experiment.dataset
     seen = Part(data.train_images, data.train_labels)
     if len(seen.images) > MOST_IMAGES:
-        seen = seen.take(records.evenly_spaced(len(seen.images), MOST_IMAGES))
+        seen = seen.take(splits.evenly_spaced(len(seen.images), MOST_IMAGES))
     encode = partial(features.encode, experiment.network, experiment.policy.plain)
 
     def watch(state: TrainState) -> Metrics:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from gca_jax import processes
+from gca_jax import distributed
 from gca_jax.data.dataset import Images
 from gca_jax.models import Network
 
@@ -37,7 +37,7 @@ def batch_size(shape: tuple[int, ...], most: int = IMAGES_AT_ONCE) -> int:
 def batches(images: Images, size: int | None = None) -> Iterator[tuple[int, Batch]]:
     """Give this process's share of all images, in batches with their indices, padded by black."""
     size = batch_size(images.shape) if size is None else size
-    for index in processes.share(-(-len(images) // size)):
+    for index in distributed.share(-(-len(images) // size)):
         part = images[index * size : (index + 1) * size]
         yield index, np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
 
@@ -60,7 +60,8 @@ def extract(
         for name, encode in encoders.items():
             parts[name].append(np.asarray(encode(batch), np.float32))
     return {
-        name: processes.gather(np.concatenate(part))[: len(images)] for name, part in parts.items()
+        name: distributed.gather(np.concatenate(part))[: len(images)]
+        for name, part in parts.items()
     }
 
 
@@ -112,5 +113,5 @@ def embed_all(embed: Embed, images: Images, key: PRNGKeyArray, batch_size: int) 
         for index, batch in batches(images, batch_size)
     ]
     sides = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    z_a, z_b = (jnp.asarray(processes.gather(side)[: len(images)]) for side in sides)
+    z_a, z_b = (jnp.asarray(distributed.gather(side)[: len(images)]) for side in sides)
     return z_a, z_b

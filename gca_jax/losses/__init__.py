@@ -1,0 +1,59 @@
+"""The losses: pure functions of two batches of embeddings, `(z_a, z_b, **settings) → (value, aux)`.
+
+A loss poses a problem (a kernel and a target plan), projects the kernel onto a set of plans, and
+measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, equations 1 to 14)::
+
+    value, aux = gca_uot(z_a, z_b, epsilon=0.5)
+    value, aux = METHODS["gca_ince"](z_a, z_b, epsilon=0.1, layout="joint")
+
+`value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment and
+uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
+(`ot.plan.diagnose`); whether the value overflowed. Embeddings are normalised here and may be
+float16, bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The
+gradient is the exact derivative of the value, except where `gradient=` says otherwise. That of a
+row grows as 1/length, beyond the dtype's range for the shortest rows: docs/reliability.md.
+
+Shapes: z_a [n, d] and z_b [m, d]; positive pairs have the same index. With `layout="cross"` the
+kernel is z_a against z_b, [n, m]; with `"joint"`, SimCLR's, it is all 2n views against all 2n
+views without self-pairs, and n = m. A wrong shape, dtype, name or number is a `ValueError` that
+names the argument, an unknown keyword a `TypeError` that lists the right ones.
+"""
+
+from gca_jax.losses._common import KernelOptions, Out
+from gca_jax.losses._methods import (
+    METHODS,
+    Loss,
+    byol,
+    clip,
+    gca_ince,
+    gca_rince,
+    gca_uot,
+    ince,
+    iot,
+    iot_uni,
+    keywords,
+    rince,
+    simclr,
+    transport,
+)
+from gca_jax.losses._sharded import sharded
+
+__all__ = [
+    "METHODS",
+    "KernelOptions",
+    "Loss",
+    "Out",
+    "byol",
+    "clip",
+    "gca_ince",
+    "gca_rince",
+    "gca_uot",
+    "ince",
+    "iot",
+    "iot_uni",
+    "keywords",
+    "rince",
+    "sharded",
+    "simclr",
+    "transport",
+]

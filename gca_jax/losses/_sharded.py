@@ -1,0 +1,76 @@
+"""A method's batch split over the devices of a mesh."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, ArrayLike
+
+from gca_jax import check, ot
+from gca_jax.losses import _common as common
+from gca_jax.losses._common import Out
+from gca_jax.losses._methods import METHODS, Loss, keywords
+
+
+def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
+    """A method whose batch is split over the devices of a mesh, each with its rows of K.
+
+    Value and gradient are those of one device. The embeddings are gathered once; a sweep sums one
+    vector of m numbers and gathers one of n. In the log domain and with `until=` the partition is
+    left to the compiler.
+
+    Args:
+      name: A key of `METHODS`.
+      mesh: Devices, of all processes where there are several, as `jax.make_mesh((4,), ("data",))`
+        makes it; its axes may be Explicit, as they are by default, or Auto.
+      axis_name: The axis of the mesh that splits the batch; over other axes all compute alike.
+
+    Returns:
+      The method as a function of the whole batch, for `jit`: `(z_a, z_b, **settings) → Out`.
+
+    Raises:
+      ValueError: An unknown name or axis; a batch that the devices cannot share.
+    """
+    check.one_of("method", name, METHODS)
+    check.one_of("axis_name", axis_name, mesh.shape)
+    devices = mesh.shape[axis_name]
+
+    def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: object) -> Out:
+        a, b = jnp.asarray(z_a), jnp.asarray(z_b)
+        if _is_left_to_compiler(name, a, b, settings):
+            return METHODS[name](a, b, **settings)
+        if a.shape[0] % devices or b.shape[0] % devices:
+            raise ValueError(
+                f"z_a and z_b must have a multiple of {devices} rows to be split over as many "
+                f"devices, got {a.shape} and {b.shape}"
+            )
+        leaves, tree = jax.tree.flatten(settings)
+        arrays = [x if isinstance(x, jax.Array | np.ndarray) else None for x in leaves]
+
+        def of_device(a: Array, b: Array, arrays: list[Array | np.ndarray | None]) -> Out:
+            filled = [x if y is None else y for x, y in zip(leaves, arrays, strict=True)]
+            return METHODS[name](a, b, axis_name=axis_name, **jax.tree.unflatten(tree, filled))
+
+        rows, whole = PartitionSpec(axis_name), PartitionSpec()
+        if AxisType.Explicit in mesh.axis_types:  # where shard_map takes what is split already
+            a, b = (jax.sharding.reshard(z, NamedSharding(mesh, rows)) for z in (a, b))
+        split = jax.shard_map(of_device, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)
+        return split(a, b, arrays)
+
+    return loss
+
+
+def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, object]) -> bool:
+    """Whether a loss does not run in the scaling domain, the one that is split by hand."""
+    known = keywords(name) | dict(settings)
+    if name == "byol" or known.get("until") is not None:
+        return True
+    options: Any = {key: known[key] for key in common.KERNEL_DEFAULTS}
+    layout = known.get("layout", "cross")
+    form = partial(common.form_kernel, epsilon=known["epsilon"], layout=layout, options=options)
+    kernel: ot.Kernel = jax.eval_shape(form, a, b)
+    return kernel.domain == "log"
