@@ -32,7 +32,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from benchmarks import loss, measure
 from gca_jax import config_files, experiment, losses
 from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.training import setup
+from gca_jax.training import step
 
 OUT = "benchmarks/results/accelerators.json"
 PLUGINS = ("jax_cuda13_plugin", "libtpu")
@@ -129,7 +129,7 @@ def lowered_step(case, devices):
     labels = np.arange(size, dtype=np.int32) % classes
     dataset = Dataset(case.name, images, labels, images, labels, classes)
     with mock.patch("gca_jax.training.step.make_mesh", return_value=devices):
-        return setup.trace(experiment.build(config, dataset=dataset)).lowered
+        return step.trace(experiment.build(config, dataset=dataset)).lowered
 
 
 def collectives(step):

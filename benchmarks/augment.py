@@ -19,7 +19,7 @@ from benchmarks import measure
 from configs import cifar10
 from gca_jax import data, experiment
 from gca_jax.data.views import augment, policies
-from gca_jax.training import setup
+from gca_jax.training import step
 
 BATCH = 512
 COMPARED = ("standard", "everything")
@@ -66,7 +66,7 @@ def share_of_step(batch_size=64, repeats=5):
     config, batch = cifar10.get_config(), images(batch_size)
     config.train.batch_size = batch_size
     made = experiment.build(config, dataset=data.arrays(batch, test_images=batch))
-    training = setup.trace(made)
+    training = step.trace(made)
     step = measure.stepping(
         training.lowered.compile(), training.initial(), training.key, batch, None
     )

@@ -18,7 +18,7 @@ import optax
 from benchmarks import measure
 from gca_jax import losses, models
 from gca_jax.data.views import augment
-from gca_jax.training import step
+from gca_jax.training import state, step
 
 HEADS = dict(projector_hidden=2048, projector_dim=128)
 NETWORKS = {
@@ -42,8 +42,8 @@ def compiled(model, side, batch, chunk):
     """A training step, compiled, and its arguments."""
     network, optimizer = models.create(**model, **HEADS), optax.adamw(1e-3)
     policy = augment.Augment(noise, mean=(0.5,) * 3, std=(0.5,) * 3)
-    variables = step.init_variables(network, jax.random.key(0), (side, side, 3))
-    state = step.create_state(variables, optimizer, with_target=False)
+    variables = state.init_variables(network, jax.random.key(0), (side, side, 3))
+    state = state.create_state(variables, optimizer, with_target=False)
 
     def loss(z_a, z_b):
         return losses.gca_uot(z_a, z_b, epsilon=0.5, layout="joint")

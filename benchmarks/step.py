@@ -28,7 +28,7 @@ import optax
 from benchmarks import measure
 from configs import cifar10, digits, fashion_mnist
 from gca_jax import data, experiment, losses
-from gca_jax.training import setup, train
+from gca_jax.training import step, train
 from gca_jax.training import step as steps
 
 CASES = {
@@ -44,9 +44,9 @@ def case(config, shape, batch):
     config.train.batch_size = batch
     images = np.random.default_rng(0).integers(0, 256, (4 * batch, *shape), dtype=np.uint8)
     made = experiment.build(config, dataset=data.arrays(images, test_images=images[:batch]))
-    training = setup.trace(made)
+    training = step.trace(made)
     network, state = made.network, training.initial()
-    optimizer, _ = setup.make_optimizer(
+    optimizer, _ = step.make_optimizer(
         training.total_steps, training.steps_per_epoch, **config.optimizer
     )
     stream = train.batches(training, 0)

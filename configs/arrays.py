@@ -1,6 +1,6 @@
 r"""Your own arrays: an .npz file with images and, if you have them, labels and domains.
 
-Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax/config.py`.
+Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax/config`.
 
     python main.py --config=configs/arrays.py:gca_uot --config.data.file=X.npz --workdir=runs/arrays
     python main.py --config=configs/arrays.py:gca_uot,smoke --config.data.file=X.npz \
@@ -21,12 +21,9 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
-        data=dict(
-            name="arrays",
-            file=str,  # the .npz file
-            limit=int,  # at most so many images of each part; None: all
-        ),
+        data=dict(name="arrays", **config.ARRAYS),
         side=32,
         augment=dict(policy="cifar", mean=(0.5,), std=(0.5,)),
         train=dict(batch_size=256),

@@ -1,6 +1,6 @@
 """The paper's CIFAR-10 run: ResNet-18, 500 epochs, batch 512.
 
-Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/cifar10.py  # once
     python main.py --config=configs/cifar10.py:gca_uot --workdir=runs/cifar10
@@ -42,6 +42,7 @@ from gca_jax import config
 def get_config(words: str = "") -> config.ConfigDict:
     revised = "revised" in words.split(",")
     return config.make(
+        "images",
         words,
         data=dict(name="cifar10", **config.TFDS),
         side=32,

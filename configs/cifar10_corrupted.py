@@ -22,6 +22,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
         data=dict(
             name="cifar10_corrupted",

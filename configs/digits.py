@@ -1,6 +1,6 @@
 """The demo: scikit-learn's 1,797 scanned digits, 8 x 8 pixels, on any machine.
 
-Method: arXiv 2502.20141, which has no experiment on digits; recipe: our own, `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has no experiment on digits; recipe: our own, `gca_jax/config`.
 
     python main.py --config=configs/digits.py:gca_uot --workdir=runs/digits
     python main.py --config=configs/digits.py:gca_uot,smoke --workdir=runs/smoke  # half a minute
@@ -19,6 +19,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     digits = config.make(
+        "images",
         words,
         data=dict(name="digits", limit=int),
         side=8,

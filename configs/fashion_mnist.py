@@ -1,6 +1,6 @@
 """Fashion-MNIST: 60,000 grey images of 28 pixels; ResNet-18, 100 epochs, or `small`.
 
-Method: arXiv 2502.20141, which has none on Fashion-MNIST; recipe: our own, `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has none on Fashion-MNIST; recipe: our own, `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/fashion_mnist.py  # once
     python main.py --config=configs/fashion_mnist.py:gca_uot --workdir=runs/fashion_mnist
@@ -30,6 +30,7 @@ SMALL: config.Settings = dict(  # for two CPU cores: 27 MFLOP an image, its two 
 def get_config(words: str = "") -> config.ConfigDict:
     small = "small" in words.split(",")
     made = config.make(
+        "images",
         words,
         data=dict(name="fashion_mnist", **config.TFDS),
         side=28,

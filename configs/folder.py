@@ -1,6 +1,6 @@
 r"""Your own pictures: a folder root/split/class/*.png|jpg, root/domain/class/*, or unlabelled.
 
-Method: arXiv 2502.20141; recipe: our own, for photographs, and `gca_jax/config.py`.
+Method: arXiv 2502.20141; recipe: our own, for photographs, and `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/folder.py --config.data.root=DIR  # once
     python main.py --config=configs/folder.py:gca_uot --config.data.root=DIR --workdir=runs/folder
@@ -22,6 +22,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
         data=dict(name="folder", **config.PICTURES),
         side=224,

@@ -1,6 +1,6 @@
 r"""A data set of the Hugging Face hub, by its library: `pip install 'datasets>=4'`.
 
-Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax/config.py`.
+Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax/config`.
 
     python main.py --config=configs/hf.py:gca_uot --config.data.path=uoft-cs/cifar10 \
         --config.data.image=img --config.data.label=label --workdir=runs/hf
@@ -21,22 +21,9 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
-        data=dict(  # what each means: `gca_jax.data.sources.hub.load`
-            name="hf",
-            path=str,
-            subset=str,
-            image="image",
-            label=str,
-            domain=str,
-            train="train",
-            test=str,
-            size=int,
-            channels=int,
-            streaming=False,
-            limit=int,
-            skip_unreadable=False,
-        ),
+        data=dict(name="hf", **config.HUB),
         side=32,
         augment=dict(policy="cifar", mean=(0.5,), std=(0.5,)),
         train=dict(batch_size=256),

@@ -1,6 +1,6 @@
 """Desktop icons: the same things in six contexts (classes) as six themes (domains) draw them.
 
-Method: arXiv 2502.20141 (section 6.2, which has PACS); recipe: our own, `gca_jax/config.py`.
+Method: arXiv 2502.20141 (section 6.2, which has PACS); recipe: our own, `gca_jax/config`.
 
     python -m benchmarks.icons --themes=/usr/share/icons --out=data/icons  # its docstring: packages
     python main.py --config=configs/icons.py:gca_ince --workdir=runs/icons
@@ -19,6 +19,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     made = config.make(
+        "images",
         words,
         data={"name": "icons", **config.PICTURES, "root": "data/icons", "size": 32},
         side=32,

@@ -1,6 +1,6 @@
 """The paper's ImageNet-100 run: ResNet-50 at 224 pixels, 200 epochs, batch 128.
 
-Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/imagenet100.py  # once
     python main.py --config=configs/imagenet100.py:gca_uot --workdir=runs/imagenet100
@@ -29,6 +29,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
         data=dict(name="imagenet100", size=224, **config.TFDS),
         side=224,

@@ -1,7 +1,7 @@
 r"""PACS: pictures of seven classes in four domains, with the domains in the target plan.
 
 Paper: arXiv 2502.20141, section 6.2, which has ResNet-18 and `gca_ince`; it gives no values, batch
-size or epochs, so those are our own. What this file leaves alone is in `gca_jax/config.py`.
+size or epochs, so those are our own. What this file leaves alone is in `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/pacs.py --config.data.root=DIR  # once
     python main.py --config=configs/pacs.py:gca_ince --config.data.root=DIR --workdir=runs/pacs
@@ -21,6 +21,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
         data=dict(name="pacs", **config.PICTURES),
         side=224,

@@ -1,7 +1,7 @@
 r"""Two sets whose rows belong together: two small towers that align them.
 
 Method: arXiv 2502.20141, which has no such experiment; recipe: our own, `PAIRS` in
-`gca_jax/config_pairs.py`.
+`gca_jax/config`.
 
     python main.py --config=configs/pairs.py:gca_ince --workdir=runs/halves  # of digits
     python main.py --config=configs/pairs.py:gca_ince --workdir=runs/pairs \
@@ -15,8 +15,8 @@ Expected time: half a minute on two CPU cores for the halves of digits.
 Expected numbers: none published; docs/pairs.md has measured ones.
 """
 
-from gca_jax import config, config_pairs
+from gca_jax import config
 
 
 def get_config(words: str = "") -> config.ConfigDict:
-    return config_pairs.make(words)
+    return config.make("pairs", words)

@@ -1,6 +1,6 @@
 """STL-10: ResNet-18 pretrained on the 100,000 unlabelled images of 96 pixels.
 
-Method: arXiv 2502.20141, which has no experiment on STL-10; recipe: our own, `gca_jax/config.py`.
+Method: arXiv 2502.20141, which has no experiment on STL-10; recipe: our own, `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/stl10.py  # once
     python main.py --config=configs/stl10.py:gca_uot --workdir=runs/stl10
@@ -16,6 +16,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
         data=dict(name="stl10", **config.TFDS),
         side=96,

@@ -1,6 +1,6 @@
 """The paper's SVHN run: ResNet-50 with the stem for large images, 500 epochs, batch 512.
 
-Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config.py`.
+Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gca_jax/config`.
 
     python main.py --mode=prepare --config=configs/svhn.py  # once
     python main.py --config=configs/svhn.py:gca_uot --workdir=runs/svhn
@@ -26,6 +26,7 @@ from gca_jax import config
 
 def get_config(words: str = "") -> config.ConfigDict:
     return config.make(
+        "images",
         words,
         data=dict(name="svhn", **config.TFDS),
         side=32,

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 __all__ = ["__version__", "align", "load", "losses", "metrics", "ot", "theorems"]
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 if TYPE_CHECKING:
     from gca_jax import losses, metrics, ot, theorems
-    from gca_jax.aligning import align
-    from gca_jax.encoder import load
+    from gca_jax.api import align, load
 else:  # hidden from type checkers, which would accept any name
-    FUNCTIONS = {"align": "aligning", "load": "encoder"}
+    FUNCTIONS = {"align": "api", "load": "api"}
 
     def __getattr__(name: str) -> object:
         if name not in __all__:

@@ -5,25 +5,27 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from gca_jax import losses, metrics, models, targets
-from gca_jax.data import sources
-from gca_jax.data.batches import Batches
-from gca_jax.data.dataset import Dataset, shorter_side
-from gca_jax.data.pairs import PairBatches, Pairs
+from gca_jax import check, losses, metrics, models, targets
+from gca_jax.data import pairs, sources
+from gca_jax.data.batches import Data
+from gca_jax.data.dataset import Dataset
+from gca_jax.data.images import ImageData
+from gca_jax.data.pairs import Pairs
 from gca_jax.data.splits import judged_by
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
-from gca_jax.targets import Alignment
-from gca_jax.workdir import Inputs, as_json
+from gca_jax.models import towers
+from gca_jax.targets import BatchTarget
+from gca_jax.workdir import as_json
 
-TYPES: dict[str, Any] = {"dataset": Dataset, "pairs": Pairs, "loss": Callable}
 OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
 
@@ -33,7 +35,7 @@ class TrainSettings:
     """The `train` group of a config.
 
     Attributes:
-        batch_size: images in a batch, over all devices and processes; one has nothing to be
+        batch_size: samples in a batch, over all devices and processes; one has nothing to be
             compared with.
         epochs: length of the run.
         checkpoint_every_epochs: how often a checkpoint is written, besides the last.
@@ -41,11 +43,11 @@ class TrainSettings:
         target_decay: BYOL's at the start, from which it rises to one; None: no target network.
         steps: length of the run in batches, in place of `epochs`.
         wrong_positives: share of a batch of images whose second view is of another image.
-        encoder_chunk: images of a batch, over all devices, that the encoder sees at a time; None:
+        encoder_chunk: samples of a batch, over all devices, that the encoder sees at a time; None:
             the whole batch.
-        batch_norm_groups: in how many groups of images, each with batch statistics of its own, the
+        batch_norm_groups: in how many groups of samples, each with batch statistics of its own, the
             encoder sees them; None: in one.
-        online_probe: whether a linear head is trained beside the encoder from the images' labels.
+        online_probe: whether a linear head is trained beside the encoder from the labels.
         knn_every_epochs: how often the log gets the accuracy of k-NN among training images; None:
             never.
 
@@ -78,31 +80,30 @@ class TrainSettings:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Trainable:
-    """What training needs of a run: an `Experiment`, or a `pairs.PairExperiment`.
+class Experiment:
+    """The parts of a run, ready to be trained, evaluated or looked at; made by `build`.
 
     Attributes:
         config: the run's, as `configs/digits.py` makes it.
-        given: name of each part that the caller gave (`encoder`, `dataset`, `loss`).
         method: key of `losses.METHODS`, or the name of the caller's loss.
-        loss: (z_a, z_b, **targets.keywords(groups)) -> (value, scalars for the log).
+        loss: (z_a, z_b, **target.keywords(info, step)) -> (value, scalars for the log).
+        target: the target plan of a batch.
         train: length of the run, sizes, intervals.
-        alignment: the target plan of a batch.
-        batches: what the network is trained with.
+        data: what is trained with and judged by: images, pairs, or a kind of the caller's.
         network: encoder and heads, or two towers, without their variables.
+        given: name of each part that the caller gave (`encoder`, `dataset`, `pairs`, `loss`).
         probed_classes: number of classes that an online probe tells apart; None without one.
     """
 
     config: ConfigDict
-    given: Mapping[str, str]
     method: str
     loss: Loss
+    target: BatchTarget
     train: TrainSettings
-    alignment: Alignment
-    batches: Batches | PairBatches
-    network: models.Network | models.Towers
+    data: Any  # a `Data`; evaluations know which kind they are of
+    network: Any  # a `models.Network`, or `models.Towers` of pairs
+    given: Mapping[str, str] = dataclasses.field(default_factory=dict)
     probed_classes: int | None = None
-    unit: ClassVar[str] = "images"
 
     @property
     def seed(self) -> int:
@@ -115,62 +116,31 @@ class Trainable:
         return jax.random.key(self.seed)
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """Name the entries of a batch's `info` that a step takes."""
+        probed = () if self.probed_classes is None else ("labels",)
+        return tuple(dict.fromkeys((*self.target.takes, *probed)))
+
+    @property
     def record(self) -> dict[str, object]:
         """Tell this run from others, as JSON values: config and names of given parts."""
         return as_json(self.config) | ({"given": dict(self.given)} if self.given else {})
-
-    @property
-    def inputs(self) -> Inputs:
-        """Describe what the network takes, for those who use it when the data are gone."""
-        return {"input_shape": list(self.batches.input_shape)}
-
-    def make_views(self, key: PRNGKeyArray, batch: Any) -> tuple[Array, Array]:
-        """Make what the network embeds of a batch."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Experiment(Trainable):
-    """The parts of a run on images, ready to be trained, evaluated or looked at; made by `build`.
-
-    Attributes:
-        dataset: images and labels.
-        policy: makes the two views of a batch.
-        batches: what the network is pretrained with.
-        network: encoder and heads, without their variables.
-    """
-
-    dataset: Dataset
-    policy: augment.Augment
-    batches: Batches
-    network: models.Network
-
-    @property
-    def inputs(self) -> Inputs:
-        """Describe the images, and how pictures of other sizes are brought to theirs."""
-        return {**super().inputs, "shorter_side": shorter_side(self.batches.images)}
-
-    def make_views(self, key: PRNGKeyArray, batch: Array) -> tuple[Array, Array]:
-        """Augment images twice; a share of the second views changes places where one is asked."""
-        one, other = self.policy.views(key, batch)
-        if self.train.wrong_positives:
-            other = exchange(jax.random.fold_in(key, 3), other, self.train.wrong_positives)
-        return one, other
 
 
 def build(
     config: ConfigDict,
     *,
     encoder: object = None,
-    dataset: Dataset | None = None,
+    dataset: Dataset | Pairs | Data | None = None,
     loss: OwnLoss | None = None,
 ) -> Experiment:
     """Make the parts of a run; a part that is given replaces the one that the config names.
 
     Args:
-        config: the run's, as `configs/digits.py` makes it.
-        encoder: a Flax module, images [b, h, w, c] to features [b, f].
-        dataset: images and labels; the `data` group is then not used.
+        config: the run's, as `configs/digits.py` or `configs/pairs.py` makes it.
+        encoder: a Flax module, samples [b, ...] (images [b, h, w, c]) to features [b, f].
+        dataset: what `data.arrays` or `data.pairs.pair` makes, or data of a kind of your own, as
+            `data.batches.Data` describes it; the `data` group is then not used.
         loss: any function of two batches of embeddings (z_a [n, d], z_b [n, d]) that returns its
             value, or (value, dict of scalars for the log). The `loss` group is then not used, and
             the `target` group reaches the loss as its keyword `target=`, which it must take for
@@ -179,97 +149,148 @@ def build(
     Raises:
         ValueError: a mistake in the config, named with its group; a given part of another type.
     """
-    given = named({"encoder": encoder, "dataset": dataset, "loss": loss})
-    shared = prepare(config, given, loss)
+    make = KINDS[_kind(config)]
+    given = _named(config, encoder=encoder, dataset=dataset, loss=loss)
+    _check_given(config, given)
+    with context("config.method"):
+        bound = _method(config) if loss is None else _own(loss)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
+    with context("config.train"):
+        train = TrainSettings(**config.train)
+    with context("config.target"):
+        target = targets.make(**config.target)
+        if loss is not None and target.learned is not None:
+            raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
+        if loss is not None and target.plan is not None:
+            _check_target(loss)
+    data, network = make(config, train, encoder, dataset)
+    with context("config.target"):
+        _need(data, target.takes, config.target.name)
+    classes = None
+    if train.online_probe:
+        with context("config.train"):
+            _need(data, ("labels",), "online_probe")
+            classes = int(np.max(data.info["labels"])) + 1
+    method = given.get("loss", config.method)
+    return Experiment(
+        config=config, method=method, loss=bound, target=target, train=train, data=data,
+        network=network, given=given, probed_classes=classes,
+    )  # fmt: skip
+
+
+def _kind(config: ConfigDict) -> str:
+    """Name the kind of a config's data."""
+    kind = config.data.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"config.data: kind must be one of {', '.join(KINDS)}; got {kind!r}")
+    return kind
+
+
+def _images(
+    config: ConfigDict, train: TrainSettings, encoder: object, dataset: Dataset | None
+) -> tuple[ImageData, models.Network]:
     network, policy = without_images(config, encoder)
     if dataset is None:
-        with blame("config.data"):
-            dataset = sources.load(**config.data)
-    if "split" in config.evaluation:  # runs of 0.1.0 had none
-        with blame("config.evaluation"):
-            dataset = judged_by(dataset, config.evaluation.split)
-    with blame("config.target"):
-        groups = shared["alignment"].groups(dataset.pretrain_labels, dataset.pretrain_domains)
-    classes = None
-    if shared["train"].online_probe:
-        with blame("config.train"):
-            groups, classes = _probed(dataset, shared["alignment"]), dataset.num_classes
-    if shared["train"].knn_every_epochs is not None and not dataset.labelled:
+        with context("config.data"):
+            dataset = sources.load(**_settings(config.data))
+    with context("config.evaluation"):
+        dataset = judged_by(dataset, config.evaluation.split)
+    if train.knn_every_epochs is not None and not dataset.labelled:
         raise ValueError("config.train: knn_every_epochs needs labels of the training images")
-    batches = Batches(dataset.pretrain_images, groups, policy.crop)
-    with blame("config.augment"):
-        jax.eval_shape(policy.views, jax.random.key(0), batches.example(1))
-    if skipped := policy.skipped(channels := batches.input_shape[-1]):
+    data = ImageData(dataset, policy, train.wrong_positives)
+    with context("config.augment"):
+        jax.eval_shape(policy.views, jax.random.key(0), data.example(1))
+    if skipped := policy.skipped(channels := data.input_shape[-1]):
         print(
             f"note: images have {channels} channels, so views are made without {', '.join(skipped)}"
         )
-    shared |= dict(batches=batches, network=network, probed_classes=classes)
-    return Experiment(**shared, dataset=dataset, policy=policy)
+    return data, network
 
 
-def _probed(dataset: Dataset, aligned: Alignment) -> Any:
-    """Give the labels [n] that an online probe is trained from, as groups of the batches."""
-    if dataset.pretrain_labels is None:
-        raise ValueError("online_probe needs labels of the images that are trained with")
-    if aligned.known == "domains":
-        raise ValueError(
-            "online_probe needs the labels of a batch, and this target takes its domains in their "
-            "place: one of them at a time"
-        )
-    return dataset.pretrain_labels
+def _pairs(
+    config: ConfigDict, train: TrainSettings, encoder: object, given: Pairs | None
+) -> tuple[Pairs, models.Towers]:
+    if encoder is not None:
+        raise ValueError("a run on pairs has two towers, and takes no encoder")
+    with context("config.method"):
+        if config.method == "byol":
+            raise ValueError("byol needs a network of its own for its targets: not for pairs")
+    with context("config.model"):
+        network = towers.create(**_tower_settings(config))
+    if given is None:
+        with context("config.data"):
+            settings = _settings(config.data)
+            given = pairs.load(**settings, split=config.evaluation.split)
+    return given, network
+
+
+def _own_data(
+    config: ConfigDict, train: TrainSettings, encoder: object, data: Data | None
+) -> tuple[Data, models.Network]:
+    if data is None or encoder is None:
+        missing = "dataset" if data is None else "encoder"
+        raise ValueError(f"a run on data of your own is built with them: build(..., {missing}=)")
+    with context("config.model"):
+        return data, network_of(config, encoder)
+
+
+KINDS: dict[str, Callable[..., tuple[Data, models.Network | models.Towers]]] = {
+    "images": _images,
+    "pairs": _pairs,
+    "own": _own_data,
+}
+"""(config, train, a given encoder, given data) -> data and network, by `config.data.kind`."""
+GIVEN: dict[str, tuple[str, type]] = {
+    "images": ("dataset", Dataset),
+    "pairs": ("pairs", Pairs),
+    "own": ("dataset", object),
+}
+"""What given data are called in a run's record, and their type, by kind."""
+
+
+def _settings(data: ConfigDict) -> dict[str, Any]:
+    """Give the keywords of a reader: the `data` group without its kind."""
+    return {key: value for key, value in data.items() if key != "kind"}
+
+
+def network_of(config: ConfigDict, encoder: object) -> models.Network:
+    """Make an encoder with its heads; arguments are `build`'s."""
+    own = {} if encoder is None else {"encoder": encoder}
+    settings = {key: value for key, value in config.model.items() if key != "initial"}
+    return models.create(**{**settings, **own})
 
 
 def without_images(
     config: ConfigDict, encoder: object = None
 ) -> tuple[models.Network, augment.Augment]:
     """Make the parts that need no images: the network and the policy; arguments are `build`'s."""
-    with blame("config.augment"):
+    with context("config.augment"):
         policy = augment.make(**config.augment)
-    with blame("config.model"):
-        own = {} if encoder is None else {"encoder": encoder}
-        settings = {key: value for key, value in config.model.items() if key != "initial"}
-        return models.create(**{**settings, **own}), policy
+    with context("config.model"):
+        return network_of(config, encoder), policy
 
 
-def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:
-    """Pass on a share of the views `[b, ...]`, drawn at random, each to the next that was drawn."""
-    drawn = jax.random.permutation(key, len(views))[: round(share * len(views))]
-    return views.at[drawn].set(views[jnp.roll(drawn, 1)])
+def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
+    """Give the keywords of `towers.create`: a learned ε starts at the one of the loss."""
+    settings = dict(config.model)
+    learned = settings.pop("learn_epsilon")
+    if not learned:
+        return settings
+    if config.loss.get("epsilon") is None:
+        raise ValueError(f"{config.method} has no epsilon that could be learned")
+    return {**settings, "epsilon": config.loss.epsilon}
 
 
-def named(parts: Mapping[str, object]) -> dict[str, str]:
-    """Name the parts that were given, and refuse those of another type."""
-    for kind, part in parts.items():
-        if part is not None and not isinstance(part, TYPES.get(kind, object)):
-            raise ValueError(
-                f"{kind} must be a {TYPES[kind].__name__}, got a {type(part).__name__}"
-            )
-    return {kind: _name(part) for kind, part in parts.items() if part is not None}
-
-
-def prepare(config: ConfigDict, given: Mapping[str, str], loss: OwnLoss | None) -> dict[str, Any]:
-    """Make what all runs have: the fields of `Trainable` without batches and network."""
-    _check_given(config, given)
-    with blame("config.method"):
-        bound = _method(config) if loss is None else _own(loss)
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
-    with blame("config.train"):
-        train = TrainSettings(**config.train)
-    with blame("config.target"):
-        aligned = targets.make(**config.target)
-        if loss is not None and aligned.learned is not None:
-            raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
-        if loss is not None and aligned.plan is not None:
-            _check_target(loss)
-    method = given.get("loss", config.method)
-    return dict(
-        config=config, given=given, method=method, loss=bound, train=train, alignment=aligned
-    )
+def _need(data: Data, takes: tuple[str, ...], whose: str) -> None:
+    """Refuse data without an entry of `info` that is taken."""
+    for name in takes:
+        if name not in data.info:
+            raise ValueError(f"{whose} needs {name}, and the {data.unit} have none; {data.remedy}")
 
 
 @contextlib.contextmanager
-def blame(group: str) -> Iterator[None]:
+def context(group: str) -> Iterator[None]:
     """Turn a TypeError or ValueError into one line that names the group of the config."""
     try:
         yield
@@ -279,8 +300,7 @@ def blame(group: str) -> Iterator[None]:
 
 def _method(config: ConfigDict) -> Loss:
     """Bind the method's settings; a target network is there if and only if it is BYOL."""
-    if config.method not in losses.METHODS:
-        raise ValueError(f"unknown method {config.method!r}; one of: {', '.join(losses.METHODS)}")
+    check.one_of("method", config.method, losses.METHODS)
     bootstraps = "target_decay" in config.train and "predictor_hidden" in config.model
     if bootstraps != (config.method == "byol"):
         raise ValueError(
@@ -325,13 +345,27 @@ def _check_target(loss: OwnLoss) -> None:
         )
 
 
+def _named(config: ConfigDict, **parts: object) -> dict[str, str]:
+    """Name the parts that were given, and refuse those of another type."""
+    called, kind = GIVEN[_kind(config)]
+    types: dict[str, Any] = {"dataset": kind, "loss": Callable}
+    for name, part in parts.items():
+        if part is not None and not isinstance(part, types.get(name, object)):
+            raise ValueError(
+                f"{name} must be a {types[name].__name__}, got a {type(part).__name__}"
+            )
+    names = {name: _name(part) for name, part in parts.items() if part is not None}
+    return {called if name == "dataset" else name: each for name, each in names.items()}
+
+
 def _name(part: object) -> str:
     """Name a part that was given."""
     while isinstance(part, partial):
         part = part.func
-    if isinstance(part, Dataset | Pairs):
-        return part.name
-    return getattr(part, "__name__", type(part).__name__).strip("<>")  # of <lambda>
+    for known in (getattr(part, "name", None), getattr(part, "__name__", None)):
+        if isinstance(known, str):
+            return known.strip("<>")  # of <lambda>
+    return type(part).__name__
 
 
 def _check_given(config: ConfigDict, given: Mapping[str, str]) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
-from gca_jax.encoder import Encoder
+from gca_jax.evaluation.encoder import Encoder
+from gca_jax.files import replace
 from gca_jax.models import ResNet, formats
-from gca_jax.workdir import replace
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -26,11 +26,11 @@ def to_safetensors(encoder: Encoder) -> bytes:
     about = {
         "names": "flax",
         "input_shape": encoder.shape,
-        "mean": encoder.policy.mean,
-        "std": encoder.policy.std,
         "method": encoder.config.method,
         "step": encoder.step,
     }
+    if encoder.policy is not None:
+        about |= {"mean": encoder.policy.mean, "std": encoder.policy.std}
     if isinstance(module, ResNet):
         settings = ("stage_sizes", "block", "width", "stem")
         about |= {"names": "torchvision", **{key: getattr(module, key) for key in settings}}

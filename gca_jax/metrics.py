@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from gca_jax import check, ot
+from gca_jax import ot
+from gca_jax.ot import inputs
 from gca_jax.ot.engine import Points, make_passes
 from gca_jax.ot.numerics import negative_entropy, ratio
 
@@ -78,7 +79,7 @@ def gradient_cosine(
 
 
 def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
-    z = check.whole(jnp.asarray(z))
+    z = inputs.whole(jnp.asarray(z))
     return ot.normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32)))
 
 

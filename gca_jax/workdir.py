@@ -1,39 +1,72 @@
-"""The folder of a run: names, reads and writes of its files, and whether another run may use it."""
+"""A run's folder: the one reader and writer of its files, and where the run in it stands."""
 
 import contextlib
-import hashlib
 import json
-import math
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import IO, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from ml_collections import ConfigDict
 
-try:
-    import fcntl
-except ImportError:  # Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]
+from gca_jax import check
+from gca_jax.files import (
+    DamagedError,
+    fault_of,
+    lock,
+    read_json,
+    read_log,
+    write_arrays,
+    write_figure,
+    write_json,
+    write_text,
+)
 
+Json = dict[str, Any]
+"""What a JSON file holds; its keys are those that its writer gives it."""
+State = Literal["new", "unfinished", "finished", "longer"]
 
-CHECKSUMS = "checksums.json"
-# Orbax writes these after the checksums; they hold nothing that is read here.
-LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
+STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
+
+# What readers rely on; see `check.shape`.
+CONFIG = {"method": str, "seed": int, "data": {"name": str}, "train": dict}
+SUMMARY = {
+    "finished": bool,
+    "steps": int,
+    "train_seconds": float,
+    "images_per_second": float,
+    "device": str,
+    "parameters": int,
+}
+RESULT = {
+    **dict.fromkeys(("name", "title", "over", "procedure", "picture", "caption"), str),
+    "accuracy": {str: float},
+    "sd": dict,
+}
+EVALUATION = {
+    "step": int,
+    "method": str,
+    "seed": int,
+    "dataset": {"name": str},
+    "accuracy?": {str: float},
+    "baselines?": {str: {str: float}},
+    "left_out?": [str],
+    "results?": [RESULT],
+}
+CORRUPTIONS = {
+    "step": int,
+    "clean": float,
+    "accuracy": {str: [float]},
+    "mean": {str: float},
+    "baselines?": dict,
+}
+REPORT = {"finished?": bool}
 
 
-class Inputs(TypedDict, total=False):
-    """What the network of a run takes, and how the run was asked for."""
-
-    input_shape: list[int]  # (h, w, c) of an image, or the widths of two sets
-    shorter_side: int  # of a picture, in pixels, before its centre is cut out
-    command: str  # that was typed, last
-
-
-class Summary(Inputs):
+class Summary(TypedDict):
     """What training leaves in `training.json`; compilation is part of the seconds only."""
 
     finished: bool
@@ -42,159 +75,442 @@ class Summary(Inputs):
     images_per_second: float
     device: str
     parameters: int
+    unit: NotRequired[str]  # of what a batch has: "images", "pairs"
+    input_shape: NotRequired[list[int]]  # (h, w, c) of an image, or the widths of two sets
+    shorter_side: NotRequired[int]  # of a picture, in pixels, before its centre is cut out
+    command: NotRequired[str]  # that was typed, last
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that a reader finds the old file or the new one, never half of one."""
-    text = json.dumps(value, indent=2) + "\n"
-    replace(path, lambda file: file.write(text.encode()))
+class RunFolder:
+    """The files of a run.
 
+    Each is read once, and what it holds is checked then: a file that is cut or of another shape is
+    a `DamagedError`. Everything is written under another name and renamed, so that a reader finds
+    the old file or the new one.
 
-def finite(value: object, nan: str | None = "nan") -> object:
-    """Turn infinities (a hard constraint's penalty, say) into strings and NaN into `nan`.
-
-    Strict JSON has neither.
+    Attributes:
+        path: The folder.
+        state: Where the run stands that `open` was given a config of: "new" (nothing of value is
+            there), "unfinished", "finished", or "longer" (it ended, and the config makes it
+            longer). "finished" or "unfinished" of a folder that was opened without one.
     """
-    if isinstance(value, Mapping):
-        return {key: finite(x, nan) for key, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(x, nan) for x in value]
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
-    return nan if math.isnan(value) else str(value)
 
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.state: State = "new"
+        self._asked: Mapping[str, Any] | None = None
+        self._known: dict[str, Any] = {}
+        self._intact: dict[int, bool] = {}
+        self._held = 0
+        self._until_then: contextlib.ExitStack | None = None
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed `.npz` likewise."""
-    replace(path, lambda file: np.savez_compressed(file, **arrays))
+    @classmethod
+    def open(
+        cls, path: str | Path, config: ConfigDict | Mapping[str, Any] | None = None
+    ) -> "RunFolder":
+        """Open the folder of a run, and find out where the run in it stands.
 
+        Args:
+            path: The folder; with a config it need not exist.
+            config: Of the run to be trained there, or its `Experiment.record`; None: of a run that
+                is there.
 
-def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under another name first, so that a mistake on the way costs nothing."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            # Without this, a crash of the machine may leave the new name without its content.
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
-    finally:
-        partial.unlink(missing_ok=True)
+        Raises:
+            FileNotFoundError: No run is there, and no config is given.
+            ValueError: The folder is a file, or holds a run of another config; its config or its
+                summary is damaged and no checkpoint has another one.
+        """
+        folder = cls(path)
+        if folder.path.exists() and not folder.path.is_dir():
+            raise ValueError(f"workdir {path} is a file; choose a folder with --workdir=DIR")
+        if config is None:
+            folder.state = "finished" if folder.summary["finished"] else "unfinished"
+        else:
+            record = as_json(config) if isinstance(config, ConfigDict) else config
+            folder._asked = record
+            folder.state = folder._compared_with(record)
+        return folder
 
+    def _compared_with(self, record: Mapping[str, Any]) -> State:
+        """Find out where the run stands, and say what a user would not expect."""
+        ended = self._ended_at()
+        if ended is not None and self.saved and self._is_longer(record):
+            print(
+                f"{self.path} holds this run, ended at step {ended}: it is trained further, from "
+                "there with the learning rate that a run of the new length has at that step"
+            )
+            return "longer"
+        if self.saved:  # else nothing of value is there: it was stopped before it saved anything
+            self.refuse_another(record)
+        if ended is None:
+            return "unfinished" if self.newest is not None else "new"
+        if self.newest == ended:
+            print(f"{self.path} holds this run, trained to its end: it is not trained again")
+            return "finished"
+        gone = "from the start" if self.newest is None else f"on from step {self.newest}"
+        print(f"{self.path} held this run, but its last checkpoint is gone: it is trained {gone}")
+        return "unfinished" if self.newest is not None else "new"
 
-def need_space(folder: Path, size: int = 0) -> None:
-    """Raise an OSError if the disk of a folder has no room for so many bytes and a few more."""
-    free = shutil.disk_usage(folder).free
-    if free < size + SPARE:
-        raise OSError(
-            f"the disk of {folder} has {free / 1e6:,.2f} MB left, and {(size + SPARE) / 1e6:,.2f} "
-            "MB are needed: make room, then run the same command again; what is saved is kept"
-        )
-
-
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Hold a folder for one training at a time; a killed process leaves no lock behind.
-
-    Raises:
-        ValueError: another process trains in it.
-    """
-    with (workdir / "lock").open("a") as file:
+    def _ended_at(self) -> int | None:
+        """Give the step at which the run ended; None if it has not, or its summary is damaged."""
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            return self.summary["steps"] if self.summary["finished"] else None
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            print(f"note: {error}; it is written anew by training")
+            return None
+
+    def _is_longer(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether the record makes the run longer, and changes nothing else."""
+        there = self.config
+        key = "steps" if there["train"].get("steps") else "epochs"
+        length = record["train"].get(key) or 0
+        as_long = {**there, "train": {**there["train"], key: length}}
+        return length > there["train"][key] and not any(differences(as_long, record))
+
+    def refuse_another(self, record: Mapping[str, object]) -> None:
+        """Raise a ValueError where the folder holds, or was opened for, a run of another config."""
+        there = self.config if self._asked is None or self.state != "longer" else self._asked
+        if shown := first_differences(there, record):
             raise ValueError(
-                f"another process trains in {workdir}: wait for it, stop it, or choose another "
-                "--workdir"
-            ) from error
-        yield
+                f"{self.path} holds a run of another config and is left as it is ({shown}). "
+                "Choose another --workdir, or delete that one"
+            )
 
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        return (self.path / name).exists()
 
-def read_json(path: Path) -> Any:
-    """Read JSON; a ValueError names a file that is not."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:  # nor is it text, perhaps
-        raise ValueError(
-            f"{path} is damaged ({error}): run again the program that wrote it"
-        ) from error
+    @property
+    def begun(self) -> bool:
+        """Whether the run was begun: it has a lock or a log; a config alone is a plan."""
+        return self.has("lock") or self.has("metrics.jsonl") or bool(self.saved)
 
+    @property
+    def config(self) -> Json:
+        """The config, as JSON; that of the newest checkpoint where the file is damaged or gone."""
+        return self._once("config.json", self._read_config)
 
-def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
-    """Read the rows of a `metrics.jsonl`, each with the byte where it ends.
-
-    A last row that a kill cut off is left out; a ValueError names any other that is damaged.
-    """
-    rows, end = [], 0
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            break
+    def _read_config(self) -> Json:
         try:
-            row = json.loads(line)
-            row["step"] + 0
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged in line {number}: delete that line") from error
-        end += len(line)
-        rows.append((row, end))
-    return rows
+            found = self._json("config.json", CONFIG)
+        except (DamagedError, FileNotFoundError) as error:
+            if self.newest is None:
+                if isinstance(error, DamagedError) or not self.saved:
+                    raise
+                raise DamagedError(
+                    f"{self.path} holds checkpoints without a config.json; choose another one"
+                ) from error
+            path = f"checkpoints/{self.newest}/config/metadata"
+            found = self._json(path, CONFIG)
+            print(f"note: {self.path}/config.json is missing or damaged; a checkpoint has it too")
+        if "kind" not in found["data"]:  # until 0.2.0 the name of a data set was enough
+            kind = "pairs" if found["data"]["name"] == "pairs" else "images"
+            found["data"] = {"kind": kind, **found["data"]}
+        return found
 
+    @property
+    def summary(self) -> Summary:
+        """What training left; a FileNotFoundError where it has saved nothing yet."""
+        if not self.has("training.json"):
+            raise FileNotFoundError(
+                f"there is no run in {self.path} (no training.json): train one first with "
+                "--mode=pretrain"
+            )
+        return self._once("training.json", lambda: self._json("training.json", SUMMARY))
 
-def training_summary(workdir: Path) -> Summary:
-    """Read what training left; a FileNotFoundError where it has saved nothing yet."""
-    path = workdir / "training.json"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no run in {workdir} (no training.json): train one first with --mode=pretrain"
+    @property
+    def log(self) -> list[Json]:
+        """The rows of `metrics.jsonl`, [] where there is none; one that a kill cut is left out."""
+        return [row for row, _ in self._rows()]
+
+    def _rows(self) -> list[tuple[Json, int]]:
+        path = self.path / "metrics.jsonl"
+        return read_log(path) if path.exists() else []
+
+    @property
+    def evaluation(self) -> Json:
+        """What the evaluation of the run as it stands found.
+
+        Raises:
+            FileNotFoundError: It has not been evaluated.
+            ValueError: Its evaluation is of another step, or of an earlier version.
+        """
+        return self._once("evaluation.json", self._read_evaluation)
+
+    def _read_evaluation(self) -> Json:
+        if not self.has("evaluation.json") or not self.has("evaluation.npz"):
+            raise FileNotFoundError(
+                f"the run in {self.path} has not been evaluated: do so first with --mode=evaluate"
+            )
+        found, step = self._json("evaluation.json", EVALUATION), self.summary["steps"]
+        if found["step"] != step:
+            raise ValueError(
+                f"the evaluation in {self.path} is of step {found['step']}, the run is at step "
+                f"{step}: evaluate again with --mode=evaluate"
+            )
+        if "results" not in found:
+            raise ValueError(
+                f"the evaluation in {self.path} is of an earlier version of this package: "
+                "evaluate again with --mode=evaluate"
+            )
+        return found
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the run as it stands is evaluated, and what was found can be read."""
+        try:
+            _ = self.evaluation, self.arrays
+        except (FileNotFoundError, ValueError):
+            return False
+        return True
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of `evaluation.npz`."""
+        return self._once("evaluation.npz", self._read_arrays)
+
+    def _read_arrays(self) -> dict[str, np.ndarray]:
+        path = self.path / "evaluation.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for a broken file
+            words = str(error).splitlines() or [type(error).__name__]
+            raise DamagedError(
+                f"{path} is damaged ({words[0]}): evaluate again, --mode=evaluate"
+            ) from error
+
+    @property
+    def corruptions(self) -> Json | None:
+        """What corrupted images showed; None where the run was not judged on any."""
+        if not self.has("corruptions.json"):
+            return None
+        return self._once("corruptions.json", lambda: self._json("corruptions.json", CORRUPTIONS))
+
+    @property
+    def report(self) -> Json | None:
+        """The report as JSON; None where none is written."""
+        if not self.has("report.json"):
+            return None
+        return self._once("report.json", lambda: self._json("report.json", REPORT))
+
+    @property
+    def damage(self) -> str | None:
+        """Say which file cannot be used; None if all can that are there."""
+        try:
+            if self.has("config.json") or self.saved:
+                _ = self.config
+            if self.has("training.json"):
+                _ = self.summary
+                if self.has("evaluation.json") and self.has("evaluation.npz"):
+                    with contextlib.suppress(FileNotFoundError):
+                        _ = self._json("evaluation.json", EVALUATION), self.arrays
+            _ = self.log, self.corruptions, self.report
+        except DamagedError as error:
+            return str(error)
+        except OSError as error:
+            return f"{self.path} cannot be read ({error.strerror or error})"
+        return None
+
+    @property
+    def saved(self) -> dict[int, Path]:
+        """Folders of the checkpoints by step, intact or not."""
+        folders = (self.path / "checkpoints").glob("*")
+        return {int(path.name): path for path in sorted(folders) if path.name.isdigit()}
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """Steps of the intact checkpoints, the newest last."""
+        return [step for step in sorted(self.saved) if self.is_intact(step)]
+
+    @property
+    def newest(self) -> int | None:
+        """Step of the newest intact checkpoint."""
+        return next(
+            (step for step in sorted(self.saved, reverse=True) if self.is_intact(step)), None
         )
-    found = read_json(path)
-    if not isinstance(found, dict) or not found.keys() >= Summary.__required_keys__:
-        raise ValueError(f"{path} is damaged (it lacks entries): delete it and train again")
-    return found  # type: ignore[return-value]
+
+    def is_intact(self, step: int) -> bool:
+        """Tell whether a checkpoint's files are as they were written; say once if they are not."""
+        if step not in self._intact:
+            folder = self.saved[step]
+            fault = fault_of(folder)
+            if fault is not None:
+                print(f"note: {folder} is damaged ({fault}): it is passed over")
+            self._intact[step] = fault is None
+        return self._intact[step]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one program at a time; a killed process leaves no lock behind.
+
+        Whoever holds it may ask again.
+
+        Raises:
+            ValueError: Another process holds it.
+        """
+        if self._held:
+            yield
+            return
+        if self._until_then is not None:
+            stack, self._until_then = self._until_then, None
+            stack.enter_context(self.locked())
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a") as file:
+            if not lock(file):
+                raise ValueError(
+                    f"another process trains in {self.path}: wait for it, stop it, or choose "
+                    "another --workdir"
+                )
+            self._held = 1
+            try:
+                yield
+            finally:
+                self._held = 0
+
+    @contextlib.contextmanager
+    def held(self, first: bool = True) -> Iterator[None]:
+        """Hold the lock to the end of a command: at once, or from when `train` makes the folder.
+
+        Of several processes the `first` holds it.
+        """
+        with contextlib.ExitStack() as stack:
+            if first and self.path.is_dir():
+                stack.enter_context(self.locked())
+            elif first:
+                self._until_then = stack
+            yield
+        self._until_then = None
+
+    def claim(self, stack: contextlib.ExitStack) -> bool:
+        """Claim a run that a study is to do, until the stack ends; tell whether no other one has.
+
+        A claim goes with the process that made it, and a run that is at work holds its lock too.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = stack.enter_context((self.path / "claim").open("a"))
+        if lock(file) and not self.is_locked:
+            return True
+        stack.close()
+        return False
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a study has claimed the run, or a program is at it."""
+        with contextlib.ExitStack() as stack:
+            return self.path.is_dir() and not self.claim(stack)
+
+    def plan(self, record: Mapping[str, object]) -> None:
+        """Write the config of a run to be done; the folder holds no other run."""
+        with contextlib.suppress(DamagedError, FileNotFoundError):
+            if not any(differences(self.config, record)) and self.has("config.json"):
+                return
+        self.write_json("config.json", record)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether another process holds the folder."""
+        if self._held or not self.has("lock"):
+            return False
+        with (self.path / "lock").open("a") as file:
+            return not lock(file)
+
+    def begin(self, record: Mapping[str, object]) -> None:
+        """Make the folder ready for a run that holds its lock: all that is written before a step.
+
+        A longer run is marked as unfinished before its config is written: stopped at once, it must
+        not pass for one that has ended. DamagedError checkpoints make room for their steps.
+        """
+        for path in self.path.glob("*.partial"):
+            if time.time() - path.stat().st_mtime > STALE:
+                path.unlink(missing_ok=True)
+        if self.state == "longer":
+            self.write_summary({**self.summary, "finished": False})
+        for step, folder in self.saved.items():
+            if self.newest is None or step > self.newest:
+                aside = folder.with_name(f"damaged-{step}")
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
+                self._intact.pop(step, None)
+        self.write_json("config.json", record)
+
+    def write_summary(self, summary: Summary, first: bool = True) -> None:
+        """Write `training.json`, unless another process is the first, which writes."""
+        if first:
+            self.write_json("training.json", summary)
+        self._known["training.json"] = summary
+
+    def write_json(self, name: str, value: object) -> None:
+        """Write a JSON file."""
+        write_json(self.path / name, value)
+        self._known.pop(name, None)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Write a compressed `.npz`."""
+        write_arrays(self.path / name, arrays)
+        self._known.pop(name, None)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file, and give its path."""
+        return write_text(self.path / name, text)
+
+    def write_figures(self, figures: Mapping[str, Any], dpi: int = 150) -> dict[str, Path]:
+        """Write figures as `figures/NAME.png`, and give their paths."""
+        (self.path / "figures").mkdir(parents=True, exist_ok=True)
+        paths = {name: self.path / "figures" / f"{name}.png" for name in figures}
+        for name, figure in figures.items():
+            write_figure(paths[name], figure, dpi)
+        return paths
+
+    def open_log(self, step: int) -> IO[bytes]:
+        """Open `metrics.jsonl` to append to; what was logged after a step is dropped.
+
+        It was logged by a session that did not live to save it, and every step is there once.
+        """
+        path = self.path / "metrics.jsonl"
+        end = max((end for row, end in self._rows() if row["step"] <= step), default=0)
+        file = path.open("ab")
+        file.truncate(end)
+        return file
+
+    def need_space(self, size: int = 0) -> None:
+        """Raise an OSError unless `size` + 1 MiB are free on the folder's disk."""
+        free = shutil.disk_usage(self.path).free
+        if free < size + SPARE:
+            raise OSError(
+                f"the disk of {self.path} has {free / 1e6:,.2f} MB left, and "
+                f"{(size + SPARE) / 1e6:,.2f} MB are needed: make room, then run the same command "
+                "again; what is saved is kept"
+            )
+
+    def _once(self, name: str, read: Callable[[], Any]) -> Any:
+        """Give what a file holds, read and checked the first time."""
+        if name not in self._known:
+            self._known[name] = read()
+        return self._known[name]
+
+    def _json(self, name: str, wanted: Mapping[str, object]) -> Any:
+        """Read a JSON file of a shape."""
+        path = self.path / name
+        found = read_json(path)
+        try:
+            check.shape(path.name, found, wanted)
+        except ValueError as error:
+            raise DamagedError(
+                f"{path} is damaged ({error}): run again the program that wrote it"
+            ) from None
+        return found
 
 
 def as_json(config: ConfigDict) -> dict[str, object]:
     """Give the config as JSON gives it back: tuples are lists."""
     return json.loads(config.to_json())
-
-
-def refuse_another_run(workdir: Path, config: Mapping[str, object]) -> None:
-    """Raise a ValueError where the folder is a file, or holds checkpoints of another config."""
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
-    if not checkpoints(workdir):
-        return  # Nothing of value is there: a run that was stopped before it saved anything.
-    path = workdir / "config.json"
-    if not path.exists():
-        raise ValueError(f"{workdir} holds checkpoints without a config.json; choose another one")
-    if shown := first_differences(read_json(path), config):
-        raise ValueError(
-            f"{workdir} holds a run of another config and is left as it is ({shown}). "
-            "Choose another --workdir, or delete that one"
-        )
-
-
-def shorter_run(workdir: Path, config: Mapping[str, Any]) -> Summary | None:
-    """Read the summary of a finished run that this config only makes longer; None: it is not."""
-    path = workdir / "config.json"
-    if not checkpoints(workdir) or not path.exists() or not (workdir / "training.json").exists():
-        return None
-    there, summary = read_json(path), training_summary(workdir)
-    key = "steps" if there["train"].get("steps") else "epochs"
-    length = config["train"].get(key) or 0
-    as_long = {**there, "train": {**there["train"], key: length}}
-    if length <= there["train"][key] or any(differences(as_long, config)):
-        return None
-    return summary if summary["finished"] else None
-
-
-def checkpoints(workdir: str | Path) -> dict[int, Path]:
-    """Find what the run in this folder has saved: folders by step, in no order."""
-    folders = (Path(workdir) / "checkpoints").glob("*")
-    return {int(path.name): path for path in folders if path.name.isdigit()}
 
 
 def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:
@@ -224,34 +540,3 @@ def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def write_checksums(checkpoints: Path) -> None:
-    """Write the checksums of the newest checkpoint in a folder, which may have a temporary name."""
-    newest = max(checkpoints.glob("[0-9]*"), key=lambda path: int(path.name.split(".")[0]))
-    paths = sorted(path for path in newest.rglob("*") if path.is_file())
-    names = [path.relative_to(newest).as_posix() for path in paths if path.name not in LATER]
-    write_json(newest / CHECKSUMS, {name: _checksum(newest / name) for name in names})
-
-
-def fault_of(checkpoint: Path) -> str | None:
-    """Say which file of a checkpoint is not as it was written; None if all are."""
-    try:
-        written = dict(read_json(checkpoint / CHECKSUMS))
-    except FileNotFoundError:  # by an earlier version of this package
-        written = dict.fromkeys(f"{item}/_METADATA" for item in ("variables", "optimizer"))
-    except (TypeError, ValueError):
-        return f"{CHECKSUMS} is damaged"
-    for name, checksum in written.items():
-        try:
-            found = _checksum(checkpoint / name)
-        except OSError as error:
-            return f"{name}: {error.strerror}"
-        if checksum not in (None, found):
-            return f"{name} has changed"
-    return None
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

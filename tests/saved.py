@@ -4,8 +4,10 @@ import jax
 import numpy as np
 
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, step
-from gca_jax.workdir import Summary, write_json
+from gca_jax.files import write_json
+from gca_jax.training import checkpoint
+from gca_jax.training.state import TrainState, init_variables
+from gca_jax.workdir import Summary
 
 RESNETS = {
     "basic": {"model.stage_sizes": (1, 2), "model.width": 4},
@@ -26,10 +28,10 @@ def encoders(tiny, dataset, folder):
 def save(experiment, folder):
     """Write config, summary and a checkpoint of random weights and statistics, which it returns."""
     rng = np.random.default_rng(0)
-    batches, network = experiment.batches, experiment.network
-    shapes = step.init_variables.eval_shape(network, experiment.key, batches.input_shape)
+    batches, network = experiment.data, experiment.network
+    shapes = init_variables.eval_shape(network, experiment.key, batches.input_shape)
     variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
-    state = step.TrainState(np.int32(3), **variables, opt_state={"count": np.int32(3)})
+    saved = TrainState(np.int32(3), **variables, opt_state={"count": np.int32(3)})
     folder.mkdir(parents=True, exist_ok=True)
     with checkpoint.open_manager(folder) as manager:
         checkpoint.save(manager, state, checkpoint.Progress(3), experiment.record)

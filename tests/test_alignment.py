@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 
 from gca_jax import experiment, losses, models, ot, targets
 from gca_jax.data.views import augment
-from gca_jax.training import setup, step
+from gca_jax.training import state, step
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +30,11 @@ def build(method, aligned):
         stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=8, projector_dim=8
     )
     optimizer = optax.sgd(0.1)
-    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     train_step = step.make_train_step(
         network, POLICY.views, losses.METHODS[method], optimizer, keywords=aligned.keywords
     )
-    return network, variables, step.create_state(variables, optimizer, False), train_step
+    return network, variables, state.create_state(variables, optimizer, False), train_step
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_sharded_step_with_domains_is_the_step_of_one_device(method):
     results = []
     for count in (1, 8):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
-        start = jax.device_put(jax.tree.map(jnp.copy, initial), step.replicated(mesh))
-        batch = (jax.device_put(x, step.by_row(mesh)) for x in (IMAGES, GROUPS))
+        start = jax.device_put(jax.tree.map(jnp.copy, initial), state.replicated(mesh))
+        batch = (jax.device_put(x, state.by_row(mesh)) for x in (IMAGES, GROUPS))
         results.append(jax.device_get(step.shard(train_step, mesh)(start, KEY, *batch)))
     (one, one_metrics), (many, many_metrics) = results
     for name in ("loss", "gradient_norm"):
@@ -79,7 +79,7 @@ def test_sharded_step_with_domains_is_the_step_of_one_device(method):
 @pytest.mark.parametrize("method", ["rince", "gca_uot", "byol", "iot_uni"])
 def test_methods_take_the_classes_of_the_digits(tiny, method):
     made = experiment.build(tiny(method, **{"target.name": "classes"}))
-    setup.trace(made)
+    step.trace(made)
     np.testing.assert_array_equal(np.bincount(made.batches.groups) > 100, [True] * 10)
 
 

@@ -14,12 +14,11 @@ from flax.traverse_util import flatten_dict
 
 from gca_jax import config, losses
 from gca_jax.data import sources
-from gca_jax.evaluation.evaluate import check, evaluate
+from gca_jax.evaluation.evaluate import check
 from gca_jax.experiment import build
-from gca_jax.report.run import write
-from gca_jax.training import train
 from tests import processes
 from tests.data import prepared
+from tests.runs import evaluate, pretrain, write
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "pairs")
@@ -299,7 +298,7 @@ def test_the_smoke_variant_runs_from_images_to_report(name, tmp_path):
     workdir = tmp_path / "run"
     experiment = build(config.lock())
     check(experiment)
-    summary = train.pretrain(experiment, workdir)
+    summary = pretrain(experiment, workdir)
     assert summary["finished"]
     result = evaluate(experiment, workdir)
     assert result["dataset"]["name"] == name

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pyarrow.parquet
 import pytest
+from gca_jax.programs import PROGRAMS, Command
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -16,8 +17,7 @@ import gca_jax
 from gca_jax.data import tables
 from gca_jax.data.sources import in_place
 from gca_jax.experiment import build
-from gca_jax.programs import PROGRAMS, Command
-from gca_jax.workdir import replace
+from gca_jax.files import replace
 from tests import saved
 from tests.data import prepared
 

@@ -36,7 +36,7 @@ def encoder(run):
 
 
 def test_features_are_those_of_the_network_on_normalised_images(run, encoder, experiment):
-    images = experiment.dataset.test_images[:21]
+    images = experiment.data.dataset.test_images[:21]
     mean, std = (np.float32(experiment.config.augment[key][0]) for key in ("mean", "std"))
     x = (images.astype(np.float32) / 255 - mean) / std
     expected = experiment.network.apply(run[1], jnp.asarray(x), method="encode")
@@ -50,7 +50,7 @@ def test_features_are_those_of_the_network_on_normalised_images(run, encoder, ex
 
 def test_many_images_take_one_compilation(encoder, experiment, monkeypatch):
     monkeypatch.setattr(features, "batch_size", lambda shape: 32)
-    images = experiment.dataset.test_images
+    images = experiment.data.dataset.test_images
     features.encode.clear_cache()
     whole = encoder(images[:90])
     np.testing.assert_allclose(encoder(images[70:]), encoder(images)[70:], rtol=1e-5)
@@ -59,7 +59,7 @@ def test_many_images_take_one_compilation(encoder, experiment, monkeypatch):
 
 
 def test_it_can_be_a_part_of_a_compiled_function(encoder, experiment):
-    images = experiment.dataset.test_images[:8]
+    images = experiment.data.dataset.test_images[:8]
     doubled = jax.jit(lambda x: 2 * encoder.features(x))(images)
     np.testing.assert_allclose(doubled, 2 * encoder(images), rtol=1e-5)
 
@@ -117,10 +117,10 @@ class Flat(nn.Module):
 
 
 def test_an_encoder_given_in_python_is_given_again(tiny, experiment, tmp_path):
-    saved.save(build(tiny("ince"), encoder=Flat(), dataset=experiment.dataset), tmp_path)
+    saved.save(build(tiny("ince"), encoder=Flat(), dataset=experiment.data.dataset), tmp_path)
     with pytest.raises(ValueError, match=r"gca_jax\.load\('.*', encoder=Flat\(\.\.\.\)\) loads"):
         gca_jax.load(tmp_path)
     with pytest.raises(ValueError, match="are not of the encoder"):
         gca_jax.load(tmp_path, encoder=Flat(5))
-    images = experiment.dataset.test_images[:4]
+    images = experiment.data.dataset.test_images[:4]
     assert gca_jax.load(tmp_path, encoder=Flat())(images).shape == (4, 3)

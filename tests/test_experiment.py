@@ -11,10 +11,9 @@ from flax import linen as nn
 
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
-from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
-from gca_jax.report.run import write
-from gca_jax.training import checkpoint, setup, train
+from gca_jax.training import checkpoint, step
+from tests.runs import evaluate, pretrain, write
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -44,7 +43,7 @@ from gca_jax.training import checkpoint, setup, train
 )
 def test_mistakes_are_named_with_their_group(tiny, tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message) as caught:
-        train.pretrain(build(tiny(**overrides)), tmp_path / "run")
+        pretrain(build(tiny(**overrides)), tmp_path / "run")
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
@@ -101,7 +100,7 @@ def two_steps(config, **parts):
 def test_the_method_s_own_loss_given_as_a_function_is_the_same_program(tiny, method):
     config = tiny(method)
     given = partial(losses.METHODS[method], **config.loss)
-    programs = (setup.trace(build(config, loss=loss)).lowered.as_text() for loss in (None, given))
+    programs = (step.trace(build(config, loss=loss)).lowered.as_text() for loss in (None, given))
     assert len(set(programs)) == 1
 
 
@@ -121,9 +120,9 @@ class Unreadable:
 @pytest.mark.usefixtures("one_device", "quick_evaluation")
 def test_a_run_judged_on_validation_images_never_reads_the_test_images(tiny, tmp_path):
     config = tiny("ince", **{"evaluation.split": "validation"})
-    data = dataclasses.replace(build(tiny()).dataset, test_images=Unreadable())
+    data = dataclasses.replace(build(tiny()).data.dataset, test_images=Unreadable())
     experiment = two_steps(config, dataset=data)
-    train.pretrain(experiment, tmp_path)
+    pretrain(experiment, tmp_path)
     result = evaluate(experiment, tmp_path)
     sizes = {key: result["dataset"][f"{key}_images"] for key in ("train", "pretrain", "test")}
     assert sizes == {"train": 1150, "pretrain": 1150, "test": 287}
@@ -140,7 +139,7 @@ def test_an_unknown_split_is_a_mistake_of_the_evaluation(tiny):
 @pytest.mark.usefixtures("one_device", "quick_evaluation")
 def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tmp_path):
     experiment = two_steps(tiny(), loss=distance)
-    summary = train.pretrain(experiment, tmp_path)
+    summary = pretrain(experiment, tmp_path)
     assert (summary["finished"], summary["steps"]) == (True, 2)
     first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
     assert {"loss", "alignment", "uniformity", "gradient_norm"} <= set(first)
@@ -168,12 +167,12 @@ def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tm
         build(checkpoint.restore_config(tmp_path))
     assert evaluate(build(checkpoint.restore_config(tmp_path), loss=distance), tmp_path) == result
     with pytest.raises(ValueError, match=r"given\.loss: .*distance.* there, nothing here"):
-        train.pretrain(two_steps(tiny()), tmp_path)
+        pretrain(two_steps(tiny()), tmp_path)
 
 
 def test_a_loss_of_the_caller_s_gets_the_target_if_it_takes_one(tiny):
     config = tiny(**{"target.name": "classes"})
-    training = setup.trace(build(config, loss=contrast))
+    training = step.trace(build(config, loss=contrast))
     assert set(training.lowered.out_info[1]) >= {"loss", "bound", "alignment", "uniformity"}
     with pytest.raises(
         ValueError, match=r"^config\.target: .* takes no target=.*target\.name=iden"
@@ -191,7 +190,7 @@ def test_a_loss_of_the_caller_s_gets_the_target_if_it_takes_one(tiny):
 )
 def test_a_loss_of_another_form_is_one_line(tiny, loss, message):
     with pytest.raises(ValueError, match=f"^loss: .*{message}") as caught:
-        setup.trace(build(tiny(), loss=loss))
+        step.trace(build(tiny(), loss=loss))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -202,11 +201,11 @@ def test_a_data_set_of_the_caller_s_replaces_that_of_the_config(tiny, tmp_path):
     labels = np.arange(960, dtype=np.int32) % 10
     noise = Dataset("noise", images, labels, images[:100], labels[:100], 10)
     experiment = build(tiny(**{"data.name": "none", "train.epochs": 1}), dataset=noise)
-    assert train.pretrain(experiment, tmp_path)["steps"] == 960 // 472
+    assert pretrain(experiment, tmp_path)["steps"] == 960 // 472
     record = json.loads((tmp_path / "config.json").read_text())
     assert record["given"] == {"dataset": "noise"}
     with pytest.raises(ValueError, match=r"holds a run of another config.*given\.dataset"):
-        train.pretrain(build(tiny(**{"train.epochs": 1})), tmp_path)
+        pretrain(build(tiny(**{"train.epochs": 1})), tmp_path)
 
 
 class Means(nn.Module):
@@ -223,5 +222,5 @@ class Means(nn.Module):
 def test_an_encoder_of_the_caller_s_is_trained_and_judged(tiny, tmp_path):
     experiment = two_steps(tiny(), encoder=Means())
     assert experiment.given == {"encoder": "Means"}
-    assert train.pretrain(experiment, tmp_path)["finished"]
+    assert pretrain(experiment, tmp_path)["finished"]
     assert 0 <= evaluate(experiment, tmp_path)["accuracy"]["linear"] <= 1

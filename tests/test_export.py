@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from flax import linen as nn
+from gca_jax.programs import PROGRAMS, Command
 
 import gca_jax
 from gca_jax import models
@@ -19,8 +20,7 @@ from gca_jax.data import arrays
 from gca_jax.experiment import build
 from gca_jax.export import FORMATS
 from gca_jax.models.formats import by_name
-from gca_jax.programs import PROGRAMS, Command
-from gca_jax.training import step
+from gca_jax.training.state import init_variables
 from tests import saved
 
 
@@ -124,7 +124,7 @@ def test_a_resnet_has_torchvision_s_names_and_its_features(runs, export, name, l
 def test_all_entries_of_torchvision_s_state_dict_are_there(make, count):
     """But the scores' two and the counters that batch norm does without."""
     network = models.Network(make(stem="imagenet"), 8, 8)
-    shapes = step.init_variables.eval_shape(network, jax.random.key(0), (64, 64, 3))
+    shapes = init_variables.eval_shape(network, jax.random.key(0), (64, 64, 3))
     empty = jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), shapes)
     state = by_name(network, empty)
     norms = sum(name.endswith("running_var") for name in state)

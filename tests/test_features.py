@@ -7,7 +7,7 @@ import pytest
 
 from gca_jax import models
 from gca_jax.evaluation import features
-from gca_jax.training import step
+from gca_jax.training import state
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 1)).astype(np.uint8)
 
@@ -21,7 +21,7 @@ def encoder():
     network = models.create(
         stage_sizes=(1,), block="basic", width=8, stem="cifar", projector_hidden=16, projector_dim=4
     )
-    return network, step.init_variables(network, jax.random.key(0), (8, 8, 1))
+    return network, state.init_variables(network, jax.random.key(0), (8, 8, 1))
 
 
 def extract(network, variables, images, batch_size):

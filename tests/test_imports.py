@@ -1,9 +1,11 @@
-"""Imports point one way: ot <- losses, metrics <- alignment <- experiment <- training <- report.
+"""Imports point one way: a module imports only what stands before it in `ORDER`.
 
-Studies know of runs what their folders hold, and come before the report.
+A line is a room with its modules, or modules of the root. A room's `__init__` comes first, or where
+a dot stands: after the modules whose names it gathers.
 """
 
 import ast
+import itertools
 import pathlib
 import sys
 
@@ -14,72 +16,36 @@ from tests import installed
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "gca_jax"
 
-BEFORE_EXPERIMENT = {"workdir", "alignment", "ot", "metrics", "losses", "models", "data"}
-# what each part of the package may import of the package, itself apart
-ALLOWED = {
-    "ot": set(),
-    "metrics": {"ot"},
-    "parts": {"ot", "metrics"},
-    "losses": {"ot", "parts"},
-    "theorems": {"ot", "metrics", "losses"},
-    "models": set(),
-    "text": set(),
-    "data": {"text"},
-    "workdir": set(),
-    "processes": set(),
-    "neighbours": set(),
-    "signals": set(),
-    "features": {"data", "models", "processes"},
-    "alignment": {"ot"},
-    "config": {"losses", "data", "models"},
-    "config_pairs": {"config", "losses", "models"},
-    "experiment": BEFORE_EXPERIMENT,
-    "pairs": BEFORE_EXPERIMENT | {"experiment"},
-    "training": BEFORE_EXPERIMENT
-    | {"experiment", "features", "neighbours", "processes", "signals"},
-    "evaluation": BEFORE_EXPERIMENT
-    | {"experiment", "features", "neighbours", "pairs", "processes", "training"},
-    "aligning": BEFORE_EXPERIMENT
-    | {"config_files", "config_pairs", "pairs", "training", "evaluation"},
-    "encoder": BEFORE_EXPERIMENT | {"experiment", "features", "training"},
-    "embed": {"workdir", "data", "encoder", "features"},
-    "export": {"workdir", "models", "encoder"},
-    "config_files": set(),
-    "studies": {"workdir", "config_files", "signals", "text"},
-    "report": BEFORE_EXPERIMENT
-    | {"config", "config_files", "theorems", "experiment", "encoder", "training", "evaluation"}
-    | {"studies", "status", "text"},
-    "status": {"workdir", "studies", "text"},
-    "help": {"config", "config_files", "losses", "models", "programs", "workdir"},
-    "command_line": {
-        "config_files",
-        "config_pairs",
-        "help",
-        "programs",
-        "processes",
-        "signals",
-        "studies",
-    },
-    "__main__": {"command_line", "programs"},
-    "programs": {
-        "workdir",
-        "data",
-        "processes",
-        "experiment",
-        "pairs",
-        "training",
-        "evaluation",
-        "encoder",
-        "embed",
-        "export",
-        "studies",
-        "report",
-        "status",
-        "text",
-    },
-}
-# libraries that only the named part may know
-ONLY_IN = {
+ORDER = """
+check
+files
+distributed signals workdir
+ot: numerics cost inputs engine.sharding engine.passes engine.problem engine.reverse engine.forward
+    engine.domain engine kernel target_types sums converged plan projection target divergence
+    learned .
+models: convolution resnet vit encoders precision network towers formats .
+data: pictures records dataset splits batches stream views.color views.geometry views.policies
+    views.augment views images tables pairs memory corruptions
+    sources.tree sources.in_place sources.tfds_sets sources.folder sources.hub sources.imagenet100
+    sources sources.prepare .
+metrics
+targets
+losses: _common _methods _sharded .
+theorems: __main__
+config: files groups make . run_file
+experiment
+training: optimizer probe state chunks checkpoint initial step log train
+evaluation: splits features baseline frozen result knn softmax linear classifier sgd domains
+    corruptions plan nearest representation online pairs . encoder evaluate
+studies: study describe words . grid launch results session statistics analysis
+report: reading figures classes markdown pairs run status runs runs_page preview neighbours
+    neighbours_page study_figures study_relations study_page study
+api export
+commands
+cli
+__main__
+"""
+LIBRARIES = {  # that only the named rooms know
     "ott": {"ot"},
     "lineax": {"ot"},
     "flax": {"models"},
@@ -92,43 +58,38 @@ ONLY_IN = {
     "matplotlib": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
-    "ml_collections": {
-        "workdir",
-        "experiment",
-        "encoder",
-        "pairs",
-        "training",
-        "studies",
-        "config",
-        "config_pairs",
-        "configs",
-        "programs",
-        "config_files",
-        "help",
-        "command_line",
-        "__main__",
-    },
     "safetensors": {"export", "training"},
     "jax2onnx": {"export"},
-    "absl": {"command_line", "help", "__main__"},
+    "absl": {"cli"},
 }
-OT_MAY_IMPORT = {"jax", "jaxtyping", "lineax", "numpy", "ott"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
-# parts that work with the core requirements alone: the public ones and what they import
-PUBLIC = {"__init__", "losses", "metrics", "ot", "theorems"}
-CORE = PUBLIC.union(*(ALLOWED[part] for part in PUBLIC - {"__init__"}))
+PUBLIC = ("losses", "metrics", "ot", "theorems")  # which the core requirements are enough for
 # required by libraries that do not say so
 UNDECLARED = {"array-record", "flatbuffers", "importlib-resources"}
 
 
-def modules():
-    """(part of the package, file) of every Python file of the project outside tests."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        yield (relative.parts[0] if len(relative.parts) > 1 else path.stem), path
-    for path in [*sorted((ROOT / "configs").rglob("*.py")), ROOT / "main.py"]:
-        if path.exists():
-            yield ("main" if path.name == "main.py" else "configs"), path
+def ordered():
+    """Dotted names of all modules, in the order of `ORDER`."""
+    for line in ORDER.replace("\n    ", " ").split("\n"):
+        room, colon, inside = line.partition(":")
+        if not colon:
+            yield from room.split()
+            continue
+        names = [f"{room}.{name}" for name in inside.split()]
+        yield from [room] * (f"{room}.." not in names)
+        yield from (room if name == f"{room}.." else name for name in names)
+
+
+MODULES = [*ordered()]
+
+
+def path_of(name):
+    file = PACKAGE / f"{name.replace('.', '/')}.py"
+    return file if file.exists() else PACKAGE / name.replace(".", "/") / "__init__.py"
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported(path):
@@ -141,77 +102,103 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-FILES = [
-    pytest.param(part, path, id=str(path.relative_to(ROOT)))
-    for part, path in modules()
-    if part != "__init__"
-]
-
-
-@pytest.mark.parametrize(("part", "path"), FILES)
-def test_a_part_imports_only_what_lies_before_it(part, path):
-    if part in ("main", "configs"):
-        return
+def own(path):
+    """Modules of the package that a file imports."""
     for name in imported(path):
-        words = name.split(".")
-        if words[0] == "gca_jax":
-            assert len(words) > 1, f"{path}: import a part of gca_jax by name"
-            assert words[1] in ALLOWED[part] | {part}, f"{part} must not import {name}"
+        if name.split(".")[0] == "gca_jax":
+            inside = name.removeprefix("gca_jax.")
+            while inside not in MODULES:  # the name of a function: its module
+                assert "." in inside, f"{path}: import a part of gca_jax by name, not {name}"
+                inside = inside.rpartition(".")[0]
+            yield inside
 
 
-@pytest.mark.parametrize(("part", "path"), FILES)
-def test_a_library_is_known_in_its_own_part_only(part, path):
-    for name in imported(path):
-        owners = ONLY_IN.get(name.split(".")[0])
-        assert owners is None or part in owners, f"{part} must not import {name}"
+def test_the_order_has_every_module_once():
+    there = {name_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
+    assert set(MODULES) == there
+    assert len(MODULES) == len(there)
 
 
-def test_ot_imports_jax_and_ott_in_one_file():
-    with_ott = set()
-    for part, path in modules():
-        if part == "ot":
-            outside = {name.split(".")[0] for name in imported(path)} - {"gca_jax"}
-            third_party = outside - STANDARD_LIBRARY
-            assert third_party <= OT_MAY_IMPORT, path
-            if "ott" in third_party:
-                with_ott.add(path.name)
-    assert with_ott == {"converged.py"}
+def test_the_root_is_small():
+    assert len([*PACKAGE.glob("*.py")]) <= 15
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_stands_before_it(name):
+    before = set(MODULES[: MODULES.index(name)])
+    later = set(own(path_of(name))) - before - {name}
+    assert not later, f"{name} stands before {', '.join(sorted(later))} in ORDER"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_library_is_known_in_its_own_rooms_only(name):
+    for library in imported(path_of(name)):
+        rooms = LIBRARIES.get(library.split(".")[0])
+        assert rooms is None or name.split(".")[0] in rooms, f"{name} must not import {library}"
+
+
+def test_ott_is_imported_in_one_file():
+    with_ott = {n for n in MODULES if any(x.split(".")[0] == "ott" for x in imported(path_of(n)))}
+    assert with_ott == {"ot.converged"}
 
 
 def test_the_engine_has_one_door():
     from gca_jax.ot import engine
 
-    for _, path in modules():
-        if "engine" not in path.parts:
-            for name in imported(path):
-                if name.startswith("gca_jax.ot.engine."):
-                    assert name.removeprefix("gca_jax.ot.engine.") in engine.__all__, (path, name)
+    for name in MODULES:
+        if not name.startswith("ot.engine"):
+            for inside in imported(path_of(name)):
+                if inside.startswith("gca_jax.ot.engine."):
+                    assert inside.removeprefix("gca_jax.ot.engine.") in engine.__all__, name
 
 
-def test_main_is_the_package_run_as_a_program_and_nothing_imports_it():
-    assert [*imported(ROOT / "main.py")] == ["gca_jax.__main__.start"]
-    for _, path in modules():
-        assert not any(name.split(".")[0] in ("main", "tests") for name in imported(path)), path
+def test_main_starts_the_command_line_and_nothing_imports_it():
+    assert [*imported(ROOT / "main.py")] == ["gca_jax.cli.start"]
+    for name in MODULES:
+        outside = {library.split(".")[0] for library in imported(path_of(name))}
+        assert not outside & {"main", "tests", "configs", "benchmarks"}, name
+
+
+def test_from_main_to_the_loss_there_are_six_files():
+    way = ["cli", "commands", "training.train", "training.step", "losses"]
+    for name, following in itertools.pairwise(way):
+        assert following in set(own(path_of(name))), (name, following)
+
+
+def configs():
+    return sorted((ROOT / "configs").rglob("*.py"))
 
 
 def test_configs_are_data():
     """A config names things; it imports nothing that it configures."""
-    for part, path in modules():
-        if part == "configs":
-            named = {name.split(".")[0] for name in imported(path)} - STANDARD_LIBRARY
-            assert named <= {"ml_collections", "configs", "gca_jax"}, path
+    for path in configs():
+        named = {name.split(".")[0] for name in imported(path)} - STANDARD_LIBRARY
+        assert named <= {"ml_collections", "configs", "gca_jax"}, path
 
 
-def requirements_of(files):
+def closure(names):
+    """The modules, with all that they import of the package."""
+    seen, todo = set(), [name for name in MODULES if name.split(".")[0] in names]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += own(path_of(name))
+            todo += [room for room in MODULES if name.startswith(f"{room}.")]  # its __init__
+    return seen
+
+
+def requirements_of(paths):
     """What a user has to install for these files, by the names of the distributions."""
-    own = {"gca_jax", "configs"} | STANDARD_LIBRARY
-    named = {name.split(".")[0] for path in files for name in imported(path)} - own
+    own_names = {"gca_jax", "configs"} | STANDARD_LIBRARY
+    named = {name.split(".")[0] for path in paths for name in imported(path)} - own_names
     return set().union(*(installed.providers()[name] for name in named))
 
 
 def test_what_is_imported_is_required():
-    """The core's parts import the core requirements, the others those of the extras."""
-    core = requirements_of(p for part, p in modules() if part in CORE)
-    rest = requirements_of(p for part, p in modules() if part not in CORE)
+    """What the public parts import, and theirs, are the core requirements; the rest the extras."""
+    light = closure(PUBLIC)
+    core = requirements_of(map(path_of, light))
+    rest = requirements_of([*(path_of(n) for n in MODULES if n not in light), *configs()])
     assert core == installed.declared().keys()
     assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub", "onnx").keys()

@@ -10,17 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gca_jax.programs import PROGRAMS, Command
 from sklearn.metrics import roc_auc_score
 
 from gca_jax import align, losses, metrics, pairs
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
-from gca_jax.evaluation.evaluate import check, evaluate
-from gca_jax.programs import PROGRAMS, Command
+from gca_jax.evaluation.evaluate import check
 from gca_jax.report.pairs import recall
 from gca_jax.report.reading import Files
-from gca_jax.training import step, train
+from gca_jax.training import step
+from gca_jax.training.state import TrainState, init_variables
 from tests.conftest import ROOT
+from tests.runs import evaluate, pretrain
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -123,7 +125,7 @@ def test_programs_for_images_say_so(program):
 @pytest.mark.parametrize("method", sorted(set(losses.METHODS) - {"byol"}))
 def test_every_method_has_a_gradient_for_both_towers(method):
     made = pairs.build(config(f"{method},smoke"))
-    variables = step.init_variables(made.network, made.key, made.batches.input_shape)
+    variables = init_variables(made.network, made.key, made.data.input_shape)
     batch = tuple(
         jnp.asarray(side.features(part[:16]))
         for side, part in zip((made.pairs.a, made.pairs.b), made.pairs.train, strict=True)
@@ -140,10 +142,10 @@ def test_every_method_has_a_gradient_for_both_towers(method):
 
 def test_a_learned_temperature_is_that_of_the_loss():
     made = pairs.build(config(**{"model.learn_epsilon": True, "loss.epsilon": 0.2}))
-    variables = step.init_variables(made.network, made.key, made.batches.input_shape)
+    variables = init_variables(made.network, made.key, made.data.input_shape)
     rng = np.random.default_rng(0)
     batch = tuple(jnp.asarray(rng.normal(size=(8, 32)), jnp.float32) for _ in "ab")
-    state = step.TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, ())
+    state = TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, ())
     contrast = jax.jit(partial(step.contrast, made.network, made.network.embed, made.loss))
     value, forward = contrast(variables["params"], state, batch)
     z = made.network.apply(variables, *batch)
@@ -178,10 +180,10 @@ def test_targets_of_groups_take_the_labels_of_the_pairs(target):
     x, labels = np.eye(20, 3), np.arange(20) % 4
     made = config("ince", **{f"target.{key}": value for key, value in target.items()})
     both = pair(x, x, labels=labels)
-    groups = pairs.build(made, data=both).batches.groups
+    groups = build(made, dataset=both).batches.groups
     np.testing.assert_array_equal(groups, labels[both.train.a])
     with pytest.raises(ValueError, match=r"needs labels of the pairs: --config\.data\.labels=FILE"):
-        pairs.build(made, data=pair(x, x))
+        build(made, dataset=pair(x, x))
 
 
 def test_the_words_name_methods_and_towers():
@@ -195,7 +197,7 @@ def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
         return metrics.alignment(z_a, z_b)
 
     made = pairs.build(config(**{"train.steps": 2}), loss=distance)
-    train.pretrain(made, tmp_path)
+    pretrain(made, tmp_path)
     found = evaluate(made, tmp_path)
     assert found["retrieval_plan"] is found["weights"] is None
     assert any("no transport plan" in words or "plan" in words for words in found["left_out"])

@@ -7,10 +7,11 @@ import time
 import pytest
 
 from gca_jax import studies
+from gca_jax.files import write_json
 from gca_jax.report import status
 from gca_jax.studies import describe
 from gca_jax.studies.grid import all_runs, cells
-from gca_jax.workdir import as_json, write_json
+from gca_jax.workdir import as_json
 from tests.studies import stub
 
 

@@ -1,40 +1,116 @@
-"""Batches of a run from step to step, from memory or streamed from disk.
+"""What training takes of data: an order of batches, and the protocol that a kind of data fulfils.
 
 Batch k is a function of (seed, k) and of nothing else: each epoch is one permutation, drawn by
 NumPy's counter-based Philox generator with the key (seed, epoch). So a run can start at any step
 without replaying the ones before, and the global batch does not depend on how many processes share
 it. What an epoch leaves over is dropped.
-
-Sets too large for memory are decoded and cropped by threads while the device trains, with Grain.
-Each image is decoded once a batch and gives both of its random crops, at the size the network sees,
-as uint8; the device does the rest of the augmentation. Crops are drawn from (seed, epoch, image).
-
-Threads and not processes: Pillow decodes and resizes with Python's lock released, and Grain's
-worker processes import the main program again and need absl's flags, for a tenth more on two cores
-(docs/data.md). An image holds the lock for 0.6 ms (measured once), so threads stop
-gaining near 1,600 images a second in one process; a GPU trains ResNet-50 on some 400.
 """
 
 import dataclasses
 import functools
-import itertools
-import math
-import os
-from collections.abc import Generator, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import grain
-import jax
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from gca_jax.data import pictures
-from gca_jax.data.dataset import Images, Streamed
 
-Range = tuple[float, float]
-Crop = tuple[Range, Range]  # (scale, ratio), as in `crop_box`
-BATCHES_AHEAD = 2
-TRIES = 10
+class Batch(NamedTuple):
+    """This process's part of a batch; or, in a compiled step, the whole of it.
+
+    Attributes:
+        inputs: What views are made of; arrays [b, ...].
+        rows: Which samples these are [b], numbers below the length of the data.
+        info: What a target or a weight has to know of each, arrays [b, ...] by name: "labels",
+            "domains" and others; those alone that were asked for.
+    """
+
+    inputs: Any
+    rows: Any
+    info: Mapping[str, Any]
+
+
+class Data(Protocol):
+    """A kind of data, as training and evaluation use it: images, pairs, or one of your own.
+
+    Attributes:
+        name: What reports call the data.
+        unit: What is counted: "images", "pairs".
+        input_shape: Shape of what the network sees of one sample, as its `blank` takes it.
+        info: Arrays [n, ...] that targets may take, by name.
+        remedy: What to do where an entry of `info` that a target takes is missing.
+        evaluations: Names of the evaluations, keys of `evaluation.EVALUATIONS`.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def info(self) -> Mapping[str, np.ndarray]: ...  # noqa: D102
+    @property
+    def remedy(self) -> str: ...  # noqa: D102
+    @property
+    def evaluations(self) -> Sequence[str]: ...  # noqa: D102
+
+    def __len__(self) -> int:
+        """Count the samples that are trained with."""
+        ...
+
+    def batches(self, order: "Order", start: int, takes: Collection[str] = ()) -> Generator[Batch]:
+        """Yield this process's part of batch `start`, `start + 1`, ... with the info it `takes`."""
+        ...
+
+    def example(self, size: int) -> Any:
+        """Describe the inputs of a batch: a `jax.ShapeDtypeStruct` for each array."""
+        ...
+
+    def views(self, key: PRNGKeyArray, inputs: Any) -> tuple[Array, Array]:
+        """Make the two views [b, ...] of a batch's inputs that the network embeds."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Describe what the network takes, as JSON, for those who use it when the data are gone."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Give names and sizes for `evaluation.json`, as JSON."""
+        ...
+
+
+class Probed(Data, Protocol):
+    """Data whose encoder is probed: inputs to fit probes on, inputs to judge them by.
+
+    Attributes:
+        raw_name: The raw input's name among those that are compared, such as "pixels".
+        train_inputs: [n, ...], those that probes are fitted to.
+        test_inputs: [m, ...].
+    """
+
+    @property
+    def raw_name(self) -> str: ...  # noqa: D102
+    @property
+    def train_inputs(self) -> Any: ...  # noqa: D102
+    @property
+    def test_inputs(self) -> Any: ...  # noqa: D102
+
+    def plain(self, inputs: Any) -> Array:
+        """Turn a batch of inputs into what the network takes, unaugmented."""
+        ...
+
+    def raw(self, inputs: Any) -> np.ndarray:
+        """Give the raw inputs as features [b, f]: the baseline that costs nothing."""
+        ...
+
+
+def taken(
+    info: Mapping[str, np.ndarray], takes: Collection[str], rows: Int[np.ndarray, "b"]
+) -> dict[str, np.ndarray]:
+    """Give the entries of `info` that are taken, of some rows."""
+    return {name: info[name][rows] for name in takes}
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
@@ -87,113 +163,3 @@ class Order:
         index = step % steps_per_epoch(self.size, self.batch_size)
         first = index * self.batch_size + self.process_index * self.share
         return permutation(self.seed, self.epoch(step), self.size)[first : first + self.share]
-
-
-class Batch(NamedTuple):
-    """This process's part of a batch."""
-
-    images: UInt8[np.ndarray, "b ..."]  # [b, h, w, c], or two random crops of each [b, 2, h, w, c]
-    groups: Int32[np.ndarray, "b"] | None  # labels or domains, where the target plan needs them
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Batches:
-    """A training set, to be taken in batches."""
-
-    images: Images
-    groups: Int32[np.ndarray, "n"] | None = None  # label or domain of every image
-    crop: Crop | None = None  # the random crops that the augmentation begins with, if it does
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of an image as the network sees it, (h, w, c)."""
-        return self.images.shape[1:]
-
-    def example(self, size: int) -> jax.ShapeDtypeStruct:
-        """Describe a batch: images [b, h, w, c], or pairs of crops [b, 2, h, w, c]."""
-        pair = (2,) if isinstance(self.images, Streamed) and self.crop is not None else ()
-        return jax.ShapeDtypeStruct((size, *pair, *self.input_shape), np.uint8)
-
-    def iterate(self, order: Order, start: int) -> Generator[Batch]:
-        """This process's part of batch `start` (0, or where a run goes on), `start + 1`, ..."""
-        if isinstance(self.images, Streamed):
-            parts = stream(self.images, order, start, self.crop)
-        else:  # 3.5 million images of 32 x 32 pixels a second: a thread or queue would gain nothing
-            parts = ((rows, self.images[rows]) for rows in map(order.rows, itertools.count(start)))
-        for rows, part in parts:
-            yield Batch(part, None if self.groups is None else self.groups[rows])
-
-    def sample(self, rows: Int[np.ndarray, "k"], seed: int) -> UInt8[np.ndarray, "..."]:
-        """Chosen images as a batch has them, their crops drawn from a seed."""
-        if not isinstance(self.images, Streamed) or self.crop is None:
-            return self.images[rows]
-        rng, whole = np.random.default_rng(seed), map(self.images.decode, rows)
-        return np.stack([two_crops(rng, image, self.images.size, self.crop) for image in whole])
-
-
-def stream(
-    images: Streamed, order: Order, start: int, crop: Crop | None, threads: int | None = None
-) -> Iterator[tuple[Int[np.ndarray, "b"], UInt8[np.ndarray, "b ..."]]]:
-    """Rows [b] of batch `start`, `start + 1`, ... and two crops of each or, without, its centre."""
-    threads = threads or os.cpu_count() or 1
-    ahead = max(BATCHES_AHEAD * order.share, threads)
-    places = grain.MapDataset.range(start * order.share, 2**62)  # the run decides when to stop
-    one_by_one = places.map(functools.partial(cut, images, order, crop)).to_iter_dataset(
-        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    )
-    # A thread of its own stacks the next batch while this one is on its way to the device.
-    stacked = grain.experimental.ThreadPrefetchIterDataset(
-        one_by_one.batch(order.share), prefetch_buffer_size=1
-    )
-    iterator = iter(stacked)
-    try:
-        yield from iterator
-    finally:
-        iterator.close()
-
-
-def cut(
-    images: Streamed, order: Order, crop: Crop | None, place: int
-) -> tuple[np.int64, UInt8[np.ndarray, "..."]]:
-    """Decode the image at a place, counted through all batches, and cut its crops or centre out."""
-    step, column = divmod(place, order.share)
-    i = order.rows(step)[column]
-    if crop is None:
-        return i, images[np.array([i])][0]
-    rng = np.random.default_rng([order.seed, order.epoch(step), i])
-    return i, two_crops(rng, images.decode(i), images.size, crop)
-
-
-def two_crops(
-    rng: np.random.Generator, image: UInt8[np.ndarray, "h w c"], size: int, crop: Crop
-) -> UInt8[np.ndarray, "2 size size c"]:
-    """torchvision's RandomResizedCrop of a Pillow image, twice: bilinear, with antialiasing."""
-    height, width, _ = image.shape
-    crops = []
-    for _ in range(2):
-        top, left, rows, columns = crop_box(rng, height, width, *crop)
-        crops.append(pictures.resize(image[top : top + rows, left : left + columns], size, size))
-    return np.stack(crops)
-
-
-def crop_box(
-    rng: np.random.Generator, height: int, width: int, scale: Range, ratio: Range
-) -> tuple[int, int, int, int]:
-    """torchvision's (top, left, rows, columns): the first of ten tries that fits into the image.
-
-    The area, as a part of the image's, is uniform in `scale`, the width over the height log-uniform
-    in `ratio`. If none fits, it is the largest rectangle at the centre.
-    """
-    for _ in range(TRIES):
-        area = height * width * rng.uniform(*scale)
-        wide = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
-        rows, columns = round(math.sqrt(area / wide)), round(math.sqrt(area * wide))
-        if 0 < rows <= height and 0 < columns <= width:
-            top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
-            return int(top), int(left), rows, columns
-    rows = min(height, round(width / ratio[0]))
-    columns = min(width, round(height * ratio[1]))
-    return (height - rows) // 2, (width - columns) // 2, rows, columns

@@ -2,18 +2,18 @@
 
 import dataclasses
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gca_jax.data import tables
-from gca_jax.data.batches import Order
+from gca_jax.data.batches import Batch, Order, taken
 from gca_jax.data.dataset import Numbers, named_values, number
 
 Split = Literal["test", "validation"]
@@ -92,6 +92,8 @@ class Part(NamedTuple):
 class Pairs:
     """Two sets whose rows of the same number belong together, split three ways; made by `pair`.
 
+    They are a kind of data, a `data.batches.Data`.
+
     Attributes:
         name: What reports call them.
         a: One set.
@@ -113,47 +115,53 @@ class Pairs:
     labels: Numbers = None
     shuffled: float = 0.0
 
-    @cached_property
-    def batches(self) -> "PairBatches":
-        """What a run is trained with."""
-        groups = None if self.labels is None else self.labels[self.train.a]
-        return PairBatches(self.a, self.b, self.train, groups)
-
-
-class PairBatch(NamedTuple):
-    """This process's part of a batch: rows of both sets, and what the target needs of them."""
-
-    images: tuple[Float32[np.ndarray, "b f"], Float32[np.ndarray, "b g"]]
-    groups: Numbers
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class PairBatches:
-    """Training pairs, to be taken in batches."""
-
-    a: Side
-    b: Side
-    part: Part
-    groups: Numbers
+    unit: ClassVar[str] = "pairs"
+    remedy: ClassVar[str] = "--config.data.labels=FILE, or labels= in Python, gives them"
+    evaluations: ClassVar[tuple[str, ...]] = ("retrieval", "weights", "extremes", "embeddings")
 
     def __len__(self) -> int:
-        return len(self.part.a)
+        return len(self.train.a)
 
     @property
     def input_shape(self) -> tuple[int, int]:
         """Features of a row of each set."""
         return self.a.width, self.b.width
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Describe what the towers take."""
+        return {"input_shape": list(self.input_shape)}
+
+    @cached_property
+    def info(self) -> dict[str, np.ndarray]:
+        """Labels of the training pairs, where they are known."""
+        return {} if self.labels is None else {"labels": self.labels[self.train.a]}
+
     def example(self, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-        """Describe a batch."""
+        """Describe a batch: rows of both sets."""
         first, second = (jax.ShapeDtypeStruct((size, w), jnp.float32) for w in self.input_shape)
         return first, second
 
-    def iterate(self, order: Order, start: int) -> Generator[PairBatch]:
-        """This process's part of batch `start`, `start + 1`, ..."""
+    def batches(self, order: Order, start: int, takes: Collection[str] = ()) -> Generator[Batch]:
+        """Yield this process's part of batch `start`, `start + 1`, ..."""
         for rows in map(order.rows, itertools.count(start)):
-            both = self.a.features(self.part.a[rows]), self.b.features(self.part.b[rows])
-            yield PairBatch(both, None if self.groups is None else self.groups[rows])
+            both = self.a.features(self.train.a[rows]), self.b.features(self.train.b[rows])
+            yield Batch(both, rows, taken(self.info, takes, rows))
+
+    def views(self, key: PRNGKeyArray, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Take both sides as they are."""
+        return inputs
+
+    def describe(self) -> dict[str, Any]:
+        """Give the name and the sizes of what a run is trained with and judged by."""
+        return {
+            "name": self.name,
+            "train_pairs": len(self.train.a),
+            "judged_pairs": len(self.judged.a),
+            "judged": self.split,
+            "shuffled": self.shuffled,
+            "shapes": [list(side.raw.shape[1:]) for side in (self.a, self.b)],
+        }
 
 
 def pair(

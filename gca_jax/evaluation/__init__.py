@@ -1,8 +1,9 @@
 """What an encoder has learned: probes on frozen features, beside honest baselines.
 
-An evaluation is a function of a `Subject` (a trained network and its images) that gives a `Result`:
-numbers, arrays, and its own words for the report, or why there is nothing to measure. A new one is
-a file beside the others and a line of `EVALUATIONS`; `knn` is an example of a probe.
+An evaluation is a function of a `Frozen` model (a trained network and its data) that gives a
+`Result`: numbers, arrays, and its own words for the report, or why there is nothing to measure. A
+new one is a file beside the others, a line of `EVALUATIONS`, and its name in `evaluations` of the
+kind of data that it is of; `knn` is an example of a probe.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,16 @@ from gca_jax.evaluation import (
     linear,
     nearest,
     online,
+    pairs,
     plan,
     representation,
     sgd,
 )
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Result
+from gca_jax.experiment import Experiment
 
-EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
+EVALUATIONS: dict[str, Callable[[Frozen], Result | None]] = {
     "linear_few": linear.evaluate_few,
     "linear": linear.evaluate,
     "knn": knn.evaluate,
@@ -39,8 +42,18 @@ EVALUATIONS: dict[str, Callable[[Subject], Result | None]] = {
     "nearest": nearest.evaluate,
     "nearest_across": nearest.evaluate_across,
     "plane": nearest.evaluate_plane,
+    "retrieval": pairs.evaluate_retrieval,
+    "weights": pairs.evaluate_weights,
+    "extremes": pairs.evaluate_extremes,
+    "embeddings": pairs.evaluate_embeddings,
 }
-"""Every evaluation, in the order of the report.
+"""Every evaluation; the data name those that are of their kind, in the order of the report.
 
-None where it says nothing of such images, or is not asked for.
+None where it says nothing of such data, or is not asked for.
 """
+CHECKS: dict[str, Callable[[Experiment], None]] = {
+    "linear": linear.check,
+    "corruptions": corruptions.check,
+    "retrieval": pairs.check,
+}
+"""What an evaluation refuses, to be asked before a long training."""

@@ -5,31 +5,32 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Shaped
 
-from gca_jax.data import splits
-from gca_jax.data.dataset import Images
+from gca_jax.data.splits import evenly_spaced
 from gca_jax.evaluation import features
-from gca_jax.evaluation.features import Prepare, Variables
+from gca_jax.evaluation.features import Inputs, Prepare, Variables
 from gca_jax.models import Network
-from gca_jax.training import step
+from gca_jax.training import state
 
 CALIBRATION_IMAGES = 2048  # which go through the network in one batch
 
 
-def untrained(network: Network, seed: int, images: Images, prepare: Prepare) -> Variables:
+def untrained(
+    network: Network, seed: int, inputs: Inputs, prepare: Prepare, input_shape: tuple[int, ...]
+) -> Variables:
     """Draw the encoder's variables as the run began, without a fresh network's two handicaps.
 
     Residual branches that start at scale zero would make a fresh ResNet a subsampler of pixels,
     and running statistics that have seen no image would leave its activations unnormalised. So
-    every normalisation scale is one and the statistics are those of the training images: of at
-    most 2048, evenly spaced, fewer where they have more than 64 x 64 pixels.
+    every normalisation scale is one and the statistics are those of the training inputs: of at
+    most 2048, evenly spaced, fewer where they are images of more than 64 x 64 pixels.
     """
-    variables = step.init_variables(network, jax.random.key(seed), images.shape[1:])
+    variables = state.init_variables(network, jax.random.key(seed), input_shape)
     variables = {**variables, "params": unit_scales(variables["params"])}
-    most = features.batch_size(images.shape, CALIBRATION_IMAGES)
-    chosen = splits.evenly_spaced(len(images), most)
-    return calibrate(network, prepare, variables, images[chosen])
+    most = features.batch_size(inputs.shape[1:], CALIBRATION_IMAGES)
+    chosen = evenly_spaced(len(inputs), most)
+    return calibrate(network, prepare, variables, inputs[chosen])
 
 
 def unit_scales(params: Any) -> Any:
@@ -41,16 +42,16 @@ def unit_scales(params: Any) -> Any:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def calibrate(
-    network: Network, prepare: Prepare, variables: Variables, images: UInt8[Array, "n h w c"]
+    network: Network, prepare: Prepare, variables: Variables, inputs: Shaped[Array, "n ..."]
 ) -> Variables:
-    """Replace the encoder's running batch statistics by the statistics of `images`, exactly.
+    """Replace the encoder's running batch statistics by the statistics of `inputs`, exactly.
 
     In training mode each layer normalises with the statistics b of the batch and moves its
     running ones by s ← m·s + (1 − m)·b. That is affine in s, so two steps, from s = 0 and from
     s = 1, give m and b without knowing the momentum of any layer. (Compiled, both share the one
     pass through the network.) Layers that `encode` does not pass (a predictor's) keep theirs.
     """
-    x, old = prepare(images), variables["batch_stats"]
+    x, old = prepare(inputs), variables["batch_stats"]
 
     def step(statistics: Any) -> Any:
         start = {"params": variables["params"], "batch_stats": statistics}

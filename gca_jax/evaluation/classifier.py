@@ -15,6 +15,7 @@ from tqdm import tqdm
 from gca_jax import distributed
 from gca_jax.data.batches import Order
 from gca_jax.data.dataset import Dataset, Images
+from gca_jax.data.images import flatten
 from gca_jax.data.views.augment import Augment
 from gca_jax.evaluation import features
 from gca_jax.evaluation.features import Variables
@@ -56,7 +57,7 @@ def of_network(
 def of_pixels(variables: Variables, x: Array, train: bool) -> tuple[Array, PyTree]:
     """Take normalised images as features."""
     del variables, train
-    return jnp.asarray(features.flatten(x)), {}
+    return jnp.asarray(flatten(x)), {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,12 @@ from gca_jax.data import corruptions, sources
 from gca_jax.data.dataset import Images
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import features, linear
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import NO_LABELS, Labelled, Result
 from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
-from gca_jax.workdir import refuse_another_run, training_summary, write_json
+from gca_jax.workdir import RunFolder
 
 TITLE = "corruptions"
 Found = dict[str, Any]
@@ -73,16 +72,16 @@ class Corrupted:
         return corruptions.corrupt(self.images[rows], self.name, self.severity, self.seed, start)
 
 
-def evaluate(subject: Subject) -> Result | None:
+def evaluate(frozen: Frozen) -> Result | None:
     """Measure the corruptions where `config.evaluation.corruptions` asks for them."""
-    if not subject.settings.corruptions:
+    if not frozen.settings.corruptions:
         return None
-    if not subject.dataset.labelled:
+    if not frozen.dataset.labelled:
         return Result("corruptions", TITLE, left_out=NO_LABELS)
-    return Result("corruptions", TITLE, numbers={"corruptions": measure(subject)})
+    return Result("corruptions", TITLE, numbers={"corruptions": measure(frozen)})
 
 
-def measure(subject: Subject) -> Found:
+def measure(frozen: Frozen) -> Found:
     """Measure the linear probes of all of `probes.ENCODERS` on every corruption and severity.
 
     Encoder, probe and the strength that was chosen are the same for every corruption; none is
@@ -91,17 +90,17 @@ def measure(subject: Subject) -> Found:
     Returns:
         `clean`, `accuracy` and `mean` of the trained encoder; `baselines`, an encoder to its own.
     """
-    data = subject.dataset
+    data = frozen.dataset
     kinds = corruptions.names(data.test_images.shape[-1])
-    probes = subject.once(linear.probes)
+    probes = frozen.once(linear.probes)
     found: dict[str, Found] = {
         encoder: {"clean": clean.accuracy, "accuracy": {kind: [] for kind in kinds}}
-        for encoder, clean in subject.once(linear.scores).items()
+        for encoder, clean in frozen.once(linear.scores).items()
     }
     for kind in tqdm(kinds, TITLE, unit=" corruptions", disable=None):
         for severity in corruptions.SEVERITIES:
-            images = Corrupted(data.test_images, kind, severity, subject.experiment.seed)
-            seen = features.extract(subject.encoders, images)
+            images = Corrupted(data.test_images, kind, severity, frozen.experiment.seed)
+            seen = features.extract(frozen.encoders, images)
             for encoder, probe in probes.items():
                 share = probe.accuracy(Labelled(seen[encoder], data.test_labels))
                 found[encoder]["accuracy"][kind].append(share)
@@ -120,7 +119,14 @@ def means(
     }
 
 
-def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[str, Any]:
+def check(experiment: Experiment) -> None:
+    """Refuse images that corruptions, which are asked for, cannot be applied to."""
+    data = experiment.data.dataset
+    if data.labelled and experiment.config.evaluation.corruptions:
+        corruptions.names(data.test_images.shape[-1])
+
+
+def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     """Measure on corrupted images the linear probe that `evaluate` fits to all clean labels.
 
     A run on CIFAR-10 is judged on CIFAR-10-C, any other one by `measure`. Encoder, probe
@@ -129,7 +135,7 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
-        workdir: Folder of a run that has been trained.
+        folder: Of a run that has been trained.
 
     Returns:
         What is written to `corruptions.json`: `step`, the `clean` accuracy, `accuracy` (corruption
@@ -137,51 +143,48 @@ def evaluate_corruptions(experiment: Experiment, workdir: str | Path) -> dict[st
         mean over it); of a run on other images the same of its `baselines` too.
 
     Raises:
-        FileNotFoundError: There is no run in `workdir`.
         ValueError: The run is another one, its images have no labels, or a corrupted set is not
             prepared.
     """
-    workdir = Path(workdir)
-    training_summary(workdir)
-    official = experiment.dataset.name in ("cifar10", NAME)
-    _check(experiment, workdir, official)
-    refuse_another_run(workdir, experiment.record)
-    variables, step = checkpoint.restore_variables(workdir)
+    official = experiment.data.name in ("cifar10", NAME)
+    _check(experiment, folder, official)
+    folder.refuse_another(experiment.record)
+    variables, step = checkpoint.restore_variables(folder)
     judge = _cifar10_c if official else measure
-    result = {"step": step, **judge(Subject(experiment, variables))}
+    result = {"step": step, **judge(Frozen(experiment, variables))}
     if distributed.first():
-        write_json(workdir / "corruptions.json", result)
+        folder.write_json("corruptions.json", result)
     return result
 
 
-def _check(experiment: Experiment, workdir: Path, official: bool) -> None:
+def _check(experiment: Experiment, folder: RunFolder, official: bool) -> None:
     """Refuse images without labels, and validation images, which CIFAR-10-C does not have."""
-    data = experiment.dataset
+    data = experiment.data.dataset
     split = Settings(experiment.seed, **experiment.config.evaluation).split
     if not data.labelled:
         raise ValueError(f"corruptions are judged by a probe of classes; {data.name} has no labels")
     if official and split != "test":
         raise ValueError(
-            f"CIFAR-10-C has corrupted test images; {workdir} is judged on {split} images"
+            f"CIFAR-10-C has corrupted test images; {folder.path} is judged on {split} images"
         )
 
 
-def _cifar10_c(subject: Subject) -> dict[str, Any]:
+def _cifar10_c(frozen: Frozen) -> dict[str, Any]:
     """Measure the trained encoder's probe on every set of CIFAR-10-C."""
-    experiment, dataset, data = subject.experiment, subject.dataset, subject.experiment.config.data
+    experiment, dataset, data = frozen.experiment, frozen.dataset, frozen.experiment.config.data
     named = itertools.product(tfds_sets.corruptions(), tfds_sets.SEVERITIES)
     # All are opened before the first is judged.
     opened = {name: tfds_sets.open_corrupted(NAME, ROW, *name, data.data_dir) for name in named}
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
     # The test images of CIFAR-10-C are corrupted.
     clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
-    plain = experiment.policy.plain
-    encode = {NAME: partial(features.encode, experiment.network, plain, subject.variables)}
+    plain = experiment.data.plain
+    encode = {NAME: partial(features.encode, experiment.network, plain, frozen.variables)}
 
     def extract(images: Images, labels: Labels) -> Labelled:
         return Labelled(features.extract(encode, images)[NAME], labels)
 
-    probe = linear.fit_probe(extract(clean.train_images, clean.train_labels), subject.settings)
+    probe = linear.fit_probe(extract(clean.train_images, clean.train_labels), frozen.settings)
     accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
     for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
         images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())

@@ -7,7 +7,7 @@ import numpy as np
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import linear, splits
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Labelled, Result, Score, probe, shares
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 
@@ -18,14 +18,14 @@ images of the one left out; mean over {} domains. The encoder has seen images of
 without labels."""
 
 
-def evaluate(subject: Subject) -> Result | None:
+def evaluate(frozen: Frozen) -> Result | None:
     """Read the domains off the features, where there are any to be read (the paper's Fig. 1B)."""
-    labels = domains(subject.dataset, subject.settings.validation_fraction)
+    labels = domains(frozen.dataset, frozen.settings.validation_fraction)
     if labels is None:
         return None
     fit = partial(linear.score, key="linear_domain_strength")
     words = dict(name="linear_domain", title="linear, domain", procedure=DOMAINS)
-    return probe(subject, labels, fit, **words)
+    return probe(frozen, labels, fit, **words)
 
 
 def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
@@ -43,16 +43,16 @@ def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestL
     return train, test
 
 
-def evaluate_unseen(subject: Subject) -> Result | None:
+def evaluate_unseen(frozen: Frozen) -> Result | None:
     """Read the classes off the features of domains whose labels the probe has not seen."""
-    data = subject.dataset
-    left_out = unseen(data, subject.settings.validation_fraction)
+    data = frozen.dataset
+    left_out = unseen(data, frozen.settings.validation_fraction)
     if not left_out:
         return None
     fit = partial(score_unseen, domains=(data.train_domains, data.test_domains), left_out=left_out)
     found = probe(
-        subject,
-        subject.classes,
+        frozen,
+        frozen.classes,
         fit,
         name="linear_unseen_domain",
         title="linear, unseen domain",

@@ -1,11 +1,10 @@
-"""What is judged: a frozen network, and what it makes of the images, computed when first needed."""
+"""A frozen model: a trained network with its data, and what it makes of them, computed once."""
 
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -15,7 +14,7 @@ from gca_jax.evaluation import baseline, features, splits
 from gca_jax.evaluation.features import Embed, Features, Variables
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
-from gca_jax.targets import Groups
+from gca_jax.targets import Info
 
 MOST_IMAGES = 10_000  # whose views are measured
 BATCH_SIZE = 120  # of views that a plan joins
@@ -40,8 +39,11 @@ class Views(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subject:
-    """A trained network and the images that it is judged by.
+class Frozen:
+    """A trained network, frozen, and the data that it is judged by.
+
+    What evaluations share is computed when it is first needed. Which of it there is depends on the
+    kind of data: features of those that are probed, `dataset` and views of images.
 
     Attributes:
         experiment: The one that was trained.
@@ -52,16 +54,21 @@ class Subject:
     variables: Variables
     _found: dict[Callable[..., Any], Any] = dataclasses.field(default_factory=dict, init=False)
 
-    def once(self, compute: Callable[["Subject"], Found]) -> Found:
+    def once(self, compute: Callable[["Frozen"], Found]) -> Found:
         """Give what several evaluations need, computed for the first of them."""
         if compute not in self._found:
             self._found[compute] = compute(self)
         return self._found[compute]
 
     @property
+    def data(self) -> Any:
+        """The experiment's data, of the kind that the evaluation is of."""
+        return self.experiment.data
+
+    @property
     def dataset(self) -> Dataset:
-        """The experiment's images and labels."""
-        return self.experiment.dataset
+        """Images and labels."""
+        return self.data.dataset
 
     @cached_property
     def settings(self) -> Settings:
@@ -76,28 +83,27 @@ class Subject:
 
     @cached_property
     def train_features(self) -> dict[str, Features]:
-        """Features of the training images by each of `probes.ENCODERS`."""
-        return features.extract(self.encoders, self.dataset.train_images)
+        """Features of the training inputs by each of `encoders`."""
+        return features.extract(self.encoders, self.data.train_inputs)
 
     @cached_property
     def test_features(self) -> dict[str, Features]:
-        """Features of the test images by each of `probes.ENCODERS`."""
-        return features.extract(self.encoders, self.dataset.test_images)
+        """Features of the test inputs by each of `encoders`."""
+        return features.extract(self.encoders, self.data.test_inputs)
 
     @cached_property
     def networks(self) -> dict[str, Variables]:
-        """Variables of the trained network and of the untrained one, by names of `ENCODERS`."""
-        network, plain = self.experiment.network, self.experiment.policy.plain
-        images, seed = self.dataset.train_images, self.experiment.seed
-        fresh = baseline.untrained(network, seed, images, plain)
+        """Variables of the trained network and of the untrained one, by their names."""
+        network, data, seed = self.experiment.network, self.data, self.experiment.seed
+        fresh = baseline.untrained(network, seed, data.train_inputs, data.plain, data.input_shape)
         return {"trained": self.variables, "random_encoder": fresh}
 
     @cached_property
     def encoders(self) -> dict[str, features.Encode]:
-        """Each of `probes.ENCODERS`, as a function of a batch of images."""
-        encode = partial(features.encode, self.experiment.network, self.experiment.policy.plain)
+        """What is compared, as functions of a batch: both networks, and the raw input."""
+        encode = partial(features.encode, self.experiment.network, self.data.plain)
         encoders = {name: partial(encode, each) for name, each in self.networks.items()}
-        return {**encoders, "pixels": features.pixels}
+        return {**encoders, self.data.raw_name: self.data.raw}
 
     @cached_property
     def kinds(self) -> Kinds | None:
@@ -116,7 +122,7 @@ class Subject:
     def embed(self) -> Embed:
         """Embeds two augmented views of a batch of images."""
         experiment = self.experiment
-        return partial(features.embed, experiment.network, experiment.policy.views, self.variables)
+        return partial(features.embed, experiment.network, self.data.policy.views, self.variables)
 
     @cached_property
     def views(self) -> Views:
@@ -134,18 +140,22 @@ class Subject:
         """Why the loss has no transport plan here; empty where it has one."""
         if "loss" in self.experiment.given:
             return NO_PLAN
-        known = self.experiment.alignment.known
-        if known is not None and getattr(self.dataset, f"test_{known}") is None:
-            return f"the target needs {known}, and the test images have none"
+        for name in self.experiment.target.takes:
+            if name not in self.data.test_info:
+                return f"the target needs {name}, and the test images have none"
         return ""
 
     @property
-    def groups(self) -> Groups | None:
-        """What the target has to know of each test image `[m]`; None: nothing."""
-        data = self.dataset
-        return self.experiment.alignment.groups(data.test_labels, data.test_domains)
+    def info(self) -> Info:
+        """What the target has to know of each test image, arrays `[m]` by name."""
+        return {name: self.data.test_info[name] for name in self.experiment.target.takes}
 
-    def loss_keywords(self, groups: Groups | jax.Array | None) -> dict[str, Any]:
-        """Give the keywords of the method's loss for a batch of these groups `[b]`."""
+    def loss_keywords(self, info: Info) -> dict[str, Any]:
+        """Give the keywords of the method's loss for a batch of which this is known."""
         experiment = self.experiment
-        return {**experiment.config.loss, **experiment.alignment.keywords(groups)}
+        return {**experiment.config.loss, **experiment.target.keywords(info)}
+
+
+def of_rows(info: Info, rows: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
+    """Give what is known of some rows."""
+    return {name: np.asarray(values)[rows] for name, values in info.items()}

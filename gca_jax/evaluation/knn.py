@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gca_jax.evaluation import splits
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Labelled, Result, Score, probe
 from gca_jax.evaluation.splits import Settings
 
@@ -19,9 +19,9 @@ PROCEDURE = """cosine similarity, votes weighted by exp(similarity / 0.07); k wa
 on a held-out part of the training split, then the whole of it votes."""
 
 
-def evaluate(subject: Subject) -> Result:
+def evaluate(frozen: Frozen) -> Result:
     """Classify each test image by the training images whose features are most like its own."""
-    return probe(subject, subject.classes, score, name="knn", title="k-NN", procedure=PROCEDURE)
+    return probe(frozen, frozen.classes, score, name="knn", title="k-NN", procedure=PROCEDURE)
 
 
 def score(train: Labelled, test: Labelled, settings: Settings) -> Score:

@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from gca_jax.evaluation import softmax, splits
 from gca_jax.evaluation.features import Features
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import NO_LABELS, Labelled, Result, Score, probe, scored, shares
 from gca_jax.evaluation.splits import Labels, Settings
+from gca_jax.experiment import Experiment, context
 
 PROCEDURE = """L2-regularised logistic regression on features that are centred and divided by one
 common scale. Its strength C was chosen by log-loss on {:g} % of the training split, held out; the
@@ -30,14 +31,29 @@ LARGE = 2**23  # numbers in the features; beyond it scikit-learn takes minutes t
 TOLERANCE = 1e-4  # of the gradient of the mean loss
 
 
-def evaluate(subject: Subject) -> Result:
+def check(experiment: Experiment) -> None:
+    """Refuse labels and settings that do not go together, in which no probe could be fitted."""
+    config, data = experiment.config, experiment.data.dataset
+    with context("config.evaluation"):
+        settings = Settings(experiment.seed, **config.evaluation)
+        if data.labelled:
+            settings.check(data.train_labels, data.test_labels, data.class_names)
+    if len(data.test_images) < 2:
+        raise ValueError(f"evaluation needs at least 2 test images, {data.name} has one")
+    if not data.labelled:
+        named = "dataset" not in experiment.given and "labelled_root" in config.data
+        remedy = "; --config.data.labelled_root=DIR names a folder of images that have some" * named
+        print(f"note: the images have no labels, so no probe of classes will be fitted{remedy}")
+
+
+def evaluate(frozen: Frozen) -> Result:
     """Read the classes off the features, with all labels of the training split."""
     name, title = "linear", "linear, all labels"
-    if subject.classes is None:
+    if frozen.classes is None:
         return Result(name, title, left_out=NO_LABELS)
-    procedure = PROCEDURE.format(100 * subject.settings.validation_fraction)
-    found = scored(subject.once(scores), name=name, title=title, procedure=procedure)
-    trained, data = found.scores["trained"], subject.dataset
+    procedure = PROCEDURE.format(100 * frozen.settings.validation_fraction)
+    found = scored(frozen.once(scores), name=name, title=title, procedure=procedure)
+    trained, data = found.scores["trained"], frozen.dataset
     right = np.array(trained.predicted) == data.test_labels
     numbers: dict[str, object] = {
         "linear_cross_entropy": trained.cross_entropy,
@@ -48,24 +64,24 @@ def evaluate(subject: Subject) -> Result:
     return dataclasses.replace(found, numbers=numbers, arrays={"linear_right": right})
 
 
-def evaluate_confusion(subject: Subject) -> Result:
+def evaluate_confusion(frozen: Frozen) -> Result:
     """Count which classes the linear probe takes for which, of the trained encoder."""
     name, title = "confusion", "the confusion matrix"
-    if subject.classes is None:
+    if frozen.classes is None:
         return Result(name, title, left_out=NO_LABELS)
-    predicted = subject.once(scores)["trained"].predicted
-    labels = range(subject.dataset.num_classes)
-    counts = confusion_matrix(subject.classes[1], predicted, labels=labels)
+    predicted = frozen.once(scores)["trained"].predicted
+    labels = range(frozen.dataset.num_classes)
+    counts = confusion_matrix(frozen.classes[1], predicted, labels=labels)
     return Result(name, title, arrays={name: counts}, picture=name, caption=CONFUSION)
 
 
-def evaluate_few(subject: Subject) -> Result:
+def evaluate_few(frozen: Frozen) -> Result:
     """Read the classes off the features, with a few labels of each class."""
-    per_class, draws = subject.settings.labels_per_class, subject.settings.draws
-    labels = per_class * subject.dataset.num_classes
+    per_class, draws = frozen.settings.labels_per_class, frozen.settings.draws
+    labels = per_class * frozen.dataset.num_classes
     found = probe(
-        subject,
-        subject.classes,
+        frozen,
+        frozen.classes,
         score_few,
         name=f"linear_{per_class}_per_class",
         title=f"linear, {per_class} labels a class",
@@ -149,21 +165,21 @@ def fit_probe(train: Labelled, settings: Settings) -> LinearProbe:
         return LinearProbe(scale, fit(x, train.labels, strength), strength)
 
 
-def probes(subject: Subject) -> dict[str, LinearProbe]:
+def probes(frozen: Frozen) -> dict[str, LinearProbe]:
     """Fit the probe of each of `ENCODERS` to all labels of the training images."""
-    labels = subject.dataset.train_labels
+    labels = frozen.dataset.train_labels
     return {
-        encoder: fit_probe(Labelled(features, labels), subject.settings)
-        for encoder, features in subject.train_features.items()
+        encoder: fit_probe(Labelled(features, labels), frozen.settings)
+        for encoder, features in frozen.train_features.items()
     }
 
 
-def scores(subject: Subject) -> dict[str, Score]:
+def scores(frozen: Frozen) -> dict[str, Score]:
     """Score these probes on the test images."""
-    labels = subject.dataset.test_labels
+    labels = frozen.dataset.test_labels
     return {
-        encoder: judge(fitted, Labelled(subject.test_features[encoder], labels))
-        for encoder, fitted in subject.once(probes).items()
+        encoder: judge(fitted, Labelled(frozen.test_features[encoder], labels))
+        for encoder, fitted in frozen.once(probes).items()
     }
 
 

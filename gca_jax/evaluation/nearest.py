@@ -7,7 +7,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from gca_jax.data import splits
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.knn import most_similar
 from gca_jax.evaluation.result import Result
 
@@ -23,35 +23,35 @@ PERPLEXITY, MOST_DIMENSIONS = 30, 50
 MOST_POINTS = 2_000  # that a picture can show
 
 
-def evaluate(subject: Subject) -> Result:
+def evaluate(frozen: Frozen) -> Result:
     """Find the neighbours of a few test images by the trained encoder's features."""
-    features = subject.test_features["trained"]
+    features = frozen.test_features["trained"]
     queries = splits.evenly_spaced(len(features), QUERIES)
     found = nearest(features, queries, min(NEIGHBOURS, len(features) - 1))
-    return _shown(subject, "nearest", queries, *found)
+    return _shown(frozen, "nearest", queries, *found)
 
 
-def evaluate_across(subject: Subject) -> Result | None:
+def evaluate_across(frozen: Frozen) -> Result | None:
     """Find the neighbours of a few test images of each domain among those of other domains."""
-    features, domains = subject.test_features["trained"], subject.dataset.test_domains
+    features, domains = frozen.test_features["trained"], frozen.dataset.test_domains
     if domains is None or len(np.unique(domains)) < 2:
         return None
     by_domain = np.argsort(domains, kind="stable")
     queries = by_domain[splits.evenly_spaced(len(domains), QUERIES)]
     others = len(domains) - np.bincount(domains)[domains[queries]].max()
     found = nearest(features, queries, min(NEIGHBOURS, others), domains)
-    return _shown(subject, "nearest_across", queries, *found)
+    return _shown(frozen, "nearest_across", queries, *found)
 
 
 def _shown(
-    subject: Subject,
+    frozen: Frozen,
     name: str,
     queries: Int[np.ndarray, "q"],
     found: Int[np.ndarray, "q k"],
     similarities: Float[np.ndarray, "q k"],
 ) -> Result:
     """Give queries and their neighbours as a picture; across domains with their domains."""
-    data, across = subject.dataset, name == "nearest_across"
+    data, across = frozen.dataset, name == "nearest_across"
     shown = np.concatenate([queries[:, None], found], axis=1)
     images = data.test_images[shown.ravel()]
     arrays = {f"{name}_images": images.reshape(*shown.shape, *images.shape[1:])}
@@ -91,14 +91,14 @@ def nearest(
     return found, similarities
 
 
-def evaluate_plane(subject: Subject) -> Result:
+def evaluate_plane(frozen: Frozen) -> Result:
     """Map the trained encoder's features of test images to the plane."""
-    features, kinds = subject.test_features["trained"], subject.kinds
+    features, kinds = frozen.test_features["trained"], frozen.kinds
     points = splits.evenly_spaced(len(features), MOST_POINTS)
-    arrays = {"plane": two_dimensions(features[points], subject.experiment.seed)}
+    arrays = {"plane": two_dimensions(features[points], frozen.experiment.seed)}
     if kinds is not None:
         arrays["plane_labels"] = kinds.numbers[points]
-    domains = subject.dataset.test_domains
+    domains = frozen.dataset.test_domains
     if domains is not None and kinds is not None and kinds.word == "class":
         arrays["plane_domains"] = domains[points]
     title = "test features in two dimensions"

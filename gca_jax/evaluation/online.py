@@ -1,26 +1,80 @@
-"""The linear head that was trained beside the encoder (`train.online_probe`), on test images."""
+"""What is measured beside training: k-NN, as a hook, and the online probe."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.data.dataset import Part
+from gca_jax.data.splits import evenly_spaced
+from gca_jax.evaluation import features
+from gca_jax.evaluation.frozen import Frozen
+from gca_jax.evaluation.knn import predict
 from gca_jax.evaluation.result import NO_LABELS, Result, Score
+from gca_jax.experiment import Experiment
 from gca_jax.training import probe
+from gca_jax.training.state import TrainState
 
 PROCEDURE = """a linear layer trained beside the encoder, on features of both views of each training
 batch and their labels, without a gradient to the encoder. Nothing was chosen. It has followed an
 encoder that changed; the linear probe is fitted to the final one."""
+KNN = "knn_accuracy"  # its name in the log
+NEIGHBOURS = 20
+MOST_IMAGES = 10_000
 
 
-def evaluate(subject: Subject) -> Result | None:
+def hooks(experiment: Experiment) -> list["OnlineKnn"]:
+    """Make the hooks that an experiment's config asks for, as `training.train` takes them."""
+    return [] if experiment.train.knn_every_epochs is None else [OnlineKnn(experiment)]
+
+
+class OnlineKnn:
+    """k-NN among training images every few epochs (`train.knn_every_epochs`); a hook.
+
+    No test image is read: of at most 10,000 training images every other one votes on the rest. It
+    encodes images as evaluation does, without augmentation and with the running statistics.
+    """
+
+    name = "knn"
+
+    def __init__(self, experiment: Experiment):
+        self.memory: dict[str, Any] = {}
+        data, train = experiment.data.dataset, experiment.train
+        per_epoch = len(experiment.data) // train.batch_size
+        self._every = (train.knn_every_epochs or 1) * per_epoch
+        seen = Part(data.train_images, data.train_labels)
+        if len(seen.images) > MOST_IMAGES:
+            seen = seen.take(evenly_spaced(len(seen.images), MOST_IMAGES))
+        self._seen = seen
+        self._encode = partial(features.encode, experiment.network, experiment.data.plain)
+
+    def __call__(self, step: int, state: TrainState, metrics: dict[str, Any]) -> None:
+        """Add the accuracy to the metrics of a step, if it is time."""
+        if step % self._every == 0:
+            metrics[KNN] = jax.device_put(self.accuracy(state))
+
+    def accuracy(self, state: TrainState) -> np.float32:
+        """Give the share of held-out training images that k-NN classifies rightly."""
+        variables: Mapping[str, Any] = {"params": state.params, "batch_stats": state.batch_stats}
+        on_one_device = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
+        h = features.extract({"": partial(self._encode, on_one_device)}, self._seen.images)[""]
+        k, labels = min(NEIGHBOURS, len(h[::2])), self._seen.labels
+        voted = predict(h[::2], labels[::2], h[1::2], [k])[0]
+        return np.float32(np.mean(voted == labels[1::2]))
+
+
+def evaluate(frozen: Frozen) -> Result | None:
     """Score the online probe; None where none was trained."""
-    head = subject.variables.get("probe")
+    head = frozen.variables.get("probe")
     if head is None:
         return None
     name, title = "linear_online", "linear, online"
-    if subject.classes is None:
+    if frozen.classes is None:
         return Result(name, title, left_out=NO_LABELS)
-    scored = probe.scores(head, jnp.asarray(subject.test_features["trained"]))
-    right = np.asarray(scored.argmax(axis=1)) == subject.classes[1]
+    scored = probe.scores(head, jnp.asarray(frozen.test_features["trained"]))
+    right = np.asarray(scored.argmax(axis=1)) == frozen.classes[1]
     scores = {"trained": Score(float(right.mean()), {})}
     return Result(name, title, scores=scores, procedure=PROCEDURE)

@@ -1,7 +1,6 @@
 """What two aligned towers have learned: retrieval of judged pairs, weights of training pairs."""
 
 import dataclasses
-from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,15 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, metrics, ot
-from gca_jax.data import splits
-from gca_jax.data.pairs import Part
+from gca_jax import losses, metrics, models, ot
+from gca_jax.data.pairs import Pairs, Part
+from gca_jax.data.splits import evenly_spaced
 from gca_jax.evaluation.features import Variables
-from gca_jax.evaluation.frozen import NO_PLAN
+from gca_jax.evaluation.frozen import NO_PLAN, Frozen, of_rows
 from gca_jax.evaluation.representation import representation
 from gca_jax.evaluation.result import Result
-from gca_jax.models import Towers
-from gca_jax.pairs import PairExperiment
+from gca_jax.experiment import Experiment
+from gca_jax.targets import Info
 
 MOST_PAIRS = 10_000  # that are retrieved from
 PLAN_SWEEPS = 50
@@ -28,22 +27,30 @@ ROWS_AT_ONCE = 8_192
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PairSubject:
-    """Trained towers and the pairs that they are judged by.
+class Towers:
+    """Trained towers and the pairs that they are judged by; `frozen.once(Towers)` makes them.
 
     Attributes:
-        experiment: The one that was trained.
-        variables: What training left.
+        frozen: The model that was trained.
     """
 
-    experiment: PairExperiment
-    variables: Variables
+    frozen: Frozen
+
+    @property
+    def experiment(self) -> Experiment:
+        """The one that was trained."""
+        return self.frozen.experiment
+
+    @property
+    def pairs(self) -> Pairs:
+        """Both sets and their split."""
+        return self.frozen.data
 
     @cached_property
     def judged(self) -> Part:
         """The judged pairs, evenly spaced where there are very many."""
-        part = self.experiment.pairs.judged
-        rows = splits.evenly_spaced(len(part.a), MOST_PAIRS)
+        part = self.pairs.judged
+        rows = evenly_spaced(len(part.a), MOST_PAIRS)
         return Part(part.a[rows], part.b[rows])
 
     @cached_property
@@ -53,9 +60,9 @@ class PairSubject:
 
     def embed(self, part: Part) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
         """Give unit embeddings [n, d] of both sides of some pairs."""
-        pairs, network = self.experiment.pairs, self.experiment.network
-        a = embed_rows(network, "embed_a", self.variables, pairs.a.features(part.a))
-        b = embed_rows(network, "embed_b", self.variables, pairs.b.features(part.b))
+        pairs, network, variables = self.pairs, self.experiment.network, self.frozen.variables
+        a = embed_rows(network, "embed_a", variables, pairs.a.features(part.a))
+        b = embed_rows(network, "embed_b", variables, pairs.b.features(part.b))
         return a, b
 
     @cached_property
@@ -63,31 +70,33 @@ class PairSubject:
         """Keywords of the method's loss, ε as it is after training; None of a given loss."""
         if "loss" in self.experiment.given:
             return None
-        learned: Any = self.experiment.network.apply(self.variables, method="temperature")
+        network, variables = self.experiment.network, self.frozen.variables
+        learned: Any = network.apply(variables, method="temperature")
         own = {} if learned is None else {"epsilon": float(learned)}
         return {**self.experiment.config.loss, **own}
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _embed(network: Towers, method: str, variables: Variables, x: Array) -> Array:
+def _embed(network: models.Towers, method: str, variables: Variables, x: Array) -> Array:
     z: Any = network.apply(variables, x, method=method)
     return ot.normalize(z)
 
 
 def embed_rows(
-    network: Towers, method: str, variables: Variables, x: Float[np.ndarray, "n f"]
+    network: models.Towers, method: str, variables: Variables, x: Float[np.ndarray, "n f"]
 ) -> Float[np.ndarray, "n d"]:
     """Embed rows on the unit sphere by "embed_a" or "embed_b", some thousand at a time."""
     parts = (x[start : start + ROWS_AT_ONCE] for start in range(0, len(x), ROWS_AT_ONCE))
     return np.concatenate([np.asarray(_embed(network, method, variables, part)) for part in parts])
 
 
-def evaluate_retrieval(subject: PairSubject) -> Result:
+def evaluate_retrieval(frozen: Frozen) -> Result:
     """Find each judged row's partner among all, by cosine and by the transport plan."""
-    a, b = subject.embeddings
+    towers = frozen.once(Towers)
+    a, b = towers.embeddings
     by_cosine = {"a_to_b": metrics.retrieve(a, b), "b_to_a": metrics.retrieve(b, a)}
     numbers: dict[str, Any] = {"retrieval": _measured(by_cosine), "retrieval_plan": None}
-    settings = subject.loss_settings
+    settings = towers.loss_settings
     if settings is not None:
         by_plan = _retrieve_by_plan(a, b, settings["epsilon"])
         numbers["retrieval_plan"] = _measured(by_plan)
@@ -126,13 +135,14 @@ def _retrieve_by_plan(
     return {way: metrics.retrieve(*sets) for way, sets in ways}
 
 
-def evaluate_weights(subject: PairSubject) -> Result:
+def evaluate_weights(frozen: Frozen) -> Result:
     """Weigh every training pair by the plan's mass on it, as `ot.learned.self_weighted` does."""
+    towers = frozen.once(Towers)
     name, title = "weights", "weights of the training pairs"
-    if subject.loss_settings is None:
+    if towers.loss_settings is None:
         return Result(name, title, numbers={"weights": None}, left_out=NO_PLAN)
-    part = subject.experiment.pairs.train
-    shares = _log_shares(subject, part)
+    part = towers.pairs.train
+    shares = _log_shares(towers, part)
     weights = np.exp(shares - shares.max())
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
     numbers: dict[str, float | None] = {
@@ -141,10 +151,10 @@ def evaluate_weights(subject: PairSubject) -> Result:
     }
     numbers |= _against_known(shares, part.wrong)
     arrays = {"weight_rows": np.stack(part), "log_shares": shares, "wrong": part.wrong}
-    arrays |= _extremes(subject, part, shares)
+    arrays |= _extremes(towers, part, shares)
     caption = (
         f"Each training pair is weighed by the share of its row's mass that the plan gives it in a "
-        f"batch like those of training, mean over {subject.experiment.config.evaluation.rounds} "
+        f"batch like those of training, mean over {towers.experiment.config.evaluation.rounds} "
         "random batches. A wrong pair has little."
     )
     return Result(
@@ -152,16 +162,17 @@ def evaluate_weights(subject: PairSubject) -> Result:
     )
 
 
-def _log_shares(subject: PairSubject, part: Part) -> Float[np.ndarray, "n"]:
+def _log_shares(towers: Towers, part: Part) -> Float[np.ndarray, "n"]:
     """Mean over random batches of log (P_ii/μ_i) of each pair."""
-    experiment, (a, b) = subject.experiment, subject.embed(part)
-    labels, settings = experiment.batches.groups, subject.loss_settings or {}
+    experiment, (a, b) = towers.experiment, towers.embed(part)
+    settings = towers.loss_settings or {}
+    info = {name: experiment.data.info[name] for name in experiment.target.takes}
     n, size = len(a), min(experiment.train.batch_size, len(a))
     rng, total, counts = np.random.default_rng([experiment.seed, 7]), np.zeros(n), np.zeros(n)
 
     @jax.jit
-    def shares(a: Array, b: Array, groups: Array | None) -> Array:
-        keywords = {**settings, **experiment.alignment.keywords(groups)}
+    def shares(a: Array, b: Array, info: Info) -> Array:
+        keywords = {**settings, **experiment.target.keywords(info)}
         plan, _ = losses.transport(experiment.method, a, b, **keywords)
         return jnp.maximum(plan.log_positive_shares, jnp.finfo(a.dtype).min)
 
@@ -169,8 +180,7 @@ def _log_shares(subject: PairSubject, part: Part) -> Float[np.ndarray, "n"]:
         order = rng.permutation(n)
         for start in range(0, n, size):
             rows = order[np.arange(start, start + size) % n]  # the last batch takes some again
-            groups = None if labels is None else labels[rows]
-            total[rows] += np.asarray(shares(a[rows], b[rows], groups))
+            total[rows] += np.asarray(shares(a[rows], b[rows], of_rows(info, rows)))
             counts[rows] += 1
     return total / counts
 
@@ -185,11 +195,9 @@ def _against_known(shares: Float[np.ndarray, "n"], wrong: np.ndarray) -> dict[st
     return {"auc": auc, "precision": precision, "wrong_share": count / len(wrong)}
 
 
-def _extremes(
-    subject: PairSubject, part: Part, shares: Float[np.ndarray, "n"]
-) -> dict[str, np.ndarray]:
+def _extremes(towers: Towers, part: Part, shares: Float[np.ndarray, "n"]) -> dict[str, np.ndarray]:
     """Pictures of the pairs of least and of most weight, where both sides are pictures."""
-    pairs = subject.experiment.pairs
+    pairs = towers.pairs
     if not (pairs.a.pictures and pairs.b.pictures):
         return {}
     order = np.argsort(shares, kind="stable")
@@ -199,33 +207,25 @@ def _extremes(
     return {**raw, "extremes": chosen}
 
 
-def evaluate_extremes(subject: PairSubject) -> Result | None:
+def evaluate_extremes(frozen: Frozen) -> Result | None:
     """Name the picture of the pairs of least and of most weight, where there is one."""
-    pairs = subject.experiment.pairs
-    if subject.loss_settings is None or not (pairs.a.pictures and pairs.b.pictures):
+    towers = frozen.once(Towers)
+    pairs = towers.pairs
+    if towers.loss_settings is None or not (pairs.a.pictures and pairs.b.pictures):
         return None
     caption = "Training pairs of least weight (above) and of most (below); a over b."
     return Result("extremes", "most and least doubtful pairs", picture="extremes", caption=caption)
 
 
-def evaluate_embeddings(subject: PairSubject) -> Result:
+def evaluate_embeddings(frozen: Frozen) -> Result:
     """Measure alignment, uniformity and effective rank of the judged pairs' embeddings."""
-    a, b = (jnp.asarray(side) for side in subject.embeddings)
+    a, b = (jnp.asarray(side) for side in frozen.once(Towers).embeddings)
     numbers = representation(a, b, _block_size(len(a)))
     title = "alignment against uniformity over training"
     return Result("embeddings", title, numbers=numbers, picture="alignment_uniformity")
 
 
-EVALUATIONS: dict[str, Callable[[PairSubject], Result | None]] = {
-    "retrieval": evaluate_retrieval,
-    "weights": evaluate_weights,
-    "extremes": evaluate_extremes,
-    "embeddings": evaluate_embeddings,
-}
-"""Every evaluation of pairs, in the order of the report."""
-
-
-def check(experiment: PairExperiment) -> None:
+def check(experiment: Experiment) -> None:
     """Refuse settings of the `evaluation` group that are out of their range."""
     settings = experiment.config.evaluation
     for name in ("rounds", "suspects"):

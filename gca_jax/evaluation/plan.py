@@ -11,8 +11,9 @@ from gca_jax import losses
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Embed
-from gca_jax.evaluation.frozen import BATCH_SIZE, Subject
+from gca_jax.evaluation.frozen import BATCH_SIZE, Frozen, of_rows
 from gca_jax.evaluation.result import NO_LABELS, Result
+from gca_jax.targets import Info
 
 NAME, TITLE = "plan", "the mean transport plan"
 CAPTION = """The plan is the mean over {0}-balanced batches of test images, each sorted by {0} and
@@ -27,9 +28,8 @@ SHARE = """ Off the positive pairs {:.0f} % of its mass stays within a {}; a uni
 {:.0f} %."""
 BATCHES = 32
 
-Groups = Int[Array | np.ndarray, "b"] | None
-Transport = Callable[[Array, Array, Groups], tuple[Array, Array]]
-"""(z_a, z_b, groups) -> matrices of the plan and of its target, `[b, b]` or `[2b, 2b]`."""
+Transport = Callable[[Array, Array, Info], tuple[Array, Array]]
+"""(z_a, z_b, info) -> matrices of the plan and of its target, `[b, b]` or `[2b, 2b]`."""
 
 
 class Drawn(NamedTuple):
@@ -39,22 +39,22 @@ class Drawn(NamedTuple):
     part: Literal["test", "training"]
     images: Images
     numbers: Int[np.ndarray, "m"]  # of the kind
-    groups: Int[np.ndarray, "m"] | None  # what the target has to know of each image
+    info: Info  # what the target has to know of each image, arrays [m] by name
     per_class: int  # images of each class or domain in a batch
     batches: int
     within: Int[np.ndarray, "m"] | None = None  # which sorts images of one class or domain
 
 
-def evaluate(subject: Subject) -> Result:
+def evaluate(frozen: Frozen) -> Result:
     """Average the plans that the method's loss compares with their target."""
-    drawn = None if subject.no_plan else _drawn(subject)
+    drawn = None if frozen.no_plan else _drawn(frozen)
     if drawn is None:
-        reason = subject.no_plan or NO_LABELS
+        reason = frozen.no_plan or NO_LABELS
         return Result(NAME, TITLE, numbers={"plan_within_class": None}, left_out=reason)
-    arrays = mean_plan(subject.embed, _transport(subject), drawn, subject.experiment.seed)
+    arrays = mean_plan(frozen.embed, _transport(frozen), drawn, frozen.experiment.seed)
     share, uniform = within_class(arrays["plan"], arrays["plan_labels"])
     caption = _caption(drawn)
-    caption += BYOL if subject.experiment.method == "byol" else ""
+    caption += BYOL if frozen.experiment.method == "byol" else ""
     caption += "" if share is None else SHARE.format(100 * share, drawn.kind, 100 * uniform)
     shares: dict[str, object] = {"share": share, "share_of_uniform_plan": uniform}
     if drawn.batches > 1:
@@ -69,10 +69,10 @@ def evaluate(subject: Subject) -> Result:
     return Result(NAME, title, numbers=numbers, arrays=arrays, picture="plan", caption=caption)
 
 
-def _drawn(subject: Subject) -> Drawn | None:
+def _drawn(frozen: Frozen) -> Drawn | None:
     """Choose the images: by class or, where the target joins domains, one batch by domain."""
-    data, kinds = subject.dataset, subject.kinds
-    if subject.experiment.alignment.known == "domains":
+    data, kinds = frozen.dataset, frozen.kinds
+    if "domains" in frozen.experiment.target.takes:
         images, domains, classes = data.test_images, data.test_domains, data.test_labels
         test = len(np.unique(domains)) > 1
         if not test:
@@ -80,10 +80,10 @@ def _drawn(subject: Subject) -> Drawn | None:
             classes = data.pretrain_labels
         each = splits.most_per_class(domains, BATCH_SIZE)
         part: Literal["test", "training"] = "test" if test else "training"
-        return Drawn("domain", part, images, domains, domains, each, 1, classes)
+        return Drawn("domain", part, images, domains, {"domains": domains}, each, 1, classes)
     if kinds is None:
         return None
-    about = kinds.numbers, subject.groups, subject.per_kind, BATCHES
+    about = kinds.numbers, frozen.info, frozen.per_kind, BATCHES
     return Drawn(kinds.word, "test", data.test_images, *about)
 
 
@@ -95,13 +95,13 @@ def _caption(drawn: Drawn) -> str:
     return ONE_BATCH.format(drawn.part, inside) + elsewhere
 
 
-def _transport(subject: Subject) -> Transport:
-    method, network = subject.experiment.method, subject.experiment.network
+def _transport(frozen: Frozen) -> Transport:
+    method, network = frozen.experiment.method, frozen.experiment.network
 
-    def transport(z_a: Array, z_b: Array, groups: Groups) -> tuple[Array, Array]:
+    def transport(z_a: Array, z_b: Array, info: Info) -> tuple[Array, Array]:
         if method == "byol":  # the online network stands in for the target network
-            z_a = network.bind(subject.variables).predict(z_a, train=False)
-        plan, target = losses.transport(method, z_a, z_b, **subject.loss_keywords(groups))
+            z_a = network.bind(frozen.variables).predict(z_a, train=False)
+        plan, target = losses.transport(method, z_a, z_b, **frozen.loss_keywords(info))
         return plan.matrix, target.matrix
 
     return transport
@@ -118,14 +118,14 @@ def mean_plan(embed: Embed, transport: Transport, drawn: Drawn, seed: int) -> di
         `plan` and `target`, the means, each of mass 1 for balanced methods; `plan_labels`, the
         class of each row of one view; with `within`, `plan_rows`, the images of the last batch.
     """
-    key, labels, groups, within = jax.random.key(seed), drawn.numbers, drawn.groups, drawn.within
+    key, labels, within = jax.random.key(seed), drawn.numbers, drawn.within
     matrices, plans, targets = jax.jit(transport), [], []
     for index in range(drawn.batches):
         chosen = splits.draw(labels, drawn.per_class, seed, index)
         if within is not None:
             chosen = chosen[np.lexsort((within[chosen], labels[chosen]))]
         z_a, z_b = embed(jax.random.fold_in(key, index), drawn.images[chosen])
-        plan, target = matrices(z_a, z_b, None if groups is None else groups[chosen])
+        plan, target = matrices(z_a, z_b, of_rows(drawn.info, chosen))
         plans.append(np.asarray(plan))
         targets.append(np.asarray(target))
     return {

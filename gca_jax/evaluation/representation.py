@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gca_jax import losses, metrics
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen, of_rows
 from gca_jax.evaluation.result import Result
 
 CAPTION = """Alignment is the mean squared distance between the unit embeddings of two views of an
@@ -24,10 +24,10 @@ GRADIENTS = """On a test batch the gradients of this loss and of INCE on the sam
 KERNEL_OPTIONS = ("epsilon", "layout", "similarity_floor", "self_pairs", "cost_fn", "target")
 
 
-def evaluate(subject: Subject) -> Result:
+def evaluate(frozen: Frozen) -> Result:
     """Measure what augmented views of test images say of the representation."""
-    found = representation(*subject.views[1:])
-    byol = BYOL if subject.experiment.method == "byol" else ""
+    found = representation(*frozen.views[1:])
+    byol = BYOL if frozen.experiment.method == "byol" else ""
     caption = CAPTION.format(byol=byol, **found)
     title = "alignment against uniformity over training"
     return Result("views", title, numbers=found, picture="alignment_uniformity", caption=caption)
@@ -50,14 +50,14 @@ def representation(
     return {name: float(value) for name, value in measure(z_a, z_b).items()}
 
 
-def evaluate_gradients(subject: Subject) -> Result:
+def evaluate_gradients(frozen: Frozen) -> Result:
     """Compare the gradients on one batch of test images, as large as those of training."""
-    if reason := subject.no_plan:
+    if reason := frozen.no_plan:
         return Result(NAME, TITLE, numbers={KEY: None}, left_out=reason)
-    experiment, (rows, z_a, z_b), groups = subject.experiment, subject.views, subject.groups
+    experiment, (rows, z_a, z_b) = frozen.experiment, frozen.views
     order = np.random.default_rng(experiment.seed).permutation(len(rows))
     batch = order[: experiment.train.batch_size]
-    hyper = subject.loss_keywords(None if groups is None else groups[rows[batch]])
+    hyper = frozen.loss_keywords(of_rows(frozen.info, rows[batch]))
     cosine = gradient_cosine_to_ince(experiment.method, hyper, z_a[batch], z_b[batch])
     caption = "" if cosine is None else GRADIENTS.format(cosine)
     return Result(NAME, TITLE, numbers={KEY: cosine}, caption=caption)

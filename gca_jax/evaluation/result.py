@@ -1,4 +1,4 @@
-"""What an evaluation gives: numbers, arrays and words for the report; and what probes share."""
+"""Results of evaluations: numbers, arrays and words for the report; and what probes share."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gca_jax.evaluation.features import Features
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 
 NO_LABELS = "the images have no labels"
@@ -16,8 +16,9 @@ ENCODERS = {
     "trained": "trained encoder",
     "random_encoder": "untrained encoder",
     "pixels": "raw pixels",
+    "raw": "raw input",
 }
-"""What is judged: the trained encoder and two baselines, with their names in the report."""
+"""What is compared, by its name in the report: the trained encoder and two baselines."""
 
 
 class Score(NamedTuple):
@@ -103,7 +104,7 @@ def shares(
 
 
 def probe(
-    subject: Subject,
+    frozen: Frozen,
     labels: tuple[Labels, TestLabels] | None,
     fit: Callable[[Labelled, Labelled, Settings], Score],
     *,
@@ -115,8 +116,8 @@ def probe(
     """Fit a probe to the features of each of `ENCODERS`.
 
     Args:
-        subject: What is judged.
-        labels: What to read, of the training and of the test images; `subject.classes`, as a rule.
+        frozen: What is judged.
+        labels: What to read, of the training and of the test images; `frozen.classes`, as a rule.
             None leaves the probe out.
         fit: Fits the probe to training images, and scores it on test images, whose labels are only
             counted.
@@ -131,10 +132,10 @@ def probe(
     if labels is None:
         return Result(name, title, left_out=NO_LABELS)
     scores = {}
-    for encoder in ENCODERS:
-        train = Labelled(subject.train_features[encoder], labels[0])
-        test = Labelled(subject.test_features[encoder], labels[1])
-        scores[encoder] = fit(train, test, subject.settings)
+    for encoder, features in frozen.train_features.items():
+        train = Labelled(features, labels[0])
+        test = Labelled(frozen.test_features[encoder], labels[1])
+        scores[encoder] = fit(train, test, frozen.settings)
     return scored(scores, name=name, title=title, procedure=procedure, over=over)
 
 

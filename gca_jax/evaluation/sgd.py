@@ -12,7 +12,7 @@ import jax
 
 from gca_jax.evaluation import classifier
 from gca_jax.evaluation.classifier import Encode, Trainer
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import ENCODERS, NO_LABELS, Result, Score
 from gca_jax.training.optimizer import make_optimizer
 
@@ -28,51 +28,51 @@ BEST = """the same training as fine-tuned, but of all epochs that with the best 
 test images**, as the authors' code chooses it. The choice alone is worth {}."""
 
 
-def evaluate(subject: Subject) -> Result | None:
+def evaluate(frozen: Frozen) -> Result | None:
     """Train a head on frozen features of augmented images, for `sgd_epochs`."""
-    return _if_asked(subject, "sgd_epochs", "linear_sgd", "linear, SGD", _on_frozen)
+    return _if_asked(frozen, "sgd_epochs", "linear_sgd", "linear, SGD", _on_frozen)
 
 
-def evaluate_finetuned(subject: Subject) -> Result | None:
+def evaluate_finetuned(frozen: Frozen) -> Result | None:
     """Train encoder and head, for `finetune_epochs`; report the last."""
-    return _if_asked(subject, "finetune_epochs", "finetune", "fine-tuned", _last)
+    return _if_asked(frozen, "finetune_epochs", "finetune", "fine-tuned", _last)
 
 
-def evaluate_best(subject: Subject) -> Result | None:
+def evaluate_best(frozen: Frozen) -> Result | None:
     """Report the best epoch of that training by the test images, and what the choice is worth."""
     title = "fine-tuned, best epoch on test images"
-    return _if_asked(subject, "finetune_epochs", "finetune_best_on_test", title, _best)
+    return _if_asked(frozen, "finetune_epochs", "finetune_best_on_test", title, _best)
 
 
 def _if_asked(
-    subject: Subject, setting: str, name: str, title: str, find: Callable[[Subject], dict[str, Any]]
+    frozen: Frozen, setting: str, name: str, title: str, find: Callable[[Frozen], dict[str, Any]]
 ) -> Result | None:
     """Give the result with what `find` finds, where there are epochs and labels."""
-    if not getattr(subject.settings, setting):
+    if not getattr(frozen.settings, setting):
         return None
-    if subject.classes is None:
+    if frozen.classes is None:
         return Result(name, title, left_out=NO_LABELS)
-    return Result(name, title, **find(subject))
+    return Result(name, title, **find(frozen))
 
 
-def _on_frozen(subject: Subject) -> dict[str, Any]:
-    epochs, title = subject.settings.sgd_epochs, "linear, SGD"
-    on_features = trainer(subject, _encode(subject), epochs, frozen=True)
-    on_pixels = trainer(subject, classifier.of_pixels, epochs, frozen=True)
-    found = by_epoch(subject, on_features, epochs, title)
-    raw = classifier.fit(on_pixels, {}, subject.dataset, epochs, subject.experiment.seed, title)
-    procedure = FROZEN.format(_words(subject, epochs))
+def _on_frozen(frozen: Frozen) -> dict[str, Any]:
+    epochs, title = frozen.settings.sgd_epochs, "linear, SGD"
+    on_features = trainer(frozen, _encode(frozen), epochs, head_only=True)
+    on_pixels = trainer(frozen, classifier.of_pixels, epochs, head_only=True)
+    found = by_epoch(frozen, on_features, epochs, title)
+    raw = classifier.fit(on_pixels, {}, frozen.dataset, epochs, frozen.experiment.seed, title)
+    procedure = FROZEN.format(_words(frozen, epochs))
     return dict(scores=_scores({**found, "pixels": raw[1]}), procedure=procedure)
 
 
-def _last(subject: Subject) -> dict[str, Any]:
-    found = subject.once(finetuned)
-    procedure = TRAINED.format(_words(subject, subject.settings.finetune_epochs))
+def _last(frozen: Frozen) -> dict[str, Any]:
+    found = frozen.once(finetuned)
+    procedure = TRAINED.format(_words(frozen, frozen.settings.finetune_epochs))
     return dict(scores=_scores(found), numbers={"finetune_by_epoch": found}, procedure=procedure)
 
 
-def _best(subject: Subject) -> dict[str, Any]:
-    found = subject.once(finetuned)
+def _best(frozen: Frozen) -> dict[str, Any]:
+    found = frozen.once(finetuned)
     best = {encoder: [max(accuracies)] for encoder, accuracies in found.items()}
     worth = [
         f"{100 * (best[encoder][0] - accuracies[-1]):.1f} points ({ENCODERS[encoder]})"
@@ -86,47 +86,47 @@ def _scores(found: Mapping[str, list[float]]) -> dict[str, Score]:
     return {encoder: Score(accuracies[-1], {}) for encoder, accuracies in found.items()}
 
 
-def finetuned(subject: Subject) -> Mapping[str, list[float]]:
+def finetuned(frozen: Frozen) -> Mapping[str, list[float]]:
     """Give accuracies by epoch of the trained and the untrained encoder, trained with a head."""
-    epochs = subject.settings.finetune_epochs
-    whole = trainer(subject, _encode(subject), epochs, frozen=False)
-    return by_epoch(subject, whole, epochs, "fine-tuning")
+    epochs = frozen.settings.finetune_epochs
+    whole = trainer(frozen, _encode(frozen), epochs, head_only=False)
+    return by_epoch(frozen, whole, epochs, "fine-tuning")
 
 
-def by_epoch(subject: Subject, trainer: Trainer, epochs: int, title: str) -> dict[str, list[float]]:
+def by_epoch(frozen: Frozen, trainer: Trainer, epochs: int, title: str) -> dict[str, list[float]]:
     """Train a classifier on the trained and on the untrained encoder; give their accuracies."""
-    fit = partial(classifier.fit, data=subject.dataset, epochs=epochs, title=title)
-    seed = subject.experiment.seed
-    return {name: fit(trainer, each, seed=seed)[1] for name, each in subject.networks.items()}
+    fit = partial(classifier.fit, data=frozen.dataset, epochs=epochs, title=title)
+    seed = frozen.experiment.seed
+    return {name: fit(trainer, each, seed=seed)[1] for name, each in frozen.networks.items()}
 
 
-def trainer(subject: Subject, encode: Encode, epochs: int, *, frozen: bool) -> Trainer:
+def trainer(frozen: Frozen, encode: Encode, epochs: int, *, head_only: bool) -> Trainer:
     """Set the optimizer of so many epochs."""
-    experiment = subject.experiment
-    order = classifier.order(subject.dataset, experiment.seed)
+    experiment = frozen.experiment
+    order = classifier.order(frozen.dataset, experiment.seed)
     steps = order.size // order.batch_size
     optimizer, _ = make_optimizer(
         epochs * steps,
         steps,
         name="sgd",
-        learning_rate=subject.settings.sgd_learning_rate,
+        learning_rate=frozen.settings.sgd_learning_rate,
         final_learning_rate=0.0,
         warmup_epochs=0.0,
         weight_decay=0.0,
     )
     key = jax.random.fold_in(experiment.key, 1)
-    return Trainer(encode, experiment.policy, optimizer, key, frozen)
+    return Trainer(encode, experiment.data.policy, optimizer, key, head_only)
 
 
-def _encode(subject: Subject) -> Encode:
-    return partial(classifier.of_network, subject.experiment.network)
+def _encode(frozen: Frozen) -> Encode:
+    return partial(classifier.of_network, frozen.experiment.network)
 
 
-def _words(subject: Subject, epochs: int) -> str:
+def _words(frozen: Frozen, epochs: int) -> str:
     """Say how SGD trains."""
     return SGD.format(
         epochs=epochs,
-        batch=classifier.order(subject.dataset, 0).batch_size,
-        rate=subject.settings.sgd_learning_rate,
-        policy=subject.experiment.config.augment.policy,
+        batch=classifier.order(frozen.dataset, 0).batch_size,
+        rate=frozen.settings.sgd_learning_rate,
+        policy=frozen.experiment.config.augment.policy,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import check, metrics, ot
-from gca_jax.ot import divergence, engine, sums
+from gca_jax.ot import divergence, engine, inputs, sums
 from gca_jax.ot.plan import diagnose
 from gca_jax.ot.target import Target, resolve
 from gca_jax.ot.target_types import AnyTarget
@@ -70,7 +70,7 @@ def form_kernel(
         raise ValueError(
             "cost_fn= runs in the log domain: it takes no block_size, no axis_name, no precision"
         )
-    unit = (ot.normalize(z) for z in check.embeddings(z_a, z_b, layout))
+    unit = (ot.normalize(z) for z in inputs.embeddings(z_a, z_b, layout))
     same = {key: how[key] for key in ("epsilon", "layout", "self_pairs")}
     return ot.cost_kernel(cost_fn, *unit, **same)
 

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float
 from gca_jax import check, ot
 from gca_jax.losses import _common as common
 from gca_jax.losses._common import Gradient, KernelOptions, Marginals, Out, TargetLike
-from gca_jax.ot import divergence, sums
+from gca_jax.ot import divergence, inputs, sums
 from gca_jax.ot.target import resolve
 from gca_jax.ot.target_types import AnyTarget
 
@@ -356,7 +356,7 @@ def byol(
     _check_options("byol", unknown)
     if callable(target):
         raise ValueError("byol projects on no plan, so no target can learn from it")
-    a, b = check.embeddings(z_a, z_b, "cross")
+    a, b = inputs.embeddings(z_a, z_b, "cross")
     unit = ot.normalize(a), ot.normalize(b)
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
     target, plan = resolve(target, kernel), ot.unprojected(kernel)

@@ -85,25 +85,25 @@ class Network(nn.Module):
         if self.predictor_hidden is not None:
             self.predictor = Predictor(self.predictor_hidden, self.projector_dim)
 
-    def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b d"]:
-        """Embed images; `train` lets batch norm use and update batch statistics."""
+    def __call__(self, x: Float[Array, "b ..."], train: bool = False) -> Float[Array, "b d"]:
+        """Embed a batch; `train` lets batch norm use and update batch statistics."""
         return self.projector(self.encode(x, train), train)
 
     def encode_and_project(
-        self, x: Float[Array, "b h w c"], train: bool
+        self, x: Float[Array, "b ..."], train: bool
     ) -> tuple[Float[Array, "b d"], Float[Array, "b f"]]:
         """Give embeddings and features."""
         h = self.encode(x, train)
         return self.projector(h, train), h
 
-    def encode(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
-        """Give the features of images: what evaluation sees."""
+    def encode(self, x: Float[Array, "b ..."], train: bool = False) -> Float[Array, "b f"]:
+        """Give the features of a batch: what evaluation sees."""
         takes_train = "train" in inspect.signature(type(self.encoder).__call__).parameters
         h = self.encoder(x, train=train) if takes_train else self.encoder(x)
         if h.ndim != 2:
             raise ValueError(
                 f"the encoder {type(self.encoder).__name__} must give features [b, f]; "
-                f"of images {list(x.shape)} it gives {list(h.shape)}"
+                f"of inputs {list(x.shape)} it gives {list(h.shape)}"
             )
         return h
 
@@ -128,10 +128,10 @@ class Network(nn.Module):
 
     @nn.nowrap
     def blank(self, shape: tuple[int, ...]) -> tuple[Array]:
-        """Give one image (h, w, c) of zeros, as arguments of `touch`."""
+        """Give one sample of zeros, (h, w, c) of an image, as arguments of `touch`."""
         return (jnp.zeros((1, *shape)),)
 
-    def touch(self, x: Float[Array, "b h w c"]) -> Array:
+    def touch(self, x: Float[Array, "b ..."]) -> Array:
         """Run every part once, so that `init(..., method="touch")` creates all variables."""
         z = self(x)
         return z if self.predictor_hidden is None else self.predict(z)

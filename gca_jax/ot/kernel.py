@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import check
+from gca_jax.ot import inputs
 from gca_jax.ot.cost import CostFn, normalize
 from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes, smallest_epsilon
 from gca_jax.ot.numerics import log
@@ -188,7 +189,7 @@ def cosine_kernel(
     """
     if axis_name is not None:
         z_a, z_b = gathered(z_a, z_b, axis_name)
-    a, b = check.embeddings(z_a, z_b, layout)
+    a, b = inputs.embeddings(z_a, z_b, layout)
     if similarity_floor is not None:
         check.between("similarity_floor", similarity_floor, -1.0, 1.0)
     precision = "highest" if precision is None else precision
@@ -248,7 +249,7 @@ def cost_kernel(
             raise ValueError(
                 "a cost function needs the points: cost_kernel(cost_fn, z_a, z_b, ...)"
             )
-        a, b = check.embeddings(z_a, z_b, layout)
+        a, b = inputs.embeddings(z_a, z_b, layout)
         kernel = _point_kernel(a, b, epsilon, layout, self_pairs)
         assert kernel.points_a is not None
         assert kernel.points_b is not None

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import check
+from gca_jax.ot import inputs
 from gca_jax.ot.engine import Problem, both_sums, scaling, sweep
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp
@@ -198,8 +199,8 @@ def _checked(
                 f"{name} must be a number or have shape ({size},), got {jnp.shape(tau)}"
             )
     return (
-        _uniform(n, kernel.dtype) if mu is None else check.marginal("mu", mu, n, kernel.dtype),
-        _uniform(m, kernel.dtype) if nu is None else check.marginal("nu", nu, m, kernel.dtype),
+        _uniform(n, kernel.dtype) if mu is None else inputs.marginal("mu", mu, n, kernel.dtype),
+        _uniform(m, kernel.dtype) if nu is None else inputs.marginal("nu", nu, m, kernel.dtype),
     )
 
 

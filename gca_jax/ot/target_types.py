@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gca_jax import check
+from gca_jax.ot import inputs
 from gca_jax.ot.cost import SquaredEuclidean
 from gca_jax.ot.kernel import Kernel, Layout
 from gca_jax.ot.numerics import negative_entropy
@@ -94,7 +95,7 @@ class Target:
         """
         check.one_of("layout", layout, ("cross", "joint"))
         if layout == "joint":
-            check.pairs("a target", self.rows, self.columns)
+            inputs.pairs("a target", self.rows, self.columns)
         return dataclasses.replace(self, layout=layout)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
@@ -162,7 +163,7 @@ class SimilarityTarget:
         check.one_of("layout", layout, ("cross", "joint"))
         if layout == "cross" or self.joint:
             return self
-        check.pairs("a target", *self.shape)
+        inputs.pairs("a target", *self.shape)
         both = jnp.concatenate([self.x, self.y])
         return dataclasses.replace(self, x=both, y=both, joint=True)
 

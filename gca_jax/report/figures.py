@@ -150,7 +150,7 @@ def column(run: Files, name: str) -> np.ndarray:
 
 
 def kind_of(run: Files) -> str:
-    """Name what images are told apart by, as `Subject.kinds` has it."""
+    """Name what images are told apart by, as `Frozen.kinds` has it."""
     return "class" if run.evaluation["dataset"]["classes"] else "domain"
 
 

@@ -3,16 +3,12 @@
 import json
 import math
 import textwrap
-from collections.abc import Iterator
 
 import numpy as np
 
-from gca_jax import config_files
-from gca_jax.config import SMOKE
 from gca_jax.evaluation.result import ENCODERS
 from gca_jax.report import reading
-from gca_jax.report.reading import Json
-from gca_jax.workdir import as_json
+from gca_jax.workdir import Json
 
 WIDTH = 100
 EXTREMES = 6  # rows from either end of a long table of classes
@@ -42,9 +38,41 @@ def render(report: Json) -> str:
     return "\n".join(page for page in pages if page)
 
 
+def headline(found: Json) -> dict[str, float]:
+    """Choose the shares that are said first: the trained encoder's accuracies."""
+    return found["accuracy"]
+
+
+def render_own(report: Json) -> str:
+    """Write the page of a run on data of the caller's own kind: what any evaluation may have."""
+    parts = (_title, _scores, what_was_run, findings, left_out, _own_procedure, config)
+    return "\n".join(page for page in (part(report) for part in parts) if page)
+
+
+def _title(report: Json) -> str:
+    return f"# {title(report)}, seed {report['seed']}\n\n{unfinished(report)}"
+
+
+def _scores(report: Json) -> str:
+    """Show what each encoder scores in each probe, and the baselines beside it."""
+    probes = _probes(report)
+    names = list(dict.fromkeys(name for probe in probes for name in probe["accuracy"]))
+    rows = [[ENCODERS[name], *(_cell(probe, name) for probe in probes)] for name in names]
+    if not rows:
+        return ""
+    head = ["on test data, %", *(probe["title"] for probe in probes)]
+    return f"## Scores\n\n{table(head, rows)}"
+
+
+def _own_procedure(report: Json) -> str:
+    lines = {one["title"]: one["procedure"] for one in report["results"] if one["procedure"]}
+    words = [wrap(f"- **{name}**: {line}", "  ") for name, line in lines.items()]
+    return f"## How each number was obtained\n\n{''.join(words)}" if words else ""
+
+
 def _heading(report: Json) -> str:
     head = f"# {title(report)}, seed {report['seed']}\n\n"
-    if report["config"].get("evaluation", {}).get("split") == "validation":  # 0.1.0 had no such key
+    if report["config"]["evaluation"].get("split") == "validation":
         head += wrap(VALIDATION) + "\n"
     head += unfinished(report)
     probes = _probes(report)
@@ -104,7 +132,8 @@ def _accuracies(report: Json) -> str:
     probes, images = _probes(report), report["split"]["test_images"]
     if not probes:
         return ""
-    rows = [[words, *(_cell(probe, name) for probe in probes)] for name, words in ENCODERS.items()]
+    names = [name for name in ENCODERS if any(name in probe["accuracy"] for probe in probes)]
+    rows = [[ENCODERS[name], *(_cell(probe, name) for probe in probes)] for name in names]
     cells = table(["test accuracy, %", *(probe["title"] for probe in probes)], rows)
     shares = [probe["accuracy"]["trained"] for probe in probes]
     error = max(100 * math.sqrt(share * (1 - share) / images) for share in shares)
@@ -182,7 +211,7 @@ def _means(words: str, found: Json) -> str:
 
 def what_was_run(report: Json) -> str:
     """Say how long the run took, how to repeat it, and draw its loss."""
-    unit = "pairs" if "judged_pairs" in report else "images"
+    unit = report.get("unit", report["config"]["data"]["kind"])
     words = wrap(
         f"{report['steps']:,} step{'s' * (report['steps'] != 1)} in "
         f"{report['train_seconds']:.1f} s on {report['device']}, "
@@ -194,47 +223,14 @@ def what_was_run(report: Json) -> str:
 
 
 def _repeat(report: Json) -> str:
-    """Say how to run it again: by what was typed, by a command, or by the call that built it."""
+    """Say how to run it again: by its config, by what was typed, or by the call that built it."""
     config = report["config"]
     if "given" in config:
         parts = ", ".join(f"{kind}={name}" for kind, name in config["given"].items())
         return f"    experiment = build(config, {parts})  # in Python, with the config below"
-    return f"    {report.get('command') or command(config)}"
-
-
-def command(config: Json) -> str:
-    """Give the command line of a run, with every key that its config file would set otherwise.
-
-    Only the workdir is left to choose. The config is as in `config.json`.
-    """
-    name, method = config["data"]["name"], config["method"]
-    encoder = config["model"].get("encoder", "resnet")  # runs of 0.1.0 knew no other
-    chosen = method if encoder == "resnet" else f"{method},{encoder}"
-    candidates = []
-    for words in (chosen, f"{chosen},{SMOKE}"):
-        changes = _differing(_from_file(name, words), config)
-        settings = [f"--config.{key}={_literal(value)}" for key, value in changes]
-        candidates.append([f"--config=configs/{name}.py:{words} --workdir=DIR", *settings])
-    return " ".join(["python main.py", *min(candidates, key=len)])
-
-
-def _from_file(name: str, words: str) -> Json:
-    """Make the config by its file, as JSON values; only the seed is known without the file."""
-    path = config_files.FOLDER / f"{name}.py"
-    return as_json(config_files.make(str(path), words)) if path.exists() else {"seed": None}
-
-
-def _differing(given: Json, used: Json, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key in (key for key in given if key in used):  # in the file's order
-        if isinstance(given[key], dict) and isinstance(used[key], dict):
-            yield from _differing(given[key], used[key], f"{prefix}{key}.")
-        elif given[key] != used[key]:
-            yield prefix + key, used[key]
-
-
-def _literal(value: object) -> str:
-    """Write a value as a flag takes it: tuples quoted for the shell."""
-    return f"'{tuple(value)}'" if isinstance(value, list) else str(value)
+    again = "    python main.py --config=config.json --workdir=DIR  # this folder's config.json"
+    typed = report.get("command")
+    return again if typed is None else f"    {typed}\n\nAgain, with the same config:\n\n{again}"
 
 
 def findings(report: Json, title: str = "What views and features show") -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Int32, UInt8
 from gca_jax.data.dataset import Dataset, number
 from gca_jax.data.sources import in_place
 from gca_jax.data.splits import evenly_spaced
-from gca_jax.encoder import Encoder
+from gca_jax.evaluation.encoder import Encoder
 from gca_jax.evaluation.nearest import nearest, two_dimensions
 
 MOST_PICTURES = 1_000  # that a page holds

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 
 from gca_jax.data.pictures import sprite
 from gca_jax.data.splits import evenly_spaced
+from gca_jax.files import replace
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.neighbours import Group, Neighbourhood
-from gca_jax.workdir import replace
 
 QUERIES = 24
 SIDE = 48  # pixels of a picture's longer side

@@ -3,7 +3,6 @@
 import csv
 import io
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,8 @@ from matplotlib.figure import Figure
 
 from gca_jax.report import markdown
 from gca_jax.report.figures import COLOURS, plain, show_image
-from gca_jax.report.reading import Files, Json
+from gca_jax.report.reading import Files
+from gca_jax.workdir import Json
 
 WAYS = {"a_to_b": "a to b", "b_to_a": "b to a"}
 HEAD = ["", "recall@1, %", "recall@5, %", "recall@10, %", "median rank", "hubs: skewness"]
@@ -96,13 +96,20 @@ def _procedure(report: Json) -> str:
     return f"## How each number was obtained\n\n{''.join(words)}"
 
 
-def write_suspects(run: Files, path: Path) -> None:
-    """Write the training pairs of least weight, the least first, by their rows in both files.
+def headline(found: Json) -> dict[str, float]:
+    """Choose the shares that are said first: recall@1, both ways."""
+    shares = found["retrieval"]
+    return {f"recall@1, {way.replace('_', ' ')}": shares[way]["recall_1"] for way in WAYS}
 
-    `shuffled` tells a pair that was shuffled on purpose. Nothing is written of a loss without plan.
+
+def tables(run: Files) -> dict[str, str]:
+    """Give `suspects.csv`: the training pairs of least weight, by their rows in both files.
+
+    The least comes first. `shuffled` tells a pair that was shuffled on purpose. There is nothing of
+    a loss without plan.
     """
     if "log_shares" not in run.arrays:
-        return
+        return {}
     shares, wrong = run.arrays["log_shares"], run.arrays["wrong"]
     rows_a, rows_b = run.arrays["weight_rows"]
     count = run.config["evaluation"]["suspects"]
@@ -112,7 +119,7 @@ def write_suspects(run: Files, path: Path) -> None:
     for rank, k in enumerate(np.argsort(shares, kind="stable")[:count], 1):
         weight = f"{np.exp(shares[k] - shares.max()):.6g}"
         writer.writerow([rank, rows_a[k], rows_b[k], weight, int(wrong[k])])
-    path.write_text(text.getvalue(), encoding="utf-8")
+    return {"suspects.csv": text.getvalue()}
 
 
 def recall(run: Files) -> Figure:

@@ -8,10 +8,10 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from gca_jax.data import corruptions
-from gca_jax.data.batches import Batches
+from gca_jax.data.images import ImageData
 from gca_jax.data.splits import evenly_spaced
-from gca_jax.data.views.augment import Augment
 from gca_jax.experiment import Experiment
+from gca_jax.files import write_figure
 from gca_jax.report.figures import show_image
 
 SHOWN = 10
@@ -20,9 +20,9 @@ ROWS = ("image", "view a", "view b")
 
 def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -> pathlib.Path:
     """Draw images that a run trains with, each above two views, into `preview_POLICY.png`."""
-    name, policy = experiment.config.augment.policy, experiment.policy
-    figure = sheet(examples(experiment.batches, policy, experiment.seed))
-    figure.suptitle(f"{experiment.dataset.name}, policy {name}")
+    name = experiment.config.augment.policy
+    figure = sheet(examples(experiment.data, experiment.seed))
+    figure.suptitle(f"{experiment.data.name}, policy {name}")
     return _save(figure, workdir, f"preview_{name}.png")
 
 
@@ -30,7 +30,7 @@ def preview_corruptions(
     experiment: Experiment, workdir: str | pathlib.Path | None = None
 ) -> pathlib.Path:
     """Draw an image that the run is judged by, corrupted in all ways, into `corruptions.png`."""
-    data = experiment.dataset
+    data = experiment.data.dataset
     row = int(experiment.seed % len(data.test_images))
     figure = corruption_sheet(data.test_images[row : row + 1], experiment.seed)
     figure.suptitle(f"{data.name}: test image {row}, corrupted", fontsize=10)
@@ -55,17 +55,17 @@ def corruption_sheet(image: UInt8[np.ndarray, "1 h w c"], seed: int) -> Figure:
 def _save(figure: Figure, workdir: str | pathlib.Path | None, name: str) -> pathlib.Path:
     folder = pathlib.Path(workdir or ".")
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / name, dpi=100)
+    write_figure(folder / name, figure, dpi=100)
     return folder / name
 
 
-def examples(batches: Batches, policy: Augment, seed: int) -> list[Float[np.ndarray, "n h w c"]]:
+def examples(data: ImageData, seed: int) -> list[Float[np.ndarray, "n h w c"]]:
     """Give images from all over the set and their views, with values in [0, 1]."""
-    rows = evenly_spaced(len(batches.images), SHOWN)
-    pair = jax.jit(policy.views)(jax.random.key(seed), batches.sample(rows, seed))
+    rows, policy = evenly_spaced(len(data), SHOWN), data.policy
+    pair = jax.jit(policy.views)(jax.random.key(seed), data.sample(rows, seed))
     mean, std = (np.array(x).reshape(1, 1, 1, -1) for x in (policy.mean, policy.std))
     views = [np.clip(np.asarray(view) * std + mean, 0, 1) for view in pair]
-    return [batches.images[rows] / 255, *views]
+    return [data.images[rows] / 255, *views]
 
 
 def sheet(rows: list[Float[np.ndarray, "n h w c"]]) -> Figure:

@@ -1,24 +1,48 @@
 """The third of a run's three programs: tables and pictures of what it did."""
 
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from matplotlib.image import imread
 
+from gca_jax.files import finite
 from gca_jax.report import classes, figures, markdown, pairs
-from gca_jax.report.reading import Files, Json, read
+from gca_jax.report.reading import Files, read
 from gca_jax.training.log import show
-from gca_jax.workdir import finite, write_json
+from gca_jax.workdir import Json, RunFolder
 
 FIGURES = figures.FIGURES | classes.FIGURES | pairs.FIGURES
 
 
-def write(workdir: str | Path) -> Json:
+class Page(NamedTuple):
+    """How runs on a kind of data are reported.
+
+    Attributes:
+        render: The content of `report.json` -> the page.
+        headline: Likewise, or of `evaluation.json` -> the shares that are said first, by name.
+        tables: A run -> further files, their text by name.
+    """
+
+    render: Callable[[Json], str]
+    headline: Callable[[Json], dict[str, float]]
+    tables: Callable[[Files], Mapping[str, str]] = lambda run: {}
+
+
+PAGES: dict[str, Page] = {
+    "images": Page(markdown.render, markdown.headline),
+    "pairs": Page(pairs.render, pairs.headline, pairs.tables),
+    "own": Page(markdown.render_own, markdown.headline),
+}
+"""Pages by `config.data.kind`."""
+
+
+def write(folder: RunFolder) -> Json:
     """Write `report.json`, `report.md` and `figures/*.png` from the files of an evaluated run.
 
     Of a run on pairs, `suspects.csv` too. TensorBoard's files get the pictures and the config.
 
     Args:
-        workdir: Folder of a run that has been evaluated; it says so if training has not ended.
+        folder: Of a run that has been evaluated; the page says so if training has not ended.
 
     Returns:
         What is written to `report.json`.
@@ -27,31 +51,23 @@ def write(workdir: str | Path) -> Json:
         FileNotFoundError: There is no run, or it has not been evaluated.
         ValueError: Its files do not belong together.
     """
-    workdir = Path(workdir)
-    run = read(workdir)
-    report = summary(run)
-    (workdir / "figures").mkdir(exist_ok=True)
-    pictures = ["training", *(result["picture"] for result in report["results"])]
+    run = read(folder)
+    report, page = summary(run), PAGES[run.config["data"]["kind"]]
+    names = ["training", *(result["picture"] for result in report["results"])]
     if run.corruptions is not None:
-        pictures.append("corruptions")
-    drawn = {name: workdir / "figures" / f"{name}.png" for name in pictures if name}
-    for name, path in drawn.items():
-        FIGURES[name](run).savefig(path, dpi=150)
-    show(workdir, run.training["steps"], {name: imread(path) for name, path in drawn.items()})
-    if "retrieval" in report:
-        pairs.write_suspects(run, workdir / "suspects.csv")
-    page = pairs.render(report) if "retrieval" in report else markdown.render(report)
-    (workdir / "report.md").write_text(page, encoding="utf-8")
-    write_json(workdir / "report.json", finite(report))
+        names.append("corruptions")
+    drawn = folder.write_figures({name: FIGURES[name](run) for name in names if name})
+    show(folder, run.training["steps"], {name: imread(path) for name, path in drawn.items()})
+    for name, text in page.tables(run).items():
+        folder.write_text(name, text)
+    folder.write_text("report.md", page.render(report))
+    folder.write_json("report.json", finite(report))
     return report
 
 
-def headline(report: Json) -> dict[str, float]:
-    """Choose the shares that are said when a report is written."""
-    if "retrieval" not in report:
-        return report["accuracy"]
-    found = report["retrieval"]
-    return {f"recall@1, {way.replace('_', ' ')}": found[way]["recall_1"] for way in pairs.WAYS}
+def headline(found: Json, kind: str) -> dict[str, float]:
+    """Choose the shares that are said when a report is written, of a kind of data."""
+    return PAGES[kind].headline(found)
 
 
 def summary(run: Files) -> Json:

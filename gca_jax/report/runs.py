@@ -1,5 +1,6 @@
 """All runs below a folder: settings, results and curves, read from the files that they left."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -7,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gca_jax.report.pairs import WAYS
-from gca_jax.report.reading import Json
+from gca_jax.report.run import headline
 from gca_jax.report.status import progress
-from gca_jax.workdir import flatten, read_json, read_log
+from gca_jax.workdir import Json, RunFolder, flatten
 
 ALWAYS = ("method", "data.name", "seed")
 CURVES = ("loss", "alignment", "uniformity")
@@ -46,12 +46,12 @@ def collect(folder: Path) -> list[Run]:
     """Read all runs below a folder, in the order of their names; of a damaged one, its fault."""
     runs = []
     for path in sorted(_folders(folder)):
-        name = path.relative_to(folder).as_posix()
-        try:
-            runs.append(_read(path, name))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            words = f"cannot be read: {str(error) or type(error).__name__}"
-            runs.append(Run(folder=name, settings={}, finished=False, state=words))
+        name, run = path.relative_to(folder).as_posix(), RunFolder(path)
+        fault = run.damage
+        if fault is None:
+            runs.append(_read(run, name))
+        else:
+            runs.append(Run(folder=name, settings={}, finished=False, state=f"damaged: {fault}"))
     return runs
 
 
@@ -70,52 +70,45 @@ def _folders(folder: Path) -> Iterator[Path]:
             yield Path(where)
 
 
-def _read(path: Path, name: str) -> Run:
-    config = read_json(path / "config.json")
-    settings = dict(flatten(config))
-    if missing := [key for key in ALWAYS if key not in settings]:
-        raise ValueError(f"config.json has no {missing[0]}")
-    log, summary, found = (
-        path / file for file in ("metrics.jsonl", "training.json", "evaluation.json")
-    )
-    rows = [row for row, _ in read_log(log)] if log.exists() else []
-    training = read_json(summary) if summary.exists() else {"finished": False, "steps": 0}
-    evaluation = read_json(found) if found.exists() else {}
-    trained = training["finished"]
-    judged = bool(evaluation) and evaluation["step"] == training["steps"]
-    if trained:
-        state = "finished" if judged else "trained, not evaluated"
+def _read(run: RunFolder, name: str) -> Run:
+    """Read a run whose files are whole."""
+    config, rows = run.config, run.log
+    summary: Json = dict(run.summary) if run.has("training.json") else {"finished": False}
+    evaluation: Json = {}
+    with contextlib.suppress(FileNotFoundError, ValueError):  # not evaluated at its last step
+        evaluation = run.evaluation
+    if summary["finished"]:
+        state = "finished" if evaluation else "trained, not evaluated"
     else:
         state = progress(rows[-1], config) if rows else "no step is logged yet"
     return Run(
         folder=name,
-        settings=settings,
-        finished=bool(trained and judged),
+        settings=dict(flatten(config)),
+        finished=bool(summary["finished"] and evaluation),
         state=state,
-        results=_results(evaluation, training) if judged else {},
-        pixels=evaluation.get("baselines", {}).get("pixels", {}) if judged else {},
+        results=_results(evaluation, summary, config["data"]["kind"]) if evaluation else {},
+        pixels=evaluation.get("baselines", {}).get("pixels", {}),
         curves={key: _curve(rows, key) for key in CURVES},
-        page="report.md" if (path / "report.md").exists() else None,
+        page="report.md" if run.has("report.md") else None,
     )
 
 
-def _results(evaluation: Json, training: Json) -> dict[str, float]:
+def _results(evaluation: Json, training: Json, kind: str) -> dict[str, float]:
     """Choose the numbers that runs are compared by."""
-    found = dict(evaluation.get("accuracy", {}))
-    for way in WAYS if "retrieval" in evaluation else ():
-        found[f"recall@1, {way.replace('_', ' ')}"] = evaluation["retrieval"][way]["recall_1"]
+    found: dict[str, Any] = dict(headline(evaluation, kind))
     for key in ("alignment", "uniformity", "effective_rank"):
         found[key] = evaluation.get(key)
-    found["train_seconds"] = training.get("train_seconds")
+    found["train_seconds"] = training["train_seconds"]
     return {key: x for key, x in found.items() if isinstance(x, int | float) and math.isfinite(x)}
 
 
 def _curve(rows: list[Json], key: str) -> list[tuple[float, float]]:
     """Thin a quantity of the log out; its last point stays."""
-    known = [(row["epoch"], row[key]) for row in rows if isinstance(row.get(key), int | float)]
-    points = [(x, y) for x, y in known if math.isfinite(y)]
-    every = -(-len(points) // POINTS) or 1
-    return points[::-1][::every][::-1]
+    known = [
+        (row["epoch"], row[key]) for row in rows if row.get(key) is not None and row.get("epoch")
+    ]
+    every = -(-len(known) // POINTS) or 1
+    return known[::-1][::every][::-1]
 
 
 def varied(runs: list[Run]) -> dict[str, bool]:

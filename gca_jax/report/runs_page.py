@@ -8,9 +8,9 @@ from string import Template
 from urllib.parse import quote
 
 from gca_jax.check import counted
+from gca_jax.files import write_text
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.runs import ALWAYS, CURVES, Run, collect, studies, value, varied
-from gca_jax.workdir import replace
 
 WIDTH, HEIGHT, MARGIN = 420, 240, 44  # units of a panel's curves, and the room of its axes
 LONG = 20  # characters of a setting that a column shows for certain
@@ -22,10 +22,8 @@ def write(folder: Path) -> Path | None:
     runs = collect(folder)
     if not runs:
         return None
-    page = render(folder.resolve().name, runs, studies(folder, runs)).encode()
-    out = folder / "index.html"
-    replace(out, lambda file: file.write(page))
-    return out
+    page = render(folder.resolve().name, runs, studies(folder, runs))
+    return write_text(folder / "index.html", page)
 
 
 def render(name: str, runs: list[Run], pages: list[str]) -> str:

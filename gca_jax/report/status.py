@@ -7,65 +7,72 @@ from typing import Any
 
 from gca_jax.check import counted
 from gca_jax.studies import ConfigDict, describe
-from gca_jax.studies.execute import Session
-from gca_jax.studies.grid import all_runs, cells, finished
+from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.results import read_failed
-from gca_jax.workdir import checkpoints, read_json, read_log
+from gca_jax.studies.session import Session
+from gca_jax.workdir import RunFolder
 
 SHOWN = 10  # runs of a kind that are named, so that all is one screen
 
 
-def lines(folder: Path, config: ConfigDict) -> Iterator[str]:
+def lines(path: Path, config: ConfigDict) -> Iterator[str]:
     """Say where the run or the study in a folder stands.
 
     Args:
-        folder: The workdir.
+        path: The workdir.
         config: The study's, with which the runs that have not begun are counted too; any other is
             not looked at.
 
     Raises:
         FileNotFoundError: There is neither a run nor a study in the folder.
     """
-    if (folder / "runs").is_dir():
-        yield from _study(folder, config)
-    elif (folder / "config.json").exists():
-        yield from _run(folder)
+    if (path / "runs").is_dir():
+        yield from _study(path, config)
+    elif (path / "config.json").exists():
+        yield from _run(RunFolder(path))
     else:
         raise FileNotFoundError(
-            f"there is no run and no study in {folder}: --workdir=DIR names the folder of one"
+            f"there is no run and no study in {path}: --workdir=DIR names the folder of one"
         )
 
 
-def _run(folder: Path) -> Iterator[str]:
+def _run(folder: RunFolder) -> Iterator[str]:
     """Say what is done of a run, what it last logged and saved."""
-    config = read_json(folder / "config.json")
-    yield f"{folder}: {config['method']} on {config['data']['name']}, seed {config['seed']}"
-    yield f"training    {_training(folder, config)}"
-    row = _last_row(folder)
-    if row is not None:
-        loss, norm = (_number(row[name]) for name in ("loss", "gradient_norm"))
-        yield f"loss        {loss} and gradient norm {norm} at step {row['step']}"
-    saved = sorted(checkpoints(folder))
+    if (fault := folder.damage) is not None:
+        yield f"{folder.path}: damaged: {fault}"
+        return
+    config, rows = folder.config, folder.log
+    name = f"{config['method']} on {config['data']['name']}, seed {config['seed']}"
+    yield f"{folder.path}: {name}"
+    yield f"training    {_training(folder)}"
+    if rows:
+        loss, norm = (_number(rows[-1].get(name)) for name in ("loss", "gradient_norm"))
+        yield f"loss        {loss} and gradient norm {norm} at step {rows[-1]['step']}"
+    saved = sorted(folder.saved)
     yield f"checkpoint  {f'step {saved[-1]}' if saved else 'none yet'}"
     for name in ("evaluation", "report"):
-        yield f"{name:<12}{'written' if (folder / f'{name}.json').exists() else 'not yet'}"
+        yield f"{name:<12}{'written' if folder.has(f'{name}.json') else 'not yet'}"
 
 
-def _training(folder: Path, config: dict[str, Any]) -> str:
+def _training(folder: RunFolder) -> str:
     """Say how many steps of how many are done, and when the last one was logged."""
-    row, summary = _last_row(folder), folder / "training.json"
-    if summary.exists() and (found := read_json(summary))["finished"]:
-        return f"finished, {counted(found['steps'], 'step')} in {found['train_seconds']:.0f} s"
-    if row is None:
+    if (fault := folder.damage) is not None:
+        return f"damaged: {fault}"
+    if folder.has("training.json") and folder.summary["finished"]:
+        steps, seconds = folder.summary["steps"], folder.summary["train_seconds"]
+        return f"finished, {counted(steps, 'step')} in {seconds:.0f} s"
+    rows = folder.log
+    if not rows:
         return "no step is logged yet"
-    seconds = time.time() - (folder / "metrics.jsonl").stat().st_mtime
-    return f"{progress(row, config)}, epoch {row['epoch']:.1f}, logged {_duration(seconds)} ago"
+    ago = time.time() - (folder.path / "metrics.jsonl").stat().st_mtime
+    where = progress(rows[-1], folder.config)
+    return f"{where}, epoch {rows[-1].get('epoch') or 0:.1f}, logged {_duration(ago)} ago"
 
 
 def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Say at which step of how many a row of a run's log is."""
-    per_epoch = round(row["step"] / row["epoch"])
-    total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch
+    per_epoch = round(row["step"] / (row.get("epoch") or row["step"] or 1))
+    total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
     return f"step {row['step']} of {total} ({row['step'] / total:.0%})"
 
 
@@ -74,32 +81,27 @@ def _number(logged: float | None) -> str:
     return "not finite" if logged is None else f"{logged:.5g}"
 
 
-def _last_row(folder: Path) -> dict[str, Any] | None:
-    path = folder / "metrics.jsonl"
-    rows = read_log(path) if path.exists() else []
-    return rows[-1][0] if rows else None
-
-
-def _study(folder: Path, config: ConfigDict) -> Iterator[str]:
+def _study(path: Path, config: ConfigDict) -> Iterator[str]:
     """Count the runs of a study that are done, failed and under way; name the latter."""
-    failed = {one["folder"]: one["error"] for one in read_failed(folder)}
-    begun = sorted(path.parent for path in (folder / "runs").glob("*/*/*/config.json"))
-    names = {path.relative_to(folder).as_posix(): path for path in begun}
-    done = [name for name, path in names.items() if (path / "report.json").exists()]
+    failed = {one["folder"]: one["error"] for one in read_failed(path)}
+    every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
+    folders = {where.relative_to(path).as_posix(): RunFolder(where) for where in every}
+    begun = {name: folder for name, folder in folders.items() if folder.begun}
+    done = [name for name, folder in begun.items() if folder.has("report.json")]
     total = ""
     if describe.is_study(config):
         study = describe.read(config)
         grid = cells(study)
-        done = [run.folder for run in all_runs(grid) if finished(folder, run)]
-        number = Session(study, grid, folder).total
+        done = [run.folder for run in all_runs(grid) if run.is_finished(path)]
+        number = Session(study, grid, path).total
         left = number - len(done) - len(failed.keys() - set(done))
         total = f" of {number}, {left} left"
-    unfinished = [name for name in names if name not in {*done, *failed}]
-    yield f"{folder}: {counted(len(done), 'run')} done{total}, {len(failed)} failed"
+    unfinished = [name for name in begun if name not in {*done, *failed}]
+    yield f"{path}: {counted(len(done), 'run')} done{total}, {len(failed)} failed"
     if not total:
         yield "the study's --config counts those that have not begun too"
     for name in unfinished[:SHOWN]:
-        yield f"begun   {name}: {_training(names[name], read_json(names[name] / 'config.json'))}"
+        yield f"begun   {name}: {_training(begun[name])}"
     for name, error in [*failed.items()][:SHOWN]:
         yield f"failed  {name}: {error}"
     for kind, number in (("begun", len(unfinished)), ("failed", len(failed))):

@@ -2,17 +2,18 @@
 
 import csv
 import dataclasses
+import io
 import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from gca_jax.files import finite, write_figure, write_json, write_text
 from gca_jax.report import runs_page, study_figures, study_page, study_relations
-from gca_jax.report.reading import Json
 from gca_jax.studies.analysis import Measured, analyse, as_json
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results, collect
 from gca_jax.studies.study import Study
-from gca_jax.workdir import finite, write_json
+from gca_jax.workdir import Json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
@@ -45,10 +46,10 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
         pictures["plans"] = plans
     (workdir / "figures").mkdir(exist_ok=True)
     for name, figure in pictures.items():
-        figure.savefig(workdir / "figures" / f"{name}.png", dpi=150)
+        write_figure(workdir / "figures" / f"{name}.png", figure)
     page = study_page.render(study, grid, results, measured, command, [*pictures])
     path = workdir / "study.md"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     runs_page.write(workdir)
     return path
 
@@ -86,10 +87,11 @@ def _content(
 def _write_rows(path: Path, results: Results) -> None:
     """Write one line for each final run; measures as they are in `evaluation.json`."""
     keys = sorted({key for row in results.rows for key in row.settings})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["condition", "method", "seed", *keys, *results.measures, "folder"])
-        for row in results.rows:
-            settings = [row.settings.get(key, "") for key in keys]
-            values = row.values.values()
-            writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["condition", "method", "seed", *keys, *results.measures, "folder"])
+    for row in results.rows:
+        settings = [row.settings.get(key, "") for key in keys]
+        values = row.values.values()
+        writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])
+    write_text(path, text.getvalue())

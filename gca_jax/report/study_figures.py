@@ -17,7 +17,7 @@ from gca_jax.studies.analysis import Entry, Measured
 from gca_jax.studies.results import Results
 from gca_jax.studies.statistics import half_width
 from gca_jax.studies.study import Study
-from gca_jax.workdir import read_log
+from gca_jax.workdir import RunFolder
 
 MARKS = "osD^vPX<>*"
 LINES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
@@ -160,9 +160,8 @@ def _curves(results: Results, workdir: Path) -> dict[tuple[str, str], Curve]:
     """Read the losses of final runs; seeds whose logs have other epochs are left out."""
     logs: dict[tuple[str, str], list[tuple[list[float], list[float]]]] = {}
     for row in results.rows:
-        path = workdir / row.folder / "metrics.jsonl"
-        if path.exists():
-            read = [entry for entry, _ in read_log(path) if entry.get("loss") is not None]
+        rows = RunFolder(workdir / row.folder).log
+        if read := [entry for entry in rows if entry.get("loss") is not None]:
             log = [entry["epoch"] for entry in read], [entry["loss"] for entry in read]
             logs.setdefault((row.condition, row.method), []).append(log)
     return {

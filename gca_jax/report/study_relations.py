@@ -16,6 +16,7 @@ from gca_jax.studies import statistics
 from gca_jax.studies.analysis import POINTS
 from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
+from gca_jax.workdir import RunFolder
 
 WORDS = """Over the final runs of each method, all conditions and seeds together, which share
 conditions and are therefore no independent draws: p values would promise too much and are left
@@ -73,8 +74,8 @@ def plans(study: Study, results: Results, workdir: Path) -> Figure | None:
     found = {}
     for method in study.methods:
         rows = [row for row in results.rows if (row.condition, row.method) == (condition, method)]
-        arrays = [np.load(workdir / row.folder / "evaluation.npz") for row in rows]
-        matrices = [each["plan"] / each["plan"].sum() for each in arrays if "plan" in each.files]
+        arrays = [RunFolder(workdir / row.folder).arrays for row in rows]
+        matrices = [each["plan"] / each["plan"].sum() for each in arrays if "plan" in each]
         if matrices:
             found[method] = np.mean(matrices, axis=0), arrays[0]["plan_labels"]
     if not found:

@@ -11,6 +11,7 @@ import numpy as np
 from gca_jax.studies import statistics
 from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
+from gca_jax.workdir import RunFolder
 
 ALPHA = 1 - statistics.LEVEL
 POINTS = 100.0  # of a fraction
@@ -104,10 +105,10 @@ def _with_items(study: Study, results: Results, workdir: Path, measured: Measure
     """Add the bootstrap over items where the runs of both methods have the array."""
     arrays: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in results.rows:
-        with np.load(workdir / row.folder / "evaluation.npz") as stored:
-            if study.items in stored.files:
-                array = stored[study.items].astype(float)
-                arrays.setdefault((row.condition, row.method), {})[row.seed] = array
+        stored = RunFolder(workdir / row.folder).arrays
+        if study.items in stored:
+            array = stored[study.items].astype(float)
+            arrays.setdefault((row.condition, row.method), {})[row.seed] = array
     entries, scale = dict(measured.entries), 1.0 if measured.plain else POINTS
     for key, entry in measured.entries.items():
         other = (key[0], str(study.reference_of(key[1])))

@@ -1,5 +1,6 @@
 """The runs of a study: their configs, made and checked before any begins, and their folders."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -12,9 +13,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gca_jax import config_files
+from gca_jax import config as configs
+from gca_jax.files import DamagedError
 from gca_jax.studies.study import Changes, Study, slug
-from gca_jax.workdir import as_json, checkpoints, differences, first_differences, read_json
+from gca_jax.workdir import RunFolder, as_json, differences, first_differences
 
 LONGEST = 100  # letters of a folder's name
 
@@ -43,6 +45,17 @@ class Run:
     def record(self) -> dict[str, object]:
         """Its config as its folder has it."""
         return as_json(self.config)
+
+    def is_finished(self, workdir: Path) -> bool:
+        """Tell whether its folder holds the report of this very config, and results to be read."""
+        folder = RunFolder(workdir / self.folder)
+        try:
+            if folder.report is None or not folder.report.get("finished", True):
+                return False
+            same = not any(differences(folder.config, self.record))
+        except (DamagedError, FileNotFoundError):
+            return False
+        return same and folder.is_evaluated
 
     @functools.cached_property
     def folder(self) -> str:
@@ -105,7 +118,7 @@ def _base(study: Study, words: str) -> ConfigDict:
     """Make the config of a method by its file."""
     if study.template is not None:
         return study.template.copy_and_resolve_references()
-    config = config_files.make(study.base, words)
+    config = configs.load(study.base, words)
     if "split" not in config.get("evaluation", {}):
         raise ValueError(f"{study.base} (the study's base) is no run's config: no evaluation.split")
     config.unlock().evaluation.split = "test"
@@ -174,29 +187,20 @@ def all_runs(grid: list[Cell]) -> Iterator[Run]:
             yield from itertools.chain.from_iterable(groups)
 
 
-def finished(workdir: Path, run: Run) -> bool:
-    """Tell whether the folder of a run holds the report of this very config."""
-    folder = workdir / run.folder
-    if not (folder / "report.json").exists() or not (folder / "config.json").exists():
-        return False
-    if not read_json(folder / "report.json").get("finished", True):  # 0.1.0 reported no others
-        return False
-    return not any(differences(read_json(folder / "config.json"), run.record))
-
-
 def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
     """Raise a ValueError where a run's folder holds a run of another config."""
     others = []
     for run in all_runs(grid):
-        folder = workdir / run.folder
-        path = folder / "config.json"
-        begun = path.exists() and (checkpoints(folder) or (folder / "report.json").exists())
-        if begun and (found := first_differences(read_json(path), run.record, 3)):
-            others.append((folder, found))
+        folder = RunFolder(workdir / run.folder)
+        if not (folder.saved or folder.has("report.json")):
+            continue
+        with contextlib.suppress(DamagedError, FileNotFoundError):  # then it is made again
+            if found := first_differences(folder.config, run.record, 3):
+                others.append((folder.path, found))
     if others:
-        folder, words = others[0]
+        path, words = others[0]
         more = f", as do {len(others) - 1} more folders" if len(others) > 1 else ""
         raise ValueError(
-            f"{folder} holds a run of another config{more}: the study or its base was changed "
+            f"{path} holds a run of another config{more}: the study or its base was changed "
             f"since ({words}). Choose another --workdir, or delete what is of the old study"
         )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gca_jax.studies.grid import Cell, Run, finished
+from gca_jax.files import read_json
+from gca_jax.studies.grid import Cell, Run
 from gca_jax.studies.study import Changes, Study
-from gca_jax.workdir import read_json
 
 GROUPS = ("accuracy", "retrieval")  # of evaluation.json, whose numbers are measures of one config
 
@@ -83,7 +83,7 @@ def choose(study: Study, cell: Cell, workdir: Path, failed: Failed) -> Choice:
     scores: list[float | None] = []
     complete = True
     for runs in cell.trials:
-        done = [run for run in runs if finished(workdir, run) and run.folder not in failed]
+        done = [run for run in runs if run.is_finished(workdir) and run.folder not in failed]
         complete &= all(run in done or run.folder in failed for run in runs)
         whole = len(done) == len(runs)
         values = [_number(workdir, run, str(study.choose_by)) for run in done]
@@ -128,13 +128,13 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
             missing += [
                 run.folder
                 for run in itertools.chain.from_iterable(cell.trials)
-                if run.folder not in failed and not finished(workdir, run)
+                if run.folder not in failed and not run.is_finished(workdir)
             ]
         if chosen.best is None:
             missing.append(f"{cell.condition}, {cell.method}: {len(study.seeds)} final runs")
             continue
         for run in cell.finals[chosen.best]:
-            if finished(workdir, run) and run.folder not in failed:
+            if run.is_finished(workdir) and run.folder not in failed:
                 measures = measures or _found(workdir / run.folder / "evaluation.json")
                 values = {label: _number(workdir, run, path) for label, path in measures.items()}
                 own = run.condition, run.method, run.seed, run.settings

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from gca_jax.experiment import Trainable, blame
+from gca_jax.experiment import Experiment, context
 from gca_jax.models import Network, formats
-from gca_jax.training import checkpoint, step
-from gca_jax.workdir import checkpoints
+from gca_jax.training import checkpoint, state
+from gca_jax.workdir import RunFolder
 
 
-def draw(experiment: Trainable, given: Mapping[str, Any] | None = None) -> step.Variables:
+def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> state.Variables:
     """Draw the variables of the first step; the encoder's are those of `initial`, if it is set.
 
     `given` is what `encoder` has read; None: it is read now.
     """
-    drawn = step.init_variables(experiment.network, experiment.key, experiment.batches.input_shape)
+    drawn = state.init_variables(experiment.network, experiment.key, experiment.data.input_shape)
     given = (encoder(experiment) or {}) if given is None else given
     return {
         kind: {**tree, "encoder": given[kind]} if given.get(kind) else tree
@@ -26,7 +26,7 @@ def draw(experiment: Trainable, given: Mapping[str, Any] | None = None) -> step.
     }
 
 
-def encoder(experiment: Trainable) -> dict[str, Any] | None:
+def encoder(experiment: Experiment) -> dict[str, Any] | None:
     """Read the weights and batch statistics of `config.model.initial`; None where it is not set.
 
     Raises:
@@ -34,12 +34,12 @@ def encoder(experiment: Trainable) -> dict[str, Any] | None:
         ValueError: It cannot be read, or is of another encoder: the first entry that differs.
     """
     model, network = experiment.config.model, experiment.network
-    source = model.initial if "initial" in model else None  # of pairs, and before 0.2.0, none has
+    source = model.get("initial")  # towers have no such setting
     if source is None or not isinstance(network, Network):
         return None
-    shapes = step.init_variables.eval_shape(network, experiment.key, experiment.batches.input_shape)
+    shapes = state.init_variables.eval_shape(network, experiment.key, experiment.data.input_shape)
     path = Path(source).expanduser()
-    with blame(f"config.model.initial={source}"):
+    with context(f"config.model.initial={source}"):
         named, translated = read(path)
         return formats.encoder_from(network, shapes, named, translated)
 
@@ -60,10 +60,11 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
         raise ValueError(f"it cannot be read ({error})") from error
 
 
-def _of_run(path: Path) -> step.Variables:
+def _of_run(path: Path) -> state.Variables:
     """Read the newest checkpoint of a run, or the one that is named."""
     if path.parent.name == "checkpoints" and path.name.isdigit():
-        return checkpoint.restore_variables(path.parent.parent, int(path.name))[0]
-    if not checkpoints(path):
+        return checkpoint.restore_variables(RunFolder(path.parent.parent), int(path.name))[0]
+    folder = RunFolder(path)
+    if not folder.saved:
         raise ValueError("the folder has no run with a checkpoint")
-    return checkpoint.restore_variables(path)[0]
+    return checkpoint.restore_variables(folder)[0]

@@ -18,11 +18,10 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from gca_jax import distributed
-from gca_jax.evaluation import online_knn
-from gca_jax.experiment import Trainable
-from gca_jax.training.setup import Training
-from gca_jax.training.step import Metrics
-from gca_jax.workdir import need_space, read_log
+from gca_jax.experiment import Experiment
+from gca_jax.training.state import Metrics
+from gca_jax.training.step import Training
+from gca_jax.workdir import RunFolder
 
 REPELLED, PATIENCE = 0.9, 50  # share of the pairs, and steps on end, after which RINCE collapsed
 SWITCHES = {"block_size", "scaling_domain"}  # of `aux`, that do not change and are no curves
@@ -69,14 +68,10 @@ class Writer:
     and drops what it gets a second time.
     """
 
-    def __init__(self, workdir: pathlib.Path, step: int, board: Any = None):
-        path = workdir / "metrics.jsonl"
-        path.touch()
-        end = max((end for row, end in read_log(path) if row["step"] <= step), default=0)
-        self._file = path.open("ab")
-        self._file.truncate(end)
+    def __init__(self, folder: RunFolder, step: int, board: Any = None):
+        self._file = folder.open_log(step)
         self._events = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10
+            str(folder.path / "tensorboard"), purge_step=step + 1, flush_secs=10
         )
         self._board = board
 
@@ -114,13 +109,12 @@ def wandb(project: str) -> Any:
         ) from error
 
 
-def asked_board(experiment: Trainable) -> str | None:
+def asked_board(experiment: Experiment) -> str | None:
     """Name the project of Weights & Biases that gets the run's curves, if one is asked for."""
-    config = experiment.config
-    return config.log.wandb if "log" in config else None  # runs of 0.1.0 had no such group
+    return experiment.config.log.wandb
 
 
-def open_board(training: Training, workdir: pathlib.Path) -> Any:
+def open_board(training: Training, path: pathlib.Path) -> Any:
     """Open the run's page at Weights & Biases, the same one when it goes on; None: none is asked.
 
     Its id comes from the folder, so that a run which is moved gets another page.
@@ -128,45 +122,48 @@ def open_board(training: Training, workdir: pathlib.Path) -> Any:
     project = asked_board(training.experiment)
     if project is None:
         return None
-    known = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16]
-    settings = dict(project=project, name=workdir.name, id=known, resume="allow")
-    return wandb(project).init(**settings, dir=str(workdir), config=training.experiment.record)
+    known = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    settings = dict(project=project, name=path.name, id=known, resume="allow")
+    return wandb(project).init(**settings, dir=str(path), config=training.experiment.record)
 
 
-def show(workdir: pathlib.Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+def show(folder: RunFolder, step: int, pictures: Mapping[str, np.ndarray]) -> None:
     """Add pictures [h, w, c] and the run's config to its TensorBoard files."""
-    with SummaryWriter(str(workdir / "tensorboard")) as events:
+    with SummaryWriter(str(folder.path / "tensorboard")) as events:
         for name, picture in pictures.items():
             events.add_image(name, picture, step, dataformats="HWC")
-        config = (workdir / "config.json").read_text()
+        config = json.dumps(folder.config, indent=2)
         events.add_text("config", textwrap.indent(config, "    "), step)
 
 
 class Log:
-    """Takes the metrics of each step and deals with them one step late; a context manager.
+    """Logs metrics one step late, so that reading them never blocks the next dispatch; a hook.
 
     To read a number is to wait for the device. So the metrics of a step are looked at only when
-    the next step is under way, and the device never waits for the host. The hint says what to try
-    when the loss is not finite; `start` is the step that the session starts from.
+    the next step is under way. It is a context manager too.
+
+    Args:
+        training: The run.
+        hint: Says what to try when the loss is not finite.
+        folder: Of the run.
+        start: The step that the session starts from.
+        bar: Shows the loss and the rate.
     """
 
+    name = "log"
+
     def __init__(
-        self,
-        training: Training,
-        hint: Callable[[], str],
-        folder: pathlib.Path,
-        start: int,
-        bar: tqdm,
+        self, training: Training, hint: Callable[[], str], folder: RunFolder, start: int, bar: tqdm
     ):
         self._training, self._hint, self._bar = training, hint, bar
         self._folder = folder
         self._writer = None
         if distributed.first():
-            self._writer = Writer(folder, start, open_board(training, folder))
+            self._writer = Writer(folder, start, open_board(training, folder.path))
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
         self._last = start, self._began
-        self._repelled, self._warned = 0, False
+        self.memory: dict[str, Any] = {"repelled": 0, "warned": False}
 
     def __enter__(self) -> "Log":
         return self
@@ -175,13 +172,13 @@ class Log:
         if self._writer is not None:
             self._writer.close()
 
-    def add(self, step: int, metrics: Metrics) -> None:
-        """Take the metrics of the step just dispatched; deal with those of the one before."""
+    def __call__(self, step: int, state: object, metrics: Metrics) -> None:
+        """Take the metrics of the step just dispatched; log those of the one before."""
         self.flush()
         self._pending = step, metrics
 
     def flush(self) -> None:
-        """Deal with what is pending, waiting for the device where need be."""
+        """Log what is pending, waiting for the device where need be."""
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
@@ -191,11 +188,11 @@ class Log:
         seconds = time.perf_counter() - self._began
         settings = self._training.experiment.train
         rate = (step - self._start) * settings.batch_size / seconds
-        unit = self._training.experiment.unit
+        unit = self._training.experiment.data.unit
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
         due = step % settings.log_every_steps == 0 or step == self._training.total_steps
-        if due or online_knn.KNN in row:
+        if due or row.keys() - self._training.metrics:  # what a hook has added is no step's own
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
@@ -208,10 +205,11 @@ class Log:
 
     def _warn_of_collapse(self, step: int, row: dict[str, float]) -> None:
         """Say once that RINCE has pushed nearly all pairs apart, from where no gradient leads."""
-        self._repelled = self._repelled + 1 if row.get("repelled", 0.0) >= REPELLED else 0
-        if self._repelled < PATIENCE or self._warned:
+        repelled = self.memory["repelled"] + 1 if row.get("repelled", 0.0) >= REPELLED else 0
+        self.memory["repelled"] = repelled
+        if repelled < PATIENCE or self.memory["warned"]:
             return
-        self._warned, size = True, self._training.experiment.train.batch_size
+        self.memory["warned"], size = True, self._training.experiment.train.batch_size
         if distributed.first():
             self._bar.write(
                 f"warning: RINCE has collapsed at step {step}: for {PATIENCE} steps nearly all "
@@ -228,5 +226,5 @@ class Log:
         images = (step - before) * self._training.experiment.train.batch_size
         row["images_per_second"] = images / (now - then)
         if self._writer is not None:
-            need_space(self._folder)
+            self._folder.need_space()
             self._writer.write(step, row)

@@ -1,4 +1,4 @@
-"""The training state, a step as a pure function of it and images, and its sharding over devices.
+"""A training step as a pure function of the state and a batch, traced for the devices.
 
 Both views go through the network in one pass, as SimCLR's do: batch norm then normalises them with
 common statistics. In two passes each view would have statistics of its own, and the network could
@@ -6,79 +6,39 @@ tell the views apart. The two views of an image stay neighbours in that batch, s
 holds the image holds both of its views and no pixel moves between devices.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jax.sharding import Mesh
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from gca_jax import losses
+from gca_jax.data.batches import Batch, Order, steps_per_epoch
+from gca_jax.experiment import Experiment, context
 from gca_jax.losses import Loss
 from gca_jax.models import Network, Towers
-from gca_jax.training import probe
+from gca_jax.training import chunks, initial, probe
 from gca_jax.training.chunks import Embed, in_chunks, in_groups
+from gca_jax.training.optimizer import make_optimizer
+from gca_jax.training.state import (
+    Metrics,
+    TrainState,
+    Variables,
+    Views,
+    by_row,
+    create_state,
+    init_variables,
+    make_mesh,
+    replicated,
+)
 
-Variables = dict[str, PyTree]
-"""{"params": ..., "batch_stats": ...}, as `Network.apply` takes them."""
-Metrics = dict[str, Float[Array, ""]]
-Views = tuple[Float[Array, "b ..."], Float[Array, "b ..."]]
-MakeViews = Callable[[PRNGKeyArray, Any], Views]
-"""(key, a batch of images, or rows of two sets) -> what the network embeds."""
-
-
-class TrainState(NamedTuple):
-    """Everything that a training step changes; `batch_stats` is {} without batch norm.
-
-    `target` holds the `Variables` of BYOL's target network; None for every other method. `probe`
-    is the head of the online probe and `probe_state` its optimizer's; None without one.
-    """
-
-    step: Int[Array, ""]
-    params: PyTree
-    batch_stats: PyTree
-    opt_state: optax.OptState
-    target: PyTree = None
-    probe: PyTree = None
-    probe_state: PyTree = None
-
-
-TrainStep = Callable[[TrainState, PRNGKeyArray, Any, Array | None], tuple[TrainState, Metrics]]
-
-
-# Drawing weights is over in milliseconds; optimising the code for it would take seconds.
-@partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
-def init_variables(
-    network: Network | Towers, key: PRNGKeyArray, input_shape: tuple[int, ...]
-) -> Variables:
-    """Draw the initial weights and batch statistics for images (h, w, c) or rows of two widths."""
-    drawn = network.init(key, *network.blank(input_shape), method="touch")
-    variables = {"params": {}, "batch_stats": {}, **drawn}
-    if others := variables.keys() - {"params", "batch_stats"}:
-        raise ValueError(
-            f"the network has variables of another kind, {', '.join(sorted(others))}; "
-            "a training step carries params and batch_stats alone"
-        )
-    return variables
-
-
-def create_state(
-    variables: Variables,
-    optimizer: optax.GradientTransformation,
-    with_target: bool,
-    probed: tuple[int, int] | None = None,
-) -> TrainState:
-    """Make the state before the first step; a target network starts as a copy of the online one.
-
-    `probed` are the numbers of features and classes of an online probe; None: there is none.
-    """
-    params, statistics = variables["params"], variables["batch_stats"]
-    target = jax.tree.map(jnp.copy, variables) if with_target else None
-    head = (None, None) if probed is None else probe.start(*probed)
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, statistics, optimizer.init(params), target, *head)
+TrainStep = Callable[[TrainState, PRNGKeyArray, Batch], tuple[TrainState, Metrics]]
 
 
 class Forward(NamedTuple):
@@ -90,7 +50,7 @@ class Forward(NamedTuple):
     features: tuple[Array, ...] = ()
 
 
-def contrast(
+def contrastive_loss(
     network: Network | Towers,
     embed: Embed,
     loss_fn: Loss,
@@ -107,7 +67,7 @@ def contrast(
     return value, Forward({**aux, **logged}, batch_stats, features=features)
 
 
-def bootstrap(
+def byol_loss(
     embed: Embed,
     predict: Embed,
     loss_fn: Loss,
@@ -126,46 +86,46 @@ def bootstrap(
 
 
 def make_train_step(
-    network: Network | Towers,
-    make_views: MakeViews,
-    loss_fn: Loss,
+    experiment: Experiment,
     optimizer: optax.GradientTransformation,
-    target_decay: optax.Schedule | None = None,
-    keywords: Callable[[Array | None, Array], Mapping[str, object]] = lambda groups, step: {},
-    encoder_chunk: int | None = None,
-    batch_norm_groups: int | None = None,
+    total_steps: int,
+    mesh: Mesh | None = None,
 ) -> TrainStep:
-    """Make the pure function (state, key, images, groups) -> (state, metrics).
+    """Make the pure function (state, key, batch) -> (state, metrics).
 
     Step k uses `fold_in(key, k)`, so that nothing random has to be saved; runs that differ in the
-    key alone share what is compiled. `target_decay`, of the moving average that is BYOL's target
-    network, makes a network with a predictor bootstrap. `keywords` makes the target of a batch's
-    loss from the groups of its images and the step. `encoder_chunk` images at a time are embedded,
-    in `batch_norm_groups`, see `chunks`; None: all at once, in one group.
+    key alone share what is compiled.
+
+    Args:
+        experiment: Network, data, loss and target.
+        optimizer: Of the network's weights.
+        total_steps: Length of the run, over which BYOL's decay rises to one.
+        mesh: Devices that the loss is split over; None: its partition is left to the compiler.
     """
+    network, data, target = experiment.network, experiment.data, experiment.target
+    settings, loss_fn = experiment.train, spread(experiment, mesh)
     whole: Embed = network.embed
-    if batch_norm_groups is not None:
-        whole = in_groups(whole, batch_norm_groups)
-    embed = whole if encoder_chunk is None else in_chunks(whole, encoder_chunk)
-    objective: Callable[..., tuple[Array, Forward]] = partial(contrast, network, embed)
-    if target_decay is not None:
-        objective = partial(bootstrap, embed, whole)
+    if settings.batch_norm_groups is not None:
+        whole = in_groups(whole, settings.batch_norm_groups)
+    embed = whole if settings.encoder_chunk is None else in_chunks(whole, settings.encoder_chunk)
+    decay = byol_decay(settings.target_decay, total_steps)
+    objective: Callable[..., tuple[Array, Forward]] = partial(contrastive_loss, network, embed)
+    if decay is not None:
+        objective = partial(byol_loss, embed, whole)
 
     def train_step(
-        state: TrainState, key: PRNGKeyArray, images: Any, groups: Int[Array, "b"] | None = None
+        state: TrainState, key: PRNGKeyArray, batch: Batch
     ) -> tuple[TrainState, Metrics]:
-        views = make_views(jax.random.fold_in(key, state.step), images)
-        loss = partial(loss_fn, **keywords(groups, state.step))
+        views = data.views(jax.random.fold_in(key, state.step), batch.inputs)
+        loss = partial(loss_fn, **target.keywords(batch.info, state.step))
         value_and_grad = jax.value_and_grad(partial(objective, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        target = None
-        if target_decay is not None:
-            average = optax.incremental_update(
-                params, state.target["params"], 1 - target_decay(state.step)
-            )
-            target = {"params": average, "batch_stats": forward.target_stats}
+        average = None
+        if decay is not None:
+            moved = optax.incremental_update(params, state.target["params"], 1 - decay(state.step))
+            average = {"params": moved, "batch_stats": forward.target_stats}
         metrics = {
             "loss": value,
             "gradient_norm": optax.tree.norm(gradients),
@@ -176,29 +136,31 @@ def make_train_step(
         }
         head, head_state = state.probe, state.probe_state
         if head is not None:
-            assert groups is not None  # they are labels
-            h, labels = jnp.concatenate(forward.features), jnp.tile(groups, 2)
+            h, labels = jnp.concatenate(forward.features), jnp.tile(batch.info["labels"], 2)
             head, head_state, logged = probe.update(head, head_state, h, labels)
             metrics |= logged
-        own = params, forward.batch_stats, opt_state, target
+        own = params, forward.batch_stats, opt_state, average
         return TrainState(state.step + 1, *own, head, head_state), metrics
 
     return train_step
 
 
-def make_mesh() -> Mesh:
-    """Lay all devices of all processes along one axis, `data`."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+def spread(experiment: Experiment, mesh: Mesh | None) -> Loss:
+    """Split the loss over the devices of a mesh; the compiler partitions a caller's own."""
+    if mesh is None or mesh.size == 1 or "loss" in experiment.given:
+        return experiment.loss
+    return partial(losses.sharded(experiment.method, mesh), **experiment.config.loss)
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """Put the whole array on every device."""
-    return NamedSharding(mesh, PartitionSpec())
+def byol_decay(at_start: float | None, total_steps: int) -> optax.Schedule | None:
+    """Let the decay of BYOL's target rise to one along half a cosine (arXiv 2006.07733, appendix).
 
-
-def by_row(mesh: Mesh) -> NamedSharding:
-    """Split the first axis over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    None: there is no target network.
+    """
+    if at_start is None:
+        return None
+    fall = optax.cosine_decay_schedule(1 - at_start, total_steps)
+    return lambda step: 1 - fall(step)
 
 
 def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
@@ -210,7 +172,115 @@ def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
     whole, rows = replicated(mesh), by_row(mesh)
     return jax.jit(
         train_step,
-        in_shardings=(whole, whole, rows, rows),
+        in_shardings=(whole, whole, rows),
         out_shardings=(whole, whole),
         donate_argnums=0,
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Training:
+    """An experiment, ready to be trained; `lowered` is its sharded step, traced."""
+
+    experiment: Experiment
+    mesh: Mesh
+    order: Order
+    steps_per_epoch: int
+    total_steps: int
+    learning_rate: Callable[[int], float]
+    initial: Callable[..., TrainState]  # perhaps of an encoder, as `initial.draw` takes it
+    abstract: TrainState
+    lowered: jax.stages.Lowered
+
+    @cached_property
+    def key(self) -> PRNGKeyArray:
+        """Random key of the views of all steps, on all devices."""
+        return _everywhere(jax.random.split(self.experiment.key)[0], self.mesh)
+
+    @property
+    def metrics(self) -> set[str]:
+        """Names of the scalars that a step gives."""
+        return set(self.lowered.out_info[1])
+
+    @property
+    def bytes(self) -> int:
+        """Size of a checkpoint."""
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.abstract))
+
+
+def trace(experiment: Experiment) -> Training:
+    """Make optimizer and initial state, trace the sharded step; a mistake names its group.
+
+    Nothing runs on the devices: they may be ones that XLA compiles for and this machine lacks.
+    """
+    mesh, key, settings = make_mesh(), experiment.key, experiment.train
+    network, data = experiment.network, experiment.data
+    with context("config.train"):
+        order = _order(experiment, mesh)
+        per_epoch = steps_per_epoch(order.size, order.batch_size)
+        total = settings.steps or settings.epochs * per_epoch
+        if total >= 2**31:
+            raise ValueError(f"epochs must give less than 2^31 steps, got {settings.epochs}")
+    with context("config.optimizer"):
+        optimizer, rate = make_optimizer(total, per_epoch, **experiment.config.optimizer)
+    with_target = settings.target_decay is not None
+    create = partial(create_state, optimizer=optimizer, with_target=with_target)
+    with context("config.model"):
+        shapes = init_variables.eval_shape(network, key, data.input_shape)
+        classes = experiment.probed_classes
+        if classes is not None:
+            create = partial(create, probed=(_width(network, shapes, data.input_shape), classes))
+        abstract = jax.eval_shape(create, shapes)
+    train_step = make_train_step(experiment, optimizer, total, mesh)
+    with context("loss" if "loss" in experiment.given else "config.loss"):
+        lowered = shard(train_step, mesh).lower(
+            abstract, jax.ShapeDtypeStruct((), key.dtype), _example(experiment, order.batch_size)
+        )
+
+    def start(given: Mapping[str, Any] | None = None) -> TrainState:
+        return jax.device_put(create(initial.draw(experiment, given)), replicated(mesh))
+
+    schedule = jax.jit(rate)
+
+    def learning_rate(step: int) -> float:
+        """Give the rate of a step; it moves to the device and back explicitly, as guards demand."""
+        return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
+
+    return Training(
+        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, lowered
+    )
+
+
+def _everywhere(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
+    """Replicate a random key over all devices; `device_put` refuses keys of several processes."""
+    wrap = partial(jax.random.wrap_key_data, impl=jax.random.key_impl(key))
+    return jax.jit(wrap, out_shardings=replicated(mesh))(np.asarray(jax.random.key_data(key)))
+
+
+def _width(network: Any, shapes: Variables, shape: tuple[int, ...]) -> int:
+    """Count the features that the encoder gives of an image."""
+    encode = partial(network.apply, method="encode")
+    found: jax.ShapeDtypeStruct = jax.eval_shape(encode, shapes, *network.blank(shape))
+    return found.shape[1]
+
+
+def _order(experiment: Experiment, mesh: Mesh) -> Order:
+    """Order the images of batches that the devices can share."""
+    size, seed = experiment.train.batch_size, experiment.seed
+    if size % mesh.size:
+        raise ValueError(
+            f"batch_size must divide by the number of devices, {mesh.size}; got {size}"
+        )
+    train = experiment.train
+    chunks.check(train.encoder_chunk, train.batch_norm_groups, size, mesh.size)
+    return Order(len(experiment.data), size, seed, jax.process_index(), jax.process_count())
+
+
+def _example(experiment: Experiment, size: int) -> Batch:
+    """Describe a batch of the whole run: shapes and dtypes, as all devices together have them."""
+    data = experiment.data
+    info = {
+        name: jax.ShapeDtypeStruct((size, *data.info[name].shape[1:]), data.info[name].dtype)
+        for name in experiment.takes
+    }
+    return Batch(data.example(size), jax.ShapeDtypeStruct((size,), np.int32), info)

@@ -4,42 +4,55 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jaxtyping import Array
-from tqdm import tqdm
 
 from gca_jax import distributed
-from gca_jax.evaluation import online_knn
-from gca_jax.experiment import Trainable, blame
+from gca_jax.data.batches import Batch
+from gca_jax.experiment import Experiment, context
 from gca_jax.signals import Stopped, handled
-from gca_jax.training import checkpoint, initial, setup
+from gca_jax.training import checkpoint, initial, step
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, asked_board, progress_bar, wandb
-from gca_jax.training.step import TrainState, TrainStep, by_row, replicated
-from gca_jax.workdir import (
-    Summary,
-    checkpoints,
-    locked,
-    need_space,
-    refuse_another_run,
-    shorter_run,
-    training_summary,
-    write_json,
-)
+from gca_jax.training.state import Metrics, TrainState, by_row, replicated
+from gca_jax.training.step import Training
+from gca_jax.workdir import RunFolder, Summary
+
+STOP: Literal["stop"] = "stop"
 
 
-def pretrain(
-    experiment: Trainable, workdir: str | pathlib.Path, command: str | None = None
+class Hook(Protocol):
+    """What happens beside a step.
+
+    It is called after each one with the step's number, the new state and the step's metrics, to
+    which it may add scalars for the log. It returns nothing, a changed state, or `STOP`. `memory`
+    is JSON that is saved in checkpoints under the hook's name, and given back when a run goes on.
+    """
+
+    name: str
+    memory: dict[str, Any]
+
+    def __call__(
+        self, step: int, state: TrainState, metrics: Metrics
+    ) -> TrainState | Literal["stop"] | None:
+        """Do what is to be done after a step."""
+        ...
+
+
+def train(
+    experiment: Experiment,
+    folder: RunFolder,
+    hooks: Sequence[Hook] = (),
+    command: str | None = None,
 ) -> Summary:
     """Train an encoder, or go on with it where an earlier session stopped.
 
@@ -47,14 +60,16 @@ def pretrain(
     CPU: batches, views and learning rate are functions of the seed and the step.
 
     To train together with the other processes of a cluster, call `distributed.join` before the
-    experiment is built; all of them must see the same workdir.
+    experiment is built; all of them must see the same folder.
 
     Args:
         experiment: from `experiment.build`.
-        workdir: the run's folder. It gets `config.json`, `metrics.jsonl`, TensorBoard files,
-            `checkpoints/` and `training.json`. A finished run of this config is left as it is; one
-            that differs in `train.epochs` or `train.steps` alone, which were fewer, goes on from
-            its end.
+        folder: `RunFolder.open(path, experiment.record)`. It gets `config.json`, `metrics.jsonl`,
+            TensorBoard files, `checkpoints/` and `training.json`. A finished run of this config is
+            left as it is; one that differs in `train.epochs` or `train.steps` alone, which were
+            fewer, goes on from its end.
+        hooks: what else happens beside a step, before it is logged; `evaluation.online.hooks`
+            makes those that the config asks for.
         command: the command line, for the report.
 
     Returns:
@@ -67,149 +82,107 @@ def pretrain(
         OSError: the disk has no room for the next checkpoint, or for the first three.
         Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
-    workdir = pathlib.Path(workdir)
-    summary = trained_before(workdir, experiment.record)
-    if summary is not None:
-        return summary
+    _check_hooks(experiment, hooks)
+    if folder.saved:
+        folder.refuse_another(experiment.record)
+    if folder.state == "finished":
+        return folder.summary
     # A wrong file is said before anything is traced or written.
-    given = None if checkpoints(workdir) else initial.encoder(experiment)
-    with blame("config.log"):
+    encoder = initial.encoder(experiment) if folder.newest is None else None
+    with context("config.log"):
         if project := asked_board(experiment):
             wandb(project)
-    training = setup.trace(experiment)
+    training = step.trace(experiment)
+    distributed.wait("all have read the folder")  # before the first one writes
     with contextlib.ExitStack() as stack:
         if distributed.first():
-            workdir.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(workdir))
-            reopen(workdir, experiment.record)
-            write_json(workdir / "config.json", experiment.record)
-            checkpoint.set_damaged_aside(workdir)
+            stack.enter_context(folder.locked())
+            folder.begin(experiment.record)
             # Two are kept, and the next one is written before the older one goes.
-            need_space(workdir, max(1, 3 - len(checkpoints(workdir))) * training.bytes)
+            folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")
-        manager = stack.enter_context(checkpoint.open_manager(workdir))
-        return Session(training, workdir, manager, command, given).train()
+        manager = stack.enter_context(checkpoint.open_manager(folder))
+        return Session(training, folder, manager, hooks, command, encoder).train()
 
 
-def trained_before(workdir: str | pathlib.Path, record: Mapping[str, object]) -> Summary | None:
-    """Read the summary of a run that is trained to its end, and say so; refuse another record."""
-    workdir = pathlib.Path(workdir)
-    if distributed.first():
-        checkpoint.repair_config(workdir)
-    distributed.wait("the config can be read")
-    if shorter_run(workdir, record) is not None:
-        distributed.wait("all have read it")  # before the first one reopens it
-        return None
-    refuse_another_run(workdir, record)
-    if not (workdir / "training.json").exists():
-        return None
-    summary = training_summary(workdir)
-    if not summary["finished"]:
-        return None
-    step = checkpoint.newest(workdir)
-    if step != summary["steps"]:
-        where = "from the start" if step is None else f"on from step {step}"
-        print(f"{workdir} held this run, but its last checkpoint is gone: it is trained {where}")
-        return None
-    print(f"{workdir} holds this run, trained to its end: it is not trained again")
-    return summary
-
-
-def reopen(workdir: pathlib.Path, record: Mapping[str, object]) -> None:
-    """Mark a finished run as unfinished, and say so, if the record makes it longer.
-
-    This comes before its config is written: stopped at once, the longer run must not pass for one
-    that has ended.
-    """
-    if (summary := shorter_run(workdir, record)) is None:
-        return
-    print(
-        f"{workdir} holds this run, ended at step {summary['steps']}: it is trained further, from "
-        "there with the learning rate that a run of the new length has at that step"
-    )
-    write_json(workdir / "training.json", {**summary, "finished": False})
+def _check_hooks(experiment: Experiment, hooks: Sequence[Hook]) -> None:
+    """Refuse a setting whose hook is not there, rather than leave it out."""
+    if experiment.train.knn_every_epochs is not None and all(h.name != "knn" for h in hooks):
+        raise ValueError(
+            "config.train: knn_every_epochs is a hook's: "
+            "train(..., hooks=gca_jax.evaluation.online.hooks(experiment))"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Session:
     """One sitting of a run."""
 
-    training: setup.Training
-    workdir: pathlib.Path
+    training: Training
+    folder: RunFolder
     manager: ocp.CheckpointManager
+    hooks: Sequence[Hook] = ()
     command: str | None = None
-    given: Mapping[str, Any] | None = None  # an encoder to start from, as `initial.draw` takes it
+    encoder: Mapping[str, Any] | None = None  # to start from, as `initial.draw` takes it
 
     def train(self) -> Summary:
         """Compile, then train from the latest checkpoint to the end; return the summary."""
         began = time.perf_counter()
         if self.manager.latest_step() is None:
-            state, start = self.training.initial(self.given), Progress()
+            state, start = self.training.initial(self.encoder), Progress()
         else:
             whole = replicated(self.training.mesh)
             state, start = checkpoint.restore(self.manager, self.training.abstract, whole)
-        with progress_bar("compiling", self.training.total_steps, start.step) as bar:
+        total = self.training.total_steps
+        with progress_bar("compiling", total, start.step) as bar, stop_on_signals() as stop:
             train_step = self.training.lowered.compile()
             compiled = start.compile_seconds + time.perf_counter() - began
             start = dataclasses.replace(start, compile_seconds=compiled)
             bar.unpause()  # Compiling took none of the time that a step takes.
             bar.set_description_str(self.training.experiment.method)
-            with stop_on_signals() as stop:
-                state, progress = self.loop(train_step, state, start, bar, stop)
-        if progress.step < self.training.total_steps:
+            with Log(self.training, self.hint, self.folder, start.step, bar) as log:
+                saver = Saver(self, start, log)
+                hooks = (*self.hooks, log, stop, saver)
+                for hook in hooks:
+                    hook.memory.update(start.hooks.get(hook.name, {}))
+                saver.hooks = hooks
+                for step, batch in enumerate(batches(self.training, start.step), start.step + 1):
+                    state, metrics = train_step(state, self.training.key, batch)
+                    state, stopped = after(hooks, step, state, metrics)
+                    if stopped:
+                        saver.save(step, state)
+                        break
+                self.manager.wait_until_finished()
+        if saver.progress.step < total:
             raise Stopped(
-                f"stopped at step {progress.step} of {self.training.total_steps}, saved in "
-                f"{self.workdir}; run the same command again to go on from there",
+                f"stopped at step {saver.progress.step} of {total}, saved in {self.folder.path}; "
+                "run the same command again to go on from there",
                 stop.status,
             )
-        return self.save(state, progress, finished=True)
-
-    def loop(
-        self, train_step: TrainStep, state: TrainState, start: Progress, bar: tqdm, stop: "Stop"
-    ) -> tuple[TrainState, Progress]:
-        """Train until the end or until a signal asks to stop; either way the state is saved."""
-        settings, per_epoch = self.training.experiment.train, self.training.steps_per_epoch
-        every = settings.checkpoint_every_epochs * per_epoch
-        watched = (settings.knn_every_epochs or 0) * per_epoch
-        knn = online_knn.make(self.training) if watched else None
-        began, progress = time.perf_counter(), start
-        with Log(self.training, self.hint, self.workdir, start.step, bar) as log:
-            parts = batches(self.training, start.step)
-            for step, (images, groups) in enumerate(parts, start.step + 1):
-                state, metrics = train_step(state, self.training.key, images, groups)
-                if knn is not None and step % watched == 0:
-                    metrics |= knn(state)
-                log.add(step, metrics)
-                last = stop.asked(step) or step == self.training.total_steps
-                if last or step % every == 0:
-                    log.flush()  # A state whose loss is not finite must not be saved.
-                    seconds = start.seconds + time.perf_counter() - began
-                    progress = dataclasses.replace(start, step=step, seconds=seconds)
-                    self.save(state, progress, finished=False)
-                if last:
-                    break
-        self.manager.wait_until_finished()
-        return state, progress
+        summary = self.save(state, saver.progress, finished=True)
+        self.folder.state = "finished"
+        return summary
 
     def save(self, state: TrainState, progress: Progress, finished: bool) -> Summary:
         """Write a checkpoint, unless there is one of this step, and the summary beside it."""
-        need_space(self.workdir, 0 if finished else self.training.bytes)
-        checkpoint.save(self.manager, state, progress, self.training.experiment.record)
-        images = progress.step * self.training.experiment.train.batch_size
+        self.folder.need_space(0 if finished else self.training.bytes)
+        experiment = self.training.experiment
+        checkpoint.save(self.manager, state, progress, experiment.record)
+        seen = progress.step * experiment.train.batch_size
         weights = jax.tree.leaves(self.training.abstract.params)
-        summary = Summary(
-            finished=finished,
-            steps=progress.step,
-            train_seconds=progress.compile_seconds + progress.seconds,
-            images_per_second=images / progress.seconds,
-            device=describe_devices(),
-            parameters=sum(leaf.size for leaf in weights),
-            **self.training.experiment.inputs,
-        )
+        summary: Summary = {
+            "finished": finished,
+            "steps": progress.step,
+            "train_seconds": progress.compile_seconds + progress.seconds,
+            "images_per_second": seen / progress.seconds,
+            "device": describe_devices(),
+            "parameters": sum(leaf.size for leaf in weights),
+            "unit": experiment.data.unit,
+            **experiment.data.inputs,
+        }
         if self.command is not None:
             summary["command"] = self.command
-        if distributed.first():
-            write_json(self.workdir / "training.json", summary)
+        self.folder.write_summary(summary, distributed.first())
         return summary
 
     def hint(self) -> str:
@@ -221,27 +194,82 @@ class Session:
         step, kept = self.manager.latest_step(), ""
         if step is not None:
             kept = (
-                f" in a new --workdir; {self.workdir} keeps step {step}, from which the same "
+                f" in a new --workdir; {self.folder.path} keeps step {step}, from which the same "
                 "command goes on, and --mode=evaluate judges it"
             )
         return f"try{larger} a lower --config.optimizer.learning_rate{kept}"
 
 
-def batches(training: setup.Training, start: int) -> Iterator[tuple[Array, Array | None]]:
+def after(
+    hooks: Sequence[Hook], step: int, state: TrainState, metrics: Metrics
+) -> tuple[TrainState, bool]:
+    """Call the hooks of a step in turn; give the state that they leave, and whether to stop."""
+    stopped = False
+    for hook in hooks:
+        answer = hook(step, state, metrics)
+        if isinstance(answer, TrainState):
+            state = answer
+        elif answer == STOP:
+            stopped = True
+    return state, stopped
+
+
+class Saver:
+    """Saves checkpoints every few epochs and at the end; a hook, the last one.
+
+    The log is flushed before: a state whose loss is not finite must not be saved.
+    """
+
+    name = "saver"
+
+    def __init__(self, session: Session, start: Progress, log: Log):
+        self.memory: dict[str, Any] = {}
+        self.progress, self.hooks = start, tuple[Hook, ...]()
+        self._session, self._log, self._start = session, log, start
+        self._began = time.perf_counter()
+        training = session.training
+        settings = training.experiment.train
+        self._every = settings.checkpoint_every_epochs * training.steps_per_epoch
+        self._total = training.total_steps
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Save the state if it is time."""
+        if step % self._every == 0 or step == self._total:
+            self.save(step, state)
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Save the state of a step, unless it is saved."""
+        if step == self.progress.step:
+            return
+        self._log.flush()
+        seconds = self._start.seconds + time.perf_counter() - self._began
+        memory = {hook.name: dict(hook.memory) for hook in self.hooks if hook.memory}
+        self.progress = dataclasses.replace(self._start, step=step, seconds=seconds, hooks=memory)
+        self._session.save(state, self.progress, finished=False)
+
+
+def batches(training: Training, start: int) -> Generator[Batch]:
     """Yield global batches, split over the mesh, of all steps from `start` to the run's end.
 
     Each is on its way to the devices before the step of the one before it is dispatched.
     """
     rows, size = by_row(training.mesh), training.experiment.train.batch_size
+    experiment = training.experiment
 
     def on_devices(part: np.ndarray) -> Array:
         return jax.make_array_from_process_local_data(rows, part, (size, *part.shape[1:]))
 
-    with contextlib.closing(training.experiment.batches.iterate(training.order, start)) as local:
+    local = experiment.data.batches(training.order, start, experiment.takes)
+    with contextlib.closing(local):
         parts = itertools.islice(local, training.total_steps - start)
-        placed = (jax.tree.map(on_devices, part) for part in parts)
+        placed = (jax.tree.map(on_devices, _numbered(part)) for part in parts)
         for batch, _ in itertools.pairwise(itertools.chain(placed, [None])):
             yield batch
+
+
+def _numbered(part: Batch) -> Batch:
+    """Give a batch whose row numbers are int32, as devices have them."""
+    return part._replace(rows=np.asarray(part.rows, np.int32))
 
 
 def describe_devices() -> str:
@@ -252,18 +280,21 @@ def describe_devices() -> str:
 
 
 class Stop:
-    """Whether the run was asked to stop, by Ctrl-C or SIGTERM."""
+    """Asks for a stop after Ctrl-C or SIGTERM; a hook."""
+
+    name = "stop"
 
     def __init__(self) -> None:
+        self.memory: dict[str, Any] = {}
         self.number = 0  # of the signal
         self.agreed = False
 
-    def asked(self, step: int) -> bool:
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> Literal["stop"] | None:
         """Tell whether this step is the last; several processes agree on one."""
         if jax.process_count() > 1:
             self.agreed = multihost_utils.reached_preemption_sync_point(step)
-            return self.agreed
-        return self.number > 0
+            return STOP if self.agreed else None
+        return STOP if self.number > 0 else None
 
     @property
     def status(self) -> int:

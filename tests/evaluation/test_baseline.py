@@ -6,7 +6,7 @@ import pytest
 
 from gca_jax import models
 from gca_jax.evaluation import baseline
-from gca_jax.training import step
+from gca_jax.training import state
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1)).astype(np.uint8)
 
@@ -70,7 +70,7 @@ def test_calibration_depends_on_no_earlier_statistics_and_leaves_the_predictor(n
 
 
 def test_the_weights_are_those_the_run_started_from(network, untrained):
-    started = step.init_variables(network, jax.random.key(0), (8, 8, 1))
+    started = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     jax.tree.map(np.testing.assert_array_equal, untrained["params"], started["params"])
     other = baseline.untrained(network, 1, IMAGES, prepare)
     kernels = (v["params"]["encoder"]["conv_stem"]["kernel"] for v in (untrained, other))

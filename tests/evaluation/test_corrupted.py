@@ -10,9 +10,9 @@ from gca_jax.data.corruptions import corrupt
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import corruptions as corrupted
 from gca_jax.evaluation import evaluate
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
-from gca_jax.training.step import init_variables
+from gca_jax.training.state import init_variables
 
 SETTINGS = {
     "evaluation.strengths": (1.0,),
@@ -35,7 +35,7 @@ def three_classes(test=None, labelled=True, channels=1):
 def subject(tiny, dataset, **overrides):
     experiment = build(tiny("ince", **{**SETTINGS, **overrides}), dataset=dataset)
     shape = dataset.train_images.shape[1:]
-    return Subject(experiment, init_variables(experiment.network, experiment.key, shape))
+    return Frozen(experiment, init_variables(experiment.network, experiment.key, shape))
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,10 @@ import pytest
 from gca_jax.data import arrays
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import corruptions
-from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
-from gca_jax.report.run import write
-from gca_jax.training.train import pretrain
 from gca_jax.workdir import Summary
 from tests.data import prepared
+from tests.runs import evaluate, pretrain, write
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/cifar10.py"
 pytestmark = pytest.mark.usefixtures("quick_evaluation")
@@ -109,7 +107,7 @@ def test_a_run_judged_on_validation_images_is_refused(tmp_path, tiny):
     summary = dict.fromkeys(Summary.__annotations__, 1)
     (tmp_path / "training.json").write_text(json.dumps(summary))
     experiment = build(tiny(**{"evaluation.split": "validation"}))
-    images = dataclasses.replace(experiment.dataset, name="cifar10")
+    images = dataclasses.replace(experiment.data.dataset, name="cifar10")
     with pytest.raises(ValueError, match=f"{tmp_path} is judged on validation images"):
         corruptions.evaluate_corruptions(dataclasses.replace(experiment, dataset=images), tmp_path)
 

@@ -9,11 +9,11 @@ from sklearn.datasets import load_digits
 
 from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import EVALUATIONS, evaluate
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import ENCODERS
 from gca_jax.experiment import build
 from gca_jax.report.run import FIGURES
-from gca_jax.training.step import init_variables
+from gca_jax.training.state import init_variables
 
 TRAIN, TEST = 159, 39  # a third of each: the same batches for images of every kind
 SETTINGS = {
@@ -57,7 +57,7 @@ def subject(tiny):
     def make(dataset, **overrides):
         experiment = build(tiny("gca_ince", **SETTINGS, **overrides), dataset=dataset)
         shape = dataset.train_images.shape[1:]
-        return Subject(experiment, init_variables(experiment.network, experiment.key, shape))
+        return Frozen(experiment, init_variables(experiment.network, experiment.key, shape))
 
     return make
 

@@ -8,9 +8,9 @@ import pytest
 from gca_jax import losses
 from gca_jax.data import arrays
 from gca_jax.evaluation import plan
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
-from gca_jax.training import step
+from gca_jax.training import state
 
 LABELS = np.repeat(np.arange(5), 9).astype(np.int32)
 
@@ -83,7 +83,7 @@ def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeyp
     arrays = {"plan": matrix, "plan_labels": np.array([0, 0, 1, 1])}
     monkeypatch.setattr(plan, "mean_plan", lambda *positional, **keywords: arrays)
     subject = mock.Mock(
-        Subject,
+        Frozen,
         kinds=types.SimpleNamespace(word="class", numbers=None),
         no_plan="",
         embed=None,
@@ -123,8 +123,8 @@ def test_of_a_target_by_domains_one_batch_is_drawn_sorted_by_domain(tiny, held_o
     )
     keys = {"target.name": "blocks", "target.alpha": 0.25, "loss.layout": "cross"}
     experiment = build(tiny("gca_ince", **keys, **{"train.batch_size": 24}), dataset=data)
-    variables = step.init_variables(experiment.network, experiment.key, (8, 8, 1))
-    found = plan.evaluate(Subject(experiment, variables))
+    variables = state.init_variables(experiment.network, experiment.key, (8, 8, 1))
+    found = plan.evaluate(Frozen(experiment, variables))
     part = "training" if held_out else "test"
     assert found.numbers["plan_of"] == {"kind": "domain", "part": part}
     assert f"one batch of {part} images" in " ".join(found.caption.split())

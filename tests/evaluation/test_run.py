@@ -14,11 +14,11 @@ from ml_collections import ConfigDict
 from gca_jax import losses, models
 from gca_jax.data import sources
 from gca_jax.evaluation import evaluate, features, plan
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
-from gca_jax.report.run import write
-from gca_jax.training import checkpoint, step
-from gca_jax.training.train import pretrain
+from gca_jax.training import checkpoint, state
+from tests.runs import evaluate as run_evaluation
+from tests.runs import pretrain, restore_variables, write
 
 CONFIG = {
     "method": "gca_uot",
@@ -85,7 +85,7 @@ def evaluated(experiment, workdir, quick_evaluation):
     files = hashes(workdir / "checkpoints")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "restore_variables", remember)
-        result = evaluate.evaluate(experiment, workdir)
+        result = run_evaluation(experiment, workdir)
     assert hashes(workdir / "checkpoints") == files
     return result, *restored[0]
 
@@ -99,7 +99,7 @@ def hashes(folder):
 def test_every_weight_and_batch_statistic_is_what_it_was(workdir, evaluated):
     _, now, before = evaluated
     assert len(jax.tree.leaves(before["batch_stats"])) == 6
-    on_disk, _ = checkpoint.restore_variables(workdir)
+    on_disk, _ = restore_variables(workdir)
     for after in (now, on_disk):
         jax.tree.map(np.testing.assert_array_equal, before, after)
 
@@ -149,7 +149,7 @@ def test_evaluating_the_checkpoint_s_own_config_gives_the_same_numbers(workdir, 
     with np.load(workdir / "evaluation.npz") as stored:
         first = dict(stored)
     restored = build(checkpoint.restore_config(workdir))
-    assert evaluate.evaluate(restored, workdir) == evaluated[0]
+    assert run_evaluation(restored, workdir) == evaluated[0]
     with np.load(workdir / "evaluation.npz") as stored:
         for name, values in first.items():
             np.testing.assert_array_equal(values, stored[name])
@@ -166,14 +166,14 @@ def test_the_report_takes_the_numbers_of_the_run(workdir, evaluated):
 
 def test_a_workdir_without_a_run_is_refused(experiment, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        evaluate.evaluate(experiment, tmp_path)
+        run_evaluation(experiment, tmp_path)
 
 
 @pytest.mark.slow
 def test_a_workdir_of_another_run_is_refused(workdir):
     other = build(ConfigDict(CONFIG | {"seed": 4}).lock())
     with pytest.raises(ValueError, match="seed: 3 there, 4 here"):
-        evaluate.evaluate(other, workdir)
+        run_evaluation(other, workdir)
 
 
 def test_evaluation_is_checked_before_training(tiny):
@@ -192,12 +192,12 @@ def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
         projector_dim=6,
         predictor_hidden=8,
     )
-    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     z_a, z_b = jax.random.normal(jax.random.key(1), (2, 5, 6))
     prediction = network.apply(variables, z_a, method="predict")
     for method, first in (("byol", prediction), ("ince", z_a)):
         experiment = types.SimpleNamespace(method=method, network=network)
-        subject = mock.Mock(Subject, variables=variables, experiment=experiment)
+        subject = mock.Mock(Frozen, variables=variables, experiment=experiment)
         subject.loss_keywords.return_value = {}
         found, target = plan._transport(subject)(z_a, z_b, None)
         expected = losses.transport(method, first, z_b)

@@ -11,11 +11,11 @@ from sklearn.datasets import load_digits
 from gca_jax import data
 from gca_jax.data.views import augment
 from gca_jax.evaluation import classifier, evaluate, sgd
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
 from gca_jax.report import markdown
 from gca_jax.training.optimizer import warmup_cosine
-from gca_jax.training.step import init_variables
+from gca_jax.training.state import init_variables
 
 RATE, EPOCHS = 0.05, 2
 SETTINGS = {
@@ -43,8 +43,8 @@ def subject(tiny):
 
     def make(dataset=None, **changes):
         experiment = build(tiny("ince", **SETTINGS | changes), dataset=dataset or digits())
-        shape = experiment.dataset.train_images.shape[1:]
-        return Subject(experiment, init_variables(experiment.network, experiment.key, shape))
+        shape = experiment.data.dataset.train_images.shape[1:]
+        return Frozen(experiment, init_variables(experiment.network, experiment.key, shape))
 
     return make
 

@@ -9,8 +9,8 @@ import pytest
 
 from gca_jax import models
 from gca_jax.evaluation import features, representation
-from gca_jax.evaluation.frozen import Subject, Views
-from gca_jax.training import step
+from gca_jax.evaluation.frozen import Frozen, Views
+from gca_jax.training import state
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 1)).astype(np.uint8)
 
@@ -26,7 +26,7 @@ def embed():
     network = models.create(
         stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=16, projector_dim=6
     )
-    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     return partial(features.embed, network, make_views, variables)
 
 
@@ -61,6 +61,6 @@ def test_the_caption_has_the_numbers_and_what_is_special_of_byol(method):
     z = jax.random.normal(jax.random.key(0), (2, 6, 3))
     experiment = types.SimpleNamespace(method=method)
     pairs = Views(np.arange(6), *z)
-    found = representation.evaluate(mock.Mock(Subject, views=pairs, experiment=experiment))
+    found = representation.evaluate(mock.Mock(Frozen, views=pairs, experiment=experiment))
     assert f"effective rank {found.numbers['effective_rank']:.1f}" in found.caption
     assert ("BYOL's are predictions" in found.caption) == (method == "byol")

@@ -9,10 +9,10 @@ import re
 import numpy as np
 import PIL.Image
 import pytest
+from gca_jax.programs import PROGRAMS, Command
 
 import gca_jax
 from gca_jax.experiment import build
-from gca_jax.programs import PROGRAMS, Command
 from gca_jax.report import neighbours, neighbours_page
 from tests import saved
 from tests.data import prepared
@@ -82,7 +82,7 @@ def make(run, tmp_path, **flags):
 
 def test_test_images_stand_beside_their_nearest(run, tmp_path):
     page, data = make(run, tmp_path)
-    images = build(gca_jax.load(run).config).dataset.test_images
+    images = build(gca_jax.load(run).config).data.dataset.test_images
     x = gca_jax.load(run)(images).astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cosine = x @ x.T - 3 * np.eye(20)

@@ -31,11 +31,11 @@ def test_a_sheet_shows_an_image_in_all_corruptions(tiny, tmp_path):
     experiment = build(tiny())
     path = preview.preview_corruptions(experiment, tmp_path / "new")
     assert path == tmp_path / "new" / "corruptions.png"
-    panels = preview.corruption_sheet(experiment.dataset.test_images[:1], 5).axes
+    panels = preview.corruption_sheet(experiment.data.dataset.test_images[:1], 5).axes
     rows = np.array(panels).reshape(11, 6)
     names = [line[0].get_ylabel().replace("\n", "_") for line in rows]
     assert names == list(corruptions.names(1))
-    clean = experiment.dataset.test_images[:1]
+    clean = experiment.data.dataset.test_images[:1]
     shown = rows[names.index("contrast"), 5].images[0].get_array()[..., 0]
     expected = corruptions.corrupt(clean, "contrast", 5, 5)[0, ..., 0]
     np.testing.assert_allclose(shown, expected / 255)

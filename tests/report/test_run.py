@@ -8,9 +8,10 @@ from PIL import Image
 
 from gca_jax.report.markdown import command, render
 from gca_jax.report.reading import read
-from gca_jax.report.run import summary, write
+from gca_jax.report.run import summary
 from gca_jax.studies import grid
 from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, corruptions, evaluation, probe
+from tests.runs import write
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 
-from gca_jax.workdir import as_json, write_json
+from gca_jax.files import write_json
+from gca_jax.workdir import as_json
 
 METHODS = {
     "ince": 0.7,

@@ -10,13 +10,13 @@ import sys
 import time
 
 import pytest
+from gca_jax.studies.execute import execute
 
 from gca_jax import studies
+from gca_jax.files import write_json
 from gca_jax.studies import pool
-from gca_jax.studies.execute import execute
 from gca_jax.studies.grid import all_runs, finished
 from gca_jax.studies.results import choose, collect
-from gca_jax.workdir import write_json
 from tests.studies import stub
 
 M = studies.Method

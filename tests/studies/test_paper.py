@@ -80,7 +80,7 @@ def test_runs_can_be_built(name):
     grid = cells(study(name, "smoke"))
     for cell in (grid[0], grid[-1]):
         made = experiment.build(cell.finals[0][0].config)
-        assert made.dataset.name == "digits"
+        assert made.data.dataset.name == "digits"
 
 
 def test_published_numbers_are_those_of_the_config():

@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from gca_jax import studies
+from gca_jax.files import write_json
 from gca_jax.report import study_relations
 from gca_jax.report.study import write
 from gca_jax.studies.analysis import analyse
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.results import collect
 from gca_jax.studies.study import of_one
-from gca_jax.workdir import write_json
 from tests.studies import stub
 
 M = studies.Method

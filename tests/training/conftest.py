@@ -3,14 +3,15 @@ import functools
 import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import setup, train
+from gca_jax.training import step
+from tests.runs import pretrain
 
 
 @pytest.fixture(scope="session", autouse=True)
 def traced_once():
     """The step of an experiment is traced once, however often it is trained."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "trace", functools.lru_cache(maxsize=8)(setup.trace))
+        patch.setattr(setup, "trace", functools.lru_cache(maxsize=8)(step.trace))
         yield
 
 
@@ -24,5 +25,5 @@ def experiment(tiny):
 def unbroken(tmp_path_factory, experiment):
     """The workdir of that run, made once for all tests that only read it."""
     workdir = tmp_path_factory.mktemp("unbroken") / "run"
-    train.pretrain(experiment, workdir)
+    pretrain(experiment, workdir)
     return workdir

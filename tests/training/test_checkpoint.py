@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gca_jax import workdir
-from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, train
+from gca_jax.training import checkpoint
+from tests.runs import evaluate, pretrain, restore_variables
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def flip(path):
 
 
 def weights(workdir):
-    return checkpoint.restore_variables(workdir)[0]
+    return restore_variables(workdir)[0]
 
 
 def files(folder):
@@ -64,8 +64,8 @@ def test_a_run_whose_end_is_damaged_is_trained_from_the_checkpoint_before(
     flip(max(files(run / "checkpoints/6/optimizer"), key=lambda path: path.stat().st_size))
     with pytest.raises(ValueError, match="lost its last checkpoint, of step 6: --mode=pretrain"):
         evaluate(experiment, run)
-    assert checkpoint.restore_variables(run)[1] == 3
-    assert train.pretrain(experiment, run)["steps"] == 6
+    assert restore_variables(run)[1] == 3
+    assert pretrain(experiment, run)["steps"] == 6
     out = capsys.readouterr().out
     assert out.count("checkpoints/6 is damaged (optimizer/") == 1
     assert "it is trained on from step 3" in out
@@ -87,7 +87,7 @@ def test_an_item_that_is_empty_or_gone_is_damage(run, item):
 def test_a_run_without_an_intact_checkpoint_starts_again(unbroken, run, experiment, capsys):
     for step in (3, 6):
         shutil.rmtree(run / "checkpoints" / str(step))
-    assert train.pretrain(experiment, run)["finished"]
+    assert pretrain(experiment, run)["finished"]
     assert "its last checkpoint is gone: it is trained from the start" in capsys.readouterr().out
     jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
 
@@ -116,11 +116,11 @@ def test_the_checkpoint_before_is_there_until_the_next_one_is(run, experiment, m
 
     monkeypatch.setattr(checkpoint, "write_checksums", fail)
     with pytest.raises(OSError, match="no more"):
-        train.pretrain(experiment, run)
+        pretrain(experiment, run)
     assert "3" in seen[0]
     assert checkpoint.newest(run) == 3
     monkeypatch.setattr(checkpoint, "write_checksums", write)
-    assert train.pretrain(experiment, run)["steps"] == 6
+    assert pretrain(experiment, run)["steps"] == 6
     assert json.loads((run / "training.json").read_text())["finished"]
 
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said_before_training(experiment, tmp_path, monkeypatch):
     with pytest.raises(
         OSError, match=r"^the disk of .* has 1\.05 MB left, and .* are needed: make"
     ):
-        train.pretrain(experiment, tmp_path)
+        pretrain(experiment, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(unbroken, tiny, tmp_p
         # Asked at the start, by the save of step 3, and by the log's row of step 6.
         disk(patch, 2**30, 2**30, 1000)
         with pytest.raises(OSError, match="what is saved is kept"):
-            train.pretrain(slowly_logged, tmp_path)
+            pretrain(slowly_logged, tmp_path)
     assert checkpoint.newest(tmp_path) == 3
-    train.pretrain(slowly_logged, tmp_path)
+    pretrain(slowly_logged, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))

@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 
 from gca_jax import losses, models
 from gca_jax.models import towers
-from gca_jax.training import chunks, step
+from gca_jax.training import chunks, state, step
 from tests import toy
 
 HEADS = dict(projector_hidden=8, projector_dim=4)
@@ -27,8 +27,8 @@ def start(method, mesh=None, **chunk):
     byol = method == "byol"
     network = models.create(**VIT, **HEADS, **({"predictor_hidden": 8} if byol else {}))
     optimizer = optax.sgd(0.1)
-    variables = step.init_variables(network, KEY, (8, 8, 1))
-    initial = step.create_state(variables, optimizer, with_target=byol)
+    variables = state.init_variables(network, KEY, (8, 8, 1))
+    initial = state.create_state(variables, optimizer, with_target=byol)
     loss = losses.METHODS[method] if mesh is None else losses.sharded(method, mesh)
     decay = (lambda _: 0.9) if byol else None
     return initial, step.make_train_step(network, toy.POLICY.views, loss, optimizer, decay, **chunk)
@@ -42,8 +42,8 @@ def test_a_step_in_chunks_is_the_step_of_the_batch_over_devices_too(method):
     initial, plain = start(method)
     _, chunked = start(method, mesh, encoder_chunk=4)
     expected, metrics = jax.device_get(jax.jit(plain)(initial, KEY, IMAGES))
-    placed = jax.device_put(initial, step.replicated(mesh))
-    images = jax.device_put(IMAGES, step.by_row(mesh))
+    placed = jax.device_put(initial, state.replicated(mesh))
+    images = jax.device_put(IMAGES, state.by_row(mesh))
     found, same = jax.device_get(step.shard(chunked, mesh)(placed, KEY, images, None))
     close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)  # noqa: E731
     jax.tree.map(close, found, expected)
@@ -52,7 +52,7 @@ def test_a_step_in_chunks_is_the_step_of_the_batch_over_devices_too(method):
 
 def test_activations_of_one_chunk_are_in_memory():
     network = models.create(**VIT, **HEADS)
-    variables = step.init_variables(network, KEY, (8, 8, 1))
+    variables = state.init_variables(network, KEY, (8, 8, 1))
     views = (jnp.zeros((64, 8, 8, 1)),) * 2
 
     def temporaries(embed):
@@ -65,7 +65,7 @@ def test_activations_of_one_chunk_are_in_memory():
 def test_a_learned_temperature_has_the_gradient_of_the_whole_batch():
     shape = dict(hidden_a=(6,), hidden_b=(6,), dim=4, epsilon=0.2)
     network = towers.create(tower_a="mlp", tower_b="mlp", **shape)
-    variables = step.init_variables(network, KEY, (5, 3))
+    variables = state.init_variables(network, KEY, (5, 3))
     optimizer = optax.sgd(0.1)
     pairs = jax.random.normal(KEY, (8, 5)), jax.random.normal(KEY, (8, 3))
     found = []
@@ -73,7 +73,7 @@ def test_a_learned_temperature_has_the_gradient_of_the_whole_batch():
         train_step = step.make_train_step(
             network, lambda _, x: x, losses.ince, optimizer, encoder_chunk=size
         )
-        initial = step.create_state(variables, optimizer, with_target=False)
+        initial = state.create_state(variables, optimizer, with_target=False)
         found.append(jax.jit(train_step)(initial, KEY, pairs)[0].params)
     assert found[0]["log_epsilon"] != variables["params"]["log_epsilon"]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), *found)
@@ -83,7 +83,7 @@ def test_a_learned_temperature_has_the_gradient_of_the_whole_batch():
 def test_batch_norm_sees_one_part_at_a_time_and_its_running_statistics_are_their_mean(split):
     """Chunk k has rows k, k + n, ...; groups are of neighbours."""
     network = models.create(**RESNET, **HEADS)
-    variables = step.init_variables(network, KEY, (8, 8, 1))
+    variables = state.init_variables(network, KEY, (8, 8, 1))
     views = tuple(jax.random.normal(KEY, (2, 6, 8, 8, 1)))
     number = 2 if split is chunks.in_chunks else 3  # pairs a chunk, or groups
     pair, stats, features = jax.jit(split(network.embed, number))(variables, views)
@@ -102,9 +102,9 @@ def test_batch_norm_sees_one_part_at_a_time_and_its_running_statistics_are_their
 def test_groups_stay_on_their_devices():
     """No batch statistics are exchanged, and BYOL's predictor has groups too."""
     network = models.create(**RESNET, **HEADS, predictor_hidden=8)
-    variables = step.init_variables(network, KEY, (8, 8, 1))
+    variables = state.init_variables(network, KEY, (8, 8, 1))
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
-    rows, whole = step.by_row(mesh), step.replicated(mesh)
+    rows, whole = state.by_row(mesh), state.replicated(mesh)
 
     def embed(variables, views):
         grouped = chunks.in_groups(network.embed, 4)

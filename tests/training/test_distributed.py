@@ -12,10 +12,10 @@ import pytest
 
 from gca_jax import distributed as module
 from gca_jax import workdir
-from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, train
+from gca_jax.training import checkpoint
 from tests import processes
+from tests.runs import evaluate, pretrain, restore_variables
 
 pytestmark = pytest.mark.slow
 
@@ -81,12 +81,12 @@ def rows(workdir):
 
 
 def compare_weights(one, other):
-    ours, theirs = (checkpoint.restore_variables(path)[0] for path in (one, other))
+    ours, theirs = (restore_variables(path)[0] for path in (one, other))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4), ours, theirs)
 
 
 def test_two_processes_train_as_one_does(together, experiment, tmp_path):
-    train.pretrain(experiment, tmp_path)
+    pretrain(experiment, tmp_path)
     compare_weights(together, tmp_path)
     for ours, theirs in zip(rows(together), rows(tmp_path), strict=True):
         for key in ("loss", "gradient_norm", "learning_rate", "alignment"):
@@ -122,7 +122,7 @@ def test_sigterm_stops_all_at_one_step_and_the_run_goes_on_elsewhere(
     for lines in said:
         assert lines[-1].startswith(f"stopped at step {step} of 10, saved in {tmp_path}; run the")
     assert workdir.fault(tmp_path / "checkpoints" / str(step)) is None
-    assert train.pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
+    assert pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
     compare_weights(together, tmp_path)
     assert [row["step"] for row in rows(tmp_path)] == [*range(1, 11)]
 

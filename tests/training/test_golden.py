@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import setup, train
+from gca_jax.training import step, train
 
 GOLDEN = {
     "loss": [5.57522, 5.55968, 5.54638],
@@ -20,7 +20,7 @@ changed for whoever repeats an old run."""
 
 @pytest.mark.usefixtures("one_device")
 def test_the_first_steps_give_the_numbers_that_are_kept(tiny):
-    training = setup.trace(build(tiny(**{"train.batch_size": 128})))
+    training = step.trace(build(tiny(**{"train.batch_size": 128})))
     state, train_step = training.initial(), training.lowered.compile()
     batches = train.batches(training, 0)
     found = {"loss": [], "gradient_norm": []}

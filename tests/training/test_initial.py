@@ -11,8 +11,10 @@ from gca_jax.data import arrays
 from gca_jax.experiment import build
 from gca_jax.export import write
 from gca_jax.models import formats
-from gca_jax.training import checkpoint, initial, step, train
+from gca_jax.training import checkpoint, initial
+from gca_jax.training.state import init_variables
 from tests import saved
+from tests.runs import pretrain
 
 SMALL, LARGE = saved.RESNETS["basic"], saved.RESNETS["bottleneck"]
 
@@ -52,7 +54,7 @@ def test_the_encoder_is_the_one_that_was_exported(
 ):
     variables, experiment = begun(tiny, colours, f"{folder / name}{suffix}", words, **changes)
     source = gca_jax.load(folder / name).variables
-    drawn = step.init_variables(experiment.network, experiment.key, (12, 12, 3))
+    drawn = init_variables(experiment.network, experiment.key, (12, 12, 3))
     for kind, tree in variables.items():
         for part, weights_of in tree.items():
             expected = source if part == "encoder" else drawn
@@ -66,7 +68,7 @@ def test_a_run_that_learns_nothing_keeps_the_features(tiny, colours, folder, tmp
     """At a rate next to zero, and without batch norm, whose statistics move all the same."""
     keys = {"optimizer.learning_rate": 1e-12, "optimizer.warmup_epochs": 0.0}
     _, experiment = begun(tiny, colours, folder / "vit.safetensors", "gca_uot,vit", **keys)
-    train.pretrain(experiment, tmp_path)
+    pretrain(experiment, tmp_path)
     images = colours.test_images
     expected = gca_jax.load(folder / "vit")(images)
     np.testing.assert_allclose(gca_jax.load(tmp_path)(images), expected, rtol=1e-5, atol=1e-6)
@@ -76,7 +78,7 @@ def test_a_run_that_learns_nothing_keeps_the_features(tiny, colours, folder, tmp
 def torchvision_file(path, **changes):
     """A file as torchvision's weights give it, with scores and counters."""
     network = models.Network(models.ResNet((1, 2), width=4), 8, 8)
-    shapes = step.init_variables.eval_shape(network, jax.random.key(0), (12, 12, 3))
+    shapes = init_variables.eval_shape(network, jax.random.key(0), (12, 12, 3))
     ones = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
     state = formats.by_name(network, ones)
     state |= {"fc.weight": np.ones((10, 8)), "bn1.num_batches_tracked": np.array(7)}
@@ -129,7 +131,7 @@ def test_a_wrong_source_is_refused_before_anything_is_written(
     keys = {**changes, "model.initial": str(folder / source), "train.batch_size": 24}
     experiment = build(tiny("ince", **keys), dataset=colours)
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        train.pretrain(experiment, tmp_path / "run")
+        pretrain(experiment, tmp_path / "run")
     assert str(caught.value).startswith("config.model.initial")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

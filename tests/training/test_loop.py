@@ -14,9 +14,10 @@ import pytest
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
 from gca_jax.signals import Stopped
-from gca_jax.training import checkpoint, log, setup, step, train
+from gca_jax.training import checkpoint, log, state, step, train
 from gca_jax.training.log import Log
 from gca_jax.workdir import locked
+from tests.runs import pretrain, restore_variables
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def rows(workdir, timings=False):
 
 
 def weights(workdir):
-    return checkpoint.restore_variables(workdir)[0]
+    return restore_variables(workdir)[0]
 
 
 def at_step(monkeypatch, step, action):
@@ -56,7 +57,7 @@ def test_what_a_run_leaves(unbroken, tiny):
     assert summary["device"].startswith("8 x cpu")
     config, (variables, step) = (
         checkpoint.restore_config(unbroken),
-        checkpoint.restore_variables(unbroken),
+        restore_variables(unbroken),
     )
     assert step == 6
     assert config.to_dict() == json.loads((unbroken / "config.json").read_text())
@@ -80,8 +81,8 @@ def test_log_has_every_step_once(unbroken):
 def test_run_starts_from_the_initial_variables(unbroken, experiment, tiny):
     config = tiny()
     network = build(config).network
-    initial = step.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
-    training = setup.trace(experiment)
+    initial = state.init_variables(network, jax.random.key(config.seed), (8, 8, 1))["params"]
+    training = step.trace(experiment)
     jax.tree.map(np.testing.assert_array_equal, training.initial().params, initial)
     params = weights(unbroken)["params"]
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial, params)
@@ -94,11 +95,11 @@ def test_interrupted_and_resumed_run_equals_the_unbroken_one(
     with monkeypatch.context() as patch:
         at_step(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
         with pytest.raises(Stopped, match=f"step 2 of 6, saved in {tmp_path}.*same comm"):
-            train.pretrain(experiment, tmp_path)
+            pretrain(experiment, tmp_path)
     assert json.loads((tmp_path / "training.json").read_text())["finished"] is False
-    assert checkpoint.restore_variables(tmp_path)[1] == 2  # usable as it is
+    assert restore_variables(tmp_path)[1] == 2  # usable as it is
     assert len(rows(tmp_path)) == 2
-    train.pretrain(experiment, tmp_path)
+    pretrain(experiment, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
     assert rows(tmp_path) == rows(unbroken)
 
@@ -110,11 +111,11 @@ def test_killed_run_goes_on_from_its_last_checkpoint(unbroken, experiment, tmp_p
     with monkeypatch.context() as patch:
         at_step(patch, 5, die)
         with pytest.raises(RuntimeError, match="killed"):
-            train.pretrain(experiment, tmp_path)
-    assert checkpoint.restore_variables(tmp_path)[1] == 3
+            pretrain(experiment, tmp_path)
+    assert restore_variables(tmp_path)[1] == 3
     with (tmp_path / "metrics.jsonl").open("a") as log:
         log.write('{"step": 5, "lo')  # a line cut off in the middle
-    summary = train.pretrain(experiment, tmp_path)
+    summary = pretrain(experiment, tmp_path)
     assert summary["finished"] is True
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
     assert rows(tmp_path) == rows(unbroken)
@@ -131,13 +132,13 @@ def test_the_loop_moves_nothing_but_batches_and_metrics(
             return run(*arguments)
 
     monkeypatch.setattr(train.Session, "loop", guarded)
-    train.pretrain(experiment, tmp_path)
+    pretrain(experiment, tmp_path)
     assert rows(tmp_path) == rows(unbroken)
 
 
 def test_finished_run_is_not_trained_again(unbroken, experiment, capsys):
     before = (unbroken / "metrics.jsonl").read_text()
-    summary = train.pretrain(experiment, unbroken)
+    summary = pretrain(experiment, unbroken)
     assert "not trained again" in capsys.readouterr().out
     assert summary == json.loads((unbroken / "training.json").read_text())
     assert (unbroken / "metrics.jsonl").read_text() == before
@@ -147,35 +148,35 @@ def test_finished_run_is_not_trained_again(unbroken, experiment, capsys):
 def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_path, capsys):
     constant = {"optimizer.final_learning_rate": 2e-3}  # else the two schedules differ
     further = build(tiny(**constant))
-    train.pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
+    pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
     with pytest.MonkeyPatch.context() as broken:  # killed before its first step
         broken.setattr(train.Session, "train", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            train.pretrain(further, tmp_path / "further")
-    assert train.pretrain(further, tmp_path / "further")["steps"] == 6
+            pretrain(further, tmp_path / "further")
+    assert pretrain(further, tmp_path / "further")["steps"] == 6
     assert capsys.readouterr().out.count("ended at step 3: it is trained further") == 1
-    train.pretrain(further, tmp_path / "at once")
+    pretrain(further, tmp_path / "at once")
     assert rows(tmp_path / "further") == rows(tmp_path / "at once")
     for a, b in zip(
         *(jax.tree.leaves(weights(tmp_path / n)) for n in ("further", "at once")), strict=True
     ):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="holds a run of another config"):  # a shorter one
-        train.pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
+        pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
 
 
 def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
     before = {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()}
     other = tiny(**{"loss.epsilon": 0.1, "seed": 3})
     with pytest.raises(ValueError, match="holds a run of another config") as caught:
-        train.pretrain(build(other), unbroken)
+        pretrain(build(other), unbroken)
     assert "loss.epsilon: 0.2 there, 0.1 here; seed: 0 there, 3 here" in str(caught.value)
     assert {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()} == before
 
 
 def test_two_runs_in_one_folder_are_refused(unbroken, experiment, tmp_path):
     with locked(tmp_path), pytest.raises(ValueError, match="another process trains in"):
-        train.pretrain(experiment, tmp_path)
+        pretrain(experiment, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"lock"}
 
 
@@ -184,7 +185,7 @@ def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, experiment,
     path = unbroken / "config.json"
     before = json.loads(path.read_text())
     path.unlink() if content is None else path.write_text(content)
-    assert train.pretrain(experiment, unbroken)["finished"]
+    assert pretrain(experiment, unbroken)["finished"]
     assert "is written anew from the latest checkpoint" in capsys.readouterr().out
     assert json.loads(path.read_text()) == before
 
@@ -192,7 +193,7 @@ def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, experiment,
 @pytest.mark.usefixtures("one_device")
 def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"\w+ is (nan|inf) at step \d") as caught:
-        train.pretrain(build(tiny(**{"optimizer.learning_rate": 1e30})), tmp_path)
+        pretrain(build(tiny(**{"optimizer.learning_rate": 1e30})), tmp_path)
     message = str(caught.value)
     assert "--config.loss.epsilon above 0.2" in message
     assert message.endswith("or a lower --config.optimizer.learning_rate")
@@ -203,7 +204,7 @@ def test_loss_that_is_not_finite_stops_the_run_unsaved(tiny, tmp_path):
 @pytest.mark.usefixtures("one_device")
 def test_a_state_that_is_not_finite_is_not_saved(tiny, tmp_path, monkeypatch):
     """Loss and gradient of the step are finite; its update, on a step that is saved, is not."""
-    make = setup.make_optimizer
+    make = step.make_optimizer
 
     def broken(*counts, **options):
         optimizer, rate = make(*counts, **options)
@@ -215,8 +216,8 @@ def test_a_state_that_is_not_finite_is_not_saved(tiny, tmp_path, monkeypatch):
         with pytest.raises(
             ValueError, match=r"parameter_norm is (nan|inf) at step 6 .*keeps step 3"
         ):
-            train.pretrain(build(tiny()), tmp_path)
-    variables, step = checkpoint.restore_variables(tmp_path)
+            pretrain(build(tiny()), tmp_path)
+    variables, step = restore_variables(tmp_path)
     assert step == 3
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
@@ -224,12 +225,12 @@ def test_a_state_that_is_not_finite_is_not_saved(tiny, tmp_path, monkeypatch):
 def train_whole_and_broken(experiment, folder, monkeypatch, step):
     """Two runs of an experiment: one in one go, one that is stopped after a step and resumed."""
     whole, broken = folder / "whole", folder / "broken"
-    train.pretrain(experiment, whole)
+    pretrain(experiment, whole)
     with monkeypatch.context() as patch:
         at_step(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(Stopped):
-            train.pretrain(experiment, broken)
-    train.pretrain(experiment, broken)
+            pretrain(experiment, broken)
+    pretrain(experiment, broken)
     return whole, broken
 
 
@@ -243,7 +244,7 @@ def test_byol_resumes_with_its_target_network(tiny, tmp_path, monkeypatch):
 
 def test_missing_run_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
-        checkpoint.restore_variables(tmp_path)
+        restore_variables(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

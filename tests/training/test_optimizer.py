@@ -10,7 +10,7 @@ import pytest
 
 from gca_jax import models
 from gca_jax.training.optimizer import OPTIMIZERS, make_optimizer, warmup_cosine
-from gca_jax.training.step import init_variables
+from gca_jax.training.state import init_variables
 
 DEFAULTS = dict(
     learning_rate=0.1, final_learning_rate=0.1, warmup_epochs=0.0, weight_decay=0.01

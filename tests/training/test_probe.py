@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from gca_jax.evaluation import online
-from gca_jax.evaluation.frozen import Subject
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, probe, train
+from gca_jax.training import probe
+from tests.runs import pretrain, restore_variables
 
 
 def test_a_step_is_adam_on_the_cross_entropy():
@@ -33,21 +34,21 @@ def test_the_encoder_is_the_same_with_and_without(tiny, tmp_path):
     for probed in (None, True):
         config = tiny("byol", **{"train.online_probe": probed, "train.epochs": 1})
         experiment = build(config)
-        train.pretrain(experiment, tmp_path / str(probed))
-        found[probed], _ = checkpoint.restore_variables(tmp_path / str(probed))
+        pretrain(experiment, tmp_path / str(probed))
+        found[probed], _ = restore_variables(tmp_path / str(probed))
     head = found[True].pop("probe")
     jax.tree.map(np.testing.assert_array_equal, found[True], found[None])
-    subject = Subject(experiment, {**found[True], "probe": head})
+    subject = Frozen(experiment, {**found[True], "probe": head})
     result = online.evaluate(subject)
     scores = subject.test_features["trained"] @ head["kernel"] + head["bias"][None]
-    accuracy = (np.argmax(scores, axis=1) == experiment.dataset.test_labels).mean()
+    accuracy = (np.argmax(scores, axis=1) == experiment.data.dataset.test_labels).mean()
     assert result.scores["trained"].accuracy == pytest.approx(accuracy)
     assert "probe_accuracy" in (tmp_path / "True" / "metrics.jsonl").read_text()
     assert online.evaluate(dataclasses.replace(subject, variables=found[None])) is None
 
 
 def test_labels_are_needed_and_domains_are_in_their_place(tiny):
-    data = build(tiny()).dataset
+    data = build(tiny()).data.dataset
     bare = dataclasses.replace(data, pretrain_labels=None)
     config = tiny(**{"train.online_probe": True})
     with pytest.raises(ValueError, match=r"^config.train: online_probe needs labels"):

@@ -12,8 +12,9 @@ from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.views import policies
 from gca_jax.experiment import build
-from gca_jax.training import setup, step, train
+from gca_jax.training import state, step
 from gca_jax.training.optimizer import make_optimizer
+from tests.runs import pretrain
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("method", losses.METHODS)
 def test_every_method_is_ready_to_train(tiny, method):
-    training = setup.trace(build(tiny(method)))
+    training = step.trace(build(tiny(method)))
     state, metrics = training.lowered.out_info
     assert metrics["loss"].shape == ()
     assert (state.target is None) == (method != "byol")
@@ -100,7 +101,7 @@ def own_value(config, key, value):
 
 def views(experiment):
     """What views are made with; that each strength changes them is shown in test_augment.py."""
-    policy = experiment.policy
+    policy = experiment.data.policy
     both = [[(one.func, one.keywords) for one in view] for view in policy.distort.args[1]]
     return policy.mean, policy.std, policy.crop, both
 
@@ -117,7 +118,7 @@ def loss(experiment):
 
 def seed(experiment):
     """What orders the images, and the key of weights and views."""
-    return setup._order(experiment, step.make_mesh()), jax.random.key_data(experiment.key).tolist()
+    return step._order(experiment, state.make_mesh()), jax.random.key_data(experiment.key).tolist()
 
 
 def optimizer(experiment):
@@ -135,8 +136,8 @@ def settings(experiment):
 
 def network(experiment):
     """The program of the network, heads and all, and its weights."""
-    made, shape = experiment.network, experiment.batches.input_shape
-    variables = step.init_variables.eval_shape(made, experiment.key, shape)
+    made, shape = experiment.network, experiment.data.input_shape
+    variables = state.init_variables.eval_shape(made, experiment.key, shape)
     views = (jax.ShapeDtypeStruct((2, *shape), jnp.float32),) * 2
 
     def program(variables, views):
@@ -151,7 +152,7 @@ USED |= {"model": network, "train": settings, "seed": seed}
 
 
 def check_every_key(config, *groups, dataset=None):
-    dataset = build(config).dataset if dataset is None else dataset  # read once
+    dataset = build(config).data.dataset if dataset is None else dataset  # read once
     experiment = build(config, dataset=dataset)
     base = {use: use(experiment) for use in {USED[group] for group in groups}}
     for key, value in flatten_dict(config.to_dict(), sep=".").items():
@@ -171,7 +172,7 @@ def check_every_key(config, *groups, dataset=None):
 def test_settings_of_training_reach_the_step(tiny):
     """The learning rate, the optimizer, and what the step is made with."""
     keys = {"optimizer.learning_rate": 0.5, "optimizer.final_learning_rate": 0.25}
-    training = setup.trace(
+    training = step.trace(
         build(tiny("simclr", **{"train.encoder_chunk": 118, "train.batch_norm_groups": 59, **keys}))
     )
     assert training.learning_rate(0) == 0.5
@@ -183,7 +184,7 @@ def test_settings_of_training_reach_the_step(tiny):
 
 @pytest.mark.usefixtures("one_device")
 def test_runs_that_differ_in_their_seed_share_the_compiled_step(tiny):
-    one, other = (setup.trace(build(tiny("byol", seed=seed))) for seed in (0, 1))
+    one, other = (step.trace(build(tiny("byol", seed=seed))) for seed in (0, 1))
     assert one.lowered.as_text() == other.lowered.as_text()
     assert one.key != other.key
 
@@ -192,7 +193,7 @@ def test_the_step_is_traced_before_anything_is_put_on_the_devices(tiny, monkeypa
     """So it can be compiled for devices that this machine has not got."""
     put = []
     monkeypatch.setattr(setup, "_everywhere", lambda key, mesh: put.append(mesh) or key)
-    training = setup.trace(build(tiny()))
+    training = step.trace(build(tiny()))
     assert not put
     assert training.key.shape == ()
     assert put == [training.mesh]
@@ -241,7 +242,7 @@ def test_keys_of_another_policy_change_the_run(tiny):
 
 def test_settings_that_no_program_shows_change_what_is_written(tiny, tmp_path):
     config = tiny("ince", **{"train.log_every_steps": 4, "train.checkpoint_every_epochs": 5})
-    train.pretrain(build(config), tmp_path)
+    pretrain(build(config), tmp_path)
     steps = [line.split(",")[0] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == ['{"step": 4', '{"step": 6']
     assert [path.name for path in (tmp_path / "checkpoints").glob("[0-9]*")] == ["6"]

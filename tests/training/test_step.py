@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType
 
 from gca_jax import experiment, losses, models
-from gca_jax.training import step
+from gca_jax.training import state, step
 from tests import toy
 
 pytestmark = pytest.mark.slow
@@ -32,8 +32,8 @@ def stand_in(z_a, z_b):
 def build(loss=stand_in, decay=None, learning_rate=0.1, **model):
     network = models.create(**MODEL, **model)
     optimizer = optax.sgd(learning_rate)
-    variables = step.init_variables(network, jax.random.key(0), (8, 8, 1))
-    initial = step.create_state(variables, optimizer, with_target=decay is not None)
+    variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
+    initial = state.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda step: decay)
     train_step = step.make_train_step(network, toy.POLICY.views, loss, optimizer, schedule)
     return network, initial, jax.jit(train_step)
@@ -117,7 +117,7 @@ def byol():
 def test_byol_loss_is_both_orders_against_the_target_network():
     loss, (network, initial, train_step) = byol()
     # A target unlike the online network, so that taking one for the other shows.
-    other = step.init_variables(network, jax.random.key(5), (8, 8, 1))
+    other = state.init_variables(network, jax.random.key(5), (8, 8, 1))
     initial = initial._replace(target=other)
     new, metrics = train_step(initial, KEY, IMAGES)
     z_a, z_b, stats = both(network, variables_of(initial))
@@ -174,8 +174,8 @@ def test_sharded_step_is_the_step_of_one_device(method):
     results = []
     for count in (1, 8):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
-        start = jax.device_put(jax.tree.map(jnp.copy, initial), step.replicated(mesh))
-        images = jax.device_put(IMAGES, step.by_row(mesh))
+        start = jax.device_put(jax.tree.map(jnp.copy, initial), state.replicated(mesh))
+        images = jax.device_put(IMAGES, state.by_row(mesh))
         sharded = step.shard(train_step.__wrapped__, mesh)
         results.append(jax.device_get(sharded(start, KEY, images, None)))
     (one, one_metrics), (many, many_metrics) = results
@@ -185,7 +185,7 @@ def test_sharded_step_is_the_step_of_one_device(method):
 
 
 def test_mesh_has_every_device():
-    assert step.make_mesh().shape == {"data": 8}
+    assert state.make_mesh().shape == {"data": 8}
 
 
 @pytest.mark.parametrize(("share", "wrong"), [(0.0, 0), (0.3, 3), (0.1, 0), (1.0, 10)])

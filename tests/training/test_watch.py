@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, train
 from tests.evaluation.test_knn import brute_force
+from tests.runs import pretrain, restore_variables
 
 
 @pytest.fixture
@@ -35,19 +35,21 @@ def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, bo
     """Without a test image, and whatever the interval of the log; weights do not feel it."""
     keys = {"train.knn_every_epochs": 2, "train.log_every_steps": 4, "log.wandb": "mine"}
     experiment = build(tiny("ince", **keys))
-    data = experiment.dataset
+    data = experiment.data.dataset
     blind = dataclasses.replace(data, test_images=np.zeros_like(data.test_images))
     for name, dataset in (("run", data), ("blind", blind)):
-        train.pretrain(build(experiment.config, dataset=dataset), tmp_path / name)
+        pretrain(build(experiment.config, dataset=dataset), tmp_path / name)
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "blind")]
     rows, other = ([json.loads(line) for line in log.splitlines()] for log in logs)
     assert [row["step"] for row in rows] == [4, 6]
     assert rows[1]["knn_accuracy"] == other[1]["knn_accuracy"]
     assert "knn_accuracy" not in rows[0]
 
-    variables, _ = checkpoint.restore_variables(tmp_path / "run")
+    variables, _ = restore_variables(tmp_path / "run")
     encode = jax.jit(
-        lambda x: experiment.network.apply(variables, experiment.policy.plain(x), method="encode")
+        lambda x: experiment.network.apply(
+            variables, experiment.data.policy.plain(x), method="encode"
+        )
     )
     h = np.concatenate([encode(part) for part in np.array_split(data.train_images, 1)])
     expected = brute_force(h[::2], data.train_labels[::2], h[1::2], 20)
@@ -62,7 +64,7 @@ def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, bo
 
 
 def test_what_cannot_be_is_said_at_once(tiny, tmp_path, monkeypatch):
-    data = build(tiny()).dataset
+    data = build(tiny()).data.dataset
     bare = dataclasses.replace(
         data, train_labels=None, test_labels=None, pretrain_labels=None, num_classes=0
     )
@@ -72,5 +74,5 @@ def test_what_cannot_be_is_said_at_once(tiny, tmp_path, monkeypatch):
         build(tiny(**{"train.knn_every_epochs": 0}), dataset=data)
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     with pytest.raises(ValueError, match=r"^config.log: wandb=mine needs .*pip install wandb"):
-        train.pretrain(build(tiny(**{"log.wandb": "mine"}), dataset=data), tmp_path)
+        pretrain(build(tiny(**{"log.wandb": "mine"}), dataset=data), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -9,9 +9,10 @@ from flax import linen as nn
 
 from gca_jax import models
 from gca_jax.evaluation import baseline
-from gca_jax.training import checkpoint, step
+from gca_jax.training import checkpoint, state, step
 from gca_jax.training.checkpoint import Progress
 from tests import toy
+from tests.runs import restore_variables
 
 HEADS = dict(projector_hidden=8, projector_dim=4)
 VIT = dict(encoder="vit", width=8, depth=1, heads=2, patch=4, positions="learned")
@@ -26,8 +27,8 @@ def distance(z_a, z_b):
 
 def start(optimizer, decay=None, **heads):
     network = models.create(**VIT, **HEADS, **heads)
-    variables = step.init_variables(network, KEY, SHAPE)
-    initial = step.create_state(variables, optimizer, with_target=decay is not None)
+    variables = state.init_variables(network, KEY, SHAPE)
+    initial = state.create_state(variables, optimizer, with_target=decay is not None)
     schedule = None if decay is None else (lambda _: decay)
     return (
         network,
@@ -73,7 +74,7 @@ def test_a_checkpoint_gives_back_the_state(tmp_path):
         restored, progress = checkpoint.restore(manager, abstract, device)
     assert progress.step == 5
     jax.tree.map(np.testing.assert_array_equal, restored, initial)
-    variables, _ = checkpoint.restore_variables(tmp_path)
+    variables, _ = restore_variables(tmp_path)
     expected = {"params": initial.params, "batch_stats": {}}
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
 
@@ -81,7 +82,7 @@ def test_a_checkpoint_gives_back_the_state(tmp_path):
 def test_the_untrained_encoder_is_the_initial_one():
     network, _, _ = start(optax.sgd(0.1))
     fresh = baseline.untrained(network, 3, IMAGES, toy.POLICY.plain)
-    expected = step.init_variables(network, jax.random.key(3), SHAPE)
+    expected = state.init_variables(network, jax.random.key(3), SHAPE)
     jax.tree.map(np.testing.assert_array_equal, fresh, expected)
 
 
@@ -97,4 +98,4 @@ class Counting(nn.Module):
 def test_variables_of_another_kind_are_refused():
     network = models.create(Counting(), **HEADS)
     with pytest.raises(ValueError, match="variables of another kind, counts; a training step"):
-        step.init_variables(network, KEY, SHAPE)
+        state.init_variables(network, KEY, SHAPE)

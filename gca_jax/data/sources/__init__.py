@@ -4,6 +4,7 @@ Images of one size that fit in memory are read there as one uint8 array; all oth
 as they are needed. The limit is `gca_jax.data.records.MEMORY_LIMIT`.
 """
 
+from gca_jax import check
 from gca_jax.data import memory
 from gca_jax.data.dataset import Dataset, Reader, Shape, Source
 from gca_jax.data.sources import folder, hub, imagenet100, tfds_sets
@@ -78,6 +79,7 @@ def load(name: str, **options) -> Dataset:
         TypeError: an option that the set does not take.
     """
     row = find(name)
+    check.keywords(f"data set {name}", row.read, options)
     return row.read(name, row, **options)
 
 

@@ -1,22 +1,22 @@
 """Does the runs of a study that are not done yet: those that choose settings, then the final ones.
 
-What a run's folder holds is all that is known of it, so that the same command goes on after a stop.
+What a run's folder holds is all that is known of it, so that the same command goes on after a stop,
+and several commands work on one study.
 """
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gca_jax.check import counted
+from gca_jax.files import write_json
 from gca_jax.signals import Stopped
-from gca_jax.studies import pool
-from gca_jax.studies.grid import Cell, Run, finished, refuse_other_runs
+from gca_jax.studies import launch
+from gca_jax.studies.grid import Cell, Run, refuse_other_runs
 from gca_jax.studies.results import choose, fault
 from gca_jax.studies.study import Study
-from gca_jax.studies.worker import Runner
-from gca_jax.workdir import locked, write_json
 
 EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal
 
@@ -25,9 +25,11 @@ def execute(
     study: Study,
     grid: list[Cell],
     workdir: Path,
-    runner: Runner,
+    *,
     jobs: int = 1,
     limit_minutes: float | None = None,
+    launcher: str = "",
+    program: launch.Program = launch.program,
 ) -> int:
     """Do what is left of a study, and give the number of runs that failed.
 
@@ -38,25 +40,33 @@ def execute(
         study: What is to be found out.
         grid: Its runs, from `grid.cells`.
         workdir: The study's folder.
-        runner: Does one run, in another process.
         jobs: How many processes run at a time.
         limit_minutes: After which a run is killed and has failed; None: never.
+        launcher: What starts a process elsewhere, such as `srun -n1 --gpus=1`; empty: here.
+        program: Gives the command of a run.
 
     Raises:
-        ValueError: a folder holds a run of another config, or another process works on this study.
+        ValueError: a folder holds a run of another config.
         Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
     refuse_other_runs(workdir, grid)
     workdir.mkdir(parents=True, exist_ok=True)
-    with locked(workdir), pool.stop_on_signals():
-        pool.compile_once(workdir / "compiled")
+    with launch.stop_on_signals():
+        launch.compile_once(workdir / "compiled")
         session = Session(study, grid, workdir)
         try:
             if runs := session.start():
-                jobs = min(jobs, len(runs) + session.later)
-                pool.do(runs, jobs, workdir, runner, session.done, limit_minutes)
+                launch.execute(
+                    runs,
+                    workdir,
+                    session.done,
+                    jobs=min(jobs, len(runs) + session.later),
+                    limit_minutes=limit_minutes,
+                    launcher=launcher,
+                    program=program,
+                )
         except KeyboardInterrupt as error:
             left = f"{session.left} of {counted(session.total, 'run')} left"
             raise Stopped(
@@ -100,18 +110,18 @@ class Session:
     def done(self, run: Run, error: str | None) -> list[Run]:
         """Note that a run has ended, and give the runs that it makes possible."""
         self.left -= 1
-        if error is None and not finished(self.workdir, run):
+        if error is None and not run.is_finished(self.workdir):
             error = "it ended without a report"
         self._note(run, error or fault(self.study, self.workdir, run))
         found = self._finals(self.cells[run.condition, run.method])
         self.progress.show(self, 1)
         return found
 
-    def _left(self, runs: Any) -> list[Run]:
+    def _left(self, runs: Iterable[Run]) -> list[Run]:
         """Leave out runs that are finished; one that lacks what the study reads has failed."""
         waiting = []
         for run in runs:
-            if finished(self.workdir, run):
+            if run.is_finished(self.workdir):
                 self.left -= 1
                 self._note(run, fault(self.study, self.workdir, run))
             else:

@@ -1,9 +1,8 @@
-"""The programs of the command line, by name."""
+"""The commands, by the name that --mode gives them: each is a recipe over one `RunFolder`."""
 
-import gc
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -11,7 +10,8 @@ from gca_jax.check import counted
 from gca_jax.studies.describe import is_study
 
 if TYPE_CHECKING:
-    from gca_jax.experiment import Experiment, Trainable
+    from gca_jax.experiment import Experiment
+    from gca_jax.workdir import Json, RunFolder
 
 
 class Command(NamedTuple):
@@ -26,6 +26,8 @@ class Command(NamedTuple):
     """Runs of a study at a time."""
     seeds: str | None = None
     """Seeds of a study of the config, as `study.seeds` reads them; None: there is one run."""
+    launcher: str = ""
+    """What starts a run of a study elsewhere, such as `srun -n1 --gpus=1`; empty: here."""
     limit_minutes: float | None = None
     """After which a run of a study is stopped; None: never."""
     config_file: str = "study"
@@ -77,43 +79,50 @@ def program() -> str:
     return "python -m gca_jax" if main == "__main__.py" else f"python {main}"
 
 
-# Each program imports what it needs when it runs, so that mistakes in flags are said at once.
+# Each command imports what it needs when it runs, so that mistakes in flags are said at once.
 
 
 def run(command: Command) -> None:
     """Train an encoder, judge it and report; the default."""
+    join(command)
     from gca_jax import distributed
+    from gca_jax.evaluation import online
+    from gca_jax.evaluation.evaluate import check
+    from gca_jax.experiment import build
+    from gca_jax.training.train import train
+    from gca_jax.workdir import RunFolder
 
-    experiment = pretrain(command) or _built(command)
-    _judge(experiment, command.folder)
-    if distributed.first():
-        _report(command.folder)
+    folder = RunFolder.open(command.folder, command.config)  # which refuses another run
+    with folder.held(distributed.first()):
+        experiment = build(command.config)
+        check(experiment)  # what could not be evaluated is not trained
+        train(experiment, folder, online.hooks(experiment), command.typed)
+        judge(experiment, folder)
+        if distributed.first():
+            write_report(folder)
 
 
-def pretrain(command: Command) -> "Trainable | None":
-    """Train an encoder.
+def pretrain(command: Command) -> None:
+    """Train an encoder."""
+    join(command)
+    from gca_jax.evaluation import online
+    from gca_jax.evaluation.evaluate import check
+    from gca_jax.experiment import build
+    from gca_jax.training.train import train
+    from gca_jax.workdir import RunFolder
 
-    Returns:
-        Its experiment; None if the folder holds the run trained to its end.
-    """
-    _join(command)
-    from gca_jax.training.train import pretrain, trained_before
-    from gca_jax.workdir import as_json
-
-    folder = command.folder
-    if trained_before(folder, as_json(command.config)) is not None:  # which refuses another run
-        return None
-    pretrain(experiment := _built(command), folder, command.typed)
-    return experiment
+    folder = RunFolder.open(command.folder, command.config)
+    if folder.state != "finished":
+        experiment = build(command.config)
+        check(experiment)
+        train(experiment, folder, online.hooks(experiment), command.typed)
 
 
 def evaluate(command: Command) -> None:
     """Judge the encoder of a run."""
-    _join(command)
-    from gca_jax.report.run import headline
-
-    for name, share in headline(_judge(_restored(command), command.folder)).items():
-        print(f"{name}: {share:.1%}")
+    join(command)
+    experiment, folder = restored(command)
+    say(judge(experiment, folder), folder)
 
 
 def report(command: Command) -> None:
@@ -122,33 +131,35 @@ def report(command: Command) -> None:
     A run that was stopped before it was evaluated is evaluated first.
     """
     from gca_jax.report import runs_page
-    from gca_jax.report.reading import fault_of_evaluation
-    from gca_jax.workdir import training_summary
 
-    folder = Path(command.folder)
-    if not (folder / "config.json").exists() and (page := runs_page.write(folder)):
+    path = Path(command.folder)
+    if not (path / "config.json").exists() and (page := runs_page.write(path)):
         print(f"report: {page}")
         return
-    if fault_of_evaluation(folder) is not None:
-        step = training_summary(folder)["steps"]
+    from gca_jax.workdir import RunFolder
+
+    folder = RunFolder.open(path)
+    if not folder.is_evaluated:
+        step = folder.summary["steps"]
         print(f"the run has not been evaluated at step {step}: that comes first")
-        _judge(_restored(command), command.folder)
-    _report(command.folder)
+        experiment, folder = restored(command, folder)
+        judge(experiment, folder)
+    write_report(folder)
 
 
-def _report(folder: str) -> None:
-    from gca_jax.report.run import headline, write
+def write_report(folder: "RunFolder") -> None:
+    """Write the report of an evaluated run, and say what it begins with."""
+    from gca_jax.report.run import write
 
-    for name, share in headline(write(folder)).items():
-        print(f"{name}: {share:.1%}")
-    print(f"report: {folder.rstrip('/')}/report.md")
+    say(write(folder), folder)
+    print(f"report: {folder.path / 'report.md'}")
 
 
 def prepare(command: Command) -> None:
     """Make the data set ready to be read, once."""
     from gca_jax.data.sources.prepare import prepare
 
-    _refuse_pairs("prepare", command.config)
+    need_images("prepare", command.config)
     prepare(command.config, command.archives)
 
 
@@ -157,7 +168,7 @@ def preview(command: Command) -> None:
     from gca_jax.experiment import build
     from gca_jax.report.preview import preview, preview_corruptions
 
-    _refuse_pairs("preview", command.config)
+    need_images("preview", command.config)
     experiment = build(command.config)
     print(f"preview: {preview(experiment, command.workdir)}")
     print(f"corruptions: {preview_corruptions(experiment, command.workdir)}")
@@ -165,12 +176,12 @@ def preview(command: Command) -> None:
 
 def corruptions(command: Command) -> None:
     """Judge a run on corrupted images."""
-    _join(command)
+    join(command)
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 
-    experiment = _restored(command)
-    _refuse_pairs("corruptions", experiment.config)
-    found = evaluate_corruptions(cast("Experiment", experiment), command.folder)
+    experiment, folder = restored(command)
+    need_images("corruptions", experiment.config)
+    found = evaluate_corruptions(experiment, folder)
     for name, accuracies in found["accuracy"].items():
         print(f"{name}: {', '.join(f'{accuracy:.1%}' for accuracy in accuracies)}")
     for name, mean in found["mean"].items():
@@ -179,20 +190,19 @@ def corruptions(command: Command) -> None:
 
 def embed(command: Command) -> None:
     """Write the features of all pictures in a folder."""
-    from gca_jax import embed
+    from gca_jax import api
     from gca_jax.data import tables
-    from gca_jax.encoder import load
 
     out = command.file(*tables.WRITERS)
     if not command.images:
         raise ValueError("--images must have a value: a folder of pictures")
-    embed.write(load(command.folder), command.images, out)
+    api.write_features(api.load(command.folder), command.images, out)
 
 
 def export(command: Command) -> None:
     """Write the encoder of a run in a format of other programs."""
     from gca_jax import export
-    from gca_jax.encoder import load
+    from gca_jax.api import load
 
     endings = [f".{name}" for name in export.FORMATS]
     out = command.file() if command.format else command.file(*endings)
@@ -204,15 +214,17 @@ def export(command: Command) -> None:
 
 def neighbours(command: Command) -> None:
     """Draw the nearest neighbours of a run's test images, or of the pictures in a folder."""
-    from gca_jax.encoder import load
+    from gca_jax.api import load
     from gca_jax.report import neighbours, neighbours_page
+    from gca_jax.workdir import RunFolder
 
-    out, encoder = command.file(".html"), load(command.folder)
+    out, folder = command.file(".html"), RunFolder.open(command.folder)
+    encoder = load(folder)
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
-        data = cast("Experiment", _restored(command)).dataset
-        found = neighbours.of_tests(encoder, data)
+        experiment, _ = restored(command, folder)
+        found = neighbours.of_tests(encoder, experiment.data.dataset)
     neighbours_page.write(found, out)
 
 
@@ -220,8 +232,8 @@ def study(command: Command) -> None:
     """Do a grid of runs, and report on it."""
     from gca_jax.report.study import write
     from gca_jax.studies import describe
-    from gca_jax.studies.execute import execute
     from gca_jax.studies.grid import cells
+    from gca_jax.studies.session import execute
     from gca_jax.studies.study import of_one, seeds
 
     config, folder = command.config, Path(command.folder)
@@ -232,7 +244,14 @@ def study(command: Command) -> None:
     grid = cells(described)
     typed = command.typed or "this study's command"
     try:
-        failed = execute(described, grid, folder, one_run, command.jobs, command.limit_minutes)
+        failed = execute(
+            described,
+            grid,
+            folder,
+            jobs=command.jobs,
+            limit_minutes=command.limit_minutes,
+            launcher=command.launcher,
+        )
     except KeyboardInterrupt:
         print(f"report of what is done: {write(described, grid, folder, typed)}")
         raise
@@ -250,16 +269,7 @@ def status(command: Command) -> None:
         print(line)
 
 
-def one_run(config: ConfigDict, folder: str) -> None:
-    """Do one run of a study, as any other run, and leave no compiled programs in memory."""
-    import jax
-
-    run(Command(config, folder))
-    jax.clear_caches()  # of which a run makes 25 MB that no other can use
-    gc.collect()
-
-
-PROGRAMS = {
+COMMANDS = {
     "all": run,
     "pretrain": pretrain,
     "evaluate": evaluate,
@@ -275,59 +285,42 @@ PROGRAMS = {
 }
 
 ALONE = ("prepare", "preview", "report", "study", "embed", "export", "neighbours", "status")
+"""Commands of one process."""
 
 
-def _join(command: Command) -> None:
+def join(command: Command) -> None:
     """Join the other processes, if there are any, before anything asks for devices."""
-    folder = command.folder
     if command.place is not None:
         from gca_jax import distributed
 
-        distributed.join(distributed.Place(*command.place), folder)
+        distributed.join(distributed.Place(*command.place), command.folder)
 
 
-def _built(command: Command) -> "Trainable":
-    """Build an experiment that can be evaluated when it is trained."""
-    from gca_jax.evaluation.evaluate import check
-
-    check(experiment := _build(command.config))
-    return experiment
+def need_images(mode: str, config: ConfigDict) -> None:
+    """Refuse a run on other data than images."""
+    if config.data.kind != "images":
+        raise ValueError(f"--mode={mode} is for runs on images, not on {config.data.kind}")
 
 
-def _build(config: ConfigDict) -> "Trainable":
-    """Build what a config describes: a run on images, or on pairs of two sets."""
-    from gca_jax import experiment, pairs
-
-    return pairs.build(config) if _is_pairs(config) else experiment.build(config)
-
-
-def _is_pairs(config: ConfigDict) -> bool:
-    """Tell a run on pairs from one on images."""
-    return config.data.name == "pairs"
-
-
-def _refuse_pairs(mode: str, config: ConfigDict) -> None:
-    if _is_pairs(config):
-        raise ValueError(f"--mode={mode} is for runs on images, not on pairs of two sets")
-
-
-def _restored(command: Command) -> "Trainable":
+def restored(command: Command, folder: "RunFolder | None" = None) -> "tuple[Experiment, RunFolder]":
     """Build the experiment of the run in the folder; settings that are typed must be its own."""
-    from gca_jax.training.checkpoint import restore_config
-    from gca_jax.workdir import as_json, first_differences, training_summary
+    from gca_jax.config import restore
+    from gca_jax.experiment import build
+    from gca_jax.workdir import RunFolder, as_json, first_differences
 
-    training_summary(Path(command.folder))
-    config = restore_config(command.folder)
+    folder = RunFolder.open(command.folder) if folder is None else folder
+    config = restore(folder.config).lock()
     typed = command.config is not None and "--config." in (command.typed or "")
     if typed and (shown := first_differences(as_json(config), as_json(command.config))):
         raise ValueError(
             f"the run in {command.folder} is judged with its own settings ({shown}): leave out "
             "--config, or train another run with these"
         )
-    return _build(config)
+    return build(config), folder
 
 
-def _judge(experiment: "Trainable", folder: str) -> dict[str, Any]:
+def judge(experiment: "Experiment", folder: "RunFolder") -> "Json":
+    """Evaluate a run, and say what is left out."""
     from gca_jax.evaluation.evaluate import evaluate
 
     print("evaluating ...", flush=True)
@@ -335,3 +328,11 @@ def _judge(experiment: "Trainable", folder: str) -> dict[str, Any]:
     for words in found["left_out"]:
         print(f"left out: {words}")
     return found
+
+
+def say(found: "Json", folder: "RunFolder") -> None:
+    """Print the shares that a reader looks for first."""
+    from gca_jax.report.run import headline
+
+    for name, share in headline(found, folder.config["data"]["kind"]).items():
+        print(f"{name}: {share:.1%}")

@@ -1,11 +1,10 @@
-"""Config files: found by name, and made into a config."""
+"""Config files, found by name: nothing here imports a loss or a network."""
 
-import runpy
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]
 FOLDER = next(path for path in (_HERE.parent / "configs", _HERE / "configs") if path.is_dir())
 """The project's config files: beside the package in a checkout, in it where it is installed."""
 
@@ -29,15 +28,6 @@ def find(name: str) -> Path:
 def names(folder: Path = FOLDER) -> str:
     """Name the config files of a folder."""
     return ", ".join(sorted(file.stem for file in folder.glob("*.py"))) or "none"
-
-
-def make(name: str, words: str = "") -> ConfigDict:
-    """Make a config as `--config=NAME:WORDS` does.
-
-    Raises:
-        ValueError: there is no such file.
-    """
-    return runpy.run_path(str(find(name)))["get_config"](words)
 
 
 def missing_key(config: object, path: str) -> str | None:

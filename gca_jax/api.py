@@ -1,0 +1,256 @@
+"""What `import gca_jax` offers beside the losses: `align` two arrays, `load` a run's encoder.
+
+And the features of all pictures in a folder, as a table (`--mode=embed`).
+"""
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+from ml_collections import ConfigDict
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from gca_jax import config, files, models
+from gca_jax.data import tables
+from gca_jax.data.pairs import Side, pair
+from gca_jax.data.sources import in_place
+from gca_jax.data.sources.tree import Tree
+from gca_jax.data.tables import checked
+from gca_jax.evaluation.encoder import Encoder, checked_images
+from gca_jax.evaluation.evaluate import evaluate
+from gca_jax.evaluation.features import Features
+from gca_jax.evaluation.pairs import embed_rows
+from gca_jax.experiment import build, network_of, without_images
+from gca_jax.training import state
+from gca_jax.training.checkpoint import restore_variables
+from gca_jax.training.train import train
+from gca_jax.workdir import RunFolder
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Aligned:
+    """Two trained towers.
+
+    Attributes:
+        report: What `evaluation.json` of a run holds: `report["retrieval"]["a_to_b"]["recall_1"]`.
+        rows: [2, n], the rows of `a` and of `b` of each training pair.
+        weights: [n], the share of its row's mass that the plan gives each training pair.
+    """
+
+    report: Mapping[str, Any]
+    rows: Int[np.ndarray, "2 n"]
+    weights: Float[np.ndarray, "n"]
+    _network: models.Towers = dataclasses.field(repr=False)
+    _variables: Mapping[str, Any] = dataclasses.field(repr=False)
+    _sides: tuple[Side, Side] = dataclasses.field(repr=False)
+
+    def a(self, rows: ArrayLike) -> Float[np.ndarray, "k d"]:
+        """Embed rows like those of `a` on the unit sphere."""
+        return self._embed("a", rows)
+
+    def b(self, rows: ArrayLike) -> Float[np.ndarray, "k d"]:
+        """Embed rows like those of `b` on the unit sphere."""
+        return self._embed("b", rows)
+
+    def suspects(self, count: int) -> Int[np.ndarray, "2 count"]:
+        """Give the rows of `a` and of `b` of the training pairs with the least weight."""
+        return self.rows[:, np.argsort(self.weights, kind="stable")[:count]]
+
+    def _embed(self, name: str, rows: ArrayLike) -> Float[np.ndarray, "k d"]:
+        side, x = self._sides["ab".index(name)], checked(name, rows)
+        if x.shape[1:] != side.raw.shape[1:]:
+            raise ValueError(
+                f"rows of {name} have shape {list(side.raw.shape[1:])}, got {list(x.shape[1:])}"
+            )
+        return embed_rows(self._network, f"embed_{name}", self._variables, side.scale(x))
+
+
+def align(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    words: str = "gca_ince",
+    settings: Mapping[str, Any] | None = None,
+    workdir: str | Path | None = None,
+    **data: Any,
+) -> Aligned:
+    """Train two towers whose embeddings of row i of `a` and of row i of `b` are near each other.
+
+    Args:
+        a: [n, ...], features or images.
+        b: [n, ...].
+        words: A method and a kind of towers, as after the colon of --config: "gca_ince,linear".
+        settings: Changes of the config by dotted keys: {"target.name": "self_weighted"}.
+        workdir: Folder of the run, which is resumed there; None uses one that is deleted.
+        **data: Keywords of `data.pairs.pair`: `test`, `test_fraction`, `labels`, `seed`, ...
+
+    Returns:
+        Functions of both sets, what was measured on test pairs, and weights of the training pairs.
+
+    Raises:
+        ValueError: A mistake in the arrays or in the settings.
+    """
+    made = config.make("pairs", words).lock()
+    for key in settings or {}:
+        if unknown := config.missing_key(made, key):
+            raise ValueError(f"settings: {unknown}")
+        if key.split(".")[0] == "data":
+            raise ValueError(f"settings: {key} is of files; align takes it as a keyword of its own")
+    made.update_from_flattened_dict(dict(settings or {}))
+    both = pair(a, b, split=made.evaluation.split, **data)
+    experiment = build(made, dataset=both)
+    with contextlib.ExitStack() as stack:
+        path = workdir or stack.enter_context(tempfile.TemporaryDirectory())
+        folder = RunFolder.open(path, experiment.record)
+        train(experiment, folder)
+        found = evaluate(experiment, folder)
+        variables, _ = restore_variables(folder)
+        rows, shares = folder.arrays["weight_rows"], folder.arrays["log_shares"]
+    return Aligned(found, rows, np.exp(shares), experiment.network, variables, (both.a, both.b))
+
+
+def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any = None) -> Encoder:
+    """Load the encoder of a run from its last checkpoint; its data set is not needed.
+
+    Args:
+        workdir: Folder of the run.
+        encoder: The Flax module that the run was built with, where it was built with one.
+        data: Where the run was built with data of a kind of its own, what has their `plain`.
+
+    Raises:
+        FileNotFoundError: There is no run or no checkpoint in `workdir`.
+        ValueError: The run is on pairs, or has another encoder.
+    """
+    folder = workdir if isinstance(workdir, RunFolder) else RunFolder.open(workdir)
+    training, made = folder.summary, config.restore(folder.config).lock()
+    given = made.given.get("encoder") if "given" in made else None
+    if given is not None and encoder is None:
+        raise ValueError(
+            f"{folder.path} was built in Python with an encoder of its own: from Python, "
+            f"gca_jax.load({str(folder.path)!r}, encoder={given}(...)) loads it"
+        )
+    if "input_shape" not in training:
+        raise ValueError(
+            f"{folder.path} was trained by an earlier version, which did not write down the shape "
+            f'of the images: add "input_shape": [HEIGHT, WIDTH, CHANNELS] to '
+            f"{folder.path}/training.json"
+        )
+    shape = tuple(training["input_shape"])
+    network, how = LOADERS[made.data.kind](made, folder, encoder, data, shape)
+    variables, at = restore_variables(folder)
+    if encoder is not None:
+        drawn = state.init_variables.eval_shape(network, jax.random.key(0), shape)
+        shapes, others = (jax.tree.map(lambda x: x.shape, each) for each in (variables, drawn))
+        if shapes != others:
+            raise ValueError(f"the weights in {folder.path} are not of the encoder {encoder}")
+    shorter = training.get("shorter_side", shape[0])
+    return Encoder(made, network, variables, step=at, shape=shape, shorter_side=shorter, **how)
+
+
+Loaded = tuple[models.Network, dict[str, Any]]
+
+
+def _load_images(
+    made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
+) -> Loaded:
+    network, policy = without_images(made, encoder)
+    checks = partial(checked_images, shape)
+    return network, {"plain": policy.plain, "checked": checks, "policy": policy}
+
+
+def _load_pairs(
+    made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
+) -> Loaded:
+    raise ValueError(
+        f"{folder.path} is a run on pairs, whose two encoders gca_jax.align(a, b) gives"
+    )
+
+
+def _load_own(
+    made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
+) -> Loaded:
+    if data is None:
+        raise ValueError(
+            f"{folder.path} was built in Python with data of its own kind: from Python, "
+            f"gca_jax.load({str(folder.path)!r}, encoder=..., data=...) loads it"
+        )
+    return network_of(made, encoder), {"plain": data.plain, "checked": np.asarray}
+
+
+LOADERS: dict[str, Callable[..., Loaded]] = {
+    "images": _load_images,
+    "pairs": _load_pairs,
+    "own": _load_own,
+}
+"""Network, and how an encoder takes its inputs, by `config.data.kind`."""
+
+
+class Embedding(NamedTuple):
+    """The pictures that could be read, [k] rows of a tree, with their features [k, f]."""
+
+    rows: Int[np.ndarray, "k"]
+    features: Features
+    faults: dict[str, str]
+
+
+def write_features(encoder: Encoder, folder: str | Path, out: Path) -> None:
+    """Write the features of all pictures in a folder, and say which were left out.
+
+    Args:
+        encoder: Of a run.
+        folder: Any tree of in_place.
+        out: File to write or overwrite; its ending is one of `tables.WRITERS`.
+
+    Raises:
+        ValueError: There are no pictures, or none can be read.
+    """
+    found = in_place.scan(folder, "--images", encoder.reads_arrays)
+    print(found)
+    embedded = embed_pictures(encoder, found)
+    if embedded.faults:
+        print(f"note: {in_place.describe(embedded.faults, len(found.files))}")
+    table = columns(found, embedded)
+    files.replace(out, lambda file: tables.WRITERS[out.suffix](file, table))
+    print(f"{out}: {', '.join(table)} {list(embedded.features.shape)}")
+
+
+def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
+    """Encode every picture of a tree, a batch at a time.
+
+    Raises:
+        ValueError: None of them can be read.
+    """
+    size, count = encoder.batch_size, len(found.files)
+    rows, parts = [], []
+    faults: dict[str, str] = {}
+    with tqdm(None, f"embedding {found.root}", count, unit=" images", disable=None) as bar:
+        for start in range(0, count, size):
+            asked = np.arange(start, min(start + size, count))
+            some = in_place.read(found, asked, encoder.shape, encoder.shorter_side)
+            faults |= some.faults
+            if len(some.rows):
+                rows.append(some.rows)
+                parts.append(encoder.encode(some.images))
+            bar.update(len(asked))
+    if not rows:
+        raise ValueError(in_place.describe(faults, count))
+    return Embedding(np.concatenate(rows), np.concatenate(parts), faults)
+
+
+def columns(found: Tree, embedded: Embedding) -> Mapping[str, np.ndarray]:
+    """Give the columns of the table: path, class and domain where folders name them, features."""
+    named = {"path": found.files, "class": found.classes, "domain": found.domains}
+    names = {
+        name: np.array(values)[embedded.rows]
+        for name, values in named.items()
+        if values is not None
+    }
+    return {**names, "features": embedded.features}

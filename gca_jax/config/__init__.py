@@ -1,0 +1,50 @@
+"""Configs of runs: found by name, made from default settings, or those of a run made again.
+
+A config file defines `get_config(options="")`, which returns `config.make(kind, options, ...)`.
+It may lie in any folder, and needs this room alone.
+"""
+
+from ml_collections import ConfigDict
+
+from gca_jax.config.files import FOLDER, find, missing_key, names
+from gca_jax.config.groups import (
+    ADAM,
+    ADAMW,
+    ARRAYS,
+    HUB,
+    PICTURES,
+    PUBLISHED_BYOL,
+    RESNET50,
+    SGD,
+    SMOKE,
+    TFDS,
+    UNCHANGED,
+    Settings,
+)
+from gca_jax.config.make import KINDS, load, make, may_be_none, of_run, restore
+
+__all__ = [
+    "ADAM",
+    "ADAMW",
+    "ARRAYS",
+    "FOLDER",
+    "HUB",
+    "KINDS",
+    "PICTURES",
+    "PUBLISHED_BYOL",
+    "RESNET50",
+    "SGD",
+    "SMOKE",
+    "TFDS",
+    "UNCHANGED",
+    "ConfigDict",
+    "Settings",
+    "find",
+    "load",
+    "make",
+    "may_be_none",
+    "missing_key",
+    "names",
+    "of_run",
+    "restore",
+]

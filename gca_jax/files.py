@@ -1,0 +1,161 @@
+"""Files that are whole or not there: JSON read and checked, and everything written by renaming."""
+
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from gca_jax import check
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+CHECKSUMS = "checksums.json"
+# Orbax writes these after the checksums; they hold nothing that is read here.
+LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
+
+
+class DamagedError(ValueError):
+    """A file of a run is cut, or is JSON of another shape; the message names it, in one line."""
+
+
+def lock(file: IO[str]) -> bool:
+    """Lock an open file for this process; tell whether no other one has."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a `DamagedError` names a file that is none, or that no program here wrote."""
+    try:
+        # A number with more digits than any of ours is read as a float, which may be infinite.
+        found = json.loads(
+            path.read_text(), parse_int=lambda x: int(x) if len(x) < 20 else float(x)
+        )
+        json.dumps(found, ensure_ascii=False).encode()  # Half a character could not be printed.
+    except (ValueError, RecursionError) as error:  # nor is it text, perhaps
+        words = str(error).splitlines()[0]
+        raise DamagedError(
+            f"{path} is damaged ({words}): run again the program that wrote it"
+        ) from error
+    return found
+
+
+def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
+    """Read the rows of a `metrics.jsonl`, each with the byte where it ends.
+
+    A last row that a kill cut off is left out; a `DamagedError` names any other that is damaged.
+    """
+    rows, end = [], 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            row = json.loads(line)
+            check.shape("the row", row, {"step": float})
+            for name, value in row.items():
+                if value is not None:
+                    check.shape(name, value, float)
+        except (ValueError, RecursionError, OverflowError) as error:
+            raise DamagedError(f"{path} is damaged in line {number}: delete that line") from error
+        end += len(line)
+        rows.append((row, end))
+    return rows
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON so that a reader finds the old file or the new one, never half of one."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file likewise."""
+    replace(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a compressed `.npz` likewise."""
+    replace(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
+    """Write a figure of matplotlib as a PNG likewise."""
+    replace(path, lambda file: figure.savefig(file, dpi=dpi))
+
+
+def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under a name of its own first, so that a mistake on the way costs nothing.
+
+    Two writers do not meet: the file is the one of whoever ends last.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            write(file)
+            file.flush()
+            # Without this, a crash of the machine may leave the new name without its content.
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def finite(value: object, nan: str | None = "nan") -> object:
+    """Turn infinities (a hard constraint's penalty, say) into strings and NaN into `nan`.
+
+    Strict JSON has neither.
+    """
+    if isinstance(value, Mapping):
+        return {key: finite(x, nan) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(x, nan) for x in value]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return nan if math.isnan(value) else str(value)
+
+
+def write_checksums(checkpoints: Path) -> None:
+    """Write the checksums of the newest checkpoint in a folder, which may have a temporary name."""
+    newest = max(checkpoints.glob("[0-9]*"), key=lambda path: int(path.name.split(".")[0]))
+    paths = sorted(path for path in newest.rglob("*") if path.is_file())
+    names = [path.relative_to(newest).as_posix() for path in paths if path.name not in LATER]
+    write_json(newest / CHECKSUMS, {name: _checksum(newest / name) for name in names})
+
+
+def fault_of(checkpoint: Path) -> str | None:
+    """Say which file of a checkpoint is not as it was written; None if all are."""
+    try:
+        written = dict(read_json(checkpoint / CHECKSUMS))
+    except FileNotFoundError:  # by an earlier version of this package
+        written = dict.fromkeys(f"{item}/_METADATA" for item in ("variables", "optimizer"))
+    except (TypeError, ValueError):
+        return f"{CHECKSUMS} is damaged"
+    for name, checksum in written.items():
+        try:
+            found = _checksum(checkpoint / name)
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        if checksum not in (None, found):
+            return f"{name} has changed"
+    return None
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,82 @@
+"""The state that a training step changes, and how it and batches lie on the devices."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from gca_jax.models import Network, Towers
+from gca_jax.training import probe
+
+Variables = dict[str, PyTree]
+"""{"params": ..., "batch_stats": ...}, as `Network.apply` takes them."""
+Metrics = dict[str, Float[Array, ""]]
+Views = tuple[Float[Array, "b ..."], Float[Array, "b ..."]]
+
+
+class TrainState(NamedTuple):
+    """Everything that a training step changes; `batch_stats` is {} without batch norm.
+
+    `target` holds the `Variables` of BYOL's target network; None for every other method. `probe`
+    is the head of the online probe and `probe_state` its optimizer's; None without one.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    target: PyTree = None
+    probe: PyTree = None
+    probe_state: PyTree = None
+
+
+# Drawing weights is over in milliseconds; optimising the code for it would take seconds.
+@partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
+def init_variables(
+    network: Network | Towers, key: PRNGKeyArray, input_shape: tuple[int, ...]
+) -> Variables:
+    """Draw the initial weights and batch statistics for images (h, w, c) or rows of two widths."""
+    drawn = network.init(key, *network.blank(input_shape), method="touch")
+    variables = {"params": {}, "batch_stats": {}, **drawn}
+    if others := variables.keys() - {"params", "batch_stats"}:
+        raise ValueError(
+            f"the network has variables of another kind, {', '.join(sorted(others))}; "
+            "a training step carries params and batch_stats alone"
+        )
+    return variables
+
+
+def create_state(
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+    with_target: bool,
+    probed: tuple[int, int] | None = None,
+) -> TrainState:
+    """Make the state before the first step; a target network starts as a copy of the online one.
+
+    `probed` are the numbers of features and classes of an online probe; None: there is none.
+    """
+    params, statistics = variables["params"], variables["batch_stats"]
+    target = jax.tree.map(jnp.copy, variables) if with_target else None
+    head = (None, None) if probed is None else probe.start(*probed)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, statistics, optimizer.init(params), target, *head)
+
+
+def make_mesh() -> Mesh:
+    """Lay all devices of all processes along one axis, `data`."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Put the whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_row(mesh: Mesh) -> NamedSharding:
+    """Split the first axis over the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
