@@ -92,13 +92,17 @@ def shape(where: str, value: object, wanted: object) -> None:
         value: JSON.
         wanted: A type; `float` for any finite number; `[shape]` for a list; `{str: shape}` for a
             dictionary of such values; `{"key": shape}` for one that has this key, `{"key?": shape}`
-            for one that may have it.
+            for one that may have it; a word or None for just that; `(shape, shape)` for either.
     """
     if wanted is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
         fits = fits and math.isfinite(value)  # type: ignore[arg-type]
     elif isinstance(wanted, type):
         fits = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+    elif wanted is None or isinstance(wanted, str):
+        fits = value == wanted
+    elif isinstance(wanted, tuple):
+        fits = any(_has(value, one) for one in wanted)
     elif isinstance(wanted, list):
         fits = isinstance(value, list)
         for entry in value if fits else ():  # type: ignore[attr-defined]
@@ -110,6 +114,15 @@ def shape(where: str, value: object, wanted: object) -> None:
             _entries(where, value, wanted)  # type: ignore[arg-type]
     if not fits:
         raise ValueError(f"{where} is {str(value)[:40]!r}, which does not belong there")
+
+
+def _has(value: object, wanted: object) -> bool:
+    """Tell whether JSON is of a shape."""
+    try:
+        shape("", value, wanted)
+    except ValueError:
+        return False
+    return True
 
 
 def _entries(where: str, value: Mapping[str, object], wanted: Mapping[Any, object]) -> None:

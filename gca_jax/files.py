@@ -64,7 +64,7 @@ def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
         if not line.endswith(b"\n"):
             break
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=lambda word: None)  # NaN, which is no JSON
             check.shape("the row", row, {"step": float})
             for name, value in row.items():
                 if value is not None:

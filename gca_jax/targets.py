@@ -30,7 +30,7 @@ class BatchTarget:
     """
 
     takes: tuple[str, ...] = ()
-    plan: Callable[..., ot.target.Target] | None = None
+    plan: Callable[..., ot.target_types.AnyTarget] | None = None
     learned: Callable[[Array | int], Callable[..., object]] | None = None
 
     def keywords(self, info: Info, step: Array | int = LATE) -> dict[str, Any]:
@@ -48,6 +48,12 @@ def blocks(*, alpha: float, beta: float = 0.0) -> BatchTarget:
         if not weight >= 0:
             raise ValueError(f"{name} must be at least 0, got {weight}")
     return BatchTarget(("domains",), partial(ot.target.blocks, alpha=alpha, beta=beta))
+
+
+def continuous(*, bandwidth: float) -> BatchTarget:
+    """Weigh pairs by how near their labels are, which are real numbers: y-aware contrast."""
+    check.positive("bandwidth", bandwidth)
+    return BatchTarget(("labels",), partial(ot.target.continuous, bandwidth=bandwidth))
 
 
 def self_weighted(
@@ -90,10 +96,17 @@ TARGETS: dict[str, Callable[..., BatchTarget]] = {
     "identity": lambda: BatchTarget(),
     "blocks": blocks,
     "classes": lambda: BatchTarget(("labels",), ot.target.classes),  # supervised contrast
+    "continuous": continuous,
     "self_weighted": self_weighted,
     "bootstrapped": bootstrapped,
     "smoothed": smoothed,
 }
+
+
+def settings() -> dict[str, type]:
+    """Give the types of the settings of all targets, by name: the keywords of `TARGETS`."""
+    parameters = (inspect.signature(make).parameters.values() for make in TARGETS.values())
+    return {one.name: one.annotation for each in parameters for one in each}
 
 
 def make(name: str, **weights: float | None) -> BatchTarget:
@@ -101,8 +114,7 @@ def make(name: str, **weights: float | None) -> BatchTarget:
 
     Args:
         name: a key of `TARGETS`.
-        **weights: what that target takes (`alpha`, `beta`; `share`; `sharpness`, `floor`, `keep`,
-            `warmup_steps`); None is not given.
+        **weights: what that target takes; None is not given.
 
     Raises:
         ValueError: an unknown name, or a weight out of its range.

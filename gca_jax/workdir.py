@@ -32,7 +32,12 @@ SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
 # What readers rely on; see `check.shape`.
-CONFIG = {"method": str, "seed": int, "data": {"name": str}, "train": dict}
+CONFIG = {
+    "method": str,
+    "seed": int,
+    "data": {"name": str, "kind?": ("images", "pairs", "own")},
+    "train": {"epochs": float, "steps?": (int, None)},
+}
 SUMMARY = {
     "finished": bool,
     "steps": int,
@@ -274,7 +279,8 @@ class RunFolder:
     def _read_arrays(self) -> dict[str, np.ndarray]:
         path = self.path / "evaluation.npz"
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # NumPy leaves a file open that it opened itself and that is cut.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return dict(stored)
         except FileNotFoundError:
             raise
@@ -439,6 +445,10 @@ class RunFolder:
                 folder.rename(aside)
                 self._intact.pop(step, None)
         self.write_json("config.json", record)
+
+    def changed(self) -> None:
+        """Read all files anew when they are asked for: another process has written some."""
+        self._known.clear()
 
     def write_summary(self, summary: Summary, first: bool = True) -> None:
         """Write `training.json`, unless another process is the first, which writes."""

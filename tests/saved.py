@@ -7,7 +7,7 @@ from gca_jax.experiment import build
 from gca_jax.files import write_json
 from gca_jax.training import checkpoint
 from gca_jax.training.state import TrainState, init_variables
-from gca_jax.workdir import Summary
+from gca_jax.workdir import RunFolder, Summary
 
 RESNETS = {
     "basic": {"model.stage_sizes": (1, 2), "model.width": 4},
@@ -28,15 +28,15 @@ def encoders(tiny, dataset, folder):
 def save(experiment, folder):
     """Write config, summary and a checkpoint of random weights and statistics, which it returns."""
     rng = np.random.default_rng(0)
-    batches, network = experiment.data, experiment.network
-    shapes = init_variables.eval_shape(network, experiment.key, batches.input_shape)
+    data, network = experiment.data, experiment.network
+    shapes = init_variables.eval_shape(network, experiment.key, data.input_shape)
     variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
-    saved = TrainState(np.int32(3), **variables, opt_state={"count": np.int32(3)})
+    state = TrainState(np.int32(3), **variables, opt_state={"count": np.int32(3)})
     folder.mkdir(parents=True, exist_ok=True)
-    with checkpoint.open_manager(folder) as manager:
+    with checkpoint.open_manager(RunFolder(folder)) as manager:
         checkpoint.save(manager, state, checkpoint.Progress(3), experiment.record)
         manager.wait_until_finished()
-    summary = dict.fromkeys(Summary.__required_keys__, 1) | {"finished": True, "steps": 3}
+    known = {"finished": True, "steps": 3, "device": "cpu", **data.inputs}
     write_json(folder / "config.json", experiment.record)
-    write_json(folder / "training.json", {**summary, **experiment.inputs})
+    write_json(folder / "training.json", {**dict.fromkeys(Summary.__required_keys__, 1), **known})
     return variables

@@ -1,5 +1,6 @@
 """The worked examples of CONTRIBUTING.md, carried out on a copy of the project."""
 
+import json
 import os
 import pathlib
 import re
@@ -29,11 +30,12 @@ def carry_out(block, tree):
     if head.startswith("# "):
         path = tree / head[2:]
         old = path.read_text().rstrip() + "\n\n\n" if path.exists() else ""
+        path.parent.mkdir(exist_ok=True)
         path.write_text(old + body)
         return
     name, table = head[2:].split(": ")
     path = tree / name
-    begin = re.compile(rf"^{table}\b.*=.*\{{(?=.*\}}$|$)", re.M)  # the dict literal's first line
+    begin = re.compile(rf"^ *{table}\b.*=.*[{{(](?=.*[)}}]$|$)", re.M)  # the literal's first line
     text, found = begin.subn(lambda match: f"{match[0]}\n{body}", path.read_text(), count=1)
     assert found == 1, head
     module = re.search(r": (\w+)[.,]", body)  # that the line names
@@ -55,7 +57,7 @@ def tree(tmp_path_factory):
     for block in blocks:
         if block.startswith(("# ", "+ ")):
             carry_out(block, tree)
-    assert len(blocks) >= 11
+    assert len(blocks) >= 16
     return tree
 
 
@@ -80,3 +82,20 @@ def test_a_run_takes_the_new_loss_encoder_and_probe(tree, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"^centroids: \d", done.stdout, re.M), done.stdout
     assert "class means" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_kind_of_data_from_outside_trains_is_judged_reported_and_loaded(tree):
+    done = run(tree, "run_sensors.py")
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tree / "runs/sensors"
+    found = json.loads((folder / "report.json").read_text())
+    raw, untrained = (found["baselines"][name]["ridge"] for name in ("raw", "random_encoder"))
+    assert found["accuracy"]["ridge"] > max(raw, untrained)
+    page = (folder / "report.md").read_text()
+    assert f"| raw input | {100 * raw:.1f} |" in page
+    assert "recordings per second" in page
+    assert (folder / "figures/training.png").exists()
+    assert done.stdout.splitlines()[-1] == "(120, 32)"
+    again = run(tree, "run_sensors.py")
+    assert "trained to its end: it is not trained again" in again.stdout

@@ -116,30 +116,6 @@ def test_features_can_be_read_as_a_set_of_a_run_on_pairs(tmp_path, ending):
     np.testing.assert_array_equal(tables.read(f"{file}:features"), features)
 
 
-def test_a_tree_of_any_form_is_read(root):
-    assert in_place.scan(root, "--images").classes == ("x", "x", "y", "y")
-    (root / "x" / "deeper").mkdir()
-    (root / "x" / "deeper" / "d.png").write_bytes((root / "x" / "a.png").read_bytes())
-    found = in_place.scan(root, "--images")
-    assert (len(found.files), found.classes) == (5, None)
-
-
-def test_a_large_set_was_cut_out_of_the_centre(root):
-    """As torchvision does for evaluation, and `Streamed`: 224 pixels of 256."""
-    found = in_place.scan(root, "--images")
-    row = found.files.index("x/b.png")
-    read = in_place.read(found, np.array([row]), (8, 8, 3), 10)
-    picture = PIL.Image.open(root / "x/b.png").resize((15, 10), PIL.Image.BILINEAR)
-    np.testing.assert_array_equal(read.images[0], np.asarray(picture)[1:9, 3:11])
-
-
-def test_pictures_of_a_run_on_rectangles_must_have_their_size(root):
-    found = in_place.scan(root, "--images")
-    read = in_place.read(found, np.arange(len(found.files)), (12, 8, 1), 12)
-    assert [found.files[row] for row in read.rows] == ["y/c.png"]
-    assert read.faults["x/b.png"] == "is of 16 x 24 pixels, not of 12 x 8"
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

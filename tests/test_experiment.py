@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from gca_jax import config as configs
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint, step
+from gca_jax.training import step
+from gca_jax.workdir import RunFolder
 from tests.runs import evaluate, pretrain, write
 
 
@@ -20,7 +22,7 @@ from tests.runs import evaluate, pretrain, write
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"method": "moco"}, "config.method: unknown method 'moco'; one of: ince, gca_ince"),
+        ({"method": "moco"}, "config.method: method must be one of byol, .*ince.*; got 'moco'"),
         ({"method": "byol"}, "config.method: this config is not one of byol"),
         ({"seed": -1}, "config.seed: must be from 0"),
         ({"train.batch_size": 1001}, "config.train: .* divide by the number of devices, 8"),
@@ -164,8 +166,9 @@ def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tm
     ]
     # Its config alone does not say what was trained, here or in another run of this folder.
     with pytest.raises(ValueError, match=r"build\(config, loss=distance\)"):
-        build(checkpoint.restore_config(tmp_path))
-    assert evaluate(build(checkpoint.restore_config(tmp_path), loss=distance), tmp_path) == result
+        build(configs.restore(RunFolder(tmp_path).config))
+    again = build(configs.restore(RunFolder(tmp_path).config), loss=distance)
+    assert evaluate(again, tmp_path) == result
     with pytest.raises(ValueError, match=r"given\.loss: .*distance.* there, nothing here"):
         pretrain(two_steps(tiny()), tmp_path)
 

@@ -20,7 +20,7 @@ TINY = [f"--config.{key}={value}" for key, value in processes.NETWORK.items()]
 FORK = """
 import gc, json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
-import gca_jax.evaluation.evaluate, gca_jax.programs, gca_jax.report.run, gca_jax.training.train
+import gca_jax.commands, gca_jax.evaluation.evaluate, gca_jax.report.run, gca_jax.training.train
 gc.freeze()
 for line in sys.stdin:
     process = os.fork()
@@ -85,6 +85,7 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
         (digits, workdir, "--mode=study"): "this config is of a run and not of a study",
         (digits, workdir, "--jobs=2"): "--jobs, at least 1, is for --mode=study and --seeds",
         (digits, workdir, "--limit_minutes=5"): "--limit_minutes, above 0, is for --mode=study",
+        (digits, workdir, "--launcher=srun"): "--launcher is for --mode=study and --seeds",
         (study, workdir, "--mode=study", "--limit_minutes=0"): "--limit_minutes, above 0",
         (digits, workdir, "--seeds=1-"): "--seeds must be like 0-4 or 0,3,7, got '1-'",
         (digits, workdir, "--seeds=1", "--mode=report"): "--seeds makes a study of the config of",
@@ -168,6 +169,7 @@ from gca_jax import config
 
 def get_config(words=""):
     return config.make(
+        "images",
         words,
         data={"name": "digits", "limit": 300},
         side=8,

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gca_jax.programs import PROGRAMS, Command
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import align, losses, metrics, pairs
+from gca_jax import align, losses, metrics
+from gca_jax.commands import COMMANDS, Command
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.evaluate import check
+from gca_jax.experiment import build
 from gca_jax.report.pairs import recall
 from gca_jax.report.reading import Files
 from gca_jax.training import step
@@ -54,7 +55,8 @@ def run(tmp_path_factory):
         "evaluation.suspects": 40,
     }
     made = config("gca_ince,linear,smoke", **changes)
-    PROGRAMS["all"](Command(made, str(folder / "run")))
+    typed = "python main.py --config=configs/pairs.py:gca_ince,linear,smoke"
+    COMMANDS["all"](Command(made, str(folder / "run"), typed=typed))
     return folder / "run", made
 
 
@@ -99,7 +101,8 @@ def test_the_list_of_suspects_is_of_those_with_least_weight(run):
 @pytest.mark.slow
 def test_the_page_has_the_command_and_every_picture(run):
     page = (run[0] / "report.md").read_text()
-    assert "--config=configs/pairs.py:gca_ince" in page
+    assert "\n    python main.py --config=configs/pairs.py:gca_ince,linear,smoke\n" in page
+    assert "\n    python main.py --config=config.json --workdir=DIR  # " in page
     for name in ("recall", "weights", "training", "alignment_uniformity"):
         assert f"figures/{name}.png" in page
         assert (run[0] / "figures" / f"{name}.png").stat().st_size > 5_000
@@ -109,26 +112,26 @@ def test_the_page_has_the_command_and_every_picture(run):
 def test_a_finished_run_is_judged_again_without_training(run, capsys):
     folder, made = run
     before = (folder / "evaluation.json").read_text()
-    PROGRAMS["pretrain"](Command(made, str(folder)))
+    COMMANDS["pretrain"](Command(made, str(folder)))
     assert "it is not trained again" in capsys.readouterr().out
-    PROGRAMS["evaluate"](Command(made, str(folder)))
+    COMMANDS["evaluate"](Command(made, str(folder)))
     assert (folder / "evaluation.json").read_text() == before
 
 
 @pytest.mark.parametrize("program", ["preview", "prepare"])
 def test_programs_for_images_say_so(program):
     with pytest.raises(ValueError, match=f"--mode={program} is for runs on images"):
-        PROGRAMS[program](Command(config()))
+        COMMANDS[program](Command(config()))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(set(losses.METHODS) - {"byol"}))
 def test_every_method_has_a_gradient_for_both_towers(method):
-    made = pairs.build(config(f"{method},smoke"))
+    made = build(config(f"{method},smoke"))
     variables = init_variables(made.network, made.key, made.data.input_shape)
     batch = tuple(
         jnp.asarray(side.features(part[:16]))
-        for side, part in zip((made.pairs.a, made.pairs.b), made.pairs.train, strict=True)
+        for side, part in zip((made.data.a, made.data.b), made.data.train, strict=True)
     )
 
     def value(params):
@@ -141,13 +144,13 @@ def test_every_method_has_a_gradient_for_both_towers(method):
 
 
 def test_a_learned_temperature_is_that_of_the_loss():
-    made = pairs.build(config(**{"model.learn_epsilon": True, "loss.epsilon": 0.2}))
+    made = build(config(**{"model.learn_epsilon": True, "loss.epsilon": 0.2}))
     variables = init_variables(made.network, made.key, made.data.input_shape)
     rng = np.random.default_rng(0)
     batch = tuple(jnp.asarray(rng.normal(size=(8, 32)), jnp.float32) for _ in "ab")
     state = TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, ())
-    contrast = jax.jit(partial(step.contrast, made.network, made.network.embed, made.loss))
-    value, forward = contrast(variables["params"], state, batch)
+    loss = partial(step.contrastive_loss, made.network, made.network.embed, made.loss)
+    value, forward = jax.jit(loss)(variables["params"], state, batch)
     z = made.network.apply(variables, *batch)
     plain, _ = losses.gca_ince(*z, epsilon=0.2)
     np.testing.assert_allclose(value, plain, rtol=1e-5)
@@ -171,18 +174,23 @@ def test_a_learned_temperature_is_that_of_the_loss():
 @pytest.mark.usefixtures("unchecked")
 def test_a_mistake_is_one_line_before_training(words, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
-        check(pairs.build(config(words, **changes)))
+        check(build(config(words, **changes)))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("target", [{"name": "classes"}, {"name": "blocks", "alpha": 0.5}])
-def test_targets_of_groups_take_the_labels_of_the_pairs(target):
+@pytest.mark.parametrize(
+    ("target", "taken"),
+    [({"name": "classes"}, "labels"), ({"name": "blocks", "alpha": 0.5}, "domains")],
+)
+def test_targets_of_groups_take_the_labels_of_the_pairs(target, taken):
     x, labels = np.eye(20, 3), np.arange(20) % 4
     made = config("ince", **{f"target.{key}": value for key, value in target.items()})
     both = pair(x, x, labels=labels)
-    groups = build(made, dataset=both).batches.groups
-    np.testing.assert_array_equal(groups, labels[both.train.a])
-    with pytest.raises(ValueError, match=r"needs labels of the pairs: --config\.data\.labels=FILE"):
+    experiment = build(made, dataset=both)
+    assert experiment.takes == (taken,)
+    np.testing.assert_array_equal(experiment.data.info[taken], labels[both.train.a])
+    message = rf"needs {taken}, and the pairs have none; --config\.data\.labels=FILE, or labels= in"
+    with pytest.raises(ValueError, match=rf"^config\.target: {target['name']} {message}"):
         build(made, dataset=pair(x, x))
 
 
@@ -196,7 +204,7 @@ def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
     def distance(z_a, z_b):
         return metrics.alignment(z_a, z_b)
 
-    made = pairs.build(config(**{"train.steps": 2}), loss=distance)
+    made = build(config(**{"train.steps": 2}), loss=distance)
     pretrain(made, tmp_path)
     found = evaluate(made, tmp_path)
     assert found["retrieval_plan"] is found["weights"] is None

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from gca_jax import losses
 from gca_jax.training import log
+from gca_jax.workdir import RunFolder
 from tests import reference, toy
 
 
@@ -81,16 +82,18 @@ def test_the_share_is_that_of_pairs_below_zero_whose_scores_fall(layout, iterati
 @pytest.mark.usefixtures("unchecked")
 def test_the_log_warns_once_of_a_collapse(tiny, tmp_path, capsys):
     config = tiny("rince")
-    experiment = types.SimpleNamespace(config=config, train=config.train, unit="pairs")
-    training = types.SimpleNamespace(
-        experiment=experiment, total_steps=110, steps_per_epoch=3, learning_rate=lambda step: 0.1
-    )
+    data = types.SimpleNamespace(unit="pairs")
+    experiment = types.SimpleNamespace(config=config, train=config.train, data=data)
     row = dict.fromkeys(("loss", "gradient_norm", "parameter_norm"), jnp.ones(()))
+    training = types.SimpleNamespace(
+        experiment=experiment, total_steps=110, steps_per_epoch=3, learning_rate=lambda step: 0.1,
+        metrics={*row, "repelled"},
+    )  # fmt: skip
     bar = tqdm(total=120, file=io.StringIO())
-    with log.Log(training, lambda: "", tmp_path, 0, bar) as written:
+    with log.Log(training, lambda: "", RunFolder(tmp_path), 0, bar) as written:
         for step in range(1, 111):
             share = 0.2 if step == 30 else 1.0
-            written.add(step, {**row, "repelled": jnp.asarray(share)})
+            written(step, None, {**row, "repelled": jnp.asarray(share)})
         written.flush()
     said = capsys.readouterr().err
     assert said.count("warning: RINCE has collapsed at step 80: for 50 steps nearly all") == 1

@@ -11,7 +11,7 @@ from gca_jax.files import write_json
 from gca_jax.report import status
 from gca_jax.studies import describe
 from gca_jax.studies.grid import all_runs, cells
-from gca_jax.workdir import as_json
+from gca_jax.workdir import RunFolder, as_json
 from tests.studies import stub
 
 
@@ -41,7 +41,8 @@ def test_a_run_under_way_and_finished(tiny, tmp_path):
     ]
     write_run(tmp_path, tiny("ince", **{"train.steps": 5}), steps=3, per_epoch=3)
     assert "step 3 of 5 (60%)" in [*status.lines(tmp_path, config)][1]
-    summary = {"finished": True, "steps": 12, "train_seconds": 41.7}
+    summary = {"finished": True, "steps": 12, "train_seconds": 41.7, "parameters": 9}
+    summary |= {"images_per_second": 1.0, "device": "1 x cpu"}
     write_json(tmp_path / "training.json", summary)
     write_json(tmp_path / "evaluation.json", {})
     found = [*status.lines(tmp_path, config)]
@@ -56,8 +57,7 @@ def test_a_study_with_and_without_its_config(tmp_path, tiny):
     )
     runs = [*all_runs(cells(describe.read(config)))]
     for run in runs[:2]:
-        (tmp_path / run.folder).mkdir(parents=True)
-        stub.run(run.config, tmp_path / run.folder)
+        stub.do(run, tmp_path)
     write_run(tmp_path / runs[2].folder, runs[2].config, steps=10, per_epoch=5)
     named = {"folder": runs[3].folder, "error": "loss is nan at step 3"}
     write_json(tmp_path / "failed.json", [named])
@@ -67,6 +67,27 @@ def test_a_study_with_and_without_its_config(tmp_path, tiny):
     assert others[0].startswith(f"begun   {runs[2].folder}: step 10 of 300 (3%), epoch 2.0, logged")
     assert others[1:] == [f"failed  {runs[3].folder}: loss is nan at step 3"]
     assert next(status.lines(tmp_path, config)) == f"{tmp_path}: 2 runs done of 4, 1 left, 1 failed"
+
+
+def test_a_run_of_a_study_whose_config_alone_is_written_has_not_begun(tmp_path, tiny):
+    methods = {"InfoNCE": studies.Method("ince")}
+    config = studies.make("configs/digits.py", methods=methods, seeds=(0, 1, 2), measures={})
+    done, planned, begun = all_runs(cells(describe.read(config)))
+    stub.do(done, tmp_path)
+    for run in (planned, begun):
+        folder = RunFolder(tmp_path / run.folder)
+        folder.path.mkdir(parents=True)
+        folder.plan(run.record)
+        (folder.path / "claim").touch()
+        (folder.path / "log.txt").touch()
+    first, *others = status.lines(tmp_path, config)
+    assert (first, others) == (f"{tmp_path}: 1 run done of 3, 2 left, 0 failed", [])
+    for name in ("lock", "metrics.jsonl"):
+        (tmp_path / begun.folder / name).touch()
+        first, *others = status.lines(tmp_path, config)
+        assert first == f"{tmp_path}: 1 run done of 3, 2 left, 0 failed"
+        assert others == [f"begun   {begun.folder}: no step is logged yet"]
+        (tmp_path / begun.folder / name).unlink()
 
 
 def test_a_folder_of_neither_is_refused(tmp_path, tiny):

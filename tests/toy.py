@@ -1,9 +1,16 @@
-"""Toy batches, views that are noise, and finite differences of the NumPy references."""
+"""Toy batches, views that are noise, steps of any parts, and finite differences."""
+
+import types
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
+from gca_jax import losses
+from gca_jax.data.batches import Batch
 from gca_jax.data.views.augment import Augment
+from gca_jax.experiment import Experiment, TrainSettings
+from gca_jax.targets import BatchTarget
 
 
 def noise(key, images):
@@ -12,6 +19,27 @@ def noise(key, images):
 
 
 POLICY = Augment(noise, mean=(0.5,), std=(0.5,))
+
+
+def experiment(network, loss, views=POLICY.views, **train):
+    """What a step is made of: a method's name or a loss, no data but views, settings of `train`."""
+    sizes = dict(batch_size=16, epochs=1, checkpoint_every_epochs=1, log_every_steps=1)
+    named = isinstance(loss, str)
+    return Experiment(
+        config=ConfigDict({"loss": {}}),
+        method=loss if named else loss.__name__,
+        loss=losses.METHODS[loss] if named else loss,
+        target=BatchTarget(),
+        train=TrainSettings(**sizes, **train),
+        data=types.SimpleNamespace(views=views),
+        network=network,
+    )
+
+
+def whole(inputs):
+    """A batch of all the inputs, of which nothing else is known."""
+    rows = np.arange(len(jax.tree.leaves(inputs)[0]), dtype=np.int32)
+    return Batch(inputs, rows, {})
 
 
 def gradient(function, x, step=3e-4):

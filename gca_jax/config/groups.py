@@ -79,17 +79,8 @@ HUB: Settings = dict(  # what each means: `gca_jax.data.sources.hub.load`
 )
 RESNET50: Settings = dict(stage_sizes=(3, 4, 6, 3), block="bottleneck")
 UNCHANGED: Settings = {}
-# What a config has where its file says nothing else; loss, heads and batch are the authors'.
-TARGET: Settings = dict(
-    name="identity",
-    alpha=float,  # of blocks: weight inside a domain
-    beta=float,  # and across domains
-    sharpness=float,  # of self_weighted, as floor and keep: see `ot.learned`
-    floor=float,
-    keep=float,
-    share=float,  # of smoothed and bootstrapped: the uniform plan's, the plan's own
-    warmup_steps=int,  # with the identity
-)
+# What a config has where its file says nothing else; loss, heads and batch are the authors'. The
+# settings of `target` are the keywords of `targets.TARGETS`.
 HEADS: Settings = dict(
     projector_hidden=2048,
     projector_dim=128,
@@ -183,7 +174,7 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
     ),
 )
 
-_TABLES = (PICTURES, ARRAYS, HUB, OPTIMIZER, TARGET, HEADS, TRAIN, LOG, *PAIRS.values())
+_TABLES = (PICTURES, ARRAYS, HUB, OPTIMIZER, HEADS, TRAIN, LOG, *PAIRS.values())
 OPTIONAL: dict[str, type] = {
     key: value for table in _TABLES for key, value in table.items() if isinstance(value, type)
 }

@@ -19,7 +19,6 @@ from gca_jax.config.groups import (
     OPTIONAL,
     PAIRS,
     SMOKE,
-    TARGET,
     TRAIN,
     UNCHANGED,
     Settings,
@@ -92,7 +91,7 @@ def images(
     if name == "resnet":
         settings = changed("resnet", settings, resnet)
     config = ConfigDict(dict(method=method, seed=0))
-    config.target = group(changed("target", TARGET, target))
+    config.target = target_group(target)
     config.evaluation = changed("evaluation", EVALUATION, evaluation)
     config.data = group({"kind": "images", **data})
     config.augment = group(policies.settings(**augment))
@@ -148,7 +147,7 @@ def pairs(
 
     method, tower, small = read_options(options, "gca_ince", TOWERS)
     config = ConfigDict(dict(method=method, seed=0))
-    config.target = group(changed("target", TARGET, target))
+    config.target = target_group(target)
     config.evaluation = dict(PAIRS["evaluation"])
     config.data = group({"kind": "pairs", **changed("data", PAIRS["data"], data)})
     towers = {**PAIRS["model"], "tower_a": tower, "tower_b": tower}
@@ -189,7 +188,7 @@ def own(
     """
     method, _, _ = read_options(options, "gca_ince", ("given",))
     config = ConfigDict(dict(method=method, seed=0))
-    config.target = group(changed("target", TARGET, target))
+    config.target = target_group(target)
     config.evaluation = group(evaluation)
     config.data = group({"kind": "own", "name": "own", **data})
     config.model = group(changed("heads", HEADS, heads))
@@ -264,6 +263,14 @@ def _optional(name: str, record: Mapping[str, Any]) -> Mapping[str, type]:
     """Give the types of the optional settings of a group, by name."""
     from gca_jax import losses
 
+    if name == "target":
+        from gca_jax import targets
+
+        return targets.settings()
+    if name == "augment":
+        from gca_jax.data.views import policies
+
+        return policies.STRENGTHS
     if name != "loss":
         return OPTIONAL
     known = losses.keywords(record["method"]) if record["method"] in losses.METHODS else {}
@@ -319,6 +326,13 @@ def group(settings: Settings) -> dict[str, object]:
         key: config_dict.placeholder(value) if isinstance(value, type) else value
         for key, value in settings.items()
     }
+
+
+def target_group(changes: Settings) -> dict[str, object]:
+    """Make the `target` group: the settings of all targets, of which the identity takes none."""
+    from gca_jax import targets
+
+    return group(changed("target", {"name": "identity", **targets.settings()}, changes))
 
 
 def loss_group(method: str, settings: Settings) -> dict[str, object]:

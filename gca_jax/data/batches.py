@@ -9,7 +9,7 @@ it. What an epoch leaves over is dropped.
 import dataclasses
 import functools
 from collections.abc import Collection, Generator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     info: Mapping[str, Any]
 
 
+@runtime_checkable
 class Data(Protocol):
     """A kind of data, as training and evaluation use it: images, pairs, or one of your own.
 
@@ -81,6 +82,7 @@ class Data(Protocol):
         ...
 
 
+@runtime_checkable
 class Probed(Data, Protocol):
     """Data whose encoder is probed: inputs to fit probes on, inputs to judge them by.
 

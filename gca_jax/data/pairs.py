@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from gca_jax import check
 from gca_jax.data import tables
 from gca_jax.data.batches import Batch, Order, taken
 from gca_jax.data.dataset import Numbers, named_values, number
@@ -134,8 +135,10 @@ class Pairs:
 
     @cached_property
     def info(self) -> dict[str, np.ndarray]:
-        """Labels of the training pairs, where they are known."""
-        return {} if self.labels is None else {"labels": self.labels[self.train.a]}
+        """Labels of the training pairs, where they are known: their domains too, for `blocks`."""
+        if self.labels is None:
+            return {}
+        return dict.fromkeys(("labels", "domains"), self.labels[self.train.a])
 
     def example(self, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
         """Describe a batch: rows of both sets."""
@@ -296,6 +299,7 @@ def load(
     Raises:
         ValueError: A file that is missing or damaged, or what `pair` raises.
     """
+    check.keywords("a run on pairs", pair, settings)
     files = {"a": a, "b": b, "test_a": test_a, "test_b": test_b}
     for first, second in (("a", "b"), ("test_a", "test_b")):
         if (files[first] is None) != (files[second] is None):

@@ -25,7 +25,7 @@ from gca_jax.evaluation import features, linear
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import NO_LABELS, Labelled, Result
 from gca_jax.evaluation.splits import Labels, Settings
-from gca_jax.experiment import Experiment
+from gca_jax.experiment import Experiment, context
 from gca_jax.training import checkpoint
 from gca_jax.workdir import RunFolder
 
@@ -123,7 +123,8 @@ def check(experiment: Experiment) -> None:
     """Refuse images that corruptions, which are asked for, cannot be applied to."""
     data = experiment.data.dataset
     if data.labelled and experiment.config.evaluation.corruptions:
-        corruptions.names(data.test_images.shape[-1])
+        with context("config.evaluation"):
+            corruptions.names(data.test_images.shape[-1])
 
 
 def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:

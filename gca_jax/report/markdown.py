@@ -50,7 +50,7 @@ def render_own(report: Json) -> str:
 
 
 def _title(report: Json) -> str:
-    return f"# {title(report)}, seed {report['seed']}\n\n{unfinished(report)}"
+    return f"# {title(report)}, seed {report['seed']}\n\n{unfinished(report)}".rstrip() + "\n"
 
 
 def _scores(report: Json) -> str:
@@ -241,7 +241,7 @@ def findings(report: Json, title: str = "What views and features show") -> str:
             parts.append(f"![{result['title']}](figures/{result['picture']}.png)\n")
         if result["caption"]:
             parts.append(wrap(result["caption"]))
-    return "\n".join([f"## {title}\n", *parts])
+    return "\n".join([f"## {title}\n", *parts]) if parts else ""
 
 
 def left_out(report: Json) -> str:

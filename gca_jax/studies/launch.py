@@ -70,8 +70,10 @@ class Job:
             return f"its process ended by signal {signal.Signals(-code).name}"
         with self._log.open("rb") as log:
             log.seek(self._logged)
-            lines = log.read().decode(errors="replace").split("\n")
-        said = next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
+            words = log.read().decode(errors="replace").split("\n")
+        lines = [line for line in words if line.strip()]
+        begins = [place for place, line in enumerate(lines) if line.startswith("error: ")]
+        said = " ".join(" ".join(lines[begins[-1] if begins else -1 :]).split())
         return said.removeprefix("error: ") or f"its process ended with status {code}"
 
     def kill(self) -> None:
@@ -149,11 +151,16 @@ def execute(
                         if not folder.claim(claim):
                             elsewhere.append(run)
                             continue
+                        if run.is_finished(workdir):  # by another command, since this one looked
+                            claim.close()
+                            waiting += done(run, None)
+                            continue
                         folder.plan(run.record)
                         command = [*shlex.split(launcher), *program(folder.path)]
                         place = free.pop(0)
                         job = Job(run, folder.path, place, jobs, command)
                     except OSError as fault:
+                        claim.close()
                         waiting += done(run, f"{fault.filename or folder.path}: {fault.strerror}")
                         continue
                     at_work.append(job)

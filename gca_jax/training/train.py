@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ from gca_jax.workdir import RunFolder, Summary
 STOP: Literal["stop"] = "stop"
 
 
+@runtime_checkable
 class Hook(Protocol):
     """What happens beside a step.
 
@@ -101,12 +102,19 @@ def train(
             # Two are kept, and the next one is written before the older one goes.
             folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")
+        folder.changed()
         manager = stack.enter_context(checkpoint.open_manager(folder))
         return Session(training, folder, manager, hooks, command, encoder).train()
 
 
 def _check_hooks(experiment: Experiment, hooks: Sequence[Hook]) -> None:
-    """Refuse a setting whose hook is not there, rather than leave it out."""
+    """Refuse hooks that share a name, and a setting whose hook is not there."""
+    names = [hook.name for hook in hooks]
+    if len({*names, Log.name, Stop.name, Saver.name}) < len(names) + 3:
+        raise ValueError(
+            "hooks must have names of their own, and none of log, stop and saver, got "
+            + ", ".join(names)
+        )
     if experiment.train.knn_every_epochs is not None and all(h.name != "knn" for h in hooks):
         raise ValueError(
             "config.train: knn_every_epochs is a hook's: "
@@ -134,13 +142,16 @@ class Session:
             whole = replicated(self.training.mesh)
             state, start = checkpoint.restore(self.manager, self.training.abstract, whole)
         total = self.training.total_steps
-        with progress_bar("compiling", total, start.step) as bar, stop_on_signals() as stop:
+        with progress_bar("compiling", total, start.step) as bar:
             train_step = self.training.lowered.compile()
             compiled = start.compile_seconds + time.perf_counter() - began
             start = dataclasses.replace(start, compile_seconds=compiled)
             bar.unpause()  # Compiling took none of the time that a step takes.
             bar.set_description_str(self.training.experiment.method)
-            with Log(self.training, self.hint, self.folder, start.step, bar) as log:
+            with (
+                stop_on_signals() as stop,
+                Log(self.training, self.hint, self.folder, start.step, bar) as log,
+            ):
                 saver = Saver(self, start, log)
                 hooks = (*self.hooks, log, stop, saver)
                 for hook in hooks:

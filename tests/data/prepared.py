@@ -24,6 +24,21 @@ def encode(image, kind="png"):
     return buffer.getvalue()
 
 
+def npy(array):
+    """The bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def tiff(*pages):
+    """The bytes of a TIFF of some pages."""
+    first, *others = map(PIL.Image.fromarray, pages)
+    file = io.BytesIO()
+    first.save(file, "tiff", save_all=True, append_images=others)
+    return file.getvalue()
+
+
 def write_tfds(name, data_dir, sizes=None, labels=None, spoil=None, seed=0):
     """Write a set of TFDS as its own builder would, of random images, few of them.
 

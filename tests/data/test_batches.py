@@ -1,22 +1,33 @@
-"""Order, batches and shards of the training set."""
+"""Order, batches and shards of the images that are trained with."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from gca_jax.data.batches import Batches, Order, permutation, steps_per_epoch
+from gca_jax.data.batches import Order, permutation, steps_per_epoch
+from gca_jax.data.dataset import Dataset, Part
+from gca_jax.data.images import ImageData
+from gca_jax.data.views import augment
 
-IMAGES = np.arange(103)
+NUMBERS = np.arange(103)
+IMAGES = NUMBERS.astype(np.uint8).reshape(103, 1, 1, 1)  # each is its own number
+POLICY = augment.make("digits", mean=(0.5,), std=(0.5,))
 
 
-def take(n, start=0, groups=None, **options):
+def data(labels=None, domains=None):
+    seen = Part(IMAGES, labels, domains)
+    names = None if labels is None else tuple("abcde")
+    return ImageData(Dataset.of("numbers", seen, seen, class_names=names), POLICY)
+
+
+def take(n, start=0, data=data(), takes=(), **options):  # noqa: B008
     order = Order(**{"size": 103, "batch_size": 10, "seed": 0, **options})
-    return list(itertools.islice(Batches(IMAGES, groups).iterate(order, start), n))
+    return list(itertools.islice(data.batches(order, start, takes), n))
 
 
 def images(n, start=0, **options):
-    return [batch.images for batch in take(n, start, **options)]
+    return [batch.inputs[:, 0, 0, 0] for batch in take(n, start, **options)]
 
 
 def test_an_epoch_sees_each_image_at_most_once_and_drops_the_rest():
@@ -47,10 +58,17 @@ def test_processes_share_each_batch_without_overlap(count):
         np.testing.assert_array_equal(np.concatenate(shares), whole[k])
 
 
-def test_groups_go_with_their_images():
-    for batch in take(12, groups=IMAGES * 7 % 5):
-        np.testing.assert_array_equal(batch.groups, batch.images * 7 % 5)
-    assert take(1)[0].groups is None
+def test_what_is_asked_of_images_goes_with_them():
+    labels, domains = ((NUMBERS * k % 5).astype(np.int32) for k in (7, 3))
+    known = data(labels, domains)
+    for batch in take(12, data=known, takes=("domains", "labels")):
+        np.testing.assert_array_equal(batch.rows, batch.inputs[:, 0, 0, 0])
+        np.testing.assert_array_equal(batch.info["labels"], labels[batch.rows])
+        np.testing.assert_array_equal(batch.info["domains"], domains[batch.rows])
+    for takes in ((), ("labels",), ("domains",)):
+        (batch,) = take(1, data=known, takes=takes)
+        assert tuple(batch.info) == takes
+    assert data().info == {}
 
 
 def test_order_is_uniform():

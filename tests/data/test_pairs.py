@@ -64,16 +64,22 @@ def test_columns_are_scaled_by_the_training_rows_and_images_as_a_whole():
 
 def test_a_batch_has_both_sides_of_its_pairs():
     made = pairs.pair(A, B, shuffled=0.3, scaling="none", labels=LABELS)
-    order = Order(len(made.batches), 32, seed=4)
-    batches = made.batches.iterate(order, 5)
-    (x, y), groups = next(batches)
-    rows = order.rows(5)
+    order = Order(len(made), 32, seed=4)
+    (x, y), rows, info = next(made.batches(order, 5, ("labels",)))
+    np.testing.assert_array_equal(rows, order.rows(5))
     np.testing.assert_array_equal(x[:, 0], made.train.a[rows])
     np.testing.assert_array_equal(y[:, 0], made.train.b[rows])
-    np.testing.assert_array_equal(
-        groups, np.unique(LABELS, return_inverse=True)[1][made.train.a][rows]
-    )
-    assert [e.shape for e in made.batches.example(32)] == [x.shape, y.shape]
+    labels = np.unique(LABELS, return_inverse=True)[1][made.train.a]
+    np.testing.assert_array_equal(info["labels"], labels[rows])
+    assert [e.shape for e in made.example(32)] == [x.shape, y.shape]
+    assert next(made.batches(order, 5)).info == {}
+
+
+def test_labels_of_pairs_are_their_domains_too():
+    made = pairs.pair(A, B, labels=LABELS)
+    np.testing.assert_array_equal(made.info["domains"], made.info["labels"])
+    np.testing.assert_array_equal(made.info["labels"], made.labels[made.train.a])
+    assert pairs.pair(A, B).info == {}
 
 
 def test_test_pairs_of_their_own():

@@ -1,13 +1,14 @@
-"""Pictures of every kind that folders hold, decoded to eight bits."""
+"""Pictures of every kind and number of channels, decoded to eight bits and brought to a size."""
 
 import io
+import re
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from gca_jax.data import pictures, sources
-from tests.data import prepared
+from gca_jax.data import pictures
+from tests.data.prepared import npy, tiff
 
 
 def png(array, mode=None, **options):
@@ -39,10 +40,49 @@ def test_what_is_transparent_is_laid_on_white():
     np.testing.assert_array_equal(found, [[[255, 255, 255], [4, 5, 6]]])
 
 
-def test_a_folder_that_is_hidden_is_no_class(tmp_path):
-    tree = {f"{split}/{name}": 3 for split in ("train", "test") for name in ("cat", "dog")}
-    hidden = ".ipynb_checkpoints"
-    prepared.write_folder(tmp_path / "p", tree | {f"train/{hidden}": 2, f"train/cat/{hidden}": 1})
-    data = sources.load("folder", root=str(tmp_path / "p"), data_dir=str(tmp_path / "d"))
-    assert data.class_names == ("cat", "dog")
-    assert len(data.train_images) == 6
+@pytest.fixture
+def five():
+    return np.random.default_rng(0).integers(0, 256, (6, 8, 5), dtype=np.uint8)
+
+
+def test_one_picture_in_every_form(five):
+    pages = np.moveaxis(five, 2, 0)
+    wide = five.astype(np.uint16) * 257
+    forms = [npy(five), npy(pages), npy(five / 255), npy(wide), tiff(*pages)]
+    forms.append(tiff(*np.moveaxis(wide, 2, 0)))
+    for encoded in forms:
+        np.testing.assert_array_equal(pictures.pixels(encoded, 5), five)
+
+
+def test_four_bands_are_taken_as_they_are():
+    """And not laid on white, as a picture with transparency is."""
+    rgba = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
+    np.testing.assert_array_equal(pictures.pixels(tiff(rgba), 4), rgba)
+    np.testing.assert_array_equal(pictures.pixels(npy(rgba[..., :3]), 3), rgba[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (npy(np.zeros((6, 8, 4), np.uint8)), "is [6, 8, 4], not [h, w, 5] as data.channels has it"),
+        (npy(np.zeros((6, 8, 5), np.int64)), "is of int64, not of uint8, uint16 or floats"),
+        (npy(np.full((6, 8, 5), 2.0)), "has floats from 2 to 2, they must lie in [0, 1]"),
+        (npy(np.full((6, 8, 5), np.nan)), "they must lie in [0, 1]"),
+        (npy(np.array([{}], object)), "pickle"),
+        (npy(np.zeros((6, 8, 5), np.uint8))[:-9], "expected 240 bytes got 231"),
+        (pictures.ARRAY, "EOF"),
+        (b"no picture", "is no picture that Pillow reads: save it as .npy [h, w, c]"),
+        (tiff(np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)), "2 pages, which are not"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(encoded, message):
+    with pytest.raises(OSError, match=re.escape(message)) as caught:
+        pictures.pixels(encoded, 5)
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_each_channel_is_resized_as_a_grey_picture(five):
+    found = pictures.resize(five, 3, 4)
+    for k in range(5):
+        plane = PIL.Image.fromarray(five[..., k]).resize((3, 4), PIL.Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(found[..., k], plane)

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gca_jax.data.batches import Batches, Order, crop_box, cut, stream, two_crops
-from gca_jax.data.dataset import Streamed
+from gca_jax.data.batches import Order
+from gca_jax.data.dataset import Dataset, Part, Streamed
+from gca_jax.data.images import ImageData
+from gca_jax.data.stream import crop_box, cut, stream, two_crops
+from gca_jax.data.views import augment
 from tests.data import prepared
 
 COUNT, SIZE = 23, 16
@@ -122,17 +125,25 @@ def test_without_random_crops_the_centres_come():
     np.testing.assert_array_equal(pixels, images[rows])
 
 
-def test_groups_go_with_the_crops(unbroken):
+def data(images, crop, labels=None):
+    """Images as data, under a policy that begins with such a crop."""
+    seen, names = Part(images, labels), None if labels is None else tuple("abcd")
+    policy = augment.Augment(lambda key, x: (x, x), (0.5,), (0.5,), crop)
+    return ImageData(Dataset.of("noise", seen, seen, class_names=names), policy)
+
+
+def test_labels_go_with_the_crops(unbroken):
     images = Streamed(RECORDS, np.arange(COUNT), SIZE)
-    groups = np.arange(COUNT, dtype=np.int32) % 4
-    batches = Batches(images, groups, CROP).iterate(Order(COUNT, 6, seed=0), 0)
+    labels = np.arange(COUNT, dtype=np.int32) % 4
+    batches = data(images, CROP, labels).batches(Order(COUNT, 6, seed=0), 0, ("labels",))
     for (rows, pixels), batch in zip(unbroken[:2], batches, strict=False):
-        np.testing.assert_array_equal(batch.images, pixels)
-        np.testing.assert_array_equal(batch.groups, rows % 4)
+        np.testing.assert_array_equal(batch.inputs, pixels)
+        np.testing.assert_array_equal(batch.rows, rows)
+        np.testing.assert_array_equal(batch.info["labels"], rows % 4)
     batches.close()
-    assert Batches(images, crop=CROP).example(7).shape[1:] == (2, SIZE, SIZE, 3)
-    assert Batches(images).example(7).shape[1:] == (SIZE, SIZE, 3)
-    assert Batches(np.zeros((5, 8, 8, 1)), crop=CROP).example(7).shape[1:] == (8, 8, 1)
+    assert data(images, CROP).example(7).shape == (7, 2, SIZE, SIZE, 3)
+    assert data(images, None).example(7).shape == (7, SIZE, SIZE, 3)
+    assert data(np.zeros((5, 8, 8, 1), np.uint8), CROP).example(7).shape == (7, 8, 8, 1)
 
 
 def test_a_broken_record_is_named_and_stops_the_run():

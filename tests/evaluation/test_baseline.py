@@ -45,7 +45,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def untrained(network):
-    return baseline.untrained(network, 0, IMAGES, prepare)
+    return baseline.untrained(network, 0, IMAGES, prepare, (8, 8, 1))
 
 
 def test_calibrated_statistics_are_those_of_the_activations_on_the_training_images(
@@ -72,7 +72,7 @@ def test_calibration_depends_on_no_earlier_statistics_and_leaves_the_predictor(n
 def test_the_weights_are_those_the_run_started_from(network, untrained):
     started = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     jax.tree.map(np.testing.assert_array_equal, untrained["params"], started["params"])
-    other = baseline.untrained(network, 1, IMAGES, prepare)
+    other = baseline.untrained(network, 1, IMAGES, prepare, (8, 8, 1))
     kernels = (v["params"]["encoder"]["conv_stem"]["kernel"] for v in (untrained, other))
     assert not np.allclose(*kernels)
 

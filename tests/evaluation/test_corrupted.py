@@ -32,7 +32,7 @@ def three_classes(test=None, labelled=True, channels=1):
     return Dataset("digits", pixels[:400], known[0], test, known[1], 3 if labelled else 0)
 
 
-def subject(tiny, dataset, **overrides):
+def frozen(tiny, dataset, **overrides):
     experiment = build(tiny("ince", **{**SETTINGS, **overrides}), dataset=dataset)
     shape = dataset.train_images.shape[1:]
     return Frozen(experiment, init_variables(experiment.network, experiment.key, shape))
@@ -40,7 +40,7 @@ def subject(tiny, dataset, **overrides):
 
 @pytest.fixture(scope="module")
 def judged(tiny):
-    one = subject(tiny, three_classes())
+    one = frozen(tiny, three_classes())
     return one, corrupted.evaluate(one).numbers["corruptions"]
 
 
@@ -96,16 +96,16 @@ def test_a_run_judged_on_validation_images_reads_no_test_image(tiny):
     noise = np.random.default_rng(0).integers(0, 256, real.test_images.shape, dtype=np.uint8)
     found = []
     for test in (real.test_images, noise):
-        one = subject(tiny, three_classes(test), **{"evaluation.split": "validation"})
+        one = frozen(tiny, three_classes(test), **{"evaluation.split": "validation"})
         found.append(one.dataset.test_images)
     np.testing.assert_array_equal(*found)
     assert len(found[0]) == 80
 
 
 def test_they_are_measured_only_where_they_are_asked_for(tiny):
-    asked = subject(tiny, three_classes(labelled=False))
+    asked = frozen(tiny, three_classes(labelled=False))
     assert corrupted.evaluate(asked).left_out == "the images have no labels"
-    silent = subject(tiny, three_classes(), **{"evaluation.corruptions": False})
+    silent = frozen(tiny, three_classes(), **{"evaluation.corruptions": False})
     assert corrupted.evaluate(silent) is None
 
 
@@ -122,5 +122,5 @@ def test_arrays_of_colour_have_all_twelve(tiny, monkeypatch):
     rng = np.random.default_rng(0)
     data = arrays(rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8), np.arange(60) % 2)
     config = {"augment.mean": (0.5,) * 3, "augment.std": (0.5,) * 3, "train.batch_size": 8}
-    found = corrupted.measure(subject(tiny, data, **config))
+    found = corrupted.measure(frozen(tiny, data, **config))
     assert len(found["accuracy"]) == 12

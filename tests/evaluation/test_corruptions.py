@@ -12,13 +12,20 @@ from gca_jax.data import arrays
 from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import corruptions
 from gca_jax.experiment import build
-from gca_jax.workdir import Summary
+from gca_jax.files import write_json
+from gca_jax.workdir import RunFolder, as_json
 from tests.data import prepared
+from tests.report.conftest import TRAINING
 from tests.runs import evaluate, pretrain, write
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/cifar10.py"
 pytestmark = pytest.mark.usefixtures("quick_evaluation")
 KINDS = [(c, s) for c in ("fog", "snow") for s in range(1, 6)]
+
+
+def judge_corrupted(experiment, path):
+    """Judge the run in a folder on corrupted images."""
+    return corruptions.evaluate_corruptions(experiment, RunFolder.open(path))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +49,7 @@ def judged(tmp_path_factory):
         patch.setattr(tfds_sets, "corruptions", lambda: ("fog", "snow"))
         experiment = build(config.lock())
         pretrain(experiment, where / "run")
-        found = corruptions.evaluate_corruptions(experiment, where / "run")
+        found = judge_corrupted(experiment, where / "run")
         return where / "run", experiment, found
 
 
@@ -80,15 +87,14 @@ def test_a_missing_set_is_said_first_with_the_command(judged, monkeypatch):
     monkeypatch.setattr(tfds_sets, "corruptions", lambda: ("fog", "zoom_blur"))
     message = "zoom_blur_1.*\n.*--mode=prepare --config=configs/cifar10_corrupted.py"
     with pytest.raises(ValueError, match=message):
-        corruptions.evaluate_corruptions(experiment, folder)
+        judge_corrupted(experiment, folder)
 
 
 def test_images_without_labels_are_refused(tmp_path, tiny):
-    summary = dict.fromkeys(Summary.__annotations__, 1)
-    (tmp_path / "training.json").write_text(json.dumps(summary))
+    write_json(tmp_path / "training.json", TRAINING)
     data = arrays(np.zeros((480, 8, 8), np.uint8), name="mine")
     with pytest.raises(ValueError, match="by a probe of classes; mine has no labels"):
-        corruptions.evaluate_corruptions(build(tiny(), dataset=data), tmp_path)
+        judge_corrupted(build(tiny(), dataset=data), tmp_path)
 
 
 @pytest.mark.slow
@@ -96,7 +102,7 @@ def test_images_without_labels_are_refused(tmp_path, tiny):
 def test_a_run_on_other_images_is_judged_on_corruptions_made_on_the_fly(tmp_path, tiny):
     experiment = build(tiny("ince", **{"train.epochs": 1, "evaluation.strengths": (1.0,)}))
     pretrain(experiment, tmp_path)
-    found = corruptions.evaluate_corruptions(experiment, tmp_path)
+    found = judge_corrupted(experiment, tmp_path)
     assert found == json.loads((tmp_path / "corruptions.json").read_text())
     assert set(found) == {"step", "clean", "accuracy", "mean", "baselines"}
     assert len(found["accuracy"]) == 11
@@ -104,14 +110,21 @@ def test_a_run_on_other_images_is_judged_on_corruptions_made_on_the_fly(tmp_path
 
 
 def test_a_run_judged_on_validation_images_is_refused(tmp_path, tiny):
-    summary = dict.fromkeys(Summary.__annotations__, 1)
-    (tmp_path / "training.json").write_text(json.dumps(summary))
+    write_json(tmp_path / "training.json", TRAINING)
     experiment = build(tiny(**{"evaluation.split": "validation"}))
     images = dataclasses.replace(experiment.data.dataset, name="cifar10")
+    data = dataclasses.replace(experiment.data, dataset=images)
     with pytest.raises(ValueError, match=f"{tmp_path} is judged on validation images"):
-        corruptions.evaluate_corruptions(dataclasses.replace(experiment, dataset=images), tmp_path)
+        judge_corrupted(dataclasses.replace(experiment, data=data), tmp_path)
+
+
+def test_a_run_of_another_config_is_refused(tmp_path, tiny):
+    write_json(tmp_path / "training.json", TRAINING)
+    write_json(tmp_path / "config.json", as_json(tiny(seed=4)))
+    with pytest.raises(ValueError, match=r"holds a run of another config .*seed: 4 there, 3 here"):
+        judge_corrupted(build(tiny(seed=3)), tmp_path)
 
 
 def test_no_run(tmp_path, tiny):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        corruptions.evaluate_corruptions(build(tiny()), tmp_path)
+        judge_corrupted(build(tiny()), tmp_path)

@@ -8,9 +8,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from gca_jax.data.dataset import Dataset
+from gca_jax.data.images import ImageData
+from gca_jax.data.pairs import Pairs
 from gca_jax.evaluation import EVALUATIONS, evaluate
 from gca_jax.evaluation.frozen import Frozen
-from gca_jax.evaluation.result import ENCODERS
 from gca_jax.experiment import build
 from gca_jax.report.run import FIGURES
 from gca_jax.training.state import init_variables
@@ -27,6 +28,7 @@ SETTINGS = {
 PROBES = {"linear_3_per_class", "linear", "knn"}
 OFF = {"corruptions", "linear_sgd", "finetune", "finetune_best_on_test"}
 OFF |= {"linear_online"}  # until asked for
+ENCODERS = {"trained", "random_encoder", "pixels"}
 OTHERS = {"views", "gradient_cosine", "nearest", "plane", "plan"}
 
 
@@ -51,8 +53,8 @@ def images(labelled, domains=False):
 
 
 @pytest.fixture(scope="module")
-def subject(tiny):
-    """A factory of subjects: an untrained network, and images of one kind."""
+def frozen(tiny):
+    """A factory of frozen models: an untrained network, and images of one kind."""
 
     def make(dataset, **overrides):
         experiment = build(tiny("gca_ince", **SETTINGS, **overrides), dataset=dataset)
@@ -63,11 +65,11 @@ def subject(tiny):
 
 
 @pytest.fixture(scope="module")
-def results(subject):
+def results(frozen):
     """Results by their names, of labelled images, of images with domains alone, and of neither."""
 
     def judged(dataset):
-        one = subject(dataset)
+        one = frozen(dataset)
         return evaluate.judge(one.experiment, one.variables)
 
     return {
@@ -80,11 +82,16 @@ def results(subject):
     }
 
 
+def test_every_evaluation_is_of_a_kind_of_data():
+    named = [*ImageData.evaluations, *Pairs.evaluations]
+    assert sorted(named) == sorted(EVALUATIONS)
+
+
 @pytest.mark.slow
 def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
     for kind, found in results.items():
         assert not OFF & set(found)
-        named = len(EVALUATIONS) - len(OFF)
+        named = len(ImageData.evaluations) - len(OFF)
         # Without domains three have no result, without labels the unseen domain has none.
         assert named - len(found) == (1 if kind == "domains" else 3)
         keys = [key for result in found.values() for key in (*result.numbers, *result.arrays)]
@@ -98,7 +105,7 @@ def test_every_result_has_a_name_of_its_own_numbers_and_words(results):
             assert not result.picture or result.picture in FIGURES
             assert bool(result.scores) == bool(result.procedure)
             if result.scores:
-                assert set(result.scores) == set(ENCODERS)
+                assert set(result.scores) == ENCODERS
                 assert all(0 <= score.accuracy <= 1 for score in result.scores.values())
 
 
@@ -110,7 +117,7 @@ def test_with_labels_nothing_is_left_out(results):
     numbers = evaluate.numbers(list(found.values()))
     assert set(numbers["accuracy"]) >= PROBES
     assert set(numbers["baselines"]) == {"pixels", "random_encoder"}
-    assert set(numbers["draws"]) == set(numbers["settings"]) == set(ENCODERS)
+    assert set(numbers["draws"]) == set(numbers["settings"]) == ENCODERS
     settings = numbers["settings"]["pixels"]
     assert (settings["linear_strength"], settings["knn_neighbours"]) == (1.0, 1)
     assert settings["linear_3_per_class_strengths"] == [1.0, 1.0]
@@ -162,24 +169,24 @@ def test_neighbours_are_test_images_as_they_are(results):
     np.testing.assert_array_equal(found.arrays["nearest_labels"], data.test_labels[rows])
 
 
-def test_a_target_of_domains_that_test_images_lack_has_no_plan(subject):
+def test_a_target_of_domains_that_test_images_lack_has_no_plan(frozen):
     data = dataclasses.replace(images(True), pretrain_domains=np.arange(TRAIN, dtype=np.int32) % 2)
-    lacking = subject(data, **{"target.name": "blocks", "target.alpha": 0.1})
+    lacking = frozen(data, **{"target.name": "blocks", "target.alpha": 0.1})
     for name in ("plan", "gradient_cosine"):
         reason = EVALUATIONS[name](lacking).left_out
         assert reason == "the target needs domains, and the test images have none"
 
 
-def test_a_note_before_training_says_that_probes_will_be_left_out(subject, capsys):
-    evaluate.check(subject(images(False)).experiment)
+def test_a_note_before_training_says_that_probes_will_be_left_out(frozen, capsys):
+    evaluate.check(frozen(images(False)).experiment)
     note = "note: the images have no labels, so no probe of classes will be fitted\n"
     assert capsys.readouterr().out == note
-    evaluate.check(subject(images(True)).experiment)
+    evaluate.check(frozen(images(True)).experiment)
     assert capsys.readouterr().out == ""
 
 
-def test_one_test_image_is_refused_before_training(subject):
+def test_one_test_image_is_refused_before_training(frozen):
     data = images(False)
     one = dataclasses.replace(data, test_images=data.test_images[:1])
     with pytest.raises(ValueError, match="at least 2 test images"):
-        evaluate.check(subject(one).experiment)
+        evaluate.check(frozen(one).experiment)

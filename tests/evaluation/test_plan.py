@@ -27,12 +27,12 @@ def test_the_mean_plan_is_sorted_by_class_so_that_classes_are_blocks():
     images[:, 0, 0, 0] = LABELS
     order = np.random.default_rng(1).permutation(45)
 
-    def transport(z_a, z_b, groups):
-        assert groups is None
+    def transport(z_a, z_b, info):
+        assert info == {}
         found, target = losses.transport("gca_ince", z_a, z_b, epsilon=0.1)
         return found.matrix, target.matrix
 
-    drawn = plan.Drawn("class", "test", images[order], LABELS[order], None, per_class=3, batches=4)
+    drawn = plan.Drawn("class", "test", images[order], LABELS[order], {}, per_class=3, batches=4)
     out = plan.mean_plan(fake_embed, transport, drawn, seed=0)
     assert out["plan_labels"].tolist() == sorted(list(range(5)) * 3)
     assert out["plan"].sum() == pytest.approx(1, abs=1e-4)
@@ -42,18 +42,19 @@ def test_the_mean_plan_is_sorted_by_class_so_that_classes_are_blocks():
     np.testing.assert_allclose(out["plan"][same], 1 / 45, rtol=0.1)
 
 
-def test_the_target_of_the_mean_plan_gets_the_groups_of_its_images():
+def test_the_target_of_the_mean_plan_gets_what_is_known_of_its_images():
     images = np.zeros((45, 1, 1, 1), np.uint8)
     images[:, 0, 0, 0] = np.arange(45)
-    groups = np.arange(45) * 3
+    info = {"domains": np.arange(45) * 3}
 
     def embed(key, images):
         return images[:, 0, 0], images[:, 0, 0]
 
-    def transport(z_a, z_b, groups):
-        return z_a - groups[:, None] / 3, groups[:, None]
+    def transport(z_a, z_b, info):
+        domains = info["domains"][:, None]
+        return z_a - domains / 3, domains
 
-    drawn = plan.Drawn("class", "test", images, LABELS, groups, per_class=3, batches=4)
+    drawn = plan.Drawn("class", "test", images, LABELS, info, per_class=3, batches=4)
     out = plan.mean_plan(embed, transport, drawn, seed=0)
     np.testing.assert_allclose(out["plan"], 0, atol=1e-5)
     assert np.ptp(out["target"]) > 0
@@ -82,26 +83,26 @@ def test_the_caption_says_whose_plan_it_is_and_what_stays_within_a_class(monkeyp
     matrix = np.kron(np.eye(2), np.ones((2, 2))) + 1  # 2/(2 + 1 + 1) of the mass off the diagonal
     arrays = {"plan": matrix, "plan_labels": np.array([0, 0, 1, 1])}
     monkeypatch.setattr(plan, "mean_plan", lambda *positional, **keywords: arrays)
-    subject = mock.Mock(
+    frozen = mock.Mock(
         Frozen,
         kinds=types.SimpleNamespace(word="class", numbers=None),
         no_plan="",
         embed=None,
         dataset=types.SimpleNamespace(test_images=None),
-        groups=None,
+        info={},
         per_kind=2,
         experiment=types.SimpleNamespace(
-            method="byol", network=None, seed=0, alignment=types.SimpleNamespace(known=None)
+            method="byol", network=None, seed=0, target=types.SimpleNamespace(takes=())
         ),
     )
-    found = plan.evaluate(subject)
+    found = plan.evaluate(frozen)
     assert found.numbers["plan_within_class"]["share"] == pytest.approx(0.5)
     assert "50 % of its mass stays within a class; a uniform plan would keep\n33 %" in found.caption
     assert "online network stands in for the target" in found.caption
-    subject.experiment.method = "ince"
-    assert "online network" not in plan.evaluate(subject).caption
-    subject.no_plan = "the loss was given in Python"
-    left_out = plan.evaluate(subject)
+    frozen.experiment.method = "ince"
+    assert "online network" not in plan.evaluate(frozen).caption
+    frozen.no_plan = "the loss was given in Python"
+    left_out = plan.evaluate(frozen)
     assert (left_out.left_out, left_out.arrays) == ("the loss was given in Python", {})
 
 

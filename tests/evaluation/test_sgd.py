@@ -38,8 +38,8 @@ def digits(labelled=True):
 
 
 @pytest.fixture(scope="module")
-def subject(tiny):
-    """A factory of subjects with an untrained network."""
+def frozen(tiny):
+    """A factory of frozen models with an untrained network."""
 
     def make(dataset=None, **changes):
         experiment = build(tiny("ince", **SETTINGS | changes), dataset=dataset or digits())
@@ -50,8 +50,8 @@ def subject(tiny):
 
 
 @pytest.fixture(scope="module")
-def one(subject):
-    return subject()
+def one(frozen):
+    return frozen()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def results(one):
 @pytest.fixture(scope="module", params=[True, False], ids=["frozen", "whole"])
 def trained(one, request):
     """Whether the encoder is frozen, its variables before, and the classifier after."""
-    trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, frozen=request.param)
+    trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, head_only=request.param)
     before = jax.tree.map(np.array, one.variables)
     after, accuracies = classifier.fit(trainer, one.variables, one.dataset, EPOCHS, 0)
     assert len(accuracies) == (1 if request.param else EPOCHS)
@@ -72,14 +72,14 @@ def trained(one, request):
 
 @pytest.mark.slow
 def test_a_frozen_encoder_is_frozen_and_a_fine_tuned_one_is_not(one, trained):
-    frozen, before, after = trained
+    head_only, before, after = trained
     jax.tree.map(np.testing.assert_array_equal, before, one.variables)  # in either case
     assert jax.tree.structure(after.variables) == jax.tree.structure(before)
     assert np.abs(after.head["kernel"]).max() > 0
     for kind in ("params", "batch_stats"):
         ours, theirs = after.variables[kind]["encoder"], before[kind]["encoder"]
         same = jax.tree.leaves(jax.tree.map(np.array_equal, ours, theirs))
-        assert all(same) if frozen else not any(same), kind
+        assert all(same) if head_only else not any(same), kind
     projectors = after.variables["params"]["projector"], before["params"]["projector"]
     jax.tree.map(np.testing.assert_array_equal, *projectors)  # which nothing reads
 
@@ -116,9 +116,9 @@ def test_a_head_on_pixels_is_nesterov_s_softmax_regression():
 
 @pytest.mark.slow
 def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
-    frozen, last, best = (results[name] for name in NAMES)
+    head, last, best = (results[name] for name in NAMES)
     assert [result.name for result in results.values()] == list(NAMES)
-    assert set(frozen.scores) == {"trained", "random_encoder", "pixels"}
+    assert set(head.scores) == {"trained", "random_encoder", "pixels"}
     assert set(last.scores) == set(best.scores) == {"trained", "random_encoder"}
     history = last.numbers["finetune_by_epoch"]
     for encoder, accuracies in history.items():
@@ -128,7 +128,7 @@ def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
     gain = 100 * (max(history["trained"]) - history["trained"][-1])
     assert f"worth {gain:.1f} points (trained encoder)" in best.procedure
     assert "on the test images" in best.procedure.replace("\n", " ")
-    assert frozen.scores["pixels"].accuracy > 0.6
+    assert head.scores["pixels"].accuracy > 0.6
     numbers = evaluate.numbers(list(results.values()))
     assert set(numbers["baselines"]["pixels"]) == {"linear_sgd"}
     assert set(numbers["accuracy"]) == set(NAMES)
@@ -145,7 +145,7 @@ def test_the_report_shows_columns_of_which_pixels_have_none(results):
 
 @pytest.mark.slow
 def test_encoders_of_other_weights_give_other_classifiers(one):
-    trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, frozen=True)
+    trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, head_only=True)
     fit = functools.partial(classifier.fit, trainer, data=one.dataset, epochs=EPOCHS, seed=0)
     a, again, b = (
         fit(variables)[0].head["kernel"]
@@ -155,16 +155,16 @@ def test_encoders_of_other_weights_give_other_classifiers(one):
     assert not np.allclose(a, b)
 
 
-def test_without_epochs_nothing_is_said_and_without_labels_why(subject):
-    off = subject(**{"evaluation.sgd_epochs": 0, "evaluation.finetune_epochs": 0})
-    unlabelled = subject(digits(labelled=False))
+def test_without_epochs_nothing_is_said_and_without_labels_why(frozen):
+    off = frozen(**{"evaluation.sgd_epochs": 0, "evaluation.finetune_epochs": 0})
+    unlabelled = frozen(digits(labelled=False))
     for probe in (sgd.evaluate, sgd.evaluate_finetuned, sgd.evaluate_best):
         assert probe(off) is None
         assert probe(unlabelled).left_out == "the images have no labels"
 
 
-def test_the_learning_rate_is_the_setting_and_falls_to_zero(subject):
-    slow = dataclasses.replace(subject(**{"evaluation.sgd_learning_rate": 1e-9}))
-    trainer = sgd.trainer(slow, classifier.of_pixels, 1, frozen=True)
+def test_the_learning_rate_is_the_setting_and_falls_to_zero(frozen):
+    slow = dataclasses.replace(frozen(**{"evaluation.sgd_learning_rate": 1e-9}))
+    trainer = sgd.trainer(slow, classifier.of_pixels, 1, head_only=True)
     state, _ = classifier.fit(trainer, {}, slow.dataset, 1, 0)
     assert 0 < np.abs(state.head["kernel"]).max() < 1e-7

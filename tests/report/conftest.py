@@ -9,11 +9,14 @@ import subprocess
 import numpy as np
 import pytest
 
+from gca_jax.workdir import RunFolder
+
 CONFIG = {
     "method": "gca_uot",
     "seed": 7,
-    "data": {"name": "digits"},
+    "data": {"kind": "images", "name": "digits"},
     "model": {"encoder": "resnet"},
+    "train": {"epochs": 4, "steps": None},
     "loss": {"epsilon": 0.2, "layout": "joint"},
     "evaluation": {"labels_per_class": 4, "draws": 2, "validation_fraction": 0.25},
 }
@@ -154,15 +157,29 @@ def corruptions():
     return {"step": 20, **found(0.9), "baselines": baselines}
 
 
+def leave(folder, rows=20, finished=True, judged=True, **changes):
+    """Write what a run leaves in its folder, before its report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+    lines = [json.dumps(metrics_row(step)) for step in range(1, rows + 1)]
+    (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    if finished:
+        (folder / "training.json").write_text(json.dumps(TRAINING))
+    if judged:
+        (folder / "evaluation.json").write_text(json.dumps(evaluation()))
+        np.savez(folder / "evaluation.npz", **arrays())
+
+
 @pytest.fixture
 def workdir(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING))
-    rows = [json.dumps(metrics_row(step)) for step in range(1, 21)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
-    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
-    np.savez(tmp_path / "evaluation.npz", **arrays())
+    leave(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def folder(workdir):
+    """The same, opened."""
+    return RunFolder(workdir)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from gca_jax.report.reading import read
 from tests.report.conftest import corruptions
 
 
-def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir):
-    run = read(workdir)
+def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(folder):
+    run = read(folder)
     axes = classes.plane(run).axes
     assert len(axes[0].collections) == 3
     arrays = {**run.arrays, "plane_labels": np.arange(36)}
@@ -18,16 +18,16 @@ def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(workdir
     assert axes[1].get_ylabel() == "class"
 
 
-def test_without_labels_every_image_is_a_point(workdir):
-    run = read(workdir)
+def test_without_labels_every_image_is_a_point(folder):
+    run = read(folder)
     points = {"plane": run.arrays["plane"]}
     axes = classes.plane(dataclasses.replace(run, arrays=points)).axes
     assert [len(drawn.get_offsets()) for drawn in axes[0].collections] == [36]
     assert len(axes) == 1
 
 
-def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_framed(workdir):
-    run = read(workdir)
+def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_framed(folder):
+    run = read(folder)
     panels = classes.nearest(run).axes
     images, labels = run.arrays["nearest_images"], run.arrays["nearest_labels"]
     assert [panel.get_title() for panel in panels[:3]] == [
@@ -51,8 +51,8 @@ def with_names(run):
     return run
 
 
-def test_classes_and_domains_have_their_names(workdir):
-    run = with_names(read(workdir))
+def test_classes_and_domains_have_their_names(folder):
+    run = with_names(read(folder))
     panels = classes.nearest(run, "nearest_across").axes
     assert [panel.get_title() for panel in panels[:4]] == [
         "query\nT-shirt/top\nart painting",
@@ -68,8 +68,8 @@ def test_classes_and_domains_have_their_names(workdir):
     assert [text.get_text() for text in legend.get_texts()] == NAMES["class_names"]
 
 
-def test_the_map_by_domain_stands_beside_the_one_by_class(workdir):
-    run = with_names(read(workdir))
+def test_the_map_by_domain_stands_beside_the_one_by_class(folder):
+    run = with_names(read(folder))
     run.arrays["plane_domains"] = np.arange(36) % 2
     by_class, by_domain = classes.plane(run).axes
     assert (by_class.get_title(), by_domain.get_title()) == ("by class", "by domain")
@@ -78,8 +78,8 @@ def test_the_map_by_domain_stands_beside_the_one_by_class(workdir):
     np.testing.assert_array_equal(drawn["photo"], run.arrays["plane"][1::2])
 
 
-def test_a_plan_by_domains_has_their_names(workdir):
-    run = with_names(read(workdir))
+def test_a_plan_by_domains_has_their_names(folder):
+    run = with_names(read(folder))
     run.evaluation["plan_of"] = {"kind": "domain", "part": "training"}
     run.arrays["plan_labels"] = np.repeat([0, 1], 6)
     drawn = figures.plan(run)
@@ -89,16 +89,16 @@ def test_a_plan_by_domains_has_their_names(workdir):
     assert ticks == 2 * NAMES["domain_names"]
 
 
-def test_shares_of_each_class_are_in_percent(workdir):
-    axes = classes.confusion(read(workdir)).axes[0]
+def test_shares_of_each_class_are_in_percent(folder):
+    axes = classes.confusion(read(folder)).axes[0]
     expected = [[75, 100 / 12, 200 / 12], [0, 100, 0], [25, 0, 75]]
     np.testing.assert_allclose(axes.images[0].get_array(), expected)
     assert [text.get_text() for text in axes.texts] == ["75", "8", "17", "100", "25", "75"]
 
 
 @pytest.mark.parametrize("name", [*figures.FIGURES, *classes.FIGURES])
-def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, name):
-    run = with_names(read(workdir))
+def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(folder, name):
+    run = with_names(read(folder))
     if name == "corruptions":
         run = dataclasses.replace(run, corruptions=corruptions())
     figure = {**figures.FIGURES, **classes.FIGURES}[name](run)
@@ -118,16 +118,16 @@ def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(workdir, n
         assert all(axes.get_tightbbox().y1 <= title.y0 + 1 for axes in figure.axes)
 
 
-def test_a_gap_in_the_log_is_a_gap_in_the_line(workdir):
-    run = read(workdir)
+def test_a_gap_in_the_log_is_a_gap_in_the_line(folder):
+    run = read(folder)
     run.metrics[3]["loss"] = None
     del run.metrics[4]["loss"]
     values = figures.column(run, "loss")
     assert np.flatnonzero(np.isnan(values)).tolist() == [3, 4]
 
 
-def test_accuracy_falls_from_clean_images_on(workdir):
-    run = dataclasses.replace(read(workdir), corruptions=corruptions())
+def test_accuracy_falls_from_clean_images_on(folder):
+    run = dataclasses.replace(read(folder), corruptions=corruptions())
     panels = figures.corruptions(run).axes
     assert [panel.get_title() for panel in panels][-1] == "occlusion"
     assert len(panels) == 11

@@ -9,9 +9,9 @@ import re
 import numpy as np
 import PIL.Image
 import pytest
-from gca_jax.programs import PROGRAMS, Command
 
 import gca_jax
+from gca_jax.commands import COMMANDS, Command
 from gca_jax.experiment import build
 from gca_jax.report import neighbours, neighbours_page
 from tests import saved
@@ -70,7 +70,7 @@ class Page(html.parser.HTMLParser):
 
 def make(run, tmp_path, **flags):
     out = tmp_path / "page.html"
-    PROGRAMS["neighbours"](Command(None, str(run), out=str(out), **flags))
+    COMMANDS["neighbours"](Command(None, str(run), out=str(out), **flags))
     text = out.read_text(encoding="utf-8")
     page = Page(text)
     for _, attributes in page.elements:

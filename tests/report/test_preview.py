@@ -7,8 +7,8 @@ import numpy as np
 import PIL.Image
 
 from gca_jax.data import corruptions, sources
-from gca_jax.data.batches import Batches
-from gca_jax.data.dataset import Streamed
+from gca_jax.data.dataset import Dataset, Streamed
+from gca_jax.data.images import ImageData
 from gca_jax.data.views import augment
 from gca_jax.experiment import build
 from gca_jax.report import preview
@@ -42,13 +42,13 @@ def test_a_sheet_shows_an_image_in_all_corruptions(tiny, tmp_path):
 
 
 def test_examples_are_images_of_the_set_and_its_views_with_values_as_stored():
-    images = sources.load("digits").train_images
+    data = sources.load("digits")
     # No distortion at all: views are the images, and normalising has been undone.
     off = dict(rotation=0.0, shift=0.0, scale=0.0, shear=0.0, gain=0.0, gamma=0.0)
     policy = augment.make("digits", mean=(0.3,), std=(0.4,), erase_probability=0.0, **off)
-    shown, a, b = preview.examples(Batches(images, crop=policy.crop), policy, 0)
+    shown, a, b = preview.examples(ImageData(data, policy), 0)
     assert len(shown) == preview.SHOWN
-    stored = {image.tobytes() for image in images}
+    stored = {image.tobytes() for image in data.train_images}
     assert all(np.uint8(np.round(image * 255)).tobytes() in stored for image in shown)
     np.testing.assert_allclose(a, shown, atol=1e-5)
     np.testing.assert_allclose(b, shown, atol=1e-5)
@@ -68,7 +68,8 @@ def test_views_of_streamed_images_are_crops_of_the_whole_images():
 
     images = Whole(records=types.SimpleNamespace(), positions=np.arange(4), size=16)
     policy = augment.make("cifar", mean=(0.0,) * 3, std=(1.0,) * 3, crop_scale=(1.0, 1.0))
-    shown, a, b = preview.examples(Batches(images, crop=policy.crop), policy, 0)
+    data = Dataset("whole", images, None, images, None, 0)
+    shown, a, b = preview.examples(ImageData(data, policy), 0)
     assert len(shown) == 4
     assert not shown.any()
     for view in (a, b):

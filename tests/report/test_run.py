@@ -6,11 +6,12 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from gca_jax.report.markdown import command, render
+from gca_jax.report.markdown import render
 from gca_jax.report.reading import read
 from gca_jax.report.run import summary
 from gca_jax.studies import grid
-from tests.report.conftest import CONFIG, PROBES, SHOWN, arrays, corruptions, evaluation, probe
+from gca_jax.workdir import RunFolder
+from tests.report.conftest import PROBES, SHOWN, arrays, corruptions, evaluation, probe
 from tests.runs import write
 
 pytestmark = pytest.mark.slow
@@ -54,9 +55,17 @@ def test_report_json_has_every_promised_number(workdir):
     assert report["versions"]["jax"] == "0.10.2"
 
 
+AGAIN = "    python main.py --config=config.json --workdir=DIR  # this folder's config.json"
+
+
+def rendered(workdir):
+    """The page of the files as they are now."""
+    return render(summary(read(RunFolder(workdir))))
+
+
 def page_of(workdir):
     """The page's words, one space between them."""
-    return " ".join(render(summary(read(workdir))).split())
+    return " ".join(rendered(workdir).split())
 
 
 def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(workdir):
@@ -70,7 +79,7 @@ def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(wor
         "| untrained encoder | 40.0 ± 1.4 | 50.0 | 45.0 |",
         "| raw pixels | 60.0 ± 1.4 | 70.0 | 65.0 |",
         "at most 6.7 points",  # 100 sqrt(0.8 (1 - 0.8) / 36)
-        command(CONFIG),
+        " ".join(AGAIN.split()),
         "90 training and 36 test images",
         "- **k-NN**: how knn was obtained. A word",
         "Gradients have cosine 0.9321.",
@@ -86,20 +95,30 @@ def test_report_md_says_what_was_run_how_well_and_how_each_number_came_about(wor
 def test_the_folder_and_the_held_out_domain_are_named(workdir):
     evaluation = json.loads((workdir / "evaluation.json").read_text())
     data = {"name": "folder", "root": "/pictures/birds/", "held_out": "sketch", "file": None}
-    change(workdir / "config.json", data=data)
+    change(workdir / "config.json", data={"kind": "images", **data})
     change(workdir / "evaluation.json", dataset=evaluation["dataset"] | {"name": "folder"})
     page = page_of(workdir)
     assert "# gca_uot on folder birds, domain sketch held out, seed 7" in page
     assert "36 test images of folder (/pictures/birds/), the latter all of domain sketch" in page
-    assert read(workdir).title == "gca_uot on folder birds, domain sketch held out"
+    assert read(RunFolder(workdir)).title == "gca_uot on folder birds, domain sketch held out"
 
 
 def test_the_command_is_the_one_that_was_typed(workdir):
     typed = "python main.py --config=/home/me/mine.py:ince '--config.model.stage_sizes=(1, 2)'"
     change(workdir / "training.json", command=typed)
-    page = render(summary(read(workdir)))
-    assert f"\n    {typed}\n" in page
-    assert command(CONFIG) not in page
+    said = f"## What was run\n\n    {typed}\n\nAgain, with the same config:\n\n{AGAIN}\n"
+    assert said in rendered(workdir)
+    training = json.loads((workdir / "training.json").read_text())
+    del training["command"]
+    (workdir / "training.json").write_text(json.dumps(training))
+    assert f"## What was run\n\n{AGAIN}\n" in rendered(workdir)
+
+
+def test_a_run_of_given_parts_is_repeated_by_the_call_that_built_it(workdir):
+    change(workdir / "config.json", given={"encoder": "Small", "dataset": "mine"})
+    page = rendered(workdir)
+    assert "    experiment = build(config, encoder=Small, dataset=mine)  # in Python, with" in page
+    assert "main.py" not in page
 
 
 def test_an_encoder_below_raw_pixels_is_said_to_be(workdir):
@@ -110,7 +129,7 @@ def test_an_encoder_below_raw_pixels_is_said_to_be(workdir):
 
 
 def test_lines_are_short_and_a_number_stays_beside_its_per_cent(workdir):
-    page = render(summary(read(workdir))).split("## Config")[0]
+    page = rendered(workdir).split("## Config")[0]
     lines = [line for line in page.splitlines() if not line.startswith((" " * 4, "|", "!"))]
     assert max(map(len, lines)) <= 100
     assert not any(line.startswith("%") for line in lines)
@@ -133,7 +152,7 @@ def test_classes_and_domains_are_named_in_tables(workdir):
         per_domain={"sketch": 0.5, "photo": 0.75},
         per_unseen_domain={"sketch": 0.25},
     )
-    page = render(summary(read(workdir)))
+    page = rendered(workdir)
     assert "| domain | linear, all labels | linear, unseen domain |\n" in page
     assert "| sketch | 50.0 | 25.0 |\n| photo | 75.0 |  |\n" in page
     # Of thirteen classes the six with the lowest and the six with the highest accuracy.
@@ -200,9 +219,9 @@ def test_an_unfinished_run_is_reported_as_one_and_counts_as_none(workdir):
     study = workdir.parent / "study"
     (study / run.folder).parent.mkdir(parents=True)
     (study / run.folder).symlink_to(workdir)
-    assert not grid.finished(study, run)
+    assert not run.is_finished(study)
     change(workdir / "report.json", finished=True)
-    assert grid.finished(study, run)
+    assert run.is_finished(study)
 
 
 def test_a_run_that_was_not_evaluated_is_refused(workdir):

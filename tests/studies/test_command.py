@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from gca_jax import programs
+from gca_jax import commands
+from gca_jax.studies import session
 from tests import processes
 from tests.studies import stub
 
@@ -73,15 +74,56 @@ def test_a_study_from_its_file_to_its_report(tmp_path):
     assert "--config.seeds='(0, 1)' changes a study's" in err
 
 
-def test_seeds_of_one_config_are_a_table(digits, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(programs, "one_run", stub.run)
+@pytest.mark.slow
+def test_a_run_that_lost_its_evaluation_is_judged_again_and_not_trained_again(tmp_path):
+    words = ("main.py", "--config=digits:gca_ince,smoke", "--seeds=0", f"--workdir={tmp_path}")
+    words += ("--config.train.batch_size=200",)
+    status, _, err = finish(processes.start(*words))
+    assert status == 0, err
+    run = tmp_path / "runs/all/gca_ince/seed0"
+    kept = ("training.json", "metrics.jsonl", "config.json", "evaluation.json", "report.json")
+    before = {name: (run / name).read_bytes() for name in kept}
+    trained = (run / "training.json").stat().st_mtime_ns
+    (run / "evaluation.json").unlink()
+    status, _, err = finish(processes.start(*words))
+    assert status == 0, err
+    assert err.splitlines() == ["0 runs done, 0 failed, 1 left", "1 run done, 0 failed, 0 left"]
+    assert {name: (run / name).read_bytes() for name in kept} == before
+    assert (run / "training.json").stat().st_mtime_ns == trained
+    assert "it is not trained again" in (run / "log.txt").read_text()
+    assert json.loads((tmp_path / "study.json").read_text())["complete"]
+
+
+@pytest.fixture
+def done_by(monkeypatch):
+    """Let the runs of a study be done by a mode of the stub, and tell what else was asked for."""
+    asked = {}
+
+    def set_mode(mode):
+        def execute(*arguments, **options):
+            asked.update(options)
+            return do(*arguments, **options, program=stub.program(mode))
+
+        do = session.execute
+        monkeypatch.setattr(session, "execute", execute)
+        return asked
+
+    return set_mode
+
+
+def test_seeds_of_one_config_are_a_table(digits, tmp_path, done_by, capsys):
+    asked = done_by("surroundings")
     config = digits.get_config("ince").lock()
     typed = "python main.py --seeds=0,3"
-    programs.study(programs.Command(config, str(tmp_path), seeds="0,3", typed=typed))
+    flags = {"jobs": 2, "limit_minutes": 5.0, "launcher": "env X=1"}
+    commands.study(commands.Command(config, str(tmp_path), seeds="0,3", typed=typed, **flags))
+    assert asked == flags
     assert capsys.readouterr().out == f"report: {tmp_path}/study.md\n"
     values = []
     for seed in (0, 3):
-        found = json.loads((tmp_path / f"runs/all/ince/seed{seed}/evaluation.json").read_text())
+        run = tmp_path / f"runs/all/ince/seed{seed}"
+        assert json.loads((run / "environment.json").read_text())["X"] == "1"
+        found = json.loads((run / "evaluation.json").read_text())
         values.append(100 * found["accuracy"]["linear"])
     a, b = values
     row = rf"\| ince \| {(a + b) / 2:.2f} ± {abs(a - b) / 2**0.5:.2f} \|"
@@ -90,9 +132,9 @@ def test_seeds_of_one_config_are_a_table(digits, tmp_path, monkeypatch, capsys):
     assert "    python main.py --seeds=0,3\n" in page
 
 
-def test_failed_runs_are_the_status_of_the_command(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(programs, "one_run", stub.bad)
+def test_failed_runs_are_the_status_of_the_command(digits, tmp_path, done_by):
+    done_by("bad")
     config = digits.get_config("gca_ince").lock()
     with pytest.raises(SystemExit, match=r"^1 run failed .*failed.json"):
-        programs.study(programs.Command(config, str(tmp_path), seeds="0"))
+        commands.study(commands.Command(config, str(tmp_path), seeds="0"))
     assert "0 of 1 final runs" in (tmp_path / "study.md").read_text()

@@ -5,7 +5,7 @@ import runpy
 
 import pytest
 
-from gca_jax import pairs
+from gca_jax import experiment
 from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
 from tests.conftest import ROOT
@@ -33,5 +33,5 @@ def test_candidates_are_judged_on_validation_pairs_and_seeds_on_test_pairs():
     assert {run.config.evaluation.split for run in finals} == {"test"}
     assert not {run.seed for run in trials} & {run.seed for run in finals}
     for cell in grid:  # one of each can be built
-        made = pairs.build(cell.finals[0][0].config)
-        assert made.pairs.split == "test"
+        made = experiment.build(cell.finals[0][0].config)
+        assert made.data.split == "test"

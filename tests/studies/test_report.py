@@ -53,8 +53,7 @@ def whole(described, tmp_path_factory):
 def do(grid, workdir, keep=lambda run: True):
     for run in all_runs(grid):
         if keep(run):
-            (workdir / run.folder).mkdir(parents=True)
-            stub.run(run.config, workdir / run.folder)
+            stub.do(run, workdir)
 
 
 def tables(page):
@@ -72,7 +71,7 @@ def scores(described, condition, method, epsilon=None):
     (cell,) = [c for c in described[1] if (c.condition, c.method) == (condition, method)]
     runs = [r for group in cell.finals for r in group]
     chosen = [r for r in runs if r.settings.get("loss.epsilon") == epsilon]
-    return 100 * np.array([stub.score(run.config) for run in chosen])
+    return 100 * np.array([stub.score(run.record) for run in chosen])
 
 
 def test_tables_have_scipy_s_numbers(described, whole):

@@ -11,7 +11,7 @@ from tests.runs import pretrain
 def traced_once():
     """The step of an experiment is traced once, however often it is trained."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "trace", functools.lru_cache(maxsize=8)(step.trace))
+        patch.setattr(step, "trace", functools.lru_cache(maxsize=8)(step.trace))
         yield
 
 

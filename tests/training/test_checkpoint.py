@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from gca_jax import workdir
+from gca_jax import files
 from gca_jax.experiment import build
 from gca_jax.training import checkpoint
+from gca_jax.workdir import RunFolder
 from tests.runs import evaluate, pretrain, restore_variables
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ def weights(workdir):
     return restore_variables(workdir)[0]
 
 
-def files(folder):
+def files_in(folder):
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
@@ -45,33 +46,34 @@ def test_every_damaged_file_is_found_or_does_no_harm(unbroken, run, damage):
     """All files of all items, one after the other; what is not found must read as before."""
     newest, before = run / "checkpoints" / "6", weights(unbroken)
     found = 0
-    for path in files(newest):
+    for path in files_in(newest):
         content = path.read_bytes()
         damage(path)
-        if workdir.fault_of(newest) is None:
-            assert path.name in (*workdir.LATER, workdir.CHECKSUMS)
+        if files.fault_of(newest) is None:
+            assert path.name in (*files.LATER, files.CHECKSUMS)
             jax.tree.map(np.testing.assert_array_equal, weights(run), before)
         else:
             found += 1
         path.write_bytes(content)
-    assert workdir.fault_of(newest) is None
+    assert files.fault_of(newest) is None
     assert found > 20
 
 
 def test_a_run_whose_end_is_damaged_is_trained_from_the_checkpoint_before(
     unbroken, run, experiment, capsys
 ):
-    flip(max(files(run / "checkpoints/6/optimizer"), key=lambda path: path.stat().st_size))
+    flip(max(files_in(run / "checkpoints/6/optimizer"), key=lambda path: path.stat().st_size))
     with pytest.raises(ValueError, match="lost its last checkpoint, of step 6: --mode=pretrain"):
         evaluate(experiment, run)
     assert restore_variables(run)[1] == 3
+    capsys.readouterr()  # each has said so
     assert pretrain(experiment, run)["steps"] == 6
     out = capsys.readouterr().out
     assert out.count("checkpoints/6 is damaged (optimizer/") == 1
     assert "it is trained on from step 3" in out
     jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
     assert (run / "checkpoints/damaged-6").is_dir()
-    assert workdir.fault_of(run / "checkpoints/6") is None
+    assert files.fault_of(run / "checkpoints/6") is None
 
 
 @pytest.mark.parametrize("item", ["variables", "optimizer", "progress", "config", "."])
@@ -79,9 +81,9 @@ def test_an_item_that_is_empty_or_gone_is_damage(run, item):
     folder = run / "checkpoints/6" / item
     shutil.rmtree(folder)
     folder.mkdir()
-    assert checkpoint.newest(run) == 3
+    assert RunFolder(run).newest == 3
     folder.rmdir()
-    assert checkpoint.newest(run) == 3
+    assert RunFolder(run).newest == 3
 
 
 def test_a_run_without_an_intact_checkpoint_starts_again(unbroken, run, experiment, capsys):
@@ -93,8 +95,8 @@ def test_a_run_without_an_intact_checkpoint_starts_again(unbroken, run, experime
 
 
 def test_a_checkpoint_of_an_earlier_version_has_no_checksums(run):
-    (run / "checkpoints/6" / workdir.CHECKSUMS).unlink()
-    assert checkpoint.newest(run) == 6
+    (run / "checkpoints/6" / files.CHECKSUMS).unlink()
+    assert RunFolder(run).newest == 6
 
 
 def test_reading_leaves_a_checkpoint_that_is_being_written(run):
@@ -118,7 +120,7 @@ def test_the_checkpoint_before_is_there_until_the_next_one_is(run, experiment, m
     with pytest.raises(OSError, match="no more"):
         pretrain(experiment, run)
     assert "3" in seen[0]
-    assert checkpoint.newest(run) == 3
+    assert RunFolder(run).newest == 3
     monkeypatch.setattr(checkpoint, "write_checksums", write)
     assert pretrain(experiment, run)["steps"] == 6
     assert json.loads((run / "training.json").read_text())["finished"]
@@ -150,6 +152,6 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(unbroken, tiny, tmp_p
         disk(patch, 2**30, 2**30, 1000)
         with pytest.raises(OSError, match="what is saved is kept"):
             pretrain(slowly_logged, tmp_path)
-    assert checkpoint.newest(tmp_path) == 3
+    assert RunFolder(tmp_path).newest == 3
     pretrain(slowly_logged, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))

@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import losses, models
+from gca_jax import models
 from gca_jax.models import towers
 from gca_jax.training import chunks, state, step
 from tests import toy
@@ -29,9 +29,9 @@ def start(method, mesh=None, **chunk):
     optimizer = optax.sgd(0.1)
     variables = state.init_variables(network, KEY, (8, 8, 1))
     initial = state.create_state(variables, optimizer, with_target=byol)
-    loss = losses.METHODS[method] if mesh is None else losses.sharded(method, mesh)
-    decay = (lambda _: 0.9) if byol else None
-    return initial, step.make_train_step(network, toy.POLICY.views, loss, optimizer, decay, **chunk)
+    decay = {"target_decay": 0.9} if byol else {}  # as it is at step 0
+    parts = toy.experiment(network, method, **decay, **chunk)
+    return initial, step.make_train_step(parts, optimizer, 10, mesh)
 
 
 @pytest.mark.slow
@@ -41,10 +41,10 @@ def test_a_step_in_chunks_is_the_step_of_the_batch_over_devices_too(method):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
     initial, plain = start(method)
     _, chunked = start(method, mesh, encoder_chunk=4)
-    expected, metrics = jax.device_get(jax.jit(plain)(initial, KEY, IMAGES))
+    expected, metrics = jax.device_get(jax.jit(plain)(initial, KEY, toy.whole(IMAGES)))
     placed = jax.device_put(initial, state.replicated(mesh))
-    images = jax.device_put(IMAGES, state.by_row(mesh))
-    found, same = jax.device_get(step.shard(chunked, mesh)(placed, KEY, images, None))
+    batch = jax.device_put(toy.whole(IMAGES), state.by_row(mesh))
+    found, same = jax.device_get(step.shard(chunked, mesh)(placed, KEY, batch))
     close = lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)  # noqa: E731
     jax.tree.map(close, found, expected)
     close(same["loss"], metrics["loss"])
@@ -70,11 +70,10 @@ def test_a_learned_temperature_has_the_gradient_of_the_whole_batch():
     pairs = jax.random.normal(KEY, (8, 5)), jax.random.normal(KEY, (8, 3))
     found = []
     for size in (None, 2):
-        train_step = step.make_train_step(
-            network, lambda _, x: x, losses.ince, optimizer, encoder_chunk=size
-        )
+        parts = toy.experiment(network, "ince", lambda _, x: x, encoder_chunk=size)
+        train_step = step.make_train_step(parts, optimizer, 10)
         initial = state.create_state(variables, optimizer, with_target=False)
-        found.append(jax.jit(train_step)(initial, KEY, pairs)[0].params)
+        found.append(jax.jit(train_step)(initial, KEY, toy.whole(pairs))[0].params)
     assert found[0]["log_epsilon"] != variables["params"]["log_epsilon"]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), *found)
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gca_jax import distributed as module
-from gca_jax import workdir
+from gca_jax import files
 from gca_jax.experiment import build
-from gca_jax.training import checkpoint
+from gca_jax.workdir import RunFolder
 from tests import processes
 from tests.runs import evaluate, pretrain, restore_variables
 
@@ -117,11 +117,11 @@ def test_sigterm_stops_all_at_one_step_and_the_run_goes_on_elsewhere(
     statuses, _, said = finish(pair)
     assert statuses == [0, 0], said
     assert time.monotonic() - asked < 60  # seconds on a quiet machine
-    step = checkpoint.newest(tmp_path)
+    step = RunFolder(tmp_path).newest
     assert 0 < step < 10
     for lines in said:
         assert lines[-1].startswith(f"stopped at step {step} of 10, saved in {tmp_path}; run the")
-    assert workdir.fault(tmp_path / "checkpoints" / str(step)) is None
+    assert files.fault_of(tmp_path / "checkpoints" / str(step)) is None
     assert pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
     compare_weights(together, tmp_path)
     assert [row["step"] for row in rows(tmp_path)] == [*range(1, 11)]

@@ -25,7 +25,7 @@ def test_the_first_steps_give_the_numbers_that_are_kept(tiny):
     batches = train.batches(training, 0)
     found = {"loss": [], "gradient_norm": []}
     for _ in range(3):
-        state, metrics = train_step(state, training.key, *next(batches))
+        state, metrics = train_step(state, training.key, next(batches))
         for name, values in found.items():
             values.append(round(float(metrics[name]), 5))
     batches.close()

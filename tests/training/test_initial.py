@@ -6,13 +6,14 @@ import pytest
 import safetensors.numpy
 
 import gca_jax
-from gca_jax import models
+from gca_jax import config, models
 from gca_jax.data import arrays
 from gca_jax.experiment import build
 from gca_jax.export import write
 from gca_jax.models import formats
-from gca_jax.training import checkpoint, initial
+from gca_jax.training import initial
 from gca_jax.training.state import init_variables
+from gca_jax.workdir import RunFolder
 from tests import saved
 from tests.runs import pretrain
 
@@ -72,7 +73,8 @@ def test_a_run_that_learns_nothing_keeps_the_features(tiny, colours, folder, tmp
     images = colours.test_images
     expected = gca_jax.load(folder / "vit")(images)
     np.testing.assert_allclose(gca_jax.load(tmp_path)(images), expected, rtol=1e-5, atol=1e-6)
-    assert checkpoint.restore_config(tmp_path).model.initial == str(folder / "vit.safetensors")
+    kept = config.restore(RunFolder(tmp_path).config)
+    assert kept.model.initial == str(folder / "vit.safetensors")
 
 
 def torchvision_file(path, **changes):

@@ -1,12 +1,14 @@
 """The online probe: its step by hand, an encoder that does not feel it, its accuracy on images."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gca_jax.data.batches import Order
 from gca_jax.evaluation import online
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
@@ -47,13 +49,30 @@ def test_the_encoder_is_the_same_with_and_without(tiny, tmp_path):
     assert online.evaluate(dataclasses.replace(subject, variables=found[None])) is None
 
 
-def test_labels_are_needed_and_domains_are_in_their_place(tiny):
-    data = build(tiny()).data.dataset
-    bare = dataclasses.replace(data, pretrain_labels=None)
+def test_labels_are_needed(tiny):
+    bare = dataclasses.replace(build(tiny()).data.dataset, pretrain_labels=None)
     config = tiny(**{"train.online_probe": True})
-    with pytest.raises(ValueError, match=r"^config.train: online_probe needs labels"):
+    with pytest.raises(ValueError, match=r"^config\.train: online_probe needs labels, and the im"):
         build(config, dataset=bare)
-    domains = dataclasses.replace(data, pretrain_domains=data.pretrain_labels)
-    config = tiny(**{"train.online_probe": True, "target.name": "blocks", "target.alpha": 0.5})
-    with pytest.raises(ValueError, match=r"^config.train: .* this target takes its domains"):
-        build(config, dataset=domains)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_a_target_of_domains_and_a_probe_of_classes_go_together(tiny, tmp_path):
+    data = build(tiny()).data.dataset
+    data = dataclasses.replace(data, pretrain_domains=data.pretrain_labels % 2)
+    settings = {"target.name": "blocks", "target.alpha": 0.5, "train.log_every_steps": 1}
+    logged = {}
+    for probed in (None, True):
+        config = tiny(**{"train.online_probe": probed, "train.epochs": 4, **settings})
+        pretrain(build(config, dataset=data), tmp_path / str(probed))
+        rows = (tmp_path / str(probed) / "metrics.jsonl").read_text().splitlines()
+        logged[probed] = [json.loads(row) for row in rows]
+    assert [row["loss"] for row in logged[True]] == [row["loss"] for row in logged[None]]
+    first, *_, last = logged[True]
+    seen = data.pretrain_labels[Order(len(data.pretrain_images), 472, config.seed).rows(0)]
+    np.testing.assert_allclose(first["probe_loss"], np.log(10), rtol=1e-6)
+    np.testing.assert_allclose(first["probe_accuracy"], np.mean(seen == 0), rtol=1e-6)
+    assert last["probe_loss"] < first["probe_loss"]
+    head = restore_variables(tmp_path / "True")[0]["probe"]
+    assert head["bias"].shape == (10,)

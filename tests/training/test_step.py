@@ -9,7 +9,8 @@ import optax
 import pytest
 from jax.sharding import AxisType
 
-from gca_jax import experiment, losses, models
+from gca_jax import losses, models
+from gca_jax.data import images
 from gca_jax.training import state, step
 from tests import toy
 
@@ -20,6 +21,7 @@ MODEL = dict(
 )
 KEY = jax.random.key(7)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
+BATCH = toy.whole(IMAGES)
 
 
 def stand_in(z_a, z_b):
@@ -34,9 +36,8 @@ def build(loss=stand_in, decay=None, learning_rate=0.1, **model):
     optimizer = optax.sgd(learning_rate)
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
     initial = state.create_state(variables, optimizer, with_target=decay is not None)
-    schedule = None if decay is None else (lambda step: decay)
-    train_step = step.make_train_step(network, toy.POLICY.views, loss, optimizer, schedule)
-    return network, initial, jax.jit(train_step)
+    parts = toy.experiment(network, loss, target_decay=decay)  # which it is at step 0
+    return network, initial, jax.jit(step.make_train_step(parts, optimizer, 10))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -59,7 +60,7 @@ def close(a, b, **tolerance):
 
 def test_loss_is_that_of_both_views_in_one_batch():
     network, initial, train_step = build()
-    new, metrics = train_step(initial, KEY, IMAGES)
+    new, metrics = train_step(initial, KEY, BATCH)
     z_a, z_b, batch_stats = both(network, variables_of(initial))
     value, aux = stand_in(z_a, z_b)
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
@@ -71,7 +72,7 @@ def test_loss_is_that_of_both_views_in_one_batch():
 
 def test_update_is_the_gradient_of_that_loss():
     network, initial, train_step = build()
-    new, metrics = train_step(initial, KEY, IMAGES)
+    new, metrics = train_step(initial, KEY, BATCH)
 
     def loss(params):
         z_a, z_b, _ = both(network, {"params": params, "batch_stats": initial.batch_stats})
@@ -88,7 +89,7 @@ def test_update_is_the_gradient_of_that_loss():
 def test_method_reaches_every_weight_of_the_encoder(method):
     extra = dict(decay=0.5, predictor_hidden=8) if method == "byol" else {}
     _, initial, train_step = build(loss=losses.METHODS[method], **extra)
-    new, metrics = train_step(initial, KEY, IMAGES)
+    new, metrics = train_step(initial, KEY, BATCH)
     assert np.isfinite(metrics["loss"])
     # A bias in front of a batch norm has no effect; there is none, so everything must move.
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), initial.params, new.params)
@@ -98,10 +99,10 @@ def test_method_reaches_every_weight_of_the_encoder(method):
 
 def test_randomness_is_a_function_of_the_step():
     _, initial, train_step = build()
-    _, first = train_step(initial, KEY, IMAGES)
-    _, again = train_step(initial, KEY, IMAGES)
+    _, first = train_step(initial, KEY, BATCH)
+    _, again = train_step(initial, KEY, BATCH)
     assert first["loss"] == again["loss"]
-    _, second = train_step(initial._replace(step=jnp.int32(1)), KEY, IMAGES)
+    _, second = train_step(initial._replace(step=jnp.int32(1)), KEY, BATCH)
     assert first["loss"] != second["loss"]
 
 
@@ -119,7 +120,7 @@ def test_byol_loss_is_both_orders_against_the_target_network():
     # A target unlike the online network, so that taking one for the other shows.
     other = state.init_variables(network, jax.random.key(5), (8, 8, 1))
     initial = initial._replace(target=other)
-    new, metrics = train_step(initial, KEY, IMAGES)
+    new, metrics = train_step(initial, KEY, BATCH)
     z_a, z_b, stats = both(network, variables_of(initial))
     t_a, t_b, target_stats = both(network, other)
     predicted, updates = network.apply(
@@ -137,7 +138,7 @@ def test_byol_loss_is_both_orders_against_the_target_network():
 
 def test_byol_target_is_the_moving_average_of_the_new_weights():
     _, (_, initial, train_step) = byol()
-    new, _ = train_step(initial, KEY, IMAGES)
+    new, _ = train_step(initial, KEY, BATCH)
     expected = jax.tree.map(lambda t, p: 0.9 * t + 0.1 * p, initial.target["params"], new.params)
     close(new.target["params"], expected, rtol=1e-5, atol=1e-7)
     moved = jax.tree.map(
@@ -146,9 +147,21 @@ def test_byol_target_is_the_moving_average_of_the_new_weights():
     assert any(jax.tree.leaves(moved["encoder"]))
 
 
+def test_byol_target_follows_more_slowly_as_the_run_goes_on():
+    """The decay rises to one along half a cosine: at the middle of ten steps half way."""
+    decay = step.byol_decay(0.9, 10)
+    expected = 1 - 0.1 * (np.cos(np.pi * np.arange(11) / 10) + 1) / 2
+    np.testing.assert_allclose([decay(k) for k in range(11)], expected, rtol=1e-6)
+    _, (_, initial, train_step) = byol()
+    new, _ = train_step(initial._replace(step=jnp.int32(5)), KEY, BATCH)
+    old = initial.target["params"]
+    expected = jax.tree.map(lambda t, p: 0.95 * t + 0.05 * p, old, new.params)
+    close(new.target["params"], expected, rtol=1e-5, atol=1e-7)
+
+
 def test_byol_gradient_stops_at_the_target():
     loss, (network, initial, train_step) = byol()
-    new, _ = train_step(initial, KEY, IMAGES)
+    new, _ = train_step(initial, KEY, BATCH)
     t_a, t_b, _ = both(network, initial.target)
 
     def value(params):  # the target's embeddings are constants here
@@ -175,9 +188,9 @@ def test_sharded_step_is_the_step_of_one_device(method):
     for count in (1, 8):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
         start = jax.device_put(jax.tree.map(jnp.copy, initial), state.replicated(mesh))
-        images = jax.device_put(IMAGES, state.by_row(mesh))
+        batch = jax.device_put(BATCH, state.by_row(mesh))
         sharded = step.shard(train_step.__wrapped__, mesh)
-        results.append(jax.device_get(sharded(start, KEY, images, None)))
+        results.append(jax.device_get(sharded(start, KEY, batch)))
     (one, one_metrics), (many, many_metrics) = results
     close(one_metrics, many_metrics, rtol=2e-4, atol=1e-5)
     close(one.params, many.params, rtol=1e-3, atol=1e-5)
@@ -191,7 +204,7 @@ def test_mesh_has_every_device():
 @pytest.mark.parametrize(("share", "wrong"), [(0.0, 0), (0.3, 3), (0.1, 0), (1.0, 10)])
 def test_a_share_of_the_second_views_changes_places(share, wrong):
     views = np.arange(20.0).reshape(10, 2)
-    mixed = np.asarray(experiment.exchange(KEY, jax.numpy.asarray(views), share))
+    mixed = np.asarray(images.exchange(KEY, jax.numpy.asarray(views), share))
     assert (mixed[:, 0] != views[:, 0]).sum() == wrong  # of one alone nothing can be exchanged
     np.testing.assert_array_equal(np.sort(mixed[:, 0]), views[:, 0])
     np.testing.assert_array_equal(mixed[:, 1] - mixed[:, 0], 1)

@@ -11,6 +11,7 @@ from gca_jax import models
 from gca_jax.evaluation import baseline
 from gca_jax.training import checkpoint, state, step
 from gca_jax.training.checkpoint import Progress
+from gca_jax.workdir import RunFolder
 from tests import toy
 from tests.runs import restore_variables
 
@@ -29,18 +30,14 @@ def start(optimizer, decay=None, **heads):
     network = models.create(**VIT, **HEADS, **heads)
     variables = state.init_variables(network, KEY, SHAPE)
     initial = state.create_state(variables, optimizer, with_target=decay is not None)
-    schedule = None if decay is None else (lambda _: decay)
-    return (
-        network,
-        initial,
-        step.make_train_step(network, toy.POLICY.views, distance, optimizer, schedule),
-    )
+    parts = toy.experiment(network, distance, target_decay=decay)  # which it is at step 0
+    return network, initial, step.make_train_step(parts, optimizer, 10)
 
 
 def test_a_step_is_gradient_descent_on_the_two_views_each_on_its_own():
     network, initial, train_step = start(optax.sgd(0.1))
     assert initial.batch_stats == {}
-    new, metrics = jax.jit(train_step)(initial, KEY, IMAGES)
+    new, metrics = jax.jit(train_step)(initial, KEY, toy.whole(IMAGES))
 
     @jax.jit
     @jax.value_and_grad
@@ -58,7 +55,7 @@ def test_a_step_is_gradient_descent_on_the_two_views_each_on_its_own():
 
 def test_byol_has_the_statistics_of_its_predictor_alone():
     _, initial, train_step = start(optax.sgd(0.1), decay=0.9, predictor_hidden=8)
-    new, _ = jax.jit(train_step)(initial, KEY, IMAGES)
+    new, _ = jax.jit(train_step)(initial, KEY, toy.whole(IMAGES))
     assert set(new.batch_stats) == {"predictor"}
     assert jax.tree.structure(new) == jax.tree.structure(initial)
     assert int(new.step) == 1
@@ -67,7 +64,7 @@ def test_byol_has_the_statistics_of_its_predictor_alone():
 def test_a_checkpoint_gives_back_the_state(tmp_path):
     _, initial, _ = start(optax.adam(0.1))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with checkpoint.open_manager(tmp_path) as manager:
+    with checkpoint.open_manager(RunFolder(tmp_path)) as manager:
         checkpoint.save(manager, initial, Progress(5), {"seed": 0})
         manager.wait_until_finished()
         abstract = jax.eval_shape(lambda: initial)
@@ -81,7 +78,7 @@ def test_a_checkpoint_gives_back_the_state(tmp_path):
 
 def test_the_untrained_encoder_is_the_initial_one():
     network, _, _ = start(optax.sgd(0.1))
-    fresh = baseline.untrained(network, 3, IMAGES, toy.POLICY.plain)
+    fresh = baseline.untrained(network, 3, IMAGES, toy.POLICY.plain, SHAPE)
     expected = state.init_variables(network, jax.random.key(3), SHAPE)
     jax.tree.map(np.testing.assert_array_equal, fresh, expected)
 

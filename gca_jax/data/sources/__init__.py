@@ -74,9 +74,8 @@ def load(name: str, **options) -> Dataset:
             `held_out`. arrays: `file`. hf: `hub.load`'s.
 
     Raises:
-        ValueError: an unknown name, or a data set that is missing or broken; the message names the
-            file and the command that prepares it.
-        TypeError: an option that the set does not take.
+        ValueError: an unknown name, an option that the set does not take, or a data set that is
+            missing or broken; the message names the file and the command that prepares it.
     """
     row = find(name)
     check.keywords(f"data set {name}", row.read, options)

@@ -26,7 +26,7 @@ def prepare(config: Any, archives: str | None = None) -> None:
     `archives` is a folder with the archives that would be downloaded, for machines without network.
     A ValueError says how to get what is missing: TensorFlow, an archive, the network or space.
     """
-    data = dict(config.data)
+    data = {key: value for key, value in config.data.items() if key != "kind"}
     name = data["name"]
     row = sources.find(name)
     if row.builder is not None:

@@ -226,6 +226,14 @@ def test_other_files_are_no_pictures(root, load):
     assert len(load().train_images) == 9
 
 
+def test_a_folder_that_is_hidden_is_no_class(root, load):
+    hidden = ".ipynb_checkpoints"
+    prepared.write_folder(root, SPLITS | {f"train/{hidden}": 2, f"train/cat/{hidden}": 1})
+    data = load()
+    assert data.class_names == ("cat", "dog")
+    assert len(data.train_images) == 9
+
+
 def test_folders_of_the_wrong_shape(root, load, refused):
     refused(f"there is no folder {root}")
     with pytest.raises(ValueError, match=r"name it with --config.data.root=DIR"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from gca_jax import losses
+from gca_jax import losses, targets
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.views import policies
 from gca_jax.experiment import build
@@ -67,15 +67,8 @@ WORDS = {
 TOGETHER = {"loss.gradient": {"loss.until": 1e-2}, "loss.until": {"loss.gradient": "implicit"}}
 # Wrong alone, as other tests here and test_target.py show.
 LEARNED = {"sharpness": 2.0, "floor": 0.1, "keep": 0.5, "warmup_steps": 5}
-COMBINED = {
-    "method",
-    "model.encoder",
-    "augment.policy",
-    "target.alpha",
-    "target.beta",
-    "model.initial",
-}
-COMBINED |= {f"target.{key}" for key in (*LEARNED, "share")}
+COMBINED = {"method", "model.encoder", "augment.policy", "model.initial"}
+COMBINED |= {f"target.{key}" for key in targets.settings()}
 
 
 def another(key, value):
@@ -108,12 +101,13 @@ def views(experiment):
 
 def loss(experiment):
     """The program of the loss, of which the run's is made, with its target."""
-    z, groups = jnp.zeros((60, 4)), jnp.zeros(60, int)
+    z, numbers = jnp.zeros((60, 4)), jnp.zeros(60, int)
 
-    def program(a, b, groups):
-        return experiment.loss(a, b, **experiment.alignment.keywords(groups, 0))
+    def program(a, b, info):
+        return experiment.loss(a, b, **experiment.target.keywords(info, 0))
 
-    return jax.jit(program).lower(z, z, groups).as_text()
+    info = dict.fromkeys(experiment.target.takes, numbers)
+    return jax.jit(program).lower(z, z, info).as_text()
 
 
 def seed(experiment):
@@ -192,7 +186,7 @@ def test_runs_that_differ_in_their_seed_share_the_compiled_step(tiny):
 def test_the_step_is_traced_before_anything_is_put_on_the_devices(tiny, monkeypatch):
     """So it can be compiled for devices that this machine has not got."""
     put = []
-    monkeypatch.setattr(setup, "_everywhere", lambda key, mesh: put.append(mesh) or key)
+    monkeypatch.setattr(step, "_everywhere", lambda key, mesh: put.append(mesh) or key)
     training = step.trace(build(tiny()))
     assert not put
     assert training.key.shape == ()
@@ -210,16 +204,22 @@ def test_keys_of_another_encoder_change_the_run(tiny):
     check_every_key(tiny("ince,vit"), "model")
 
 
-def test_keys_of_a_target_that_learns_change_the_loss(tiny):
+def test_keys_of_targets_change_the_loss(tiny):
+    dataset = build(tiny()).data.dataset
+    dataset = dataclasses.replace(dataset, pretrain_domains=dataset.pretrain_labels)
+
     def program(name, **keys):
         target = {f"target.{key}": value for key, value in {"name": name, **keys}.items()}
-        return loss(build(tiny("gca_ince", **target)))
+        return loss(build(tiny("gca_ince", **target), dataset=dataset))
 
     base = program("self_weighted")
     for key, value in LEARNED.items():
         assert program("self_weighted", **{key: value}) != base, key
     for name in ("smoothed", "bootstrapped"):
         assert program(name, share=0.1) != program(name, share=0.2)
+    assert program("continuous", bandwidth=1.0) != program("continuous", bandwidth=2.0)
+    base = program("blocks", alpha=0.5)
+    assert program("blocks", alpha=0.25) != base != program("blocks", alpha=0.5, beta=0.1)
     late = program("bootstrapped", share=0.1, warmup_steps=5)
     assert late != program("bootstrapped", share=0.1)
 

@@ -1,4 +1,4 @@
-"""The rule of modes: what a device's memory has to do with how K is kept."""
+"""The rule of domains and blocks: what a device's memory has to do with how K is kept."""
 
 import types
 

@@ -1,78 +1,14 @@
-"""Pictures of more than three channels: decoded, read from folders, augmented."""
-
-import io
-import re
+"""Pictures of more than three channels: read from folders, augmented."""
 
 import jax
 import numpy as np
-import PIL.Image
 import pytest
 
 from gca_jax.data import arrays, pictures, records, sources
 from gca_jax.data.sources import folder
 from gca_jax.data.views import augment
 from gca_jax.experiment import build
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def tiff(*pages):
-    first, *others = map(PIL.Image.fromarray, pages)
-    file = io.BytesIO()
-    first.save(file, "tiff", save_all=True, append_images=others)
-    return file.getvalue()
-
-
-@pytest.fixture
-def five():
-    return np.random.default_rng(0).integers(0, 256, (6, 8, 5), dtype=np.uint8)
-
-
-def test_one_picture_in_every_form(five):
-    pages = np.moveaxis(five, 2, 0)
-    wide = five.astype(np.uint16) * 257
-    forms = [npy(five), npy(pages), npy(five / 255), npy(wide), tiff(*pages)]
-    forms.append(tiff(*np.moveaxis(wide, 2, 0)))
-    for encoded in forms:
-        np.testing.assert_array_equal(pictures.pixels(encoded, 5), five)
-
-
-def test_four_bands_are_taken_as_they_are():
-    """And not laid on white, as a picture with transparency is."""
-    rgba = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
-    np.testing.assert_array_equal(pictures.pixels(tiff(rgba), 4), rgba)
-    np.testing.assert_array_equal(pictures.pixels(npy(rgba[..., :3]), 3), rgba[..., :3])
-
-
-@pytest.mark.parametrize(
-    ("encoded", "message"),
-    [
-        (npy(np.zeros((6, 8, 4), np.uint8)), "is [6, 8, 4], not [h, w, 5] as data.channels has it"),
-        (npy(np.zeros((6, 8, 5), np.int64)), "is of int64, not of uint8, uint16 or floats"),
-        (npy(np.full((6, 8, 5), 2.0)), "has floats from 2 to 2, they must lie in [0, 1]"),
-        (npy(np.full((6, 8, 5), np.nan)), "they must lie in [0, 1]"),
-        (npy(np.array([{}], object)), "pickle"),
-        (npy(np.zeros((6, 8, 5), np.uint8))[:-9], "expected 240 bytes got 231"),
-        (pictures.ARRAY, "EOF"),
-        (b"no picture", "is no picture that Pillow reads: save it as .npy [h, w, c]"),
-        (tiff(np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)), "2 pages, which are not"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_one_line(encoded, message):
-    with pytest.raises(OSError, match=re.escape(message)) as caught:
-        pictures.pixels(encoded, 5)
-    assert "\n" not in str(caught.value).strip()
-
-
-def test_each_channel_is_resized_as_a_grey_picture(five):
-    found = pictures.resize(five, 3, 4)
-    for k in range(5):
-        plane = PIL.Image.fromarray(five[..., k]).resize((3, 4), PIL.Image.Resampling.BILINEAR)
-        np.testing.assert_array_equal(found[..., k], plane)
+from tests.data.prepared import npy, tiff
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from ml_collections import ConfigDict
 
-from gca_jax.programs import PROGRAMS, Command
-from gca_jax.report import runs
-from tests.report.conftest import CONFIG, TRAINING, evaluation, metrics_row
+from gca_jax.commands import COMMANDS, Command
+from gca_jax.report import runs, status
+from tests.report import conftest
+from tests.report.conftest import CONFIG, TRAINING, corruptions, evaluation, metrics_row
 
 
 class Page(HTMLParser):
@@ -32,22 +34,15 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data.strip()
 
 
-def leave(folder, rows=20, finished=True, judged=True, **changes):
-    """A folder as a run leaves it."""
-    folder.mkdir(parents=True)
-    config = {**CONFIG, "train": {"epochs": 4, "steps": None}, **changes}
-    (folder / "config.json").write_text(json.dumps(config))
-    lines = [json.dumps(metrics_row(step)) for step in range(1, rows + 1)]
-    (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    if finished:
-        (folder / "training.json").write_text(json.dumps(TRAINING))
+def leave(folder, judged=True, **changes):
+    """Write what a run leaves in its folder."""
+    conftest.leave(folder, judged=judged, **changes)
     if judged:
-        (folder / "evaluation.json").write_text(json.dumps(evaluation()))
         (folder / "report.md").write_text("found")
 
 
 def report(folder, capsys):
-    PROGRAMS["report"](Command(None, str(folder)))
+    COMMANDS["report"](Command(None, str(folder)))
     assert capsys.readouterr().out == f"report: {folder / 'index.html'}\n"
     text = (folder / "index.html").read_text(encoding="utf-8")
     return text, Page(text)
@@ -109,24 +104,133 @@ def test_long_logs_are_thinned_out_and_what_is_not_finite_is_left_out(tmp_path):
     assert run.curves["loss"][-1] == (200.0, 5.0 - 100)
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "words"),
-    [
-        ("config.json", "{", "cannot be read: "),
-        ("config.json", "{}", "cannot be read: config.json has no method"),
-        ("metrics.jsonl", "x\ny\n", "is damaged in line 1"),
-        ("training.json", "{}", "cannot be read: 'finished'"),
-    ],
-)
-def test_a_damaged_run_is_a_row_that_says_so(tmp_path, file, content, words, capsys):
+def changed(content, **changes):
+    """JSON with other values."""
+    return json.dumps({**content, **changes})
+
+
+def without(content, key):
+    """JSON without a key."""
+    return json.dumps({name: value for name, value in content.items() if name != key})
+
+
+ROW = metrics_row(1)
+DEEP = "[" * 100_000
+HUGE = "1" + "0" * 400
+DAMAGES = {
+    "config.json": {
+        "cut": '{"method": ',
+        "empty": "",
+        "no text": b"\xff\xfe",
+        "a list": "[]",
+        "null": "null",
+        "a word": '"a word"',
+        "no method": without(CONFIG, "method"),
+        "method a list": changed(CONFIG, method=["ince"]),
+        "method null": changed(CONFIG, method=None),
+        "no data": without(CONFIG, "data"),
+        "data a word": changed(CONFIG, data="digits"),
+        "data without a name": changed(CONFIG, data={"kind": "images"}),
+        "name a number": changed(CONFIG, data={"kind": "images", "name": 3}),
+        "kind a list": changed(CONFIG, data={"kind": [], "name": "digits"}),
+        "kind unknown": changed(CONFIG, data={"kind": "sounds", "name": "digits"}),
+        "seed a word": changed(CONFIG, seed="7"),
+        "no train": without(CONFIG, "train"),
+        "train a list": changed(CONFIG, train=[]),
+        "half a character": changed(CONFIG, method="\ud800"),
+        "half a character in a key": changed(CONFIG, **{"\ud800": 1}),
+        "too deep": DEEP,
+    },
+    "training.json": {
+        "cut": '{"finished": ',
+        "null": "null",
+        "a list": "[]",
+        **{f"no {key}": without(TRAINING, key) for key in TRAINING},
+        "finished a number": changed(TRAINING, finished=1),
+        "steps a word": changed(TRAINING, steps="20"),
+        "steps true": changed(TRAINING, steps=True),
+        "seconds null": changed(TRAINING, train_seconds=None),
+        "seconds not finite": changed(TRAINING, train_seconds=float("inf")),
+        "device a list": changed(TRAINING, device=[]),
+        "400 digits": changed(TRAINING).replace("20,", f"{HUGE},"),
+        "seconds of 400 digits": changed(TRAINING).replace("12.5", HUGE),
+        "half a character": changed(TRAINING, device="\ud800"),
+        "too deep": DEEP,
+    },
+    "evaluation.json": {
+        "cut": '{"step": ',
+        "a list": "[]",
+        "null": "null",
+        "baselines null": changed(evaluation(), baselines=None),
+        "a baseline null": changed(evaluation(), baselines={"pixels": None}),
+        "accuracy a list": changed(evaluation(), accuracy=[0.5]),
+        "an accuracy a word": changed(evaluation(), accuracy={"linear": "0.5"}),
+        "results a word": changed(evaluation(), results="none"),
+        "a result a number": changed(evaluation(), results=[1]),
+        "step a word": changed(evaluation(), step="20"),
+        "dataset a word": changed(evaluation(), dataset="digits"),
+        "alignment a list": changed(evaluation(), alignment=[0.5]),
+        "half a character": changed(evaluation(), method="\ud800"),
+    },
+    "metrics.jsonl": {
+        "words": "x\ny\n",
+        "a list": "[]\n",
+        "null": "null\n",
+        "no step": without(ROW, "step") + "\n",
+        "step null": changed(ROW, step=None) + "\n",
+        "epoch a word": changed(ROW, epoch="0.2") + "\n",
+        "epoch a list": changed(ROW, epoch=[]) + "\n",
+        "loss a word": changed(ROW, loss="5.0") + "\n",
+        "loss true": changed(ROW, loss=True) + "\n",
+        "400 digits": changed(ROW).replace("5.0", HUGE).replace("4.9", HUGE) + "\n",
+        "no text": b"\xff\xfe\n",
+        "too deep": DEEP + "\n",
+    },
+    "evaluation.npz": {"cut": b"PK", "empty": b"", "text": "of no archive"},
+    "corruptions.json": {"cut": "{", "a list": "[]", "no step": without(corruptions(), "step")},
+    "report.json": {"cut": "{", "a list": "[]", "finished a word": '{"finished": "no"}'},
+}
+CASES = [(file, kind) for file, kinds in DAMAGES.items() for kind in kinds]
+
+
+def damage(folder, file, kind):
+    """Leave a run of which a file is damaged."""
+    leave(folder)
+    content = DAMAGES[file][kind]
+    (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def words_of(run):
+    """Check that a run is damaged, in one line that can be printed; give it."""
+    assert not run.finished
+    (line,) = run.state.splitlines()
+    line.encode()
+    assert line.startswith("damaged: ")
+    return line
+
+
+@pytest.mark.parametrize(("file", "kind"), CASES)
+def test_a_damaged_run_takes_no_other_with_it(tmp_path, file, kind, capsys):
     leave(tmp_path / "a")
-    leave(tmp_path / "b")
-    (tmp_path / "a" / file).write_text(content)
+    leave(tmp_path / "c", seed=8)
+    damage(tmp_path / "b", file, kind)
+    leave(tmp_path / "d", judged=False, finished=False, rows=5)
+    found = {run.folder: run for run in runs.collect(tmp_path)}
+    assert [*found] == ["a", "b", "c", "d"]
+    assert str(tmp_path / "b" / file) in words_of(found["b"])
     text, page = report(tmp_path, capsys)
-    states = [row[page.rows[0].index("state")] for row in page.rows[1:]]
-    assert words in states[0]
-    assert states[1] == "finished"
-    assert "2 runs, 1 of them unfinished." in text
+    head, *rows = page.rows
+    states = {row[0]: row[head.index("state")] for row in rows}
+    assert states.pop("b") == found["b"].state
+    assert states == {"a": "finished", "c": "finished", "d": "step 5 of 20 (25%)"}
+    accuracies = {row[0]: row[head.index("linear, %")] for row in rows}
+    assert accuracies == {"a": "90.0", "b": "", "c": "90.0", "d": ""}
+    lines = [a["data-run"] for tag, a in page.elements if tag == "polyline"]
+    assert lines == ["0", "2", "3"] * 3
+    assert "4 runs, 2 of them unfinished." in text
+    # The same is said of the one run.
+    (line,) = status.lines(tmp_path / "b", ConfigDict())
+    assert line == f"{tmp_path / 'b'}: {found['b'].state}"
 
 
 def test_settings_of_like_runs_are_told_from_those_of_unlike_ones(tmp_path):
@@ -139,7 +243,7 @@ def test_settings_of_like_runs_are_told_from_those_of_unlike_ones(tmp_path):
 
 def test_a_folder_without_runs_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        PROGRAMS["report"](Command(None, str(tmp_path)))
+        COMMANDS["report"](Command(None, str(tmp_path)))
 
 
 def test_the_page_works_in_a_browser(tmp_path, capsys, browse):

@@ -1,7 +1,8 @@
-"""Whole runs in a folder: resumed, interrupted, refused, repeated, broken off."""
+"""Whole runs in a folder: resumed, interrupted, refused, repeated, broken off; their hooks."""
 
 import io
 import json
+import shutil
 import signal
 
 import jax
@@ -11,12 +12,13 @@ import optax
 import PIL.Image
 import pytest
 
+from gca_jax import config as configs
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
 from gca_jax.signals import Stopped
-from gca_jax.training import checkpoint, log, state, step, train
+from gca_jax.training import log, state, step, train
 from gca_jax.training.log import Log
-from gca_jax.workdir import locked
+from gca_jax.workdir import RunFolder
 from tests.runs import pretrain, restore_variables
 
 pytestmark = pytest.mark.slow
@@ -37,14 +39,14 @@ def weights(workdir):
 
 def at_step(monkeypatch, step, action):
     """Do something when the loop has dispatched a step."""
-    add = Log.add
+    take = Log.__call__
 
-    def patched(self, k, metrics):
-        add(self, k, metrics)
+    def patched(self, k, state, metrics):
+        take(self, k, state, metrics)
         if k == step:
             action()
 
-    monkeypatch.setattr(Log, "add", patched)
+    monkeypatch.setattr(Log, "__call__", patched)
 
 
 def test_what_a_run_leaves(unbroken, tiny):
@@ -55,13 +57,11 @@ def test_what_a_run_leaves(unbroken, tiny):
     assert summary["images_per_second"] > 0
     assert (summary["input_shape"], summary["shorter_side"]) == ([8, 8, 1], 8)
     assert summary["device"].startswith("8 x cpu")
-    config, (variables, step) = (
-        checkpoint.restore_config(unbroken),
-        restore_variables(unbroken),
-    )
+    variables, step = restore_variables(unbroken)
     assert step == 6
-    assert config.to_dict() == json.loads((unbroken / "config.json").read_text())
-    assert config.to_json() == tiny().to_json()
+    record = json.loads((unbroken / "config.json").read_text())
+    assert record == json.loads((unbroken / "checkpoints/6/config/metadata").read_text())
+    assert configs.restore(record).to_json() == tiny().to_json()
     assert summary["parameters"] == sum(x.size for x in jax.tree.leaves(variables["params"]))
     assert all(len(x.devices()) == 1 for x in jax.tree.leaves(variables))
     assert list((unbroken / "tensorboard").glob("events*"))
@@ -125,14 +125,22 @@ def test_the_loop_moves_nothing_but_batches_and_metrics(
     unbroken, experiment, tmp_path, monkeypatch
 ):
     """Batches go to the devices and metrics come back explicitly; nothing else moves."""
-    run = train.Session.loop
+    entered = []
 
-    def guarded(*arguments):
-        with jax.transfer_guard("disallow"):
-            return run(*arguments)
+    class Guarded(Log):
+        def __enter__(self):
+            self.guard = jax.transfer_guard("disallow")
+            self.guard.__enter__()
+            entered.append(self)
+            return self
 
-    monkeypatch.setattr(train.Session, "loop", guarded)
+        def __exit__(self, *error):
+            self.guard.__exit__(*error)
+            super().__exit__(*error)
+
+    monkeypatch.setattr(train, "Log", Guarded)
     pretrain(experiment, tmp_path)
+    assert len(entered) == 1
     assert rows(tmp_path) == rows(unbroken)
 
 
@@ -175,19 +183,29 @@ def test_run_of_another_config_is_refused_and_left_alone(unbroken, tiny):
 
 
 def test_two_runs_in_one_folder_are_refused(unbroken, experiment, tmp_path):
-    with locked(tmp_path), pytest.raises(ValueError, match="another process trains in"):
+    other = RunFolder(tmp_path)
+    with other.locked(), pytest.raises(ValueError, match="another process trains in"):
         pretrain(experiment, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"lock"}
 
 
 @pytest.mark.parametrize("content", [None, "{"])
-def test_a_lost_config_is_written_anew_from_the_checkpoint(unbroken, experiment, capsys, content):
-    path = unbroken / "config.json"
-    before = json.loads(path.read_text())
+def test_a_lost_config_is_read_from_the_checkpoint_and_written_anew(
+    unbroken, experiment, tmp_path, capsys, content
+):
+    """A finished run is left as it is; one that goes on gets its config.json back."""
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    path = run / "config.json"
+    before = path.read_text()
     path.unlink() if content is None else path.write_text(content)
-    assert pretrain(experiment, unbroken)["finished"]
-    assert "is written anew from the latest checkpoint" in capsys.readouterr().out
-    assert json.loads(path.read_text()) == before
+    assert pretrain(experiment, run)["finished"]
+    out = capsys.readouterr().out
+    assert "run/config.json is missing or damaged; a checkpoint has it too" in out
+    assert "not trained again" in out
+    assert RunFolder(run).config == json.loads(before)
+    shutil.rmtree(run / "checkpoints/6")
+    assert pretrain(experiment, run)["finished"]
+    assert path.read_text() == before
 
 
 @pytest.mark.usefixtures("one_device")
@@ -212,13 +230,13 @@ def test_a_state_that_is_not_finite_is_not_saved(tiny, tmp_path, monkeypatch):
         return optax.chain(optimizer, last), rate
 
     with monkeypatch.context() as patch:
-        patch.setattr(setup, "make_optimizer", broken)
+        patch.setattr(step, "make_optimizer", broken)
         with pytest.raises(
             ValueError, match=r"parameter_norm is (nan|inf) at step 6 .*keeps step 3"
         ):
             pretrain(build(tiny()), tmp_path)
-    variables, step = restore_variables(tmp_path)
-    assert step == 3
+    variables, kept = restore_variables(tmp_path)
+    assert kept == 3
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
 
@@ -276,3 +294,111 @@ def test_progress_in_a_file_is_a_line_for_each_state(capsys):
     assert "\r" not in err
     assert all(line.startswith("digits") for line in err.splitlines())
     assert "step 3/3" in err.splitlines()[-1]
+
+
+def test_a_signal_while_the_step_is_compiled_is_not_kept_waiting(
+    unbroken, experiment, tmp_path, monkeypatch
+):
+    """Compiling may take minutes, and until then there is nothing to be saved."""
+    before, seen, compiled = signal.getsignal(signal.SIGTERM), [], jax.stages.Lowered.compile
+
+    def watched(self):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return compiled(self)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", watched)
+    at_step(monkeypatch, 1, lambda: seen.append(signal.getsignal(signal.SIGTERM)))
+    pretrain(experiment, tmp_path)
+    assert seen[0] == before
+    assert seen[-1] != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Watch:
+    """A hook that remembers the steps it sees, and at one of them does something else."""
+
+    name = "watch"
+
+    def __init__(self, at=None, action=lambda: None):
+        self.memory, self.at, self.action = {"steps": []}, at, action
+
+    def __call__(self, step, state, metrics):
+        self.memory["steps"].append(step)
+        return self.action() if step == self.at else None
+
+
+def train_with(hook, experiment, path):
+    return train.train(experiment, RunFolder.open(path, experiment.record), [hook])
+
+
+def test_a_hook_may_stop_a_run_and_is_given_back_what_it_remembers(unbroken, experiment, tmp_path):
+    with pytest.raises(Stopped, match=r"^stopped at step 2 of 6, saved in .*same comm") as caught:
+        train_with(Watch(2, lambda: train.STOP), experiment, tmp_path)
+    assert caught.value.status == 0  # as nothing went wrong
+    saved = json.loads((tmp_path / "checkpoints/2/progress/metadata").read_text())
+    assert saved["hooks"]["watch"] == {"steps": [1, 2]}
+    hook = Watch()
+    assert train_with(hook, experiment, tmp_path)["finished"]
+    assert hook.memory == {"steps": [1, 2, 3, 4, 5, 6]}
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
+    assert rows(tmp_path) == rows(unbroken)
+
+
+def test_a_hook_forgets_what_came_after_the_last_checkpoint(experiment, tmp_path):
+    """Else it would have seen the steps twice that a killed run makes again."""
+    with pytest.raises(ZeroDivisionError):
+        train_with(Watch(5, lambda: 1 / 0), experiment, tmp_path)
+    hook = Watch()
+    train_with(hook, experiment, tmp_path)
+    assert hook.memory == {"steps": [1, 2, 3, 4, 5, 6]}
+    pretrain(experiment, tmp_path)  # without the hook, which a finished run does not need
+
+
+@pytest.mark.usefixtures("one_device")
+def test_a_hook_may_change_the_state_and_add_to_the_log(tiny, tmp_path):
+    """One that undoes every step: each moves the weights, and the last saves those of the start."""
+    experiment = build(tiny(**{"train.log_every_steps": 4}))
+    drawn = jax.device_get(step.trace(experiment).initial())
+    seen = []
+
+    class Undo:
+        name, memory = "undo", {}
+
+        def __call__(self, step, state, metrics):
+            moved = jax.tree.map(lambda a, b: np.any(a != b), drawn.params, state.params)
+            seen.append(any(jax.tree.leaves(moved)))
+            if step == 2:
+                metrics["mine"] = jax.numpy.float32(0.25)
+            kept = jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), drawn, state)
+            return kept._replace(step=state.step)
+
+    train_with(Undo(), experiment, tmp_path)
+    assert seen == [True] * 6
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path)["params"], drawn.params)
+    assert [(row["step"], row.get("mine")) for row in rows(tmp_path)] == [
+        (2, 0.25),
+        (4, None),
+        (6, None),
+    ]
+
+
+def test_a_setting_without_its_hook_is_refused_before_anything_is_written(tiny, tmp_path):
+    experiment = build(tiny(**{"train.knn_every_epochs": 1}))
+    folder = RunFolder.open(tmp_path / "run", experiment.record)
+    says = r"^config\.train: knn_every_epochs is a hook's: train\(.*evaluation\.online\.hooks\("
+    for hooks in ((), [Watch()]):
+        with pytest.raises(ValueError, match=says) as caught:
+            train.train(experiment, folder, hooks)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["log", "saver", "watch"])
+def test_hooks_have_names_of_their_own(experiment, tmp_path, name):
+    """Under which they are remembered."""
+    hooks = [Watch(), Watch()]
+    hooks[1].name = name
+    folder = RunFolder.open(tmp_path / "run", experiment.record)
+    with pytest.raises(ValueError, match=rf"^hooks must have names .*, got watch, {name}$"):
+        train.train(experiment, folder, hooks)
+    assert not (tmp_path / "run").exists()

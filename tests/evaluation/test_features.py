@@ -1,3 +1,5 @@
+"""Features of many samples in batches, of a network and of pixels."""
+
 from functools import partial
 
 import jax
@@ -6,6 +8,7 @@ import numpy as np
 import pytest
 
 from gca_jax import models
+from gca_jax.data.images import pixels
 from gca_jax.evaluation import features
 from gca_jax.training import state
 
@@ -48,7 +51,7 @@ def test_one_compilation_serves_every_batch_and_every_encoder(encoder):
 
 
 def test_pixels_are_the_images_from_zero_to_one():
-    x = features.pixels(IMAGES)
+    x = pixels(IMAGES)
     assert x.shape == (23, 64)
     assert x[3, 9] == np.float32(IMAGES[3, 1, 1, 0] / 255)
 
@@ -56,7 +59,7 @@ def test_pixels_are_the_images_from_zero_to_one():
 def test_large_images_are_shrunk_to_32_pixels_before_they_are_features():
     # Shrinking by a whole factor with the triangle filter keeps a linear ramp a linear ramp.
     ramp = np.broadcast_to(np.arange(96, dtype=np.uint8)[None, :, None, None], (2, 96, 64, 3))
-    x = features.pixels(ramp).reshape(2, 32, 32, 3)
+    x = pixels(ramp).reshape(2, 32, 32, 3)
     inner = np.arange(1, 31)
     np.testing.assert_allclose(x[1, 1:-1, 5, 2], (3 * inner + 1) / 255, rtol=1e-5)
 
@@ -79,17 +82,18 @@ class OnDisk:
 
 def test_several_encoders_read_each_image_once():
     images = OnDisk()
-    encoders = {"pixels": features.pixels, "inverse": lambda x: 1 - features.pixels(x)}
+    encoders = {"pixels": pixels, "inverse": lambda x: 1 - pixels(x)}
     out = features.extract(encoders, images, 5)
     assert images.read == list(range(23))
-    np.testing.assert_array_equal(out["pixels"], features.pixels(IMAGES))
+    np.testing.assert_array_equal(out["pixels"], pixels(IMAGES))
     np.testing.assert_array_equal(out["inverse"], 1 - out["pixels"])
 
 
 def test_large_images_go_through_a_network_in_smaller_batches():
     shapes = {8: 512, 64: 512, 96: 227, 224: 41, 4096: 1}
     for side, size in shapes.items():
-        assert features.batch_size((5, side, side, 3)) == size
+        assert features.batch_size((side, side, 3)) == size
+    assert features.batch_size((100_000,)) == 512  # no image
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(0, 5), (5, 0)])

@@ -1,5 +1,7 @@
 """The target of a config: in the step, over devices, and refused where it has nothing to go by."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 from jax.sharding import AxisType
 
 from gca_jax import experiment, losses, models, ot, targets
-from gca_jax.data.views import augment
+from gca_jax.data.batches import Batch
 from gca_jax.training import state, step
+from tests import toy
 
 pytestmark = pytest.mark.slow
 
@@ -18,40 +21,38 @@ GROUPS = np.arange(16, dtype=np.int32) % 3
 KEY = jax.random.key(3)
 
 
-def pair(key, images):
-    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
-
-
-POLICY = augment.Augment(pair, mean=(0.5,), std=(0.5,))
-
-
-def build(method, aligned):
+def build(method, target):
     network = models.create(
         stage_sizes=(1,), block="basic", width=4, stem="cifar", projector_hidden=8, projector_dim=8
     )
     optimizer = optax.sgd(0.1)
     variables = state.init_variables(network, jax.random.key(0), (8, 8, 1))
-    train_step = step.make_train_step(
-        network, POLICY.views, losses.METHODS[method], optimizer, keywords=aligned.keywords
-    )
+    parts = dataclasses.replace(toy.experiment(network, method), target=target)
+    train_step = step.make_train_step(parts, optimizer, 10)
     return network, variables, state.create_state(variables, optimizer, False), train_step
 
 
+def batch(target):
+    """All images, with the groups of what the target takes."""
+    return Batch(IMAGES, np.arange(16, dtype=np.int32), dict.fromkeys(target.takes, GROUPS))
+
+
 @pytest.mark.parametrize(
-    ("settings", "make"),
+    ("settings", "takes", "make"),
     [
-        ({"name": "blocks", "alpha": 0.2, "beta": 0.1}, ot.target.blocks),
-        ({"name": "blocks", "alpha": 0.2, "beta": None}, ot.target.blocks),
-        ({"name": "classes"}, ot.target.classes),
-        ({"name": "identity"}, None),
+        ({"name": "blocks", "alpha": 0.2, "beta": 0.1}, ("domains",), ot.target.blocks),
+        ({"name": "blocks", "alpha": 0.2, "beta": None}, ("domains",), ot.target.blocks),
+        ({"name": "classes"}, ("labels",), ot.target.classes),
+        ({"name": "continuous", "bandwidth": 0.5}, ("labels",), ot.target.continuous),
+        ({"name": "identity"}, (), None),
     ],
 )
-def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
-    aligned = targets.make(**settings)
-    network, variables, initial, train_step = build("gca_ince", aligned)
-    groups = None if make is None else GROUPS
-    _, metrics = jax.jit(train_step)(initial, KEY, IMAGES, groups)
-    a, b = POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
+def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, takes, make):
+    target = targets.make(**settings)
+    assert target.takes == takes
+    network, variables, initial, train_step = build("gca_ince", target)
+    _, metrics = jax.jit(train_step)(initial, KEY, batch(target))
+    a, b = toy.POLICY.views(jax.random.fold_in(KEY, 0), IMAGES)
     z, _ = network.apply(variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"])
     weights = {k: v for k, v in settings.items() if k != "name" and v is not None}
     wanted = None if make is None else make(GROUPS, **weights)
@@ -61,13 +62,14 @@ def test_the_step_s_loss_is_that_of_the_batch_s_target(settings, make):
 
 @pytest.mark.parametrize("method", ["gca_uot", "ince"])
 def test_sharded_step_with_domains_is_the_step_of_one_device(method):
-    _, _, initial, train_step = build(method, targets.make("blocks", alpha=0.2))
+    target = targets.make("blocks", alpha=0.2)
+    _, _, initial, train_step = build(method, target)
     results = []
     for count in (1, 8):
         mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
         start = jax.device_put(jax.tree.map(jnp.copy, initial), state.replicated(mesh))
-        batch = (jax.device_put(x, state.by_row(mesh)) for x in (IMAGES, GROUPS))
-        results.append(jax.device_get(step.shard(train_step, mesh)(start, KEY, *batch)))
+        placed = jax.device_put(batch(target), state.by_row(mesh))
+        results.append(jax.device_get(step.shard(train_step, mesh)(start, KEY, placed)))
     (one, one_metrics), (many, many_metrics) = results
     for name in ("loss", "gradient_norm"):
         np.testing.assert_allclose(one_metrics[name], many_metrics[name], rtol=2e-4)
@@ -79,8 +81,9 @@ def test_sharded_step_with_domains_is_the_step_of_one_device(method):
 @pytest.mark.parametrize("method", ["rince", "gca_uot", "byol", "iot_uni"])
 def test_methods_take_the_classes_of_the_digits(tiny, method):
     made = experiment.build(tiny(method, **{"target.name": "classes"}))
+    assert made.takes == ("labels",)
     step.trace(made)
-    np.testing.assert_array_equal(np.bincount(made.batches.groups) > 100, [True] * 10)
+    np.testing.assert_array_equal(np.bincount(made.data.info["labels"]) > 100, [True] * 10)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_methods_take_the_classes_of_the_digits(tiny, method):
     [
         ({"target.name": "block"}, "unknown target 'block'; one of: identity, blocks, classes"),
         ({"target.name": "blocks"}, r"blocks needs alpha: --config\.target\.alpha=NUMBER"),
-        ({"target.name": "blocks", "target.alpha": 0.5}, "this target needs domains"),
+        ({"target.name": "blocks", "target.alpha": 0.5}, "blocks needs domains, and the images have none"),
         ({"target.name": "blocks", "target.alpha": -0.5}, "alpha must be at least 0, got -0.5"),
         ({"target.name": "classes", "target.alpha": 0.5}, "classes takes no alpha; it takes nothi"),
         ({"target.name": "blocks", "target.share": 0.5}, "no share; it takes alpha, beta"),
@@ -102,12 +105,12 @@ def test_a_target_that_does_not_fit_is_one_line(tiny, overrides, message):
 
 
 def test_weights_are_learned_after_the_warm_up():
-    aligned = targets.make("self_weighted", sharpness=2.0, keep=0.5, warmup_steps=3, floor=None)
-    network, variables, initial, train_step = build("gca_ince", aligned)
+    target = targets.make("self_weighted", sharpness=2.0, keep=0.5, warmup_steps=3, floor=None)
+    network, variables, initial, train_step = build("gca_ince", target)
     for number, rule in ((2, None), (3, learned())):
-        state = initial._replace(step=jnp.asarray(number, jnp.int32))
-        _, metrics = jax.jit(train_step)(state, KEY, IMAGES, None)
-        a, b = POLICY.views(jax.random.fold_in(KEY, number), IMAGES)
+        late = initial._replace(step=jnp.asarray(number, jnp.int32))
+        _, metrics = jax.jit(train_step)(late, KEY, batch(target))
+        a, b = toy.POLICY.views(jax.random.fold_in(KEY, number), IMAGES)
         z, _ = network.apply(
             variables, jnp.concatenate([a, b]), train=True, mutable=["batch_stats"]
         )

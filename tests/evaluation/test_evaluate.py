@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from gca_jax import losses, models
+from gca_jax import config, losses, models
 from gca_jax.data import sources
 from gca_jax.evaluation import evaluate, features, plan
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
 from gca_jax.training import checkpoint, state
+from gca_jax.workdir import RunFolder
 from tests.runs import evaluate as run_evaluation
 from tests.runs import pretrain, restore_variables, write
 
 CONFIG = {
     "method": "gca_uot",
     "seed": 3,
-    "data": {"name": "digits"},
+    "data": {"kind": "images", "name": "digits"},
     "augment": {"policy": "digits", "mean": [0.3054], "std": [0.3760]},
     "model": {
         "encoder": "resnet",
@@ -47,10 +48,12 @@ CONFIG = {
         "checkpoint_every_epochs": 1,
         "log_every_steps": 1,
     },
+    "log": {"wandb": None},
     "target": {"name": "identity"},
     "loss": {"epsilon": 0.2, "layout": "joint"},
     "evaluation": {
         "labels_per_class": 5,
+        "split": "test",
         "draws": 2,
         "validation_fraction": 0.2,
         "strengths": (0.1, 1.0),
@@ -145,10 +148,10 @@ def test_the_files_hold_what_is_promised(workdir, evaluated):
 
 
 @pytest.mark.slow
-def test_evaluating_the_checkpoint_s_own_config_gives_the_same_numbers(workdir, evaluated):
+def test_evaluating_the_folder_s_own_config_gives_the_same_numbers(workdir, evaluated):
     with np.load(workdir / "evaluation.npz") as stored:
         first = dict(stored)
-    restored = build(checkpoint.restore_config(workdir))
+    restored = build(config.restore(RunFolder(workdir).config).lock())
     assert run_evaluation(restored, workdir) == evaluated[0]
     with np.load(workdir / "evaluation.npz") as stored:
         for name, values in first.items():
@@ -197,9 +200,9 @@ def test_byol_compares_predictions_with_embeddings_and_others_embeddings():
     prediction = network.apply(variables, z_a, method="predict")
     for method, first in (("byol", prediction), ("ince", z_a)):
         experiment = types.SimpleNamespace(method=method, network=network)
-        subject = mock.Mock(Frozen, variables=variables, experiment=experiment)
-        subject.loss_keywords.return_value = {}
-        found, target = plan._transport(subject)(z_a, z_b, None)
+        frozen = mock.Mock(Frozen, variables=variables, experiment=experiment)
+        frozen.loss_keywords.return_value = {}
+        found, target = plan._transport(frozen)(z_a, z_b, {})
         expected = losses.transport(method, first, z_b)
         np.testing.assert_array_equal(found, expected[0].matrix)
         np.testing.assert_array_equal(target, expected[1].matrix)

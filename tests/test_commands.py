@@ -1,0 +1,197 @@
+"""The commands in one process: what is done in which order, and what is made once."""
+
+import json
+import pathlib
+
+import jax
+import pytest
+
+from gca_jax import commands, distributed, experiment, studies
+from gca_jax.commands import COMMANDS, Command
+from gca_jax.data import sources
+from gca_jax.evaluation import evaluate as evaluation
+from gca_jax.report import run as reports
+from gca_jax.training import train as training
+from gca_jax.workdir import RunFolder, Summary, as_json
+from tests.data import prepared
+
+
+def command(config, folder, place=None):
+    return Command(config, str(folder), place=place)
+
+
+@pytest.fixture
+def trained(tiny, tmp_path):
+    """A folder as a run leaves it that has come to its end."""
+    for item in ("variables", "optimizer"):
+        (tmp_path / "checkpoints" / "6" / item).mkdir(parents=True)
+        (tmp_path / "checkpoints" / "6" / item / "_METADATA").touch()
+    (tmp_path / "config.json").write_text(json.dumps(as_json(tiny())))
+    known = {"finished": True, "steps": 6, "device": "1 x cpu"}
+    summary = {**dict.fromkeys(Summary.__required_keys__, 1), **known}
+    (tmp_path / "training.json").write_text(json.dumps(summary))
+    return tmp_path
+
+
+@pytest.fixture
+def no_images(monkeypatch):
+    def load(name, **options):
+        pytest.fail("images were loaded")
+
+    monkeypatch.setattr(sources, "load", load)
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("name", ["all", "pretrain"])
+def test_a_folder_of_another_run_is_refused_before_images_are_loaded(tiny, trained, name):
+    with pytest.raises(ValueError, match=r"holds a run of another config.*seed: 0 there, 1 here"):
+        COMMANDS[name](command(tiny(seed=1), trained))
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_run_is_judged_with_its_own_settings_or_not_at_all(tiny, trained):
+    (trained / "checkpoints" / "6" / "config").mkdir()
+    (trained / "checkpoints" / "6" / "config" / "metadata").write_text(json.dumps(as_json(tiny())))
+    other = command(tiny(**{"evaluation.draws": 3}), trained)
+    with pytest.raises(ValueError, match=r"own settings \(evaluation\.draws: 2 there, 3 here\)"):
+        COMMANDS["evaluate"](other._replace(typed="main.py --config.evaluation.draws=3"))
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_finished_run_is_left_as_it_is_without_its_images(tiny, trained, capsys):
+    COMMANDS["pretrain"](command(tiny(), trained))
+    assert "it is not trained again" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_named_is_named_by_the_run_or_the_study(tiny):
+    run = Command(tiny(seed=3))
+    assert run.folder == "runs/digits-gca_uot-3"
+    assert run._replace(seeds="0-4").folder == "runs/digits-gca_uot-seeds0-4"
+    few = dict(seeds=(0,), measures={"linear probe": "accuracy.linear"})
+    study = studies.make("configs/digits.py", methods={"a": studies.Method("ince")}, **few)
+    assert (
+        Command(study, config_file="configs/studies/table2.py:extreme").folder
+        == "runs/table2-extreme"
+    )
+    assert Command(study, config_file="mine.py").folder == "runs/mine"
+
+
+def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
+    done = []
+
+    def build(config):
+        done.append("build")
+        raise ValueError
+
+    monkeypatch.setattr(distributed, "join", lambda place, folder: done.append(place))
+    monkeypatch.setattr(jax, "devices", lambda: done.append("devices"))
+    monkeypatch.setattr(experiment, "build", build)
+    with pytest.raises(ValueError, match=r"^$"):
+        COMMANDS["pretrain"](command(tiny(), tmp_path, place=("host:1", 0, 2)))
+    assert done == [("host:1", 0, 2), "build"]
+
+
+def test_all_parts_of_a_run_take_one_experiment_and_one_folder(tiny, tmp_path, monkeypatch, capsys):
+    made, seen, build = [], [], experiment.build
+
+    def train(run, folder, hooks, command):
+        seen.append((run, folder))
+        folder.begin(run.record)
+
+    def evaluate(run, folder):
+        seen.append((run, folder))
+        return {"left_out": ["k-NN: no labels"]}
+
+    def write(folder):
+        seen.append((made[0], folder))
+        return {"accuracy": {}}
+
+    monkeypatch.setattr(experiment, "build", lambda config: made.append(build(config)) or made[-1])
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(reports, "write", write)
+    COMMANDS["all"](command(tiny(), tmp_path))
+    assert len(made) == 1
+    folder = seen[0][1]
+    assert folder.path == tmp_path
+    assert seen == [(made[0], folder)] * 3
+    assert "left out: k-NN: no labels\n" in capsys.readouterr().out
+
+
+def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, capsys):
+    done = []
+    found = {"step": 6, "method": "gca_uot", "seed": 0, "dataset": {"name": "digits"}}
+
+    def evaluate(run, folder):
+        done.append(run)
+        folder.write_json("evaluation.json", {**found, "results": []})
+        folder.write_arrays("evaluation.npz", {"x": [1]})
+        return {"left_out": []}
+
+    monkeypatch.setattr(commands, "restored", lambda command, folder: ("the run", folder))
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(reports, "write", lambda folder: {"accuracy": {"linear": 0.5}})
+    for _ in range(2):
+        COMMANDS["report"](command(None, trained))
+    assert done == ["the run"]
+    said = capsys.readouterr().out
+    assert said.startswith("the run has not been evaluated at step 6: that comes first\n")
+    assert said.count("linear: 50.0%") == 2
+    (trained / "evaluation.json").write_text(json.dumps({**found, "step": 3, "results": []}))
+    COMMANDS["report"](command(None, trained))
+    assert len(done) == 2
+    (trained / "evaluation.npz").write_bytes(b"cut")
+    COMMANDS["report"](command(None, trained))
+    assert len(done) == 3
+
+
+def test_evaluation_s_mistakes_are_said_before_training(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "train", lambda *arguments: pytest.fail("it was trained"))
+    config = tiny(**{"evaluation.draws": 0})
+    for name in ("all", "pretrain"):
+        with pytest.raises(ValueError, match=r"^config\.evaluation: draws"):
+            COMMANDS[name](command(config, tmp_path))
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Folders that were opened as a run's, each as often as it was."""
+    paths, make = [], RunFolder.__init__
+
+    def init(self, path):
+        paths.append(pathlib.Path(path))
+        make(self, path)
+
+    monkeypatch.setattr(RunFolder, "__init__", init)
+    return paths
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device", "quick_evaluation")
+def test_each_command_opens_its_run_s_folder_once(digits, tmp_path, opened):
+    """Real ones, in the order in which a user may type them."""
+    config = digits.get_config("ince,smoke").lock()
+    prepared.write_folder(tmp_path / "pictures", {"x": 2, "y": 2})
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    images = str(tmp_path / "pictures")
+    typed = [
+        ("pretrain", parts, {}),
+        ("pretrain", parts, {}),  # which is finished
+        ("report", parts, {}),  # which evaluates first
+        ("evaluate", parts, {}),
+        ("corruptions", parts, {}),
+        ("report", parts, {}),
+        ("embed", parts, {"images": images, "out": str(tmp_path / "features.npz")}),
+        ("export", parts, {"out": str(tmp_path / "encoder.msgpack")}),
+        ("neighbours", parts, {"out": str(tmp_path / "tests.html")}),
+        ("neighbours", parts, {"images": images, "out": str(tmp_path / "folder.html")}),
+        ("all", whole, {}),
+    ]
+    for name, folder, flags in typed:
+        opened.clear()
+        COMMANDS[name](command(config, folder)._replace(**flags))
+        assert opened == [folder], name
+        assert pathlib.Path(flags.get("out", folder)).exists(), name
+    assert (parts / "corruptions.json").exists()
+    assert (parts / "report.json").exists()
+    assert (whole / "report.json").exists()

@@ -1,0 +1,103 @@
+"""Files are whole or not there, whoever writes them, and JSON of another shape is refused."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from matplotlib.figure import Figure
+
+from gca_jax import check, files
+
+WRITER = """
+import pathlib, sys
+from gca_jax.files import write_json
+for k in range(300):
+    write_json(pathlib.Path(sys.argv[1]), {"x": list(range(20_000)), "by": sys.argv[2]})
+"""
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "evaluation.json"
+    files.write_json(path, {"x": list(range(20_000)), "by": "nobody"})
+    command = [sys.executable, "-c", WRITER, str(path)]
+    writers = [
+        subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in "ab"
+    ]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        found = files.read_json(path)
+        assert len(found["x"]) == 20_000
+        seen.add(found["by"])
+    assert [writer.communicate()[1] for writer in writers] == ["", ""]
+    assert seen & {"a", "b"}
+    assert [each.name for each in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+class BrokenFigure(Figure):
+    def savefig(self, file, dpi):
+        file.write(b"half a picture")
+        raise RuntimeError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: files.write_figure(path, BrokenFigure()),
+        lambda path: files.replace(path, lambda file: file.write(b"half") and 1 / 0),
+        lambda path: files.write_json(path, {"x": object()}),
+        lambda path: files.write_text(path, "\ud800"),
+    ],
+    ids=["figure", "bytes", "json", "text"],
+)
+def test_what_fails_on_the_way_leaves_the_old_file(tmp_path, write):
+    path = tmp_path / "page"
+    path.write_bytes(b"whole")
+    with pytest.raises((RuntimeError, ZeroDivisionError, TypeError, UnicodeEncodeError)):
+        write(path)
+    assert path.read_bytes() == b"whole"
+    assert [each.name for each in tmp_path.iterdir()] == ["page"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1, 2", '{"x": "\\ud800"}', "[" * 100_000], ids=range(5)
+)
+def test_what_is_no_json_is_damaged_and_named(tmp_path, text):
+    path = tmp_path / "training.json"
+    path.write_text(text)
+    with pytest.raises(files.DamagedError, match=r"training\.json is damaged") as caught:
+        files.read_json(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+SHAPE = {"name": str, "count": int, "shares": {str: float}, "rows?": [{"step": float}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"name": 3}, "it.name is '3'"),
+        ({"count": True}, "it.count is 'True'"),
+        ({"count": 1.5}, "it.count is '1.5'"),
+        ({"shares": []}, r"it.shares is '\[\]'"),
+        ({"shares": {"a": None}}, "it.shares.a is 'None'"),
+        ({"shares": {"a": float("inf")}}, "it.shares.a is 'inf'"),
+        ({"rows": [{"step": 1}, {}]}, "an entry of it.rows has no step"),
+        ({"rows": {}}, "it.rows is"),
+    ],
+)
+def test_an_entry_of_another_shape_is_named(change, where):
+    good = {"name": "a", "count": 1, "shares": {"a": 1, "b": 0.5}}
+    check.shape("it", good, SHAPE)
+    check.shape("it", {**good, "rows": [{"step": 1}], "more": None}, SHAPE)
+    with pytest.raises(ValueError, match=where):
+        check.shape("it", {**good, **change}, SHAPE)
+    missing = {key: value for key, value in good.items() if key != "count"}
+    with pytest.raises(ValueError, match="it has no count"):
+        check.shape("it", missing, SHAPE)
+
+
+def test_numbers_of_many_digits_are_not_finite(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"x": 10**400, "seed": 2**31}))
+    assert files.read_json(path) == {"x": float("inf"), "seed": 2**31}
