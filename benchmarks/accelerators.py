@@ -30,7 +30,7 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import loss, measure
-from gca_jax import config_files, experiment, losses
+from gca_jax import config, experiment, losses
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.training import step
 
@@ -119,8 +119,8 @@ def lowered_loss(case, devices):
 
 def lowered_step(case, devices):
     """The training step of a config for GCA-UOT, on a batch of n images that are never read."""
-    config = config_files.make(case.name, "gca_uot")
-    config.train.batch_size = case.n
+    settings = config.load(case.name, "gca_uot")
+    settings.train.batch_size = case.n
     side, classes, streamed = (32, 10, False) if case.name == "cifar10" else (224, 100, True)
     size = max(2 * case.n, 50_000)
     images = np.broadcast_to(np.uint8(0), (size, side, side, 3))
@@ -129,7 +129,7 @@ def lowered_step(case, devices):
     labels = np.arange(size, dtype=np.int32) % classes
     dataset = Dataset(case.name, images, labels, images, labels, classes)
     with mock.patch("gca_jax.training.step.make_mesh", return_value=devices):
-        return step.trace(experiment.build(config, dataset=dataset)).lowered
+        return step.trace(experiment.build(settings, dataset=dataset)).lowered
 
 
 def collectives(step):

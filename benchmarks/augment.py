@@ -18,8 +18,9 @@ import numpy as np
 from benchmarks import measure
 from configs import cifar10
 from gca_jax import data, experiment
+from gca_jax.data.batches import Batch
 from gca_jax.data.views import augment, policies
-from gca_jax.training import step
+from gca_jax.training.step import trace
 
 BATCH = 512
 COMPARED = ("standard", "everything")
@@ -66,11 +67,10 @@ def share_of_step(batch_size=64, repeats=5):
     config, batch = cifar10.get_config(), images(batch_size)
     config.train.batch_size = batch_size
     made = experiment.build(config, dataset=data.arrays(batch, test_images=batch))
-    training = step.trace(made)
-    step = measure.stepping(
-        training.lowered.compile(), training.initial(), training.key, batch, None
-    )
-    views = jax.jit(made.policy.views).lower(KEYS[0], batch).compile()
+    training = trace(made)
+    whole = Batch(batch, np.arange(batch_size, dtype=np.int32), {})
+    step = measure.stepping(training.lowered.compile(), training.initial(), training.key, whole)
+    views = jax.jit(made.data.policy.views).lower(KEYS[0], batch).compile()
     times = measure.seconds({"views": lambda: views(KEYS[0], batch), "step": step}, repeats)
     return {"batch_size": batch_size, **times, "share": times["views"] / times["step"]}
 

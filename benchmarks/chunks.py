@@ -17,8 +17,8 @@ import optax
 
 from benchmarks import measure
 from gca_jax import losses, models
-from gca_jax.data.views import augment
 from gca_jax.training import state, step
+from tests import toy
 
 HEADS = dict(projector_hidden=2048, projector_dim=128)
 NETWORKS = {
@@ -33,25 +33,19 @@ NETWORKS = {
 }
 
 
-def noise(key, images):
-    """Make two views without temporaries of their own."""
-    return images[None] + 0.3 * jax.random.normal(key, (2, *images.shape))
-
-
 def compiled(model, side, batch, chunk):
     """A training step, compiled, and its arguments."""
     network, optimizer = models.create(**model, **HEADS), optax.adamw(1e-3)
-    policy = augment.Augment(noise, mean=(0.5,) * 3, std=(0.5,) * 3)
     variables = state.init_variables(network, jax.random.key(0), (side, side, 3))
-    state = state.create_state(variables, optimizer, with_target=False)
+    initial = state.create_state(variables, optimizer, with_target=False)
 
     def loss(z_a, z_b):
         return losses.gca_uot(z_a, z_b, epsilon=0.5, layout="joint")
 
-    train_step = step.make_train_step(network, policy.views, loss, optimizer, encoder_chunk=chunk)
+    parts = toy.experiment(network, loss, encoder_chunk=chunk)  # its views have no temporaries
+    train_step = step.make_train_step(parts, optimizer, 1)
     images = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
-    images = jnp.asarray(images)
-    arguments = state, jax.random.key(1), images, None
+    arguments = initial, jax.random.key(1), toy.whole(jnp.asarray(images))
     return jax.jit(train_step).lower(*arguments).compile(), arguments
 
 

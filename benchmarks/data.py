@@ -20,9 +20,12 @@ import PIL.Image
 import tensorflow_datasets as tfds
 
 from benchmarks import augment, measure
-from gca_jax.data import records
-from gca_jax.data.batches import Batches, Order, stream, two_crops
+from gca_jax.data import arrays, records
+from gca_jax.data.batches import Order
 from gca_jax.data.dataset import Streamed
+from gca_jax.data.images import ImageData
+from gca_jax.data.stream import stream, two_crops
+from gca_jax.data.views.augment import make
 from tests.data import prepared
 
 BATCH = 512
@@ -32,12 +35,14 @@ CROP = ((0.08, 1.0), (3 / 4, 4 / 3))
 
 def in_memory(repeats):
     """Images of 32 x 32 pixels a second, whole epochs, the permutations included."""
-    batches, order = Batches(augment.images(50_000)), Order(50_000, BATCH, seed=0)
+    images, policy = augment.images(50_000), make("cifar", **augment.NORMALISATION)
+    data = ImageData(arrays(images, test_images=images[:1]), policy)
+    order = Order(50_000, BATCH, seed=0)
     steps = order.size // BATCH
     starts = itertools.count(0, steps)
 
     def epoch():
-        for _ in itertools.islice(batches.iterate(order, next(starts)), steps):
+        for _ in itertools.islice(data.batches(order, next(starts)), steps):
             pass
 
     return steps * BATCH / measure.seconds({"epoch": epoch}, repeats, settle=False)["epoch"]

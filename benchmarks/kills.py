@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks import measure
 from gca_jax.training import checkpoint
+from gca_jax.workdir import RunFolder
 
 SMALL = (
     "model.stage_sizes=(1,)", "model.width=4", "model.projector_hidden=8", "model.projector_dim=8",
@@ -84,7 +85,7 @@ def finish(workdir, cache):
 
 def content(workdir):
     """All that a run leaves and that is no time."""
-    variables, step = checkpoint.restore_variables(workdir)
+    variables, step = checkpoint.restore_variables(RunFolder(workdir))
     rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
     reports = [
         json.loads((workdir / f"{name}.json").read_text()) for name in ("evaluation", "report")

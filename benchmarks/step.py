@@ -12,12 +12,14 @@ its forward and reverse pass. PyTorch's step is that without data and augmentati
 NT-Xent, reverse pass, update; the same network, batch and optimizer, on the same cores.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import time
+import types
 from importlib.util import find_spec
 
 import jax
@@ -28,8 +30,8 @@ import optax
 from benchmarks import measure
 from configs import cifar10, digits, fashion_mnist
 from gca_jax import data, experiment, losses
-from gca_jax.training import step, train
-from gca_jax.training import step as steps
+from gca_jax.training import train
+from gca_jax.training.step import make_optimizer, make_train_step, trace
 
 CASES = {
     "digits": (digits.get_config("simclr"), (8, 8, 1), 256),
@@ -44,14 +46,14 @@ def case(config, shape, batch):
     config.train.batch_size = batch
     images = np.random.default_rng(0).integers(0, 256, (4 * batch, *shape), dtype=np.uint8)
     made = experiment.build(config, dataset=data.arrays(images, test_images=images[:batch]))
-    training = step.trace(made)
+    training = trace(made)
     network, state = made.network, training.initial()
-    optimizer, _ = step.make_optimizer(
+    optimizer, _ = make_optimizer(
         training.total_steps, training.steps_per_epoch, **config.optimizer
     )
     stream = train.batches(training, 0)
-    batch, _ = next(stream)
-    views = jax.jit(made.policy.views)(KEY, batch)
+    batch = next(stream)
+    views = jax.jit(made.data.views)(KEY, batch.inputs)
     z = network.embed({"params": state.params, "batch_stats": state.batch_stats}, views).pair
 
     def encoder(params):
@@ -66,21 +68,22 @@ def case(config, shape, batch):
         loss = lambda z: losses.METHODS[name](*z, **config.loss)  # noqa: E731
         return jax.jit(jax.value_and_grad(loss, has_aux=True)), z
 
-    bare = steps.make_train_step(network, lambda _, views: views, made.loss, optimizer)
+    data_of_views = types.SimpleNamespace(views=lambda _, views: views)
+    bare = make_train_step(
+        dataclasses.replace(made, data=data_of_views), optimizer, training.total_steps
+    )
     compiled = {
-        "augmentation": (jax.jit(made.policy.views), KEY, batch),
+        "augmentation": (jax.jit(made.data.views), KEY, batch.inputs),
         "encoder": (jax.jit(jax.grad(encoder, has_aux=True)), state.params),
         "loss": value_and_gradient("simclr"),
         "loss of gca_uot": value_and_gradient("gca_uot"),
         "optimizer": (jax.jit(update), state.params),
-        "step without views": (jax.jit(bare), state, KEY, views),
+        "step without views": (jax.jit(bare), state, KEY, batch._replace(inputs=views)),
     }
     bound = {name: lambda f=f, args=args: f(*args) for name, (f, *args) in compiled.items()}
-    step = measure.stepping(
-        training.lowered.compile(), training.initial(), training.key, batch, None
-    )
+    step = measure.stepping(training.lowered.compile(), training.initial(), training.key, batch)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    return {"data": lambda: next(stream)[0], **bound, "step": step}, size
+    return {"data": lambda: next(stream).inputs, **bound, "step": step}, size
 
 
 class Peer:

@@ -213,9 +213,6 @@ def _pairs(
 ) -> tuple[Pairs, models.Towers]:
     if encoder is not None:
         raise ValueError("a run on pairs has two towers, and takes no encoder")
-    with context("config.method"):
-        if config.method == "byol":
-            raise ValueError("byol needs a network of its own for its targets: not for pairs")
     with context("config.model"):
         network = towers.create(**_tower_settings(config))
     if given is None:
@@ -231,6 +228,9 @@ def _own_data(
     if data is None or encoder is None:
         missing = "dataset" if data is None else "encoder"
         raise ValueError(f"a run on data of your own is built with them: build(..., {missing}=)")
+    for name in ("knn_every_epochs", "wrong_positives"):
+        if getattr(train, name):
+            raise ValueError(f"config.train: {name} is for images")
     with context("config.model"):
         return data, network_of(config, encoder)
 
@@ -301,6 +301,8 @@ def context(group: str) -> Iterator[None]:
 def _method(config: ConfigDict) -> Loss:
     """Bind the method's settings; a target network is there if and only if it is BYOL."""
     check.one_of("method", config.method, losses.METHODS)
+    if config.method == "byol" and config.data.kind == "pairs":
+        raise ValueError("byol needs a network of its own for its targets: not for pairs")
     bootstraps = "target_decay" in config.train and "predictor_hidden" in config.model
     if bootstraps != (config.method == "byol"):
         raise ValueError(

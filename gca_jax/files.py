@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ try:
 except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
+TRIES = 5  # at a lock
 CHECKSUMS = "checksums.json"
 # Orbax writes these after the checksums; they hold nothing that is read here.
 LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
@@ -29,22 +31,19 @@ class DamagedError(ValueError):
 
 def lock(file: IO[str]) -> bool:
     """Lock an open file for this process; tell whether no other one has."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    for _ in range(TRIES if fcntl is not None else 0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:  # perhaps by who only looks whether it is locked
+            time.sleep(0.01)
+    return fcntl is None
 
 
 def read_json(path: Path) -> Any:
     """Read JSON; a `DamagedError` names a file that is none, or that no program here wrote."""
     try:
-        # A number with more digits than any of ours is read as a float, which may be infinite.
-        found = json.loads(
-            path.read_text(), parse_int=lambda x: int(x) if len(x) < 20 else float(x)
-        )
+        found = json.loads(path.read_text(), parse_int=_integer)
         json.dumps(found, ensure_ascii=False).encode()  # Half a character could not be printed.
     except (ValueError, RecursionError) as error:  # nor is it text, perhaps
         words = str(error).splitlines()[0]
@@ -52,6 +51,11 @@ def read_json(path: Path) -> Any:
             f"{path} is damaged ({words}): run again the program that wrote it"
         ) from error
     return found
+
+
+def _integer(digits: str) -> int | float:
+    """Read an integer; one with more digits than any of ours as a float, which may be infinite."""
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
@@ -64,12 +68,13 @@ def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
         if not line.endswith(b"\n"):
             break
         try:
-            row = json.loads(line, parse_constant=lambda word: None)  # NaN, which is no JSON
-            check.shape("the row", row, {"step": float})
+            # NaN is no JSON: we write null.
+            row = json.loads(line, parse_int=_integer, parse_constant=lambda word: None)
+            check.shape("the row", row, {"step": int})
             for name, value in row.items():
                 if value is not None:
                     check.shape(name, value, float)
-        except (ValueError, RecursionError, OverflowError) as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(f"{path} is damaged in line {number}: delete that line") from error
         end += len(line)
         rows.append((row, end))

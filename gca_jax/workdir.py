@@ -56,11 +56,13 @@ EVALUATION = {
     "method": str,
     "seed": int,
     "dataset": {"name": str},
-    "accuracy?": {str: float},
+    "accuracy": {str: float},
     "baselines?": {str: {str: float}},
     "left_out?": [str],
     "results?": [RESULT],
 }
+RECALL = {"recall_1": float}
+OF_PAIRS = {**EVALUATION, "retrieval": {"a_to_b": RECALL, "b_to_a": RECALL}}
 CORRUPTIONS = {
     "step": int,
     "clean": float,
@@ -249,7 +251,7 @@ class RunFolder:
             raise FileNotFoundError(
                 f"the run in {self.path} has not been evaluated: do so first with --mode=evaluate"
             )
-        found, step = self._json("evaluation.json", EVALUATION), self.summary["steps"]
+        found, step = self._judged(), self.summary["steps"]
         if found["step"] != step:
             raise ValueError(
                 f"the evaluation in {self.path} is of step {found['step']}, the run is at step "
@@ -261,6 +263,11 @@ class RunFolder:
                 "evaluate again with --mode=evaluate"
             )
         return found
+
+    def _judged(self) -> Json:
+        """Read the evaluation, of whatever step it is."""
+        pairs = self.config["data"]["kind"] == "pairs"
+        return self._json("evaluation.json", OF_PAIRS if pairs else EVALUATION)
 
     @property
     def is_evaluated(self) -> bool:
@@ -308,18 +315,18 @@ class RunFolder:
     def damage(self) -> str | None:
         """Say which file cannot be used; None if all can that are there."""
         try:
-            if self.has("config.json") or self.saved:
+            if self.has("config.json") or (self.path / "config.json").is_symlink() or self.saved:
                 _ = self.config
             if self.has("training.json"):
                 _ = self.summary
                 if self.has("evaluation.json") and self.has("evaluation.npz"):
                     with contextlib.suppress(FileNotFoundError):
-                        _ = self._json("evaluation.json", EVALUATION), self.arrays
+                        _ = self._judged(), self.arrays
             _ = self.log, self.corruptions, self.report
         except DamagedError as error:
             return str(error)
         except OSError as error:
-            return f"{self.path} cannot be read ({error.strerror or error})"
+            return f"{error.filename or self.path} cannot be read ({error.strerror or error})"
         return None
 
     @property
@@ -391,8 +398,10 @@ class RunFolder:
                 stack.enter_context(self.locked())
             elif first:
                 self._until_then = stack
-            yield
-        self._until_then = None
+            try:
+                yield
+            finally:
+                self._until_then = None
 
     def claim(self, stack: contextlib.ExitStack) -> bool:
         """Claim a run that a study is to do, until the stack ends; tell whether no other one has.
@@ -498,6 +507,10 @@ class RunFolder:
                 f"{(size + SPARE) / 1e6:,.2f} MB are needed: make room, then run the same command "
                 "again; what is saved is kept"
             )
+
+    def content(self, name: str) -> Any:
+        """Give what a JSON file of the folder holds, whatever its shape."""
+        return self._once(name, lambda: read_json(self.path / name))
 
     def _once(self, name: str, read: Callable[[], Any]) -> Any:
         """Give what a file holds, read and checked the first time."""

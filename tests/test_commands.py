@@ -121,10 +121,11 @@ def test_all_parts_of_a_run_take_one_experiment_and_one_folder(tiny, tmp_path, m
 def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, capsys):
     done = []
     found = {"step": 6, "method": "gca_uot", "seed": 0, "dataset": {"name": "digits"}}
+    found |= {"accuracy": {}, "results": []}
 
     def evaluate(run, folder):
         done.append(run)
-        folder.write_json("evaluation.json", {**found, "results": []})
+        folder.write_json("evaluation.json", found)
         folder.write_arrays("evaluation.npz", {"x": [1]})
         return {"left_out": []}
 
@@ -137,7 +138,7 @@ def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, ca
     said = capsys.readouterr().out
     assert said.startswith("the run has not been evaluated at step 6: that comes first\n")
     assert said.count("linear: 50.0%") == 2
-    (trained / "evaluation.json").write_text(json.dumps({**found, "step": 3, "results": []}))
+    (trained / "evaluation.json").write_text(json.dumps({**found, "step": 3}))
     COMMANDS["report"](command(None, trained))
     assert len(done) == 2
     (trained / "evaluation.npz").write_bytes(b"cut")

@@ -36,6 +36,8 @@ def test_every_data_set_has_a_config():
     assert set(NAMES) == set(sources.SOURCES)
     for name in NAMES:
         assert get(name).data.name == name
+        assert get(name).data.kind == "images"
+    assert (get("pairs").data.name, get("pairs").data.kind) == ("pairs", "pairs")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,7 +65,7 @@ def test_a_config_has_the_keys_that_digits_has(name, method):
 def test_data_keys_are_what_the_reader_takes(name):
     parameters = inspect.signature(sources.SOURCES[name].read).parameters.values()
     taken = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert set(get(name).data) == {"name"} | taken
+    assert set(get(name).data) == {"kind", "name"} | taken
 
 
 def test_words_may_stand_in_any_order_and_be_left_out():
@@ -217,7 +219,31 @@ def test_byol_alone_has_batch_norm_in_its_projector_where_the_recipe_is_our_own(
 def test_a_change_of_a_key_that_there_is_not_is_refused(change, message):
     augment = dict(policy="digits", mean=(0.3,), std=(0.4,))
     with pytest.raises(TypeError, match=message):
-        config.make("ince", data=dict(name="digits"), side=8, augment=augment, **change)
+        config.make("images", "ince", data=dict(name="digits"), side=8, augment=augment, **change)
+
+
+def test_a_kind_of_data_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="kind must be one of images, own, pairs; got 'sounds'"):
+        config.make("sounds", "ince")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "pairs"])
+@pytest.mark.parametrize("options", ["", "byol,smoke"])
+def test_a_config_is_made_again_from_a_run_s_file(name, options, tmp_path):
+    made = get(name, options)
+    path = tmp_path / "config.json"
+    path.write_text(made.to_json())
+    again = config.load(str(path))
+    assert again.to_json() == made.to_json()
+    assert again.to_dict() == made.to_dict()  # tuples are tuples
+    for key, value in flatten_dict(made.to_dict(), sep=".").items():
+        if config.may_be_none(made, key):
+            assert config.may_be_none(again, key), key
+            again.update_from_flattened_dict({key: None})
+            again.update_from_flattened_dict({key: value})
+    assert again.to_json() == made.to_json()
+    with pytest.raises(ValueError, match="a run's config takes no options"):
+        config.load(str(path), "byol")
 
 
 @pytest.mark.slow

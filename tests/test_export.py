@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from flax import linen as nn
-from gca_jax.programs import PROGRAMS, Command
 
 import gca_jax
 from gca_jax import models
+from gca_jax.commands import COMMANDS, Command
 from gca_jax.data import arrays
 from gca_jax.experiment import build
 from gca_jax.export import FORMATS
@@ -42,7 +42,7 @@ def runs(tiny, colours, tmp_path_factory):
 def export(runs, tmp_path, capsys):
     def export(name, file, **flags):
         out = tmp_path / file
-        PROGRAMS["export"](Command(None, str(runs / name), out=str(out), **flags))
+        COMMANDS["export"](Command(None, str(runs / name), out=str(out), **flags))
         assert f"{out}: " in capsys.readouterr().out
         return out
 
@@ -167,7 +167,7 @@ def test_jax_has_the_features_of_any_number_of_images(runs, export, name, colour
 )
 def test_a_mistake_is_one_line(runs, flags, message):
     with pytest.raises(ValueError, match=message):
-        PROGRAMS["export"](Command(None, str(runs / "vit"), **flags))
+        COMMANDS["export"](Command(None, str(runs / "vit"), **flags))
     assert list(FORMATS) == ["safetensors", "msgpack", "jax", "onnx"]
 
 

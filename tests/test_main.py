@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from gca_jax import config
 from tests import processes
 from tests.data import prepared
 
@@ -59,6 +60,9 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
     study = "--config=configs/studies/digits_methods.py"
     broken = tmp_path / "broken.py"
     broken.write_text("def get_config(words=''):\n    return nonsense\n")
+    damaged = tmp_path / "damaged" / "config.json"
+    damaged.parent.mkdir()
+    damaged.write_text("[]")
     cases = {
         ("--config=cifar11", workdir): "no config file cifar11; configs has: arrays, cifar10, ",
         ("--config=configs/digits.py:moco", workdir): "unknown method 'moco'; one of: ince, gca",
@@ -99,6 +103,9 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
         (digits, workdir, "again"): "'again' is no flag; flags begin with --",
         (f"--config={broken}", workdir): f"{broken}, line 2: NameError: name 'nonsense' is not def",
         (f"--config={tmp_path}", workdir): f"{tmp_path} is no config file",
+        (f"--config={damaged}", workdir): f"{damaged} is damaged (config.json is '[]', which does",
+        (f"--config={damaged}:ince", workdir): "a run's config takes no options: --config.KEY=VAL",
+        (f"--config={tmp_path}/config.json", workdir): "there is no config file",
         (
             "--config=",
             workdir,
@@ -193,6 +200,23 @@ def test_none_unsets_what_a_config_file_has_set(command, tmp_path):
     for key in keys:
         assert f"--config.{key}=None\n" not in before
         assert f"--config.{key}=None\n" in out
+
+
+def test_the_config_of_a_run_can_be_changed_by_flags(command, tmp_path):
+    file = tmp_path / "config.json"
+    made = config.load("digits", "ince,smoke")
+    file.write_text(made.to_json())
+    changes = ("--config.data.limit=None", "--config.seed=3", "--config.model.dtype=bfloat16")
+    status, out, err = command(f"--config={file}", *changes, "--help")
+    assert (status, err) == (0, "")
+    _, before, _ = command("--config=digits:ince,smoke", "--help")
+    changed = {
+        "--config.data.limit=400": "--config.data.limit=None",
+        "--config.seed=0": "--config.seed=3",
+        "--config.model.dtype=None": "--config.model.dtype='bfloat16'",
+    }
+    assert set(changed) <= set(before.splitlines())
+    assert sorted(out.splitlines()) == sorted(changed.get(x, x) for x in before.splitlines())
 
 
 def test_help_may_be_read_in_part():

@@ -71,7 +71,7 @@ def _training(folder: RunFolder) -> str:
 
 def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Say at which step of how many a row of a run's log is."""
-    per_epoch = round(row["step"] / (row.get("epoch") or row["step"] or 1))
+    per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
     total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
     return f"step {row['step']} of {total} ({row['step'] / total:.0%})"
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gca_jax.files import read_json
 from gca_jax.studies.grid import Cell, Run
 from gca_jax.studies.study import Changes, Study
+from gca_jax.workdir import Json, RunFolder
 
 GROUPS = ("accuracy", "retrieval")  # of evaluation.json, whose numbers are measures of one config
 
@@ -60,7 +61,7 @@ def number(folder: Path, where: str) -> float:
     """
     file, _, where = where.rpartition(":")
     file = file or "evaluation.json"
-    found = read_json(folder / file)
+    found = RunFolder(folder).content(file)
     for key in where.split("."):
         if not isinstance(found, dict) or key not in found:
             there = ", ".join(map(str, found)) if isinstance(found, dict) else "one value"
@@ -135,7 +136,7 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
             continue
         for run in cell.finals[chosen.best]:
             if run.is_finished(workdir) and run.folder not in failed:
-                measures = measures or _found(workdir / run.folder / "evaluation.json")
+                measures = measures or _found(RunFolder(workdir / run.folder).evaluation)
                 values = {label: _number(workdir, run, path) for label, path in measures.items()}
                 own = run.condition, run.method, run.seed, run.settings
                 rows.append(Row(*own, values, run.folder))
@@ -144,9 +145,8 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
     return Results(rows, choices, measures, failures, missing)
 
 
-def _found(path: Path) -> dict[str, str]:
+def _found(evaluation: Json) -> dict[str, str]:
     """Find the numbers of an evaluation where no measures are named."""
-    evaluation = read_json(path)
 
     def leaves(value: object, where: str) -> Iterable[str]:
         if isinstance(value, dict):

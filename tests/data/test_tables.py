@@ -1,5 +1,7 @@
-"""Files of one array: what NumPy and pyarrow wrote is read; what cannot be is one line."""
+"""Files of arrays: what NumPy, pyarrow and we wrote is read; what cannot be is one line."""
 
+import csv
+import functools
 import json
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from gca_jax.data import tables
+from gca_jax.files import replace
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -70,3 +73,29 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
             tables.read(str(tmp_path / name))
         assert "\n" not in str(caught.value)
         assert name.split(":")[0] in str(caught.value)
+
+
+def test_every_format_holds_the_same_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {"path": np.array(["ä,.png", "b"]), "features": rng.normal(size=(2, 3))}
+    columns["features"] = columns["features"].astype(np.float32)
+    files = {ending: tmp_path / f"x{ending}" for ending in tables.WRITERS}
+    for ending, path in files.items():
+        replace(path, functools.partial(tables.WRITERS[ending], columns=columns))
+    table = pyarrow.parquet.read_table(files[".parquet"])
+    assert table["path"].to_pylist() == ["ä,.png", "b"]
+    np.testing.assert_array_equal(table["features"].to_pylist(), columns["features"])
+    np.testing.assert_array_equal(np.load(files[".npz"])["features"], columns["features"])
+    head, *rows = csv.reader(files[".csv"].read_text(encoding="utf-8").splitlines())
+    assert head == ["path", "features_0", "features_1", "features_2"]
+    assert [row[0] for row in rows] == ["ä,.png", "b"]
+    numbers = np.array([row[1:] for row in rows], np.float32)
+    np.testing.assert_array_equal(numbers, columns["features"])
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".npz"])
+def test_features_can_be_read_as_a_set_of_a_run_on_pairs(tmp_path, ending):
+    file, features = tmp_path / f"features{ending}", np.eye(3, 4, dtype=np.float32)
+    with file.open("wb") as opened:
+        tables.WRITERS[ending](opened, {"path": np.array(["a", "b", "c"]), "features": features})
+    np.testing.assert_array_equal(tables.read(f"{file}:features"), features)

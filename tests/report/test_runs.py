@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -9,7 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from gca_jax.commands import COMMANDS, Command
-from gca_jax.report import runs, status
+from gca_jax.files import write_checksums
+from gca_jax.report import runs, runs_page, status
 from tests.report import conftest
 from tests.report.conftest import CONFIG, TRAINING, corruptions, evaluation, metrics_row
 
@@ -137,6 +139,9 @@ DAMAGES = {
         "seed a word": changed(CONFIG, seed="7"),
         "no train": without(CONFIG, "train"),
         "train a list": changed(CONFIG, train=[]),
+        "no epochs": changed(CONFIG, train={"steps": 9}),
+        "epochs a word": changed(CONFIG, train={"epochs": "4"}),
+        "steps a word": changed(CONFIG, train={"epochs": 4, "steps": "9"}),
         "half a character": changed(CONFIG, method="\ud800"),
         "half a character in a key": changed(CONFIG, **{"\ud800": 1}),
         "too deep": DEEP,
@@ -169,7 +174,7 @@ DAMAGES = {
         "a result a number": changed(evaluation(), results=[1]),
         "step a word": changed(evaluation(), step="20"),
         "dataset a word": changed(evaluation(), dataset="digits"),
-        "alignment a list": changed(evaluation(), alignment=[0.5]),
+        "no accuracy": without(evaluation(), "accuracy"),
         "half a character": changed(evaluation(), method="\ud800"),
     },
     "metrics.jsonl": {
@@ -177,12 +182,14 @@ DAMAGES = {
         "a list": "[]\n",
         "null": "null\n",
         "no step": without(ROW, "step") + "\n",
+        "step with a point": changed(ROW, step=1.5) + "\n",
+        "step of 400 digits": changed(ROW).replace('"step": 1', f'"step": {HUGE}') + "\n",
         "step null": changed(ROW, step=None) + "\n",
         "epoch a word": changed(ROW, epoch="0.2") + "\n",
         "epoch a list": changed(ROW, epoch=[]) + "\n",
         "loss a word": changed(ROW, loss="5.0") + "\n",
         "loss true": changed(ROW, loss=True) + "\n",
-        "400 digits": changed(ROW).replace("5.0", HUGE).replace("4.9", HUGE) + "\n",
+        "400 digits": changed(ROW).replace("4.9", HUGE) + "\n",
         "no text": b"\xff\xfe\n",
         "too deep": DEEP + "\n",
     },
@@ -190,47 +197,189 @@ DAMAGES = {
     "corruptions.json": {"cut": "{", "a list": "[]", "no step": without(corruptions(), "step")},
     "report.json": {"cut": "{", "a list": "[]", "finished a word": '{"finished": "no"}'},
 }
-CASES = [(file, kind) for file, kinds in DAMAGES.items() for kind in kinds]
+UNDER_WAY = {"rows": 5, "finished": False, "judged": False}
+STATES = {"finished": {}, "under way": UNDER_WAY}
+CASES = [("finished", file, kind) for file, kinds in DAMAGES.items() for kind in kinds]
+CASES += [
+    ("under way", file, kind) for file in ("config.json", "metrics.jsonl") for kind in DAMAGES[file]
+]
 
 
-def damage(folder, file, kind):
-    """Leave a run of which a file is damaged."""
-    leave(folder)
-    content = DAMAGES[file][kind]
-    (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """A folder with two runs that are whole, and room for a third, `b`."""
+    folder = tmp_path_factory.mktemp("runs")
+    leave(folder / "a", rows=5)
+    leave(folder / "c", **UNDER_WAY)
+    return folder
 
 
-def words_of(run):
-    """Check that a run is damaged, in one line that can be printed; give it."""
-    assert not run.finished
-    (line,) = run.state.splitlines()
-    line.encode()
-    assert line.startswith("damaged: ")
-    return line
+@pytest.fixture
+def one(others):
+    """The place of one more run among others."""
+    yield others / "b"
+    shutil.rmtree(others / "b")
 
 
-@pytest.mark.parametrize(("file", "kind"), CASES)
-def test_a_damaged_run_takes_no_other_with_it(tmp_path, file, kind, capsys):
-    leave(tmp_path / "a")
-    leave(tmp_path / "c", seed=8)
-    damage(tmp_path / "b", file, kind)
-    leave(tmp_path / "d", judged=False, finished=False, rows=5)
-    found = {run.folder: run for run in runs.collect(tmp_path)}
-    assert [*found] == ["a", "b", "c", "d"]
-    assert str(tmp_path / "b" / file) in words_of(found["b"])
-    text, page = report(tmp_path, capsys)
+def write(path, content):
+    """Write another content, which may be bytes."""
+    before = path.read_bytes() if path.exists() else None
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert path.read_bytes() != before
+
+
+def check_damaged(folder, file):
+    """One line names the file of the run, on the page of all runs too, which has all the others."""
+    found = runs.collect(folder.parent)
+    state = found[1].state
+    assert state.splitlines() == [state]
+    assert state.startswith(f"damaged: {folder / file} ")
+    assert len(state) < len(f"{folder / file}") + 250
+    text = runs_page.render("runs", found, [])
+    page = Page(text)
     head, *rows = page.rows
     states = {row[0]: row[head.index("state")] for row in rows}
-    assert states.pop("b") == found["b"].state
-    assert states == {"a": "finished", "c": "finished", "d": "step 5 of 20 (25%)"}
+    assert states == {"a": "finished", "b": state, "c": "step 5 of 20 (25%)"}
     accuracies = {row[0]: row[head.index("linear, %")] for row in rows}
-    assert accuracies == {"a": "90.0", "b": "", "c": "90.0", "d": ""}
+    assert accuracies == {"a": "90.0", "b": "", "c": ""}
     lines = [a["data-run"] for tag, a in page.elements if tag == "polyline"]
-    assert lines == ["0", "2", "3"] * 3
-    assert "4 runs, 2 of them unfinished." in text
-    # The same is said of the one run.
-    (line,) = status.lines(tmp_path / "b", ConfigDict())
-    assert line == f"{tmp_path / 'b'}: {found['b'].state}"
+    assert lines == ["0", "2"] * 3
+    assert "3 runs, 2 of them unfinished." in text
+    text.encode()
+    (line,) = status.lines(folder, ConfigDict())
+    assert line == f"{folder}: {state}"
+
+
+@pytest.mark.parametrize(("state", "file", "kind"), CASES)
+def test_a_damaged_run_takes_no_other_with_it(one, state, file, kind):
+    leave(one, **STATES[state])
+    write(one / file, DAMAGES[file][kind])
+    check_damaged(one, file)
+
+
+RECALL = {"a_to_b": {"recall_1": 0.5}, "b_to_a": {"recall_1": 0.25}}
+OF_PAIRS = {**evaluation(), "accuracy": {}, "baselines": {}, "retrieval": RECALL}
+
+
+def test_a_run_on_pairs_stands_beside_one_on_images(one, capsys):
+    leave(one, data={"kind": "pairs", "name": "pairs"})
+    write(one / "evaluation.json", json.dumps(OF_PAIRS))
+    _, page = report(one.parent, capsys)
+    head, _, row, *_ = page.rows
+    assert [cell for name, cell in zip(head, row, strict=True) if "recall" in name] == [
+        "50.0",
+        "25.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        without(OF_PAIRS, "retrieval"),
+        changed(OF_PAIRS, retrieval=None),
+        changed(OF_PAIRS, retrieval=[]),
+        changed(OF_PAIRS, retrieval={"a_to_b": {"recall_1": 0.5}}),
+        changed(OF_PAIRS, retrieval=RECALL | {"b_to_a": {"recall_1": None}}),
+    ],
+)
+def test_nor_does_one_on_pairs(one, content):
+    leave(one, data={"kind": "pairs", "name": "pairs"})
+    write(one / "evaluation.json", content)
+    check_damaged(one, "evaluation.json")
+
+
+FILES = ("training.json", "evaluation.json", "evaluation.npz", "metrics.jsonl", "report.json")
+
+
+@pytest.mark.parametrize("file", [*FILES, "corruptions.json"])
+def test_a_folder_in_place_of_a_file_is_damage(one, file):
+    leave(one)
+    (one / file).unlink(missing_ok=True)
+    (one / file).mkdir()
+    check_damaged(one, file)
+
+
+def test_a_config_that_is_a_link_to_nothing_is_damage(one):
+    leave(one)
+    (one / "config.json").unlink()
+    (one / "config.json").symlink_to(one / "gone.json")
+    first, second, third = (run.state for run in runs.collect(one.parent))
+    assert second == f"damaged: {one}/config.json cannot be read (No such file or directory)"
+    assert (first, third) == ("finished", "step 5 of 20 (25%)")
+
+
+def test_a_study_names_its_damaged_runs(tmp_path):
+    where = tmp_path / "runs/all/gca_uot"
+    for name, (file, kinds) in zip("abcd", DAMAGES.items(), strict=False):
+        leave(where / name)
+        write(where / name / file, kinds["a list"])
+    leave(where / "e", **UNDER_WAY)
+    first, _, *rest = status.lines(tmp_path, ConfigDict())
+    assert first == f"{tmp_path}: 0 runs done, 0 failed"
+    assert len(rest) == 5
+    for line, name, file in zip(rest, "abcd", DAMAGES, strict=False):
+        assert line.startswith(f"begun   runs/all/gca_uot/{name}: damaged: {where / name / file} ")
+    assert rest[4].startswith("begun   runs/all/gca_uot/e: step 5 of 20 (25%)")
+
+
+HARMLESS = {
+    "no evaluation": lambda run: (run / "evaluation.json").unlink(),
+    "no arrays of it": lambda run: (run / "evaluation.npz").unlink(),
+    "of another step": lambda run: write(run / "evaluation.json", changed(evaluation(), step=10)),
+    "no summary": lambda run: (run / "training.json").unlink(),
+    "no log": lambda run: (run / "metrics.jsonl").unlink(),
+    "an empty log": lambda run: write(run / "metrics.jsonl", ""),
+    "no page": lambda run: (run / "report.md").unlink(),
+    "a last row that is cut": lambda run: write(run / "metrics.jsonl", changed(ROW) + '\n{"ste'),
+    "a loss that was not finite": lambda run: write(
+        run / "metrics.jsonl", changed(ROW, loss=None) + "\n"
+    ),
+    "a row of a step alone": lambda run: write(run / "metrics.jsonl", '{"step": 0}\n'),
+    "an epoch near zero": lambda run: write(
+        run / "metrics.jsonl", changed(ROW, epoch=5e-324) + "\n"
+    ),
+    "keys of a later version": lambda run: [
+        write(run / file, changed(json.loads((run / file).read_text()), new={"a": [None, {}]}))
+        for file in ("config.json", "training.json", "evaluation.json")
+    ],
+    "no kind of data": lambda run: write(
+        run / "config.json", changed(CONFIG, data={"name": "digits"})
+    ),
+    "unknown files": lambda run: (run / "notes.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("state", ["finished", "under way"])
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_what_harms_nothing_is_no_damage(one, kind, state):
+    leave(one)
+    HARMLESS[kind](one)
+    if state == "under way":
+        (one / "training.json").unlink(missing_ok=True)
+    found = runs.collect(one.parent)
+    assert "damaged" not in runs_page.render("runs", found, [])
+    assert [run.folder for run in found] == ["a", "b", "c"]
+    lines = [*status.lines(one, ConfigDict())]
+    assert lines[0] == f"{one}: gca_uot on digits, seed 7"
+    assert not any("damaged" in line for line in lines)
+
+
+def test_a_damaged_config_of_which_a_checkpoint_has_another_is_no_damage(one, capsys):
+    leave(one, **UNDER_WAY)
+    checkpoint = one / "checkpoints/5/config"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "metadata").write_text((one / "config.json").read_text())
+    write_checksums(one / "checkpoints")
+    write(one / "config.json", "[]")
+    found = {run.folder: run for run in runs.collect(one.parent)}
+    assert found["b"].state == "step 5 of 20 (25%)"
+    assert found["b"].settings["loss.epsilon"] == 0.2
+    assert "config.json is missing or damaged; a checkpoint has it too" in capsys.readouterr().out
+    (checkpoint / "metadata").write_text("{}")  # of other bytes than were written
+    capsys.readouterr()
+    assert [run.state for run in runs.collect(one.parent)][1].startswith(
+        f"damaged: {one / 'config.json'} "
+    )
 
 
 def test_settings_of_like_runs_are_told_from_those_of_unlike_ones(tmp_path):

@@ -144,8 +144,8 @@ def hung(config, folder):
 
 
 def moment(config, folder):
-    """Take a moment, and say for whom it was done."""
-    time.sleep(0.3)
+    """Take as long as is said, and say for whom it was done."""
+    time.sleep(float(os.environ["SECONDS"]))
     (folder / "by.txt").write_text(os.environ["BY"])
     run(config, folder)
 

@@ -284,7 +284,7 @@ from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
 from gca_jax.studies.session import execute
 from tests.studies import stub
-workdir, name, other = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+workdir, name, other, seconds = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 config = studies.make(
     "configs/digits.py",
     methods={
@@ -301,7 +301,8 @@ pathlib.Path(f"{workdir}-{name}").touch()
 while not pathlib.Path(f"{workdir}-{other}").exists():
     time.sleep(0.01)
 program = stub.program("moment")
-sys.exit(execute(study, grid, workdir, launcher=f"env BY={name}", program=program))
+launcher = f"env BY={name} SECONDS={seconds}"  # one of both overtakes the other
+sys.exit(execute(study, grid, workdir, launcher=launcher, program=program))
 """
 
 
@@ -310,38 +311,39 @@ def test_two_commands_work_on_one_study_and_each_run_is_done_once(tmp_path):
     workdir = tmp_path / "study"
     both = [
         processes.start("-c", TOGETHER, workdir, *names)
-        for names in (("one", "other"), ("other", "one"))
+        for names in (("slow", "quick", 1.5), ("quick", "slow", 0))
     ]
     for process in both:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert err.splitlines()[-1] == "9 runs done, 0 failed, 0 left"
     tried = {f"runs/all/b/epsilon={e}-seed1000-validation" for e in (0.1, 0.3, 0.5)}
-    finals = {f"runs/all/{name}-seed{seed}" for name in ("b/epsilon=0.3",) for seed in (0, 1, 2)}
-    finals |= {f"runs/all/a/seed{seed}" for seed in (0, 1, 2)}
+    finals = {f"runs/all/{one}seed{k}" for one in ("a/", "b/epsilon=0.3-") for k in (0, 1, 2)}
     assert times(workdir) == dict.fromkeys(tried | finals, 1)
-    assert {path.read_text() for path in workdir.rglob("by.txt")} == {"one", "other"}
+    assert {path.read_text() for path in workdir.rglob("by.txt")} == {"slow", "quick"}
     assert json.loads((workdir / "failed.json").read_text()) == []
 
 
 def test_a_run_that_another_command_is_at_is_waited_for(planned, tmp_path, monkeypatch):
-    """And done here if that one ends without finishing it."""
+    """A study's claim and a run's lock alike; it is done here if the other ends without it."""
     monkeypatch.setattr(launch, "ELSEWHERE", 0.1)
     study, grid = planned(methods={"a": M("simclr")}, seeds=(0, 1), reference=None)
     first, second = grid[0].finals[0]
-    claims = {run.folder: contextlib.ExitStack() for run in (first, second)}
-    for folder, claim in claims.items():
-        assert RunFolder(tmp_path / folder).claim(claim)
+    others = contextlib.ExitStack()
+    assert RunFolder(tmp_path / first.folder).claim(others)
+    others.enter_context(RunFolder(tmp_path / second.folder).locked())
 
     def end_both():
+        before.update(times(tmp_path))
         stub.do(first, tmp_path)
-        for claim in claims.values():
-            claim.close()
+        others.close()
 
-    timer = threading.Timer(0.5, end_both)
+    before = {}
+    timer = threading.Timer(1.5, end_both)
     timer.start()
     assert execute(study, grid, tmp_path, program=stub.program("surroundings")) == 0
     timer.join()
+    assert before == {}
     assert times(tmp_path) == {first.folder: 1, second.folder: 1}
     assert not (tmp_path / first.folder / "environment.json").exists()
     assert (tmp_path / second.folder / "environment.json").exists()

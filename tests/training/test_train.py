@@ -157,6 +157,8 @@ def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_pa
     constant = {"optimizer.final_learning_rate": 2e-3}  # else the two schedules differ
     further = build(tiny(**constant))
     pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
+    second = RunFolder.open(tmp_path / "further", further.record)  # of another process
+    capsys.readouterr()
     with pytest.MonkeyPatch.context() as broken:  # killed before its first step
         broken.setattr(train.Session, "train", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -169,6 +171,10 @@ def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_pa
         *(jax.tree.leaves(weights(tmp_path / n)) for n in ("further", "at once")), strict=True
     ):
         np.testing.assert_array_equal(a, b)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gca_jax.distributed.first", lambda: False)
+        assert train.train(further, second)["steps"] == 6
+    second.refuse_another(further.record)  # which evaluation asks for
     with pytest.raises(ValueError, match="holds a run of another config"):  # a shorter one
         pretrain(build(tiny(**constant, **{"train.epochs": 1})), tmp_path / "further")
 
