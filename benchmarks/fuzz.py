@@ -44,6 +44,7 @@ CHOICES = {  # compiled; keyword: share of the default, other values
     "block_size": (0.9, 1, 3, 64, 2048),
     "axis_name": (0.95, "data"),  # by `losses.sharded`, on one device
     "epsilon_min": (0.7, 0.01, 0.03, 0.1),
+    "precision": (0.9, "bfloat16"),
     "keep_plan": (1.0,),  # changes no number
 }
 NUMBERS = {  # compiled or traced; keyword: range, other values

@@ -135,6 +135,8 @@ def _command(mode: str, command: Command) -> str:
         raise ValueError("--jobs, at least 1, is for --mode=study and --seeds")
     if command.launcher and program != "study":
         raise ValueError("--launcher is for --mode=study and --seeds")
+    if command.launcher.count("'") % 2 or command.launcher.count('"') % 2:
+        raise ValueError(f"--launcher has a quote that is not closed: {command.launcher}")
     limit = command.limit_minutes
     if limit is not None and (not limit > 0 or program != "study"):
         raise ValueError("--limit_minutes, above 0, is for --mode=study and --seeds")

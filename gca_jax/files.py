@@ -146,7 +146,8 @@ def write_checksums(checkpoints: Path) -> None:
 def fault_of(checkpoint: Path) -> str | None:
     """Say which file of a checkpoint is not as it was written; None if all are."""
     try:
-        written = dict(read_json(checkpoint / CHECKSUMS))
+        written = read_json(checkpoint / CHECKSUMS)
+        check.shape(CHECKSUMS, written, {str: str, "variables/_METADATA": str})
     except FileNotFoundError:  # by an earlier version of this package
         written = dict.fromkeys(f"{item}/_METADATA" for item in ("variables", "optimizer"))
     except (TypeError, ValueError):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, NotRequired, TypedDict
@@ -284,18 +285,26 @@ class RunFolder:
         return self._once("evaluation.npz", self._read_arrays)
 
     def _read_arrays(self) -> dict[str, np.ndarray]:
+        self._need_archive()
         path = self.path / "evaluation.npz"
         try:
-            # NumPy leaves a file open that it opened itself and that is cut.
+            # NumPy leaves a file open that it opened itself and that is damaged.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return dict(stored)
-        except FileNotFoundError:
-            raise
         except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for a broken file
             words = str(error).splitlines() or [type(error).__name__]
             raise DamagedError(
                 f"{path} is damaged ({words[0]}): evaluate again, --mode=evaluate"
             ) from error
+
+    def _need_archive(self) -> None:
+        """Refuse an `evaluation.npz` that is cut, without reading the arrays."""
+        path = self.path / "evaluation.npz"
+        path.stat()  # of a missing one: FileNotFoundError
+        if not zipfile.is_zipfile(path):
+            raise DamagedError(
+                f"{path} is damaged (it is no whole archive): evaluate again, --mode=evaluate"
+            )
 
     @property
     def corruptions(self) -> Json | None:
@@ -321,7 +330,8 @@ class RunFolder:
                 _ = self.summary
                 if self.has("evaluation.json") and self.has("evaluation.npz"):
                     with contextlib.suppress(FileNotFoundError):
-                        _ = self._judged(), self.arrays
+                        _ = self._judged()
+                        self._need_archive()
             _ = self.log, self.corruptions, self.report
         except DamagedError as error:
             return str(error)
@@ -510,7 +520,7 @@ class RunFolder:
 
     def content(self, name: str) -> Any:
         """Give what a JSON file of the folder holds, whatever its shape."""
-        return self._once(name, lambda: read_json(self.path / name))
+        return self._once(f"content of {name}", lambda: read_json(self.path / name))
 
     def _once(self, name: str, read: Callable[[], Any]) -> Any:
         """Give what a file holds, read and checked the first time."""

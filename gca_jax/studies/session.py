@@ -15,7 +15,7 @@ from gca_jax.files import write_json
 from gca_jax.signals import Stopped
 from gca_jax.studies import launch
 from gca_jax.studies.grid import Cell, Run, refuse_other_runs
-from gca_jax.studies.results import choose, fault
+from gca_jax.studies.results import choose, fault, read_failed
 from gca_jax.studies.study import Study
 
 EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal
@@ -144,8 +144,11 @@ class Session:
         return self._left(cell.finals[choice.best])
 
     def _note(self, run: Run, error: str | None) -> None:
-        """Write a failure down, and say it."""
+        """Write a failure down, and say it; other commands may have written theirs."""
+        there = {one["folder"]: one for one in read_failed(self.workdir)}
         if error is None:
+            if there.pop(run.folder, None) is not None:
+                write_json(self.workdir / "failed.json", list(there.values()))
             return
         self.failures[run.folder] = {
             "folder": run.folder,
@@ -155,7 +158,7 @@ class Session:
             "seed": run.seed,
             "error": error,
         }
-        write_json(self.workdir / "failed.json", list(self.failures.values()))
+        write_json(self.workdir / "failed.json", list({**there, **self.failures}.values()))
         self.progress.say(f"failed: {run.folder}: {error}")
 
 

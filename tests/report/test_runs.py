@@ -257,6 +257,30 @@ def test_a_damaged_run_takes_no_other_with_it(one, state, file, kind):
     check_damaged(one, file)
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", "{", "is damaged (Expecting property name"),
+        ("config.json", "{}", "is damaged (config.json has no method): run again the program"),
+        ("config.json", '{"method": 3}', "is damaged (config.json.method is '3', which does not"),
+        ("metrics.jsonl", "x\ny\n", "is damaged in line 1: delete that line"),
+        (
+            "training.json",
+            "{}",
+            "is damaged (training.json has no finished): run again",
+        ),
+    ],
+)
+def test_the_page_says_what_is_wrong_with_a_damaged_run(one, file, content, words, capsys):
+    leave(one)
+    write(one / file, content)
+    text, page = report(one.parent, capsys)
+    states = [row[page.rows[0].index("state")] for row in page.rows[1:]]
+    assert states[1].startswith(f"damaged: {one / file} {words}")
+    assert (states[0], states[2]) == ("finished", "step 5 of 20 (25%)")
+    assert "3 runs, 2 of them unfinished." in text
+
+
 RECALL = {"a_to_b": {"recall_1": 0.5}, "b_to_a": {"recall_1": 0.25}}
 OF_PAIRS = {**evaluation(), "accuracy": {}, "baselines": {}, "retrieval": RECALL}
 
@@ -369,6 +393,8 @@ def test_a_damaged_config_of_which_a_checkpoint_has_another_is_no_damage(one, ca
     checkpoint = one / "checkpoints/5/config"
     checkpoint.mkdir(parents=True)
     (checkpoint / "metadata").write_text((one / "config.json").read_text())
+    (one / "checkpoints/5/variables").mkdir()
+    (one / "checkpoints/5/variables/_METADATA").write_text("{}")
     write_checksums(one / "checkpoints")
     write(one / "config.json", "[]")
     found = {run.folder: run for run in runs.collect(one.parent)}
