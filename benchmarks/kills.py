@@ -30,7 +30,7 @@ SMALL = (
     "train.epochs=8", "train.checkpoint_every_epochs=1", "train.log_every_steps=1",
     "evaluation.draws=2",
 )  # fmt: skip
-TIMINGS = ("train_seconds", "images_per_second")
+OWN = ("train_seconds", "images_per_second", "command")  # times, and what names the folder
 PATIENCE = 120.0  # seconds until a moment must have come
 
 
@@ -84,14 +84,14 @@ def finish(workdir, cache):
 
 
 def content(workdir):
-    """All that a run leaves and that is no time."""
+    """All that a run leaves and that is not its own."""
     variables, step = checkpoint.restore_variables(RunFolder(workdir))
     rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
     reports = [
         json.loads((workdir / f"{name}.json").read_text()) for name in ("evaluation", "report")
     ]
     for table in (*rows, *reports):
-        for name in TIMINGS:
+        for name in OWN:
             table.pop(name, None)
     return rows, reports, step, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(variables)]
 

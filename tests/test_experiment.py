@@ -34,6 +34,7 @@ from tests.runs import evaluate, pretrain, write
         ({"model.block": "dense"}, "config.model: unknown block 'dense'"),
         ({"model.encoder": "vit"}, "config.model: encoder vit takes .*--config=FILE:METHOD,vit"),
         ({"data.name": "mnist"}, "config.data: unknown data set 'mnist'"),
+        ({"data.kind": "sound"}, "config.data: kind must be one of images, pairs, own; got 'sound"),
         ({"optimizer.name": "lamb"}, "config.optimizer: unknown optimizer 'lamb'"),
         ({"loss.epsilon": 0.0}, "config.loss: epsilon"),
         ({"loss.q": 1.5}, "config.loss: q"),

@@ -1,4 +1,4 @@
-"""Runs on pairs: the program on digits' halves, what it writes, and its mistakes."""
+"""Runs on pairs: the commands on digits' halves, what they write, and mistakes."""
 
 import csv
 import json
@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from gca_jax import losses, metrics
 from gca_jax.commands import COMMANDS, Command
+from gca_jax.data import arrays
 from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.evaluate import check
@@ -35,7 +36,7 @@ def config(words="gca_ince,smoke", /, **changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run whose pairs are well told apart, with a third of them wrong, through all programs."""
+    """A run whose pairs are well told apart, with a third of them wrong, through all commands."""
     folder = tmp_path_factory.mktemp("pairs")
     rng = np.random.default_rng(0)
     a = rng.normal(size=(400, 6)).astype(np.float32)
@@ -117,10 +118,21 @@ def test_a_finished_run_is_judged_again_without_training(run, capsys):
     assert (folder / "evaluation.json").read_text() == before
 
 
-@pytest.mark.parametrize("program", ["preview", "prepare"])
-def test_programs_for_images_say_so(program):
-    with pytest.raises(ValueError, match=f"--mode={program} is for runs on images"):
-        COMMANDS[program](Command(config()))
+@pytest.mark.parametrize("mode", ["preview", "prepare"])
+def test_commands_for_images_say_so(mode):
+    with pytest.raises(ValueError, match=f"--mode={mode} is for runs on images, not on pairs"):
+        COMMANDS[mode](Command(config()))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_run_on_pairs_is_built_with_pairs_and_no_encoder(tiny):
+    with pytest.raises(ValueError, match="two towers, and takes no encoder"):
+        build(config(), encoder=object())
+    images = arrays(np.zeros((10, 8, 8, 1), np.uint8))
+    with pytest.raises(ValueError, match="dataset must be a Pairs, got a Dataset"):
+        build(config(), dataset=images)
+    with pytest.raises(ValueError, match="dataset must be a Dataset, got a Pairs"):
+        build(tiny(), dataset=pair(np.eye(20), np.eye(20)))
 
 
 @pytest.mark.slow
