@@ -171,7 +171,8 @@ def build(
     if train.online_probe:
         with context("config.train"):
             _need(data, ("labels",), "online_probe")
-            classes = int(np.max(data.info["labels"])) + 1
+            # A part of the images may lack the highest class; not every kind of data counts them.
+            classes = getattr(data, "classes", None) or int(np.max(data.info["labels"])) + 1
     method = given.get("loss", config.method)
     return Experiment(
         config=config, method=method, loss=bound, target=target, train=train, data=data,

@@ -450,7 +450,7 @@ class RunFolder:
         """Make the folder ready for a run that holds its lock: all that is written before a step.
 
         A longer run is marked as unfinished before its config is written: stopped at once, it must
-        not pass for one that has ended. DamagedError checkpoints make room for their steps.
+        not pass for one that has ended. Damaged checkpoints make room for their steps.
         """
         for path in self.path.glob("*.partial"):
             if time.time() - path.stat().st_mtime > STALE:

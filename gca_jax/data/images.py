@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from gca_jax.data.batches import Batch, Order, taken
-from gca_jax.data.dataset import Dataset, Images, Streamed, shorter_side
+from gca_jax.data.dataset import Dataset, Images, Numbers, Streamed, shorter_side
 from gca_jax.data.stream import stream, two_crops
 from gca_jax.data.views.augment import Augment
 
@@ -92,15 +92,17 @@ class ImageData:
     @cached_property
     def info(self) -> dict[str, np.ndarray]:
         """Labels and domains of the images that are trained with, where they have any."""
-        data = self.dataset
-        known = {"labels": data.pretrain_labels, "domains": data.pretrain_domains}
-        return {name: numbers for name, numbers in known.items() if numbers is not None}
+        return _known(labels=self.dataset.pretrain_labels, domains=self.dataset.pretrain_domains)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, of which a part of the images may lack some; 0 without labels."""
+        return self.dataset.num_classes
 
     @property
     def test_info(self) -> dict[str, np.ndarray]:
         """Labels and domains of the test images, likewise."""
-        known = {"labels": self.dataset.test_labels, "domains": self.dataset.test_domains}
-        return {name: numbers for name, numbers in known.items() if numbers is not None}
+        return _known(labels=self.dataset.test_labels, domains=self.dataset.test_domains)
 
     @property
     def _pairs_of_crops(self) -> bool:
@@ -159,6 +161,11 @@ class ImageData:
             "class_names": list(data.class_names or ()),
             "domain_names": list(data.domain_names or ()),
         }
+
+
+def _known(**info: Numbers) -> dict[str, np.ndarray]:
+    """Leave out what images do not have."""
+    return {name: numbers for name, numbers in info.items() if numbers is not None}
 
 
 def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:

@@ -146,7 +146,7 @@ class Frozen:
         return ""
 
     @property
-    def info(self) -> Info:
+    def info(self) -> dict[str, np.ndarray]:
         """What the target has to know of each test image, arrays `[m]` by name."""
         return {name: self.data.test_info[name] for name in self.experiment.target.takes}
 
@@ -154,8 +154,3 @@ class Frozen:
         """Give the keywords of the method's loss for a batch of which this is known."""
         experiment = self.experiment
         return {**experiment.config.loss, **experiment.target.keywords(info)}
-
-
-def of_rows(info: Info, rows: Int[np.ndarray, "b"]) -> dict[str, np.ndarray]:
-    """Give what is known of some rows."""
-    return {name: np.asarray(values)[rows] for name, values in info.items()}

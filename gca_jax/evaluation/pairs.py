@@ -11,10 +11,11 @@ from jaxtyping import Array, Float
 from sklearn.metrics import roc_auc_score
 
 from gca_jax import losses, metrics, models, ot
+from gca_jax.data.batches import taken
 from gca_jax.data.pairs import Pairs, Part
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.evaluation.features import Variables
-from gca_jax.evaluation.frozen import NO_PLAN, Frozen, of_rows
+from gca_jax.evaluation.frozen import NO_PLAN, Frozen
 from gca_jax.evaluation.representation import representation
 from gca_jax.evaluation.result import Result
 from gca_jax.experiment import Experiment
@@ -180,7 +181,7 @@ def _log_shares(towers: Towers, part: Part) -> Float[np.ndarray, "n"]:
         order = rng.permutation(n)
         for start in range(0, n, size):
             rows = order[np.arange(start, start + size) % n]  # the last batch takes some again
-            total[rows] += np.asarray(shares(a[rows], b[rows], of_rows(info, rows)))
+            total[rows] += np.asarray(shares(a[rows], b[rows], taken(info, info, rows)))
             counts[rows] += 1
     return total / counts
 

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gca_jax import losses
+from gca_jax.data.batches import taken
 from gca_jax.data.dataset import Images
 from gca_jax.evaluation import splits
 from gca_jax.evaluation.features import Embed
-from gca_jax.evaluation.frozen import BATCH_SIZE, Frozen, of_rows
+from gca_jax.evaluation.frozen import BATCH_SIZE, Frozen
 from gca_jax.evaluation.result import NO_LABELS, Result
 from gca_jax.targets import Info
 
@@ -39,7 +40,7 @@ class Drawn(NamedTuple):
     part: Literal["test", "training"]
     images: Images
     numbers: Int[np.ndarray, "m"]  # of the kind
-    info: Info  # what the target has to know of each image, arrays [m] by name
+    info: dict[str, np.ndarray]  # what the target has to know of each image, arrays [m] by name
     per_class: int  # images of each class or domain in a batch
     batches: int
     within: Int[np.ndarray, "m"] | None = None  # which sorts images of one class or domain
@@ -125,7 +126,7 @@ def mean_plan(embed: Embed, transport: Transport, drawn: Drawn, seed: int) -> di
         if within is not None:
             chosen = chosen[np.lexsort((within[chosen], labels[chosen]))]
         z_a, z_b = embed(jax.random.fold_in(key, index), drawn.images[chosen])
-        plan, target = matrices(z_a, z_b, of_rows(drawn.info, chosen))
+        plan, target = matrices(z_a, z_b, taken(drawn.info, drawn.info, chosen))
         plans.append(np.asarray(plan))
         targets.append(np.asarray(target))
     return {

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gca_jax import losses, metrics
-from gca_jax.evaluation.frozen import Frozen, of_rows
+from gca_jax.data.batches import taken
+from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Result
 
 CAPTION = """Alignment is the mean squared distance between the unit embeddings of two views of an
@@ -57,7 +58,7 @@ def evaluate_gradients(frozen: Frozen) -> Result:
     experiment, (rows, z_a, z_b) = frozen.experiment, frozen.views
     order = np.random.default_rng(experiment.seed).permutation(len(rows))
     batch = order[: experiment.train.batch_size]
-    hyper = frozen.loss_keywords(of_rows(frozen.info, rows[batch]))
+    hyper = frozen.loss_keywords(taken(frozen.info, frozen.info, rows[batch]))
     cosine = gradient_cosine_to_ince(experiment.method, hyper, z_a[batch], z_b[batch])
     caption = "" if cosine is None else GRADIENTS.format(cosine)
     return Result(NAME, TITLE, numbers={KEY: cosine}, caption=caption)

@@ -76,3 +76,12 @@ def test_a_target_of_domains_and_a_probe_of_classes_go_together(tiny, tmp_path):
     assert last["probe_loss"] < first["probe_loss"]
     head = restore_variables(tmp_path / "True")[0]["probe"]
     assert head["bias"].shape == (10,)
+
+
+def test_the_head_has_classes_that_the_training_images_lack(tiny):
+    """So that a run on few images goes on from its checkpoint, and reads all test images."""
+    config = tiny(**{"train.online_probe": True})
+    data = build(config).data.dataset
+    few = dataclasses.replace(data, pretrain_labels=np.zeros_like(data.pretrain_labels))
+    assert data.num_classes > 1
+    assert build(config, dataset=few).probed_classes == data.num_classes
