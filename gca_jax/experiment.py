@@ -86,7 +86,7 @@ class Experiment:
     Attributes:
         config: the run's, as `configs/digits.py` makes it.
         method: key of `losses.METHODS`, or the name of the caller's loss.
-        loss: (z_a, z_b, **target.keywords(info, step)) -> (value, scalars for the log).
+        loss: (z_a, z_b, `**target.keywords(info, step)`) -> (value, scalars for the log).
         target: the target plan of a batch.
         train: length of the run, sizes, intervals.
         data: what is trained with and judged by: images, pairs, or a kind of the caller's.
@@ -302,8 +302,6 @@ def context(group: str) -> Iterator[None]:
 def _method(config: ConfigDict) -> Loss:
     """Bind the method's settings; a target network is there if and only if it is BYOL."""
     check.one_of("method", config.method, losses.METHODS)
-    if config.method == "byol" and config.data.kind == "pairs":
-        raise ValueError("byol needs a network of its own for its targets: not for pairs")
     bootstraps = "target_decay" in config.train and "predictor_hidden" in config.model
     if bootstraps != (config.method == "byol"):
         raise ValueError(

@@ -69,13 +69,16 @@ def test_so_it_is_of_every_config_file(tmp_path, name, words):
     assert optional(made).items() <= optional(again).items()
 
 
-def test_of_data_of_one_s_own_too(tmp_path):
-    made = config.make("own", "gca_ince", data={"name": "mine"}, evaluation={"depths": (1, 5)})
+@pytest.mark.parametrize("method", ["gca_ince", "byol"])
+def test_of_data_of_one_s_own_too(tmp_path, method):
+    made = config.make("own", method, data={"name": "mine"}, evaluation={"depths": (1, 5)})
     made.given = {"dataset": "Mine", "encoder": "Small"}
     again = config.load(leave(tmp_path, made))
     assert as_json(again) == as_json(made)
     assert again.evaluation.depths == (1, 5)
     assert again.given.dataset == "Mine"
+    assert ("predictor_hidden" in again.model) == (method == "byol")
+    assert ("target_decay" in again.train) == (method == "byol")
 
 
 def test_what_was_not_set_can_be_and_has_its_type(tmp_path):

@@ -171,7 +171,8 @@ def test_a_learned_temperature_is_that_of_the_loss():
 @pytest.mark.parametrize(
     ("words", "changes", "message"),
     [
-        ("byol", {}, "config.method: byol needs a network of its own"),
+        ("byol", {}, "byol needs a network of its own"),
+        ("ince", {"method": "byol"}, "config.method: this config is not one of byol"),
         ("ince", {"data.a": "no.npy", "data.b": "no.npy"}, "config.data: no.npy does not exist"),
         ("ince", {"data.shuffled": 2.0}, "config.data: shuffled must be from 0 to 1"),
         ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),

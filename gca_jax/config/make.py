@@ -101,15 +101,20 @@ def images(
     config.loss = loss_group(method, {**LOSS, **loss})
     config.log = group(LOG)
     if method == "byol":
-        config.model.predictor_hidden = config.model.projector_hidden
-        of_byol = changed("byol", BYOL, byol)
-        config.model.projector_batch_norm = of_byol["projector_batch_norm"]
-        config.train.target_decay = of_byol["target_decay"]
+        _add_target_network(config, byol)
     if small:
         config.model.update(encoder.smoke(settings))
         config.data.update({"limit": 400, **smoke})
         _shrink(config)
     return config
+
+
+def _add_target_network(config: ConfigDict, changes: Settings) -> None:
+    """Give BYOL its predictor and the decay of its target network's average."""
+    settings = changed("byol", BYOL, changes)
+    config.model.predictor_hidden = config.model.projector_hidden
+    config.model.projector_batch_norm = settings["projector_batch_norm"]
+    config.train.target_decay = settings["target_decay"]
 
 
 def _shrink(config: ConfigDict) -> None:
@@ -146,6 +151,8 @@ def pairs(
     from gca_jax.models.towers import TOWERS
 
     method, tower, small = read_options(options, "gca_ince", TOWERS)
+    if method == "byol":
+        raise ValueError("byol needs a network of its own for its targets: not for pairs")
     config = ConfigDict(dict(method=method, seed=0))
     config.target = target_group(target)
     config.evaluation = dict(PAIRS["evaluation"])
@@ -173,6 +180,7 @@ def own(
     train: Settings = UNCHANGED,
     loss: Settings = UNCHANGED,
     evaluation: Settings = UNCHANGED,
+    byol: Settings = UNCHANGED,
 ) -> ConfigDict:
     """Make the config of a run on data that are given in Python, as `data.Data` describes them.
 
@@ -185,6 +193,7 @@ def own(
         train: Length of the run and size of its batches.
         loss: Settings of any method; the chosen one takes what it has.
         evaluation: The whole group, which the data's evaluations may read.
+        byol: Settings that no other method has.
     """
     method, _, _ = read_options(options, "gca_ince", ("given",))
     config = ConfigDict(dict(method=method, seed=0))
@@ -196,6 +205,8 @@ def own(
     config.train = group(changed("train", TRAIN, train))
     config.loss = loss_group(method, {**LOSS, **loss})
     config.log = group(LOG)
+    if method == "byol":
+        _add_target_network(config, byol)
     return config
 
 
@@ -241,21 +252,17 @@ def restore(record: Mapping[str, Any]) -> ConfigDict:
     """
     config = ConfigDict()
     for name, value in record.items():
-        config[name] = _restored(value, _optional(name, record)) if _is_group(value) else value
+        is_group = isinstance(value, Mapping)
+        config[name] = _restored(value, _optional(name, record)) if is_group else value
     return config
-
-
-def _is_group(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _restored(values: Mapping[str, Any], types: Mapping[str, type]) -> ConfigDict:
     """Fill a group whose optional settings are declared."""
-    declared = {key: types.get(key, object if x is None else x) for key, x in values.items()}
-    filled = ConfigDict(
-        group({k: tuple(x) if isinstance(x, list) else x for k, x in declared.items()})
-    )
-    filled.update({key: tuple(x) if isinstance(x, list) else x for key, x in values.items()})
+    given = {key: tuple(x) if isinstance(x, list) else x for key, x in values.items()}
+    declared = {key: types.get(key, object if x is None else x) for key, x in given.items()}
+    filled = ConfigDict(group(declared))
+    filled.update(given)
     return filled
 
 
