@@ -109,7 +109,7 @@ class RunFolder:
         self._asked: Mapping[str, Any] | None = None
         self._known: dict[str, Any] = {}
         self._intact: dict[int, bool] = {}
-        self._held = 0
+        self._held = False
         self._until_then: contextlib.ExitStack | None = None
 
     @classmethod
@@ -391,11 +391,11 @@ class RunFolder:
                     f"another process trains in {self.path}: wait for it, stop it, or choose "
                     "another --workdir"
                 )
-            self._held = 1
+            self._held = True
             try:
                 yield
             finally:
-                self._held = 0
+                self._held = False
 
     @contextlib.contextmanager
     def held(self, first: bool = True) -> Iterator[None]:

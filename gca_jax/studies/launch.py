@@ -42,6 +42,7 @@ class Job:
     def __init__(self, run: Run, path: Path, place: int, jobs: int, command: list[str]):
         self.run, self.place, self._log = run, place, path / "log.txt"
         self.begun = time.monotonic()
+        self._late: str | None = None
         self._logged = self._log.stat().st_size if self._log.exists() else 0
         cores = share(place, jobs)
         with self._log.open("ab") as log:
@@ -61,8 +62,17 @@ class Job:
         """Tell how long it has taken."""
         return (time.monotonic() - self.begun) / 60
 
+    def has_ended(self, limit_minutes: float) -> bool:
+        """Tell whether its process has ended; one that takes too long is killed."""
+        if self.process.poll() is None and self.minutes() >= limit_minutes:
+            self.kill()
+            self._late = f"no end after {limit_minutes:g} minutes"
+        return self.process.returncode is not None
+
     def error(self) -> str | None:
         """Say why a process that has ended did not do its run; None if it did."""
+        if self._late is not None:
+            return self._late
         code = self.process.returncode
         if code == 0:
             return None
@@ -165,18 +175,10 @@ def execute(
                         continue
                     at_work.append(job)
                     held[run.folder] = claims.enter_context(claim)
-                for job in list(at_work):
-                    late = job.minutes() >= limit
-                    if job.process.poll() is None and not late:
-                        continue
-                    if late and job.process.returncode is None:
-                        job.kill()
-                        error: str | None = f"no end after {limit:g} minutes"
-                    else:
-                        error = job.error()
+                for job in [job for job in at_work if job.has_ended(limit)]:
                     at_work.remove(job)
                     held.pop(job.run.folder).close()
-                    waiting += done(job.run, error)
+                    waiting += done(job.run, job.error())
                 if elsewhere and time.monotonic() - looked > ELSEWHERE:
                     looked = time.monotonic()
                     for run in [r for r in elsewhere if not RunFolder(workdir / r.folder).is_taken]:
