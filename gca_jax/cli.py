@@ -19,7 +19,7 @@ try:
     from gca_jax import config
     from gca_jax.commands import ALONE, COMMANDS, Command, program
     from gca_jax.signals import Stopped
-    from gca_jax.studies.describe import is_study
+    from gca_jax.studies.study import Study, as_key
     from gca_jax.workdir import flatten
 except ModuleNotFoundError as error:
     sys.exit(f"error: a run needs more than the losses ({error}): install gca_jax[train]")
@@ -124,7 +124,7 @@ def run(mode: str, command: Command, verbose: bool) -> None:
 
 def _command(mode: str, command: Command) -> str:
     """Name the command: several seeds of a run are a study."""
-    given = is_study(command.config)
+    given = isinstance(command.config, Study)
     if command.seeds is not None and (given or mode != "all"):
         other = "--config.seeds='(0, 1)' changes a study's" if given else "it goes with --mode=all"
         raise ValueError(f"--seeds makes a study of the config of one run: {other}")
@@ -224,6 +224,8 @@ def wrong_key(arguments: Sequence[str]) -> str | None:
         known = holder.value
     except Exception:  # of a config file
         return None
+    if isinstance(known, Study):
+        return None  # The library names the field.
     found = (setting.match(argument) for argument in arguments)
     faults = (config.missing_key(known, match[1]) for match in found if match)
     return next((fault for fault in faults if fault), None)
@@ -272,9 +274,10 @@ def page() -> str:
     )
 
 
-def keys(made: ConfigDict) -> str:
+def keys(made: ConfigDict | Study) -> str:
     """List the keys of a config as flags, with the values that they have."""
-    return "\n".join(f"--config.{key}={value!r}" for key, value in flatten(made))
+    settings = made.as_json(as_key) if isinstance(made, Study) else made
+    return "\n".join(f"--config.{key}={value!r}" for key, value in flatten(settings))
 
 
 def _table(rows: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ml_collections import ConfigDict
 
 from gca_jax.check import counted
-from gca_jax.studies.describe import is_study
+from gca_jax.studies.study import Study
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Command(NamedTuple):
     """What was typed: the flags of `main.py`."""
 
-    config: ConfigDict
+    config: ConfigDict | Study
     workdir: str | None = None
     archives: str | None = None
     place: tuple[str | None, int | None, int | None] | None = None
@@ -53,7 +53,7 @@ class Command(NamedTuple):
     @property
     def name(self) -> str:
         """Name the run or the study, for a folder."""
-        if is_study(self.config):
+        if isinstance(self.config, Study):
             path, _, words = self.config_file.partition(":")
             return "-".join([Path(path).stem, *words.split(",")]).rstrip("-")
         seed = self.config.seed if self.seeds is None else f"seeds{self.seeds}"
@@ -231,17 +231,18 @@ def neighbours(command: Command) -> None:
 def study(command: Command) -> None:
     """Do a grid of runs, and report on it."""
     from gca_jax.report.study import write
-    from gca_jax.studies import describe
     from gca_jax.studies.grid import cells
-    from gca_jax.studies.session import execute
+    from gca_jax.studies.launch import execute
     from gca_jax.studies.study import of_one, seeds
 
     config, folder = command.config, Path(command.folder)
-    if command.seeds is None:
-        described = describe.read(config)
-    else:
+    if isinstance(config, Study):
+        described, grid = config, cells(config)
+    elif command.seeds is not None:
         described = of_one(config, seeds(command.seeds))
-    grid = cells(described)
+        grid = cells(described, config)
+    else:
+        raise ValueError("this config is of a run and not of a study; see docs/studies.md")
     typed = command.typed or "this study's command"
     try:
         failed = execute(

@@ -37,7 +37,7 @@ experiment
 training: optimizer probe state chunks checkpoint initial step log train
 evaluation: splits features baseline frozen result knn softmax linear classifier sgd domains
     corruptions plan nearest representation online pairs . encoder evaluate
-studies: study describe words . grid launch results session statistics analysis
+studies: study . grid results statistics launch
 report: reading figures classes markdown pairs run status runs runs_page preview neighbours
     neighbours_page study_figures study_relations study_page study
 api export

@@ -9,7 +9,6 @@ import pytest
 from gca_jax import studies
 from gca_jax.files import write_json
 from gca_jax.report import status
-from gca_jax.studies import describe
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.workdir import RunFolder, as_json
 from tests.studies import stub
@@ -55,7 +54,7 @@ def test_a_study_with_and_without_its_config(tmp_path, tiny):
     config = studies.make(
         "configs/digits.py", methods=methods, seeds=(0, 1), measures={"linear": "accuracy.linear"}
     )
-    runs = [*all_runs(cells(describe.read(config)))]
+    runs = [*all_runs(cells(config))]
     for run in runs[:2]:
         stub.do(run, tmp_path)
     write_run(tmp_path / runs[2].folder, runs[2].config, steps=10, per_epoch=5)
@@ -72,7 +71,7 @@ def test_a_study_with_and_without_its_config(tmp_path, tiny):
 def test_a_run_of_a_study_whose_config_alone_is_written_has_not_begun(tmp_path, tiny):
     methods = {"InfoNCE": studies.Method("ince")}
     config = studies.make("configs/digits.py", methods=methods, seeds=(0, 1, 2), measures={})
-    done, planned, begun = all_runs(cells(describe.read(config)))
+    done, planned, begun = all_runs(cells(config))
     stub.do(done, tmp_path)
     for run in (planned, begun):
         folder = RunFolder(tmp_path / run.folder)

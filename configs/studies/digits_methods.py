@@ -10,10 +10,10 @@ Expected time: 24 runs of two minutes on two CPU cores. docs/studies.md explains
 from gca_jax import studies
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    more = f",{words}" if words else ""  # for all: smoke, or an encoder
+def get_config(options: str = "") -> studies.Study:
+    more = f",{options}" if options else ""  # for all: smoke, or an encoder
     epsilon = {"loss.epsilon": (0.2, 0.5)}
-    return studies.make(
+    return studies.Study(
         "configs/digits.py",
         methods={
             "InfoNCE": studies.Method(f"simclr{more}", choose=epsilon),

@@ -20,23 +20,23 @@ from gca_jax import studies
 VALUES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words, flags=("again",))
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options, flags=("again",))
     methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
-    return studies.make(
-        size.base,
-        common=size.common,
+    return studies.Study(
+        variant.base,
+        common=variant.common,
         methods={
-            label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
+            label: studies.Method(f"{method}{variant.suffix}") for label, method in methods.items()
         },
         conditions={
             f"ε = {value:g}": studies.Condition({"loss.epsilon": value}, x=math.log10(value))
-            for value in (VALUES[:1] if size.again else VALUES)
+            for value in (VALUES[:1] if variant.again else VALUES)
         },
         x_label="log10 of ε",
-        seeds=size.seeds,
+        seeds=variant.seeds,
         measures={
-            "linear probe, few labels": size.accuracy_of_few,
+            "linear probe, few labels": variant.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
             "cosine to INCE's gradient": "gradient_cosine_to_ince",

@@ -33,8 +33,8 @@ SHORT = {
 }
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    full = studies.read_words(words, ("pacs",))
+def get_config(options: str = "") -> studies.Study:
+    full = studies.read_options(options, ("pacs",))
     targets: dict[str, dict[str, object]] = {
         "identity": {"target.name": "identity", "target.alpha": None, "target.beta": None}
     }
@@ -44,9 +44,9 @@ def get_config(words: str = "") -> studies.ConfigDict:
             "target.alpha": alpha,
             "target.beta": 0.0,
         }
-    return studies.make(
+    return studies.Study(
         f"configs/{'pacs' if full else 'icons'}.py",
-        common={} if full else SHORT,
+        common={"data.root": str} if full else SHORT,  # str: a flag names it
         methods={
             label: studies.Method("gca_ince", set=target) for label, target in targets.items()
         },

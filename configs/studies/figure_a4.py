@@ -21,14 +21,14 @@ METHODS = {
 }
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words)
-    q = {"rince": {"loss.q": 0.1}, "gca_rince": {"loss.q": 0.1}} if size.small else {}
-    return studies.make(
-        size.base,
-        common=size.common,
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options)
+    q = {"rince": {"loss.q": 0.1}, "gca_rince": {"loss.q": 0.1}} if variant.small else {}
+    return studies.Study(
+        variant.base,
+        common=variant.common,
         methods={
-            label: studies.Method(f"{method}{size.suffix}", q.get(method, {}))
+            label: studies.Method(f"{method}{variant.suffix}", q.get(method, {}))
             for label, method in METHODS.items()
         },
         seeds=(0, 1, 2, 3, 4),

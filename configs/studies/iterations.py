@@ -15,14 +15,14 @@ import math
 from gca_jax import studies
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words)
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options)
     methods = {"GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
-    return studies.make(
-        size.base,
-        common={"loss.epsilon": 0.1, **size.common},
+    return studies.Study(
+        variant.base,
+        common={"loss.epsilon": 0.1, **variant.common},
         methods={
-            label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
+            label: studies.Method(f"{method}{variant.suffix}") for label, method in methods.items()
         },
         conditions={
             f"T = {value}": studies.Condition({"loss.iterations": value}, x=math.log10(value))
@@ -31,7 +31,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         x_label="log10 of T",
         seeds=(0, 1, 2, 3, 4),
         measures={
-            "linear probe, few labels": size.accuracy_of_few,
+            "linear probe, few labels": variant.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
             "cosine to INCE's gradient": "gradient_cosine_to_ince",

@@ -11,7 +11,7 @@ r"""Which method finds partners best where many of the training pairs are wrong?
 Left and right halves of 20,000 of Fashion-MNIST's images (emoji: signs as two makers draw them); a
 share of the training pairs is shuffled, and of the 1,800 validation pairs too, as they would be for
 a user. Each method has four candidates of its settings, chosen by recall@1 on those; the test pairs
-are clean. A word after the colon breaks it in another way: `within` shuffles pairs inside their
+are clean. An option after the colon breaks it in another way: `within` shuffles pairs inside their
 class, `small` and `large` make batches of 128 and 2,048 pairs (and as many pairs are seen), `many`
 gives three of `b` to each of `a`; `emoji,early` learns from the plan after 2 or 8 epochs, not 40.
 `most` leaves the shares of 60 and 80 % alone.
@@ -43,15 +43,15 @@ BREAKS = ("within", "small", "large", "many", "early")
 BATCHES = {"small": (128, 3_200), "large": (2_048, 200)}  # pairs and steps
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    named = studies.read_words(words, (*SETS, *BREAKS, "most", "smoke"))
+def get_config(options: str = "") -> studies.Study:
+    named = studies.read_options(options, (*SETS, *BREAKS, "most", "smoke"))
     few = bool(named & set(BREAKS) - {"early"})
     name = next((word for word in SETS if word in named), "fashion")
     data = {f"data.{key}": value for key, value in SETS[name].items()}
     train = {"train.batch_size": 512, "train.steps": 800, "train.log_every_steps": 50}
     if name in ("emoji", "digits"):
         train |= {"train.batch_size": 256, "train.steps": 600}
-    return studies.make(
+    return studies.Study(
         "configs/pairs.py",
         common={
             **data,

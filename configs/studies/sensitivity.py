@@ -15,13 +15,13 @@ Expected time: docs/results/paper.md has it, beside what came out.
 from gca_jax import studies
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words, flags=("uot",))
-    uot = "uot" in size.flags
-    return studies.make(
-        size.base,
-        common=size.common,
-        methods=_uot(size.suffix) if uot else _rince(size.suffix),
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options, flags=("uot",))
+    uot = "uot" in variant.flags
+    return studies.Study(
+        variant.base,
+        common=variant.common,
+        methods=_uot(variant.suffix) if uot else _rince(variant.suffix),
         conditions={
             f"{'w_rince' if uot else 'λ'} = {value:g}": {
                 "loss.w_rince" if uot else "loss.lam": value
@@ -30,7 +30,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         },
         seeds=(0, 1, 2, 3, 4),
         measures={
-            "linear probe, few labels": size.accuracy_of_few,
+            "linear probe, few labels": variant.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
         },

@@ -69,42 +69,45 @@ PUBLISHED = {
 }
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words, full=tuple(PUBLISHED), fashion=True, flags=("standard",))
-    alone = "standard" in size.flags or size.data in ("svhn", "imagenet100", "fashion")
-    corrupted = size.data in ("digits", "cifar10")
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options, sets=("fashion", *PUBLISHED), flags=("standard",))
+    alone = "standard" in variant.flags or variant.data in ("svhn", "imagenet100", "fashion")
+    corrupted = variant.data in ("digits", "cifar10")
     published = {
         condition: {
             method: (mean, sd, 5) for method, (mean, sd) in zip(METHODS, numbers, strict=True)
         }
-        for condition, numbers in PUBLISHED.get(size.data, {}).items()
+        for condition, numbers in PUBLISHED.get(variant.data, {}).items()
         if condition == "standard" or not alone
     }
     methods = {
-        label: method._replace(
-            words=method.words + size.suffix, choose=method.choose if size.small else {}
+        label: studies.Method(
+            method.words + variant.suffix,
+            method.set,
+            method.choose if variant.small else {},
+            method.against,
         )
         for label, method in METHODS.items()
-        if size.data != "fashion" or label in ON_FASHION
+        if variant.data != "fashion" or label in ON_FASHION
     }
     extreme: dict[str, object] = {"augment.policy": "large_erase"}
-    if size.small:  # a quarter to a half of every view is hidden
+    if variant.small:  # a quarter to a half of every view is hidden
         extreme = {"augment.erase_probability": 1.0, "augment.erase_area": (0.25, 0.5)}
-    of_few = {"linear probe, few labels": size.accuracy_of_few}
+    of_few = {"linear probe, few labels": variant.accuracy_of_few}
     of_all = {"linear probe": "accuracy.linear"}
-    return studies.make(
-        size.base,
-        common={**size.common, "evaluation.corruptions": corrupted},
+    return studies.Study(
+        variant.base,
+        common={**variant.common, "evaluation.corruptions": corrupted},
         methods=methods,
         conditions={"standard": {}, **({} if alone else {"extreme": extreme})},
         seeds=(0, 1, 2, 3, 4),
-        choose_by=size.accuracy_of_few if size.small else None,
+        choose_by=variant.accuracy_of_few if variant.small else None,
         measures={
-            **(of_few | of_all if size.small else of_all | of_few),
+            **(of_few | of_all if variant.small else of_all | of_few),
             **({"linear probe, corrupted images": "corruptions.mean.all"} if corrupted else {}),
             "k-NN": "accuracy.knn",
         },
-        reference="INCE" if size.data == "fashion" else "SimCLR",
-        items=None if size.small else "linear_right",
+        reference="INCE" if variant.data == "fashion" else "SimCLR",
+        items=None if variant.small else "linear_right",
         published=published,
     )

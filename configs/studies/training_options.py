@@ -18,9 +18,9 @@ from gca_jax import studies
 PARTS = 4  # chunks and groups of a batch
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words)
-    batch = 96 if ",smoke" in size.suffix else 256 if size.small else 512
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options)
+    batch = 96 if ",smoke" in variant.suffix else 256 if variant.small else 512
     changes: dict[str, dict[str, int | str]] = {
         "plain": {},
         "chunks": {"train.encoder_chunk": batch // PARTS},
@@ -28,7 +28,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
         "bfloat16": {"model.dtype": "bfloat16"},
     }
     methods = {
-        label: studies.Method(f"gca_ince{size.suffix}", set=change)
+        label: studies.Method(f"gca_ince{variant.suffix}", set=change)
         for label, change in changes.items()
     }
     lars = {
@@ -37,15 +37,15 @@ def get_config(words: str = "") -> studies.ConfigDict:
         "optimizer.exclude_bias_and_norm": True,
     }
     rates = {"optimizer.learning_rate": (1.0, 3.0, 10.0)}
-    return studies.make(
-        size.base,
-        common=size.common,
-        methods={**methods, "LARS": studies.Method(f"gca_ince{size.suffix}", lars, rates)},
+    return studies.Study(
+        variant.base,
+        common=variant.common,
+        methods={**methods, "LARS": studies.Method(f"gca_ince{variant.suffix}", lars, rates)},
         seeds=(0, 1, 2, 3, 4),
         choose_by="accuracy.linear",
         measures={
             "linear probe": "accuracy.linear",
-            "linear probe, few labels": size.accuracy_of_few,
+            "linear probe, few labels": variant.accuracy_of_few,
             "k-NN": "accuracy.knn",
             "images a second": "training.json:images_per_second",
         },

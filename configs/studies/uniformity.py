@@ -21,16 +21,16 @@ from gca_jax import studies
 EPOCHS = {"digits": (1, 3, 10, 30), "cifar10": (10, 50, 200, 500)}
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words, flags=("again",))
-    common = {"loss.epsilon": 0.1, "evaluation.draws": 2} if size.small else {}
-    epochs_of = EPOCHS[size.data][-1:] if size.again else EPOCHS[size.data]
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options, flags=("again",))
+    common = {"loss.epsilon": 0.1, "evaluation.draws": 2} if variant.small else {}
+    epochs_of = EPOCHS[variant.data][-1:] if variant.again else EPOCHS[variant.data]
     methods = {"INCE": "simclr", "GCA-INCE": "gca_ince", "GCA-UOT": "gca_uot"}
-    return studies.make(
-        size.base,
+    return studies.Study(
+        variant.base,
         common={"train.checkpoint_every_epochs": max(epochs_of), **common},
         methods={
-            label: studies.Method(f"{method}{size.suffix}") for label, method in methods.items()
+            label: studies.Method(f"{method}{variant.suffix}") for label, method in methods.items()
         },
         conditions={
             f"{epochs} epoch{'s' * (epochs > 1)}": studies.Condition(
@@ -39,7 +39,7 @@ def get_config(words: str = "") -> studies.ConfigDict:
             for epochs in epochs_of
         },
         x_label="log10 of the epochs",
-        seeds=size.seeds,
+        seeds=variant.seeds,
         measures={
             "uniformity": "uniformity",
             "alignment": "alignment",

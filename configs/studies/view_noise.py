@@ -33,35 +33,35 @@ STEPS = {"digits": 30, "cifar10": 2_000}  # of the warm-up
 ON_FASHION = {"data.limit": 5_000, "augment.gain": 0.4, "augment.gamma": 0.4}
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
-    size = studies.size(words, fashion=True, flags=("augmentation", "again"))
-    methods, common, shares = _methods(size.data, size.suffix), size.common, SHARES[size.data]
-    if common and size.data == "fashion":
-        common = {**common, **ON_FASHION}
-    if size.again:
-        if size.flags != {"again"} or size.data != "fashion":
+def get_config(options: str = "") -> studies.Study:
+    variant = studies.variant(options, sets=("fashion", "cifar10"), flags=("augmentation", "again"))
+    methods, shares = _methods(variant.data, variant.suffix), SHARES[variant.data]
+    short_fashion = variant.data == "fashion" and variant.common
+    common = variant.common | (ON_FASHION if short_fashion else {})
+    if variant.again:
+        if variant.flags != {"again"} or variant.data != "fashion":
             raise ValueError("again goes with fashion alone: view_noise.py:fashion,again")
         shares = shares[-1:]
         methods = {
-            label: methods[label]._replace(set=settings, choose={})
+            label: studies.Method(methods[label].words, settings)
             for label, settings in CHOSEN.items()
         }
-    if "augmentation" in size.flags:
-        conditions = _augmentation(size.data)
+    if "augmentation" in variant.flags:
+        conditions = _augmentation(variant.data)
         x_label = "strength of the augmentation, 1: the recipe's"
     else:
         conditions = _positives(shares)
         x_label = "share of second views that are of another image, %"
-    return studies.make(
-        size.base,
+    return studies.Study(
+        variant.base,
         common=common,
         methods=methods,
         conditions=conditions,
         x_label=x_label,
-        seeds=size.seeds,
-        choose_by=None if size.again else size.accuracy_of_few,
+        seeds=variant.seeds,
+        choose_by=None if variant.again else variant.accuracy_of_few,
         measures={
-            f"linear probe, {size.few} labels a class": size.accuracy_of_few,
+            f"linear probe, {variant.few} labels a class": variant.accuracy_of_few,
             "linear probe": "accuracy.linear",
             "k-NN": "accuracy.knn",
         },

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from gca_jax.check import counted
-from gca_jax.studies import ConfigDict, describe
-from gca_jax.studies.grid import all_runs, cells
+from gca_jax.studies import ConfigDict, Study
+from gca_jax.studies.grid import all_runs, cells, number_of_runs
 from gca_jax.studies.results import read_failed
-from gca_jax.studies.session import Session
 from gca_jax.workdir import RunFolder
 
 SHOWN = 10  # runs of a kind that are named, so that all is one screen
 
 
-def lines(path: Path, config: ConfigDict) -> Iterator[str]:
+def lines(path: Path, config: ConfigDict | Study) -> Iterator[str]:
     """Say where the run or the study in a folder stands.
 
     Args:
@@ -81,7 +80,7 @@ def _number(logged: float | None) -> str:
     return "not finite" if logged is None else f"{logged:.5g}"
 
 
-def _study(path: Path, config: ConfigDict) -> Iterator[str]:
+def _study(path: Path, config: ConfigDict | Study) -> Iterator[str]:
     """Count the runs of a study that are done, failed and under way; name the latter."""
     failed = {one["folder"]: one["error"] for one in read_failed(path)}
     every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
@@ -89,11 +88,10 @@ def _study(path: Path, config: ConfigDict) -> Iterator[str]:
     begun = {name: folder for name, folder in folders.items() if folder.begun}
     done = [name for name, folder in begun.items() if folder.has("report.json")]
     total = ""
-    if describe.is_study(config):
-        study = describe.read(config)
-        grid = cells(study)
+    if isinstance(config, Study):
+        grid = cells(config)
         done = [run.folder for run in all_runs(grid) if run.is_finished(path)]
-        number = Session(study, grid, path).total
+        number = number_of_runs(config, grid)
         left = number - len(done) - len(failed.keys() - set(done))
         total = f" of {number}, {left} left"
     unfinished = [name for name in begun if name not in {*done, *failed}]

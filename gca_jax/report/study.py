@@ -1,7 +1,6 @@
 """The report of a study: tables, a file of all numbers, pictures; also of one that was stopped."""
 
 import csv
-import dataclasses
 import io
 import platform
 from importlib.metadata import version
@@ -9,9 +8,9 @@ from pathlib import Path
 
 from gca_jax.files import finite, write_figure, write_json, write_text
 from gca_jax.report import runs_page, study_figures, study_page, study_relations
-from gca_jax.studies.analysis import Measured, analyse, as_json
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results, collect
+from gca_jax.studies.statistics import Measured, analyse, as_json
 from gca_jax.studies.study import Study
 from gca_jax.workdir import Json
 
@@ -58,10 +57,6 @@ def _content(
     study: Study, grid: list[Cell], results: Results, measured: list[Measured], command: str
 ) -> Json:
     """Give everything as one dictionary, the content of `study.json`."""
-    described = {field.name: getattr(study, field.name) for field in dataclasses.fields(Study)[:-1]}
-    for name in ("methods", "conditions"):
-        described[name] = {label: each._asdict() for label, each in described[name].items()}
-    described["published"] = [[*where, *numbers] for where, numbers in study.published.items()]
     choices = [
         {
             "condition": cell.condition,
@@ -74,7 +69,7 @@ def _content(
     return {
         "command": command,
         "complete": not results.missing and not results.failed,
-        "study": described,
+        "study": study.as_json(),
         "measures": [as_json(one) for one in measured],
         "choices": choices,
         "runs": [row._asdict() for row in results.rows],

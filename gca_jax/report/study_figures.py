@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gca_jax.report.figures import COLOURS, plain
-from gca_jax.studies.analysis import Entry, Measured
 from gca_jax.studies.results import Results
-from gca_jax.studies.statistics import half_width
+from gca_jax.studies.statistics import Entry, Measured, half_width
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
 

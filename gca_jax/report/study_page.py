@@ -7,9 +7,9 @@ from gca_jax.check import counted
 from gca_jax.report.markdown import table, wrap
 from gca_jax.report.study_relations import correlation_table
 from gca_jax.studies import statistics
-from gca_jax.studies.analysis import Entry, Measured
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results
+from gca_jax.studies.statistics import Entry, Measured
 from gca_jax.studies.study import Study
 
 NOTHING = "–"
@@ -152,7 +152,7 @@ def _published(study: Study, measured: list[Measured]) -> str:
     if not study.published or not measured:
         return ""
     headline, rows = measured[0], []
-    for (condition, method), (mean, sd, n) in study.published.items():
+    for condition, method, mean, sd, n in study.as_json()["published"]:
         half = statistics.half_width(sd, n)
         ours = headline.entries[condition, method].summary
         shown = _around(ours.mean, ours.half_width, headline.plain) if ours.n else NOTHING
@@ -179,7 +179,7 @@ def _choices(study: Study, grid: list[Cell], results: Results) -> str:
         tried = str(len(cell.candidates)) if cell.chooses else "0"
         rows.append([cell.condition, cell.method, settings, tried, score])
     head = ["condition", "method", "chosen", "candidates", f"validation {study.choose_by}"]
-    seeds = ", ".join(map(str, study.choose_seeds))
+    seeds = ", ".join(map(str, study.trial_seeds))
     words = (
         f"Each candidate was run with seed {seeds} and judged on validation data, which it "
         "was not trained with; the best mean was chosen, the earlier of equal ones. The final runs "

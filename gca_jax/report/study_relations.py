@@ -13,8 +13,8 @@ from gca_jax.report.figures import plain, scale_of_plans, show_plan
 from gca_jax.report.markdown import table, wrap
 from gca_jax.report.study_figures import style
 from gca_jax.studies import statistics
-from gca_jax.studies.analysis import POINTS
 from gca_jax.studies.results import Results
+from gca_jax.studies.statistics import POINTS
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
 

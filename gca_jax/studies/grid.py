@@ -15,31 +15,22 @@ from ml_collections import ConfigDict
 
 from gca_jax import config as configs
 from gca_jax.files import DamagedError
-from gca_jax.studies.study import Changes, Study, slug
-from gca_jax.workdir import RunFolder, as_json, differences, first_differences
+from gca_jax.studies.study import Changes, Study, check, slug
+from gca_jax.workdir import RunFolder, as_json, differences, first_differences, flatten
 
 LONGEST = 100  # letters of a folder's name
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """One run of a grid.
+    """One run of a grid."""
 
-    Attributes:
-        condition: Label of its column.
-        method: Label of its row.
-        settings: Values of the method's candidates, by dotted key.
-        seed: The run's.
-        final: Whether the report shows it; else it serves to choose settings.
-        config: An ordinary run's.
-    """
-
-    condition: str
-    method: str
-    settings: Mapping[str, Any]
+    condition: str  # label of its column
+    method: str  # label of its row
+    settings: Mapping[str, Any]  # values of the method's candidates, by dotted key
     seed: int
-    final: bool
-    config: ConfigDict
+    final: bool  # whether the report shows it; else it serves to choose settings
+    config: ConfigDict  # an ordinary run's, locked
 
     @functools.cached_property
     def record(self) -> dict[str, object]:
@@ -65,7 +56,7 @@ class Run:
         names = {key: short if counts[short] == 1 else key for key, short in last.items()}
         plain = ",".join(f"{names[key]}={value}" for key, value in self.settings.items())
         text = re.sub(r"[^A-Za-z0-9.,=+_-]+", "_", plain)[:LONGEST]
-        if text != plain:
+        if text != plain:  # two that differ in what is replaced or cut must not share a folder
             text += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
         name = "-".join(filter(None, (text, f"seed{self.seed}", "validation" * (not self.final))))
         return "/".join(("runs", slug(self.condition), slug(self.method), name))
@@ -73,21 +64,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:
-    """A method under a condition.
-
-    Attributes:
-        condition: Label of its column.
-        method: Label of its row.
-        candidates: Settings to choose from, in order; one without keys where nothing is chosen.
-        trials: For each of them, the runs that are judged on validation images.
-        finals: For each of them, the runs to be done if it is chosen.
-    """
+    """A method under a condition: its candidates, and for each of them the runs."""
 
     condition: str
     method: str
-    candidates: tuple[Changes, ...]
-    trials: tuple[tuple[Run, ...], ...]
-    finals: tuple[tuple[Run, ...], ...]
+    candidates: tuple[Changes, ...]  # one without keys where nothing is chosen
+    trials: tuple[tuple[Run, ...], ...]  # evaluated on validation images
+    finals: tuple[tuple[Run, ...], ...]  # to be done if the candidate is chosen
 
     @property
     def chooses(self) -> bool:
@@ -95,13 +78,19 @@ class Cell:
         return any(self.candidates)
 
 
-def cells(study: Study) -> list[Cell]:
-    """Make all configs of a study, by columns.
+def cells(study: Study, template: ConfigDict | None = None) -> list[Cell]:
+    """Make all configs of a study, as flags may have changed it, by columns.
+
+    Args:
+        study: What is to be found out.
+        template: The config of one run in the place of the base file, for `--seeds`.
 
     Raises:
-        ValueError: no base file, a key that a method's config does not have, or two runs alike.
+        ValueError: The study cannot be; no base file, a key that a method's config does not have,
+            or two runs alike.
     """
-    bases = {label: _base(study, method.words) for label, method in study.methods.items()}
+    check(study)
+    bases = {label: _base(study, each.words, template) for label, each in study.methods.items()}
     grid = [
         _cell(study, condition, label, bases[label])
         for condition in study.conditions
@@ -114,12 +103,12 @@ def cells(study: Study) -> list[Cell]:
     return grid
 
 
-def _base(study: Study, words: str) -> ConfigDict:
-    """Make the config of a method by its file."""
-    if study.template is not None:
-        return study.template.copy_and_resolve_references()
-    config = configs.load(study.base, words)
-    if "split" not in config.get("evaluation", {}):
+def _base(study: Study, options: str, template: ConfigDict | None) -> ConfigDict:
+    """Make the config of a method by the base file."""
+    if template is not None:
+        return template
+    config = configs.load(study.base, options)
+    if isinstance(config, Study) or "split" not in config.get("evaluation", {}):
         raise ValueError(f"{study.base} (the study's base) is no run's config: no evaluation.split")
     config.unlock().evaluation.split = "test"
     return config
@@ -131,53 +120,41 @@ def _cell(study: Study, condition: str, label: str, base: ConfigDict) -> Cell:
     changed = _changed(changed, method.set, f"method {label!r}")
     of_condition = study.conditions[condition].set
     changed = _changed(changed, of_condition, f"condition {condition!r}, with method {label!r}")
-    keys = [*method.choose]
-    product = itertools.product(*(method.choose[key] for key in keys))
-    candidates = tuple(dict(zip(keys, values, strict=True)) for values in product)
+    choose = dict(flatten(method.choose))
+    candidates = tuple(
+        dict(zip(choose, values, strict=True)) for values in itertools.product(*choose.values())
+    )
     tried = [_changed(changed, one, f"choose of method {label!r}") for one in candidates]
 
+    def run(settings: Changes, config: ConfigDict, seed: int, final: bool) -> Run:
+        own = config.copy_and_resolve_references().unlock()
+        own.seed = seed
+        if not final:
+            own.evaluation.split = "validation"
+        return Run(condition, label, settings, seed, final, own.lock())
+
     def runs(seeds: tuple[int, ...], final: bool) -> tuple[tuple[Run, ...], ...]:
-        return tuple(
-            tuple(_run(condition, label, settings, seed, final, config) for seed in seeds)
-            for settings, config in zip(candidates, tried, strict=True)
-        )
+        both = zip(candidates, tried, strict=True)
+        return tuple(tuple(run(*each, seed, final) for seed in seeds) for each in both)
 
-    trials = runs(study.choose_seeds if keys else (), False)
+    trials = runs(study.trial_seeds if choose else (), False)
     return Cell(condition, label, candidates, trials, runs(study.seeds, True))
-
-
-def _run(
-    condition: str, method: str, settings: Changes, seed: int, final: bool, config: ConfigDict
-) -> Run:
-    """Make one run; its config is locked."""
-    own = config.copy_and_resolve_references().unlock()
-    own.seed = seed
-    if not final:
-        own.evaluation.split = "validation"
-    return Run(condition, method, settings, seed, final, own.lock())
 
 
 def _changed(config: ConfigDict, changes: Changes, whose: str) -> ConfigDict:
     """Copy a config with changes of keys that it has."""
     own = config.copy_and_resolve_references().lock()
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        group, where = own, "config"
-        for key in parents:
-            group, where = _inside(group, key, where, f"{path} ({whose})"), f"{where}.{key}"
-        _inside(group, last, where, f"{path} ({whose})")
+    known = dict(flatten(own))
+    for path, value in flatten(changes):
+        group, _, key = path.rpartition(".")
+        if path not in known:
+            there = [each for each in known if each.rpartition(".")[0] == group] or [*own]
+            raise ValueError(f"unknown key {path} ({whose}); there are: {', '.join(there)}")
         try:
-            group[last] = value
+            (own[group] if group else own)[key] = value
         except TypeError as error:
             raise ValueError(f"{path} ({whose}): {str(error).splitlines()[0]}") from error
     return own
-
-
-def _inside(group: object, key: str, where: str, named: str) -> Any:
-    if not isinstance(group, ConfigDict) or key not in group:
-        there = ", ".join(group) if isinstance(group, ConfigDict) else "one value"
-        raise ValueError(f"unknown key {named}: {where} has {there}")
-    return group[key]
 
 
 def all_runs(grid: list[Cell]) -> Iterator[Run]:
@@ -187,20 +164,20 @@ def all_runs(grid: list[Cell]) -> Iterator[Run]:
             yield from itertools.chain.from_iterable(groups)
 
 
+def number_of_runs(study: Study, grid: list[Cell]) -> int:
+    """Count the runs that a study comes to: of the final ones, those of the chosen candidates."""
+    return sum(sum(map(len, cell.trials)) + len(study.seeds) for cell in grid)
+
+
 def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
     """Raise a ValueError where a run's folder holds a run of another config."""
-    others = []
     for run in all_runs(grid):
         folder = RunFolder(workdir / run.folder)
-        if not (folder.saved or folder.has("report.json")):
-            continue
-        with contextlib.suppress(DamagedError, FileNotFoundError):  # then it is made again
-            if found := first_differences(folder.config, run.record, 3):
-                others.append((folder.path, found))
-    if others:
-        path, words = others[0]
-        more = f", as do {len(others) - 1} more folders" if len(others) > 1 else ""
-        raise ValueError(
-            f"{path} holds a run of another config{more}: the study or its base was changed "
-            f"since ({words}). Choose another --workdir, or delete what is of the old study"
-        )
+        if folder.saved or folder.has("report.json"):
+            with contextlib.suppress(DamagedError, FileNotFoundError):  # then it is made again
+                if found := first_differences(folder.config, run.record, 3):
+                    raise ValueError(
+                        f"{folder.path} holds a run of another config: the study or its base was "
+                        f"changed since ({found}). Choose another --workdir, or delete what is of "
+                        "the old study"
+                    )

@@ -1,34 +1,29 @@
-"""What the runs of a study found: a function of the files in its folder."""
+"""What the runs of a study found, what failed, and what is left: all read off their folders."""
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+import sys
+import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gca_jax.files import read_json
-from gca_jax.studies.grid import Cell, Run
+from gca_jax.check import counted
+from gca_jax.files import read_json, write_json
+from gca_jax.studies.grid import Cell, Run, number_of_runs
 from gca_jax.studies.study import Changes, Study
-from gca_jax.workdir import Json, RunFolder
+from gca_jax.workdir import RunFolder, flatten
 
+EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal
 GROUPS = ("accuracy", "retrieval")  # of evaluation.json, whose numbers are measures of one config
-
-Failed = Mapping[str, str]
-"""One-line errors by the folders of runs."""
 
 
 class Choice(NamedTuple):
-    """What was chosen for a method under a condition.
+    """What was chosen for a method under a condition."""
 
-    Attributes:
-        best: Index of the candidate; None where none is known yet, or all failed.
-        scores: Mean over the seeds for each candidate; None where a run of it is missing.
-        complete: Whether no trial is left to be done.
-    """
-
-    best: int | None
-    scores: tuple[float | None, ...]
-    complete: bool
+    best: int | None  # index of the candidate; None where none is known yet, or all failed
+    scores: tuple[float | None, ...]  # mean over the seeds of each; None where a run is missing
+    complete: bool  # whether no trial is left to be done
 
 
 class Row(NamedTuple):
@@ -74,27 +69,6 @@ def number(folder: Path, where: str) -> float:
     return float(found)
 
 
-def choose(study: Study, cell: Cell, workdir: Path, failed: Failed) -> Choice:
-    """Choose among a cell's candidates: the best mean over seeds, the earlier of equal ones.
-
-    A candidate of which a run failed or is not done yet cannot be chosen.
-    """
-    if not cell.chooses:
-        return Choice(0, (None,), True)
-    scores: list[float | None] = []
-    complete = True
-    for runs in cell.trials:
-        done = [run for run in runs if run.is_finished(workdir) and run.folder not in failed]
-        complete &= all(run in done or run.folder in failed for run in runs)
-        whole = len(done) == len(runs)
-        values = [_number(workdir, run, str(study.choose_by)) for run in done]
-        mean = sum(values) / len(values) if whole else math.nan
-        scores.append(None if math.isnan(mean) else mean)
-    known = [score for score in scores if score is not None]
-    best = scores.index(max(known)) if known and complete else None
-    return Choice(best, tuple(scores), complete)
-
-
 def _number(workdir: Path, run: Run, where: str) -> float:
     """Read a number of a finished run; NaN where it has none."""
     try:
@@ -105,61 +79,161 @@ def _number(workdir: Path, run: Run, where: str) -> float:
 
 def fault(study: Study, workdir: Path, run: Run) -> str | None:
     """Say what a finished run lacks of what the study reads; None if nothing."""
-    paths = [*study.measures.values()] if run.final else [str(study.choose_by)]
     try:
-        for path in paths:
-            found = number(workdir / run.folder, path)
-            if math.isnan(found) and not run.final:
+        for path in study.measures.values() if run.final else [str(study.choose_by)]:
+            if math.isnan(number(workdir / run.folder, path)) and not run.final:
                 return f"{path} in evaluation.json is null: it cannot choose"
     except (ValueError, OSError) as error:
         return str(error)
     return None
 
 
+def choose(study: Study, cell: Cell, workdir: Path, failed: Collection[str]) -> Choice:
+    """Choose among a cell's candidates: the best mean over seeds, the earlier of equal ones.
+
+    A candidate of which a run is in a folder that `failed`, or is not done yet, cannot be chosen.
+    """
+    if not cell.chooses:
+        return Choice(0, (None,), True)
+    scores: list[float | None] = []
+    complete = True
+    for runs in cell.trials:
+        done = [run for run in runs if run.folder not in failed and run.is_finished(workdir)]
+        complete &= all(run in done or run.folder in failed for run in runs)
+        values = [_number(workdir, run, str(study.choose_by)) for run in done]
+        mean = sum(values) / len(values) if len(done) == len(runs) else math.nan
+        scores.append(None if math.isnan(mean) else mean)
+    known = [score for score in scores if score is not None]
+    best = scores.index(max(known)) if known and complete else None
+    return Choice(best, tuple(scores), complete)
+
+
 def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
     """Read all that is there, also of a study that was stopped or whose runs failed."""
     failures = read_failed(workdir)
-    failed = {one["folder"]: one["error"] for one in failures}
+    failed = {one["folder"] for one in failures}
     rows, missing, choices = [], [], {}
     measures = dict(study.measures)
     for cell in grid:
-        chosen = choose(study, cell, workdir, failed)
-        choices[cell.condition, cell.method] = chosen
-        if not chosen.complete:
-            missing += [
-                run.folder
-                for run in itertools.chain.from_iterable(cell.trials)
-                if run.folder not in failed and not run.is_finished(workdir)
-            ]
-        if chosen.best is None:
-            missing.append(f"{cell.condition}, {cell.method}: {len(study.seeds)} final runs")
-            continue
-        for run in cell.finals[chosen.best]:
-            if run.is_finished(workdir) and run.folder not in failed:
-                measures = measures or _found(RunFolder(workdir / run.folder).evaluation)
+        chosen = choices[cell.condition, cell.method] = choose(study, cell, workdir, failed)
+        finals = () if chosen.best is None else cell.finals[chosen.best]
+        trials = () if chosen.complete else itertools.chain.from_iterable(cell.trials)
+        for run in (*trials, *finals):
+            if run.folder in failed:
+                continue
+            if not run.is_finished(workdir):
+                missing.append(run.folder)
+            elif run.final:
+                measures = measures or _accuracies(workdir / run.folder)
                 values = {label: _number(workdir, run, path) for label, path in measures.items()}
                 own = run.condition, run.method, run.seed, run.settings
                 rows.append(Row(*own, values, run.folder))
-            elif run.folder not in failed:
-                missing.append(run.folder)
+        if chosen.best is None:
+            missing.append(f"{cell.condition}, {cell.method}: {len(study.seeds)} final runs")
     return Results(rows, choices, measures, failures, missing)
 
 
-def _found(evaluation: Json) -> dict[str, str]:
-    """Find the numbers of an evaluation where no measures are named."""
-
-    def leaves(value: object, where: str) -> Iterable[str]:
-        if isinstance(value, dict):
-            for key, entry in value.items():
-                yield from leaves(entry, f"{where}.{key}")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield where
-
-    paths = [path for group in GROUPS for path in leaves(evaluation.get(group, {}), group)]
-    return {path.split(".", 1)[1].replace("_", " "): path for path in paths}
+def _accuracies(folder: Path) -> dict[str, str]:
+    """Find the paths of all accuracies of a run, where a study names no measures, by labels."""
+    evaluation = RunFolder(folder).evaluation
+    return {
+        path.replace("_", " "): f"{group}.{path}"
+        for group in GROUPS
+        for path, value in flatten(evaluation.get(group, {}))
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def read_failed(workdir: Path) -> list[Mapping[str, Any]]:
     """Read `failed.json`; empty where there is none."""
     path = workdir / "failed.json"
     return read_json(path) if path.exists() else []
+
+
+class Session:
+    """One sitting of a study: which runs can be begun, what failed, and what is left.
+
+    Attributes:
+        waiting: Runs that can be begun; those that choose settings come first.
+        failed: What `failed.json` says of the runs that failed, by folder.
+        total: How many runs the study comes to; without those that nothing can be chosen for.
+        left: How many of them are neither finished nor failed.
+    """
+
+    def __init__(self, study: Study, grid: list[Cell], workdir: Path):
+        self.study, self.workdir = study, workdir
+        self.waiting: list[Run] = []
+        self.failed: dict[str, dict[str, Any]] = {}
+        self.total = self.left = number_of_runs(study, grid)
+        self._undecided = {(cell.condition, cell.method): cell for cell in grid}
+        self._began, self._ended, self._shown = time.monotonic(), 0, -math.inf
+        write_json(workdir / "failed.json", [])  # what failed before is tried again
+        for cell in grid:
+            for runs in cell.trials:
+                self._enqueue(runs)
+        for cell in grid:
+            self._decide(cell.condition, cell.method)
+        self._show()
+
+    def done(self, run: Run, error: str | None) -> None:
+        """Note that a run has ended, and enqueue the runs that it makes possible."""
+        self._ended += 1
+        if error is None and not run.is_finished(self.workdir):
+            error = "it ended without a report"
+        self._note(run, error or fault(self.study, self.workdir, run))
+        self._decide(run.condition, run.method)
+        # Seed by seed, so that a study that is stopped has the same seeds of all methods.
+        self.waiting.sort(key=lambda run: (run.final, run.final and run.seed))
+        self._show()
+
+    def _enqueue(self, runs: Iterable[Run]) -> None:
+        """Let runs wait that are not finished; a finished one may lack what the study reads."""
+        for run in runs:
+            if run.is_finished(self.workdir):
+                self._note(run, fault(self.study, self.workdir, run))
+            else:
+                self.waiting.append(run)
+
+    def _decide(self, condition: str, method: str) -> None:
+        """Enqueue the final runs of a cell, once, as soon as its settings can be chosen."""
+        cell = self._undecided.get((condition, method))
+        if cell is None:
+            return
+        choice = choose(self.study, cell, self.workdir, self.failed)
+        if choice.complete:
+            del self._undecided[condition, method]
+            if choice.best is not None:
+                self._enqueue(cell.finals[choice.best])
+            else:  # no candidate finished
+                self.left -= len(self.study.seeds)
+                self.total -= len(self.study.seeds)
+
+    def _note(self, run: Run, error: str | None) -> None:
+        """Count a run as done or failed; other commands may have written their failures."""
+        self.left -= 1
+        if error is not None:
+            names = ("folder", "condition", "method", "settings", "seed")
+            self.failed[run.folder] = {n: getattr(run, n) for n in names} | {"error": error}
+            self._say(f"failed: {run.folder}: {error}")
+        there = {one["folder"]: one for one in read_failed(self.workdir)}
+        known = {folder: one for folder, one in there.items() if folder != run.folder}
+        if (known := known | self.failed) != there:
+            write_json(self.workdir / "failed.json", [*known.values()])
+
+    def _show(self) -> None:
+        """Show the progress: in a terminal on one line, else now and then and at the end."""
+        done = self.total - self.left - len(self.failed)
+        words = f"{counted(done, 'run')} done, {len(self.failed)} failed, {self.left} left"
+        now = time.monotonic()
+        if self._ended and self.left:
+            minutes = math.ceil((now - self._began) / self._ended * self.left / 60)
+            words += f", about {minutes} min" if minutes < 100 else f", about {minutes / 60:.1f} h"
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
+        elif now - self._shown >= EVERY or not self.left:
+            self._shown = now
+            self._say(words)
+
+    def _say(self, words: str) -> None:
+        """Print a line of its own."""
+        print("\r\x1b[K" * sys.stderr.isatty() + words, file=sys.stderr, flush=True)

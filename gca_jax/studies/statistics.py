@@ -1,51 +1,78 @@
 """Means over seeds with intervals, paired comparisons, and the correction for making many.
 
 Seeds are the unit: intervals are Student's over runs, and say nothing of other data sets. A
-bootstrap over test items is there beside them, and says nothing of other seeds.
+bootstrap over test items stands beside them, and says nothing of other seeds.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from gca_jax.studies.results import Results
+from gca_jax.studies.study import Study
+from gca_jax.workdir import RunFolder
+
 LEVEL = 0.95
 DRAWS = 2_000  # of a bootstrap
+BATCH = 100  # draws that are in memory at a time: 8 MB for 10,000 items
+POINTS = 100.0  # of a fraction
 
 
 class Summary(NamedTuple):
-    """Runs of one method.
-
-    Attributes:
-        n: How many.
-        mean: Their mean.
-        sd: Standard deviation, with n - 1; NaN of one run.
-        half_width: Of the interval of the mean; NaN of one run.
-    """
+    """Runs of one method; NaN where there are too few."""
 
     n: int
     mean: float
-    sd: float
-    half_width: float
+    sd: float  # standard deviation, with n - 1
+    half_width: float  # of the interval of the mean
 
 
 class Comparison(NamedTuple):
-    """Differences between runs of two methods with the same seeds.
+    """Differences between runs of two methods with the same seeds; NaN where they are too few."""
 
-    Attributes:
-        n: Pairs of runs.
-        mean: Mean difference.
-        half_width: Of its interval; NaN of fewer than two pairs.
-        p: Of the two-sided paired t-test that the mean is 0; NaN of fewer than two pairs.
-    """
-
-    n: int
+    n: int  # pairs of runs
     mean: float
-    half_width: float
-    p: float
+    half_width: float  # of the interval of the mean
+    p: float  # of the two-sided paired t-test that the mean is 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A method under a condition, by one measure, in the unit that is shown."""
+
+    condition: str
+    method: str
+    values: Mapping[int, float]  # by seed
+    summary: Summary
+    difference: Comparison | None = None  # to the reference, if there is one
+    p_holm: float = math.nan  # of the difference, corrected for all comparisons of the measure
+    items: tuple[float, float, float] | None = None  # difference and interval over test items
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference is one after the correction."""
+        return self.p_holm < 1 - LEVEL  # False where it is NaN
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """All entries of one measure, by condition and method; in points unless it is `plain`."""
+
+    label: str
+    path: str
+    plain: bool
+    entries: Mapping[tuple[str, str], Entry]
+
+    @property
+    def unit(self) -> str:
+        """The label with its unit."""
+        return self.label if self.plain else f"{self.label}, %"
 
 
 def summarise(values: Sequence[float]) -> Summary:
@@ -62,9 +89,7 @@ def summarise(values: Sequence[float]) -> Summary:
 
 def half_width(sd: float, n: int) -> float:
     """Give half the width of the t interval of a mean of `n` runs; NaN of one run."""
-    if n < 2:
-        return math.nan
-    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
+    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
 
 
 def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
@@ -74,18 +99,18 @@ def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
     test image in each of three runs, no spread is known: interval and p are NaN.
 
     Raises:
-        ValueError: not the same number of runs.
+        ValueError: Not the same number of runs.
     """
     if len(ours) != len(reference):
         raise ValueError(f"pairs are needed, got {len(ours)} and {len(reference)} runs")
-    differences = np.asarray(ours, float) - np.asarray(reference, float)
-    n, mean, sd, half = summarise(differences.tolist())
+    n, mean, sd, _ = summarise(np.subtract(ours, reference).tolist())
     if n < 2:
         return Comparison(n, mean, math.nan, math.nan)
-    if sd <= 1e-12 * abs(mean):
+    if sd <= 1e-12 * abs(mean):  # SciPy would divide by it
         return Comparison(n, mean, *((0.0, 1.0) if mean == 0 else (math.nan, math.nan)))
-    p = 2 * float(stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
-    return Comparison(n, mean, half, p)
+    test = stats.ttest_rel(ours, reference)
+    low, high = test.confidence_interval(LEVEL)
+    return Comparison(n, mean, float(high - low) / 2, float(test.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -131,13 +156,102 @@ def bootstrap(
         The mean difference, and the ends of its percentile interval.
 
     Raises:
-        ValueError: the items are not the same, or there are none.
+        ValueError: The items are not the same, or there are none.
     """
     if ours.shape[1:] != reference.shape[1:] or 0 in (*ours.shape, *reference.shape):
         raise ValueError(f"runs [seeds, items] are of {ours.shape} and {reference.shape}")
     by_item = ours.mean(axis=0) - reference.mean(axis=0)
-    rng, n = np.random.default_rng(seed), len(by_item)
-    # Counts of the items in a draw, so that memory is that of one draw.
-    means = [rng.multinomial(n, np.full(n, 1 / n)) @ by_item / n for _ in range(draws)]
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found = stats.bootstrap(
+        (by_item,),
+        np.mean,
+        n_resamples=draws,
+        batch=BATCH,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = found.confidence_interval
     return float(by_item.mean()), float(low), float(high)
+
+
+def analyse(study: Study, results: Results, workdir: Path) -> list[Measured]:
+    """Summarise and compare each measure; the headline, which is the first, also by items."""
+    measured = [_measured(study, results, label) for label in results.measures]
+    if measured and study.items:
+        measured[0] = _with_items(study, results, workdir, measured[0])
+    return measured
+
+
+def _measured(study: Study, results: Results, label: str) -> Measured:
+    plain = label in study.plain
+    scale = 1.0 if plain else POINTS
+    values: dict[tuple[str, str], dict[int, float]] = {
+        (condition, method): {} for condition in study.conditions for method in study.methods
+    }
+    for row in results.rows:
+        if not math.isnan(value := row.values[label]):
+            values[row.condition, row.method][row.seed] = scale * value
+    entries = {
+        key: Entry(*key, seeds, summarise([*seeds.values()]), _difference(study, values, key))
+        for key, seeds in values.items()
+    }
+    p_values = {key: each.difference.p for key, each in entries.items() if each.difference}
+    for key, p in zip(p_values, holm([*p_values.values()]), strict=True):
+        entries[key] = dataclasses.replace(entries[key], p_holm=p)
+    return Measured(label, results.measures[label], plain, entries)
+
+
+def _difference(
+    study: Study, values: Mapping[tuple[str, str], Mapping[int, float]], key: tuple[str, str]
+) -> Comparison | None:
+    if study.reference_of(key[1]) is None:
+        return None
+    return compare(*_paired(study, values, key))
+
+
+def _paired(
+    study: Study, found: Mapping[tuple[str, str], Mapping[int, Any]], key: tuple[str, str]
+) -> tuple[list[Any], list[Any]]:
+    """Give what was found with a method and with its reference, for the seeds that both have."""
+    ours = found.get(key, {})
+    reference = found.get((key[0], str(study.reference_of(key[1]))), {})
+    seeds = [seed for seed in ours if seed in reference]
+    return [ours[seed] for seed in seeds], [reference[seed] for seed in seeds]
+
+
+def _with_items(study: Study, results: Results, workdir: Path, measured: Measured) -> Measured:
+    """Add the bootstrap over items where the runs of both methods have the array."""
+    arrays: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    for row in results.rows:
+        stored = RunFolder(workdir / row.folder).arrays
+        if study.items in stored:
+            array = stored[study.items].astype(float)
+            arrays.setdefault((row.condition, row.method), {})[row.seed] = array
+    entries, scale = dict(measured.entries), 1.0 if measured.plain else POINTS
+    for key, entry in measured.entries.items():
+        ours, reference = _paired(study, arrays, key)
+        if ours:
+            mean, low, high = bootstrap(np.stack(ours), np.stack(reference))
+            entries[key] = dataclasses.replace(
+                entry, items=(scale * mean, scale * low, scale * high)
+            )
+    return dataclasses.replace(measured, entries=entries)
+
+
+def as_json(measured: Measured) -> dict[str, Any]:
+    """Give a measure as JSON values, NaN where a number is not known."""
+    entries = [
+        {
+            "condition": entry.condition,
+            "method": entry.method,
+            "seeds": [*entry.values],
+            "values": [*entry.values.values()],
+            **entry.summary._asdict(),
+            "difference": entry.difference
+            and {**entry.difference._asdict(), "p_holm": entry.p_holm, "differs": entry.differs},
+            "items": entry.items,
+        }
+        for entry in measured.entries.values()
+    ]
+    unit = "as it is" if measured.plain else "points"
+    return {"label": measured.label, "path": measured.path, "unit": unit, "entries": entries}

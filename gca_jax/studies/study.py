@@ -1,71 +1,137 @@
-"""A study in memory: methods, conditions, seeds and measures, and what makes them one."""
+"""A study in memory: rows (methods), columns (conditions), seeds and measures."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
+
+from gca_jax.workdir import flatten
 
 Changes = Mapping[str, Any]
 """Dotted keys of a run's config and their values: `{"train.epochs": 3}`."""
 Published = tuple[float, float, int]
 """Mean, standard deviation and number of runs, as printed: in points where ours are."""
 
-NONE: Changes = {}
 RESERVED = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")  # no file of Windows has such a name
+CHOOSE_SEED = 1000
 
 
-class Method(NamedTuple):
+@dataclasses.dataclass
+class Method:
     """One row of a study.
 
     Attributes:
-        words: What follows the colon of --config: "gca_ince" or "gca_ince,vit".
+        words: Options after the colon of --config: "gca_ince" or "gca_ince,vit".
         set: Changes of the base config.
         choose: Candidates of keys, whose product is tried on validation images.
         against: Label of what it is compared with, where that is not the study's reference.
     """
 
     words: str
-    set: Changes = NONE
-    choose: Mapping[str, Sequence[Any]] = NONE
+    set: Changes = dataclasses.field(default_factory=dict)
+    choose: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     against: str | None = None
 
-
-class Condition(NamedTuple):
-    """One column of a study: changes of the config, and where it stands on the x axis, if it does.
-
-    They are made after those of the method.
-    """
-
-    set: Changes = NONE
-    x: float | None = None
+    def __post_init__(self) -> None:
+        self.set, self.choose = grouped(self.set), grouped(self.choose)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
-    """A study as its config describes it; the arguments of `make` have the same names.
+@dataclasses.dataclass
+class Condition:
+    """One column of a study; its changes are made after those of the method.
 
     Attributes:
-        template: The config of one run in the place of a base file, for `--seeds`.
+        set: Changes of the config.
+        x: Where it stands on the x axis, if it does.
     """
 
-    base: str = ""
+    set: Changes = dataclasses.field(default_factory=dict)
+    x: float | None = None
+
+    def __post_init__(self) -> None:
+        self.set = grouped(self.set)
+
+
+class Labelled(dict[str, Any]):
+    """Entries by label; a flag finds `GCA-UOT` as `GCA_UOT`, for its keys have no dashes."""
+
+    def __missing__(self, key: str) -> Any:
+        found = [label for label in self if key in (slug(label), as_key(label))]
+        if len(found) != 1:
+            raise KeyError(f"there is no {key!r}; one of: {', '.join(self)}")
+        return self[found[0]]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Study:
+    """A grid of runs, as the `get_config` of a study's file returns it.
+
+    It is not frozen, since flags set its fields: `--config.seeds='(0,)'`. Changes of configs are
+    groups in it, so that flags reach them too: `--config.common.train.epochs=5`.
+
+    Attributes:
+        base: Config file of the runs, from the repository's root: "configs/digits.py".
+        common: Changes of all runs, made before those of methods and conditions. A type in place
+            of a value declares a key that a flag may set: `{"data.root": str}`.
+        methods: Rows of the tables, by label.
+        conditions: Columns of the tables, by label: `Condition`, or its changes; None: one, "all".
+        seeds: Of the final runs, which are evaluated on test images.
+        choose_seeds: Of the runs that are evaluated on validation images; none: 1000, or the first
+            after it that is not in `seeds`.
+        choose_by: Path of what chooses among candidates, larger is better; needed with `choose`.
+        measures: Dotted paths in a run's `evaluation.json`, by label; the first is the headline.
+        plain: Measures that are shown as they are; the others are fractions, shown in points.
+        reference: Label of the method that the others are compared with; None: no comparison.
+        published: Numbers of others for the headline, by condition and method.
+        x_label: Of the figure's x axis, with its unit.
+        items: Name of an array in `evaluation.npz`, one number for each test item, for a
+            bootstrap over items beside the intervals over seeds.
+        correlate: Two measures; their correlation over all final runs is reported and drawn.
+        plans: Whether the mean transport plan of each method is drawn (Figure A4).
+
+    Raises:
+        ValueError: The grid is empty, labels are alike, or something named is not there.
+    """
+
+    base: str = dataclasses.field(kw_only=False)
     common: Changes = dataclasses.field(default_factory=dict)
     methods: Mapping[str, Method]
-    conditions: Mapping[str, Condition]
+    conditions: Mapping[str, Any] = None  # type: ignore[assignment]  # never None once it is made
     seeds: tuple[int, ...]
-    choose_seeds: tuple[int, ...] = ()
+    choose_seeds: tuple[int, ...] | None = None
     choose_by: str | None = None
-    measures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    measures: Mapping[str, str]
     plain: tuple[str, ...] = ()
     reference: str | None = None
-    published: Mapping[tuple[str, str], Published] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, Mapping[str, Published]] = dataclasses.field(default_factory=dict)
     x_label: str = ""
     items: str | None = None
     correlate: tuple[str, ...] = ()
     plans: bool = False
-    template: ConfigDict | None = None
+
+    def __post_init__(self) -> None:
+        columns = {"all": {}} if self.conditions is None else self.conditions
+        self.conditions = Labelled(
+            {
+                label: each if isinstance(each, Condition) else Condition(each)
+                for label, each in columns.items()
+            }
+        )
+        self.methods = Labelled(self.methods)
+        self.common = grouped(self.common)
+        self.published = self.published or {}
+        for name in ("seeds", "choose_seeds", "plain", "correlate"):
+            setattr(self, name, tuple(getattr(self, name) or ()))
+        check(self)
+
+    @property
+    def trial_seeds(self) -> tuple[int, ...]:
+        """The seeds of the runs that choose, given or not."""
+        spare = next(seed for seed in itertools.count(CHOOSE_SEED) if seed not in self.seeds)
+        return self.choose_seeds or (spare,)
 
     def reference_of(self, method: str) -> str | None:
         """Name what a method is compared with; None: with nothing."""
@@ -77,13 +143,29 @@ class Study:
         """Name all that methods are compared with."""
         return {other for method in self.methods if (other := self.reference_of(method))}
 
+    def as_json(self, name: Callable[[str], str] = str) -> dict[str, Any]:
+        """Give it as JSON values; `name` makes keys of the labels of methods and conditions."""
+        published = [
+            [condition, method, *numbers]
+            for condition, row in self.published.items()
+            for method, numbers in row.items()
+        ]
+        found = vars(self) | {"choose_seeds": self.trial_seeds, "published": published}
+        found["common"] = dict(flatten(self.common))
+        for kind in ("methods", "conditions"):
+            found[kind] = {
+                name(label): {
+                    key: dict(flatten(value)) if isinstance(value, ConfigDict) else value
+                    for key, value in vars(entry).items()
+                }
+                for label, entry in found[kind].items()
+            }
+        return found
+
 
 def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
     """Describe the runs of one config over seeds; all its accuracies are measures."""
-    one, alone = {config.method: Method("")}, {"all": Condition()}
-    study = Study(methods=one, conditions=alone, seeds=seeds, template=config)
-    check(study)
-    return study
+    return Study("", methods={config.method: Method("")}, seeds=seeds, measures={})
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -94,6 +176,23 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(seed for part in parts for seed in range(part[0], part[-1] + 1))
 
 
+def grouped(changes: Changes | ConfigDict) -> ConfigDict:
+    """Turn dotted keys into locked groups, which flags can reach; a type declares a setting."""
+    groups: dict[str, Any] = {}
+    for path, value in flatten(changes):
+        *parents, last = path.split(".")
+        group = groups
+        for parent in parents:
+            group = group.setdefault(parent, {})
+            if not isinstance(group, dict):
+                raise ValueError(f"{path} and a part of it are both given a value")
+        if last in group:
+            raise ValueError(f"{path} is given a value, and so is a part of it")
+        value = config_dict.placeholder(value) if isinstance(value, type) else value
+        group[last] = tuple(value) if isinstance(value, list) else value
+    return ConfigDict(groups).lock()
+
+
 def check(study: Study) -> None:
     """Refuse a study that could not be run or reported; the message is one line."""
     for name in ("methods", "conditions", "seeds"):
@@ -101,45 +200,52 @@ def check(study: Study) -> None:
             raise ValueError(f"the study's grid is empty: it has no {name}")
     if len(set(study.seeds)) < len(study.seeds):
         raise ValueError(f"a seed is there twice: {list(study.seeds)}")
-    slugs(study.methods)
-    slugs(study.conditions)
-    chosen = {label: method.choose for label, method in study.methods.items() if method.choose}
-    for label, choose in chosen.items():
-        for key, values in choose.items():
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise ValueError(
-                    f"the candidates of {key} of method {label!r} must be a tuple of at least one "
-                    f"value, got {values!r}: the grid is empty"
-                )
-    if chosen and not study.choose_by:
-        raise ValueError(f"choose_by must name what chooses among the candidates of {[*chosen]}")
-    published = {m for _, m in study.published}
-    against = {method.against for method in study.methods.values()}
-    named = (published | against | {study.reference}) - {None}
-    for label in sorted(map(str, named - study.methods.keys())):
-        kind = "published" if label in published else "reference"
-        raise ValueError(f"{kind} {label!r} is no method; one of: {', '.join(study.methods)}")
-    for label in sorted({c for c, _ in study.published} - study.conditions.keys()):
-        raise ValueError(f"published {label!r} is no condition; one of: {[*study.conditions]}")
-    for name in ("plain", "correlate"):
-        for label in sorted(set(getattr(study, name)) - study.measures.keys()):
-            raise ValueError(f"{name} {label!r} is no measure; one of: {', '.join(study.measures)}")
+    for labels in (study.methods, study.conditions):
+        _check_folders(labels)
+    for label, method in study.methods.items():
+        _check_candidates(study, label, method)
+    published = {method for row in study.published.values() for method in row}
+    compared = {study.reference, *(method.against for method in study.methods.values())} - {None}
+    _check_labels("published", published, "method", study.methods)
+    _check_labels("published", study.published, "condition", study.conditions)
+    _check_labels("reference", compared, "method", study.methods)
+    _check_labels("plain", study.plain, "measure", study.measures)
+    _check_labels("correlate", study.correlate, "measure", study.measures)
     if len(study.correlate) not in (0, 2):
         raise ValueError(f"correlate must name two measures, got {list(study.correlate)}")
 
 
-def slug(text: str) -> str:
-    """Name a label as a key of a config and as a folder on any file system."""
-    plain = re.sub(r"[^A-Za-z0-9+=-]+", "_", text).strip("_")[:60] or "_"
+def _check_labels(what: str, given: Iterable[str], kind: str, known: Iterable[str]) -> None:
+    for label in sorted(set(given) - set(known)):
+        raise ValueError(f"{what} {label!r} is no {kind}; one of: {', '.join(known)}")
+
+
+def _check_candidates(study: Study, label: str, method: Method) -> None:
+    for key, values in flatten(method.choose):
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise ValueError(
+                f"the candidates of {key} of method {label!r} must be a tuple of at least one "
+                f"value, got {values!r}: the grid is empty"
+            )
+        if not study.choose_by:
+            raise ValueError(f"choose_by must name what chooses among the candidates of {label!r}")
+
+
+def _check_folders(labels: Iterable[str]) -> None:
+    """Refuse labels that share a folder, also where the file system sees no capitals."""
+    named: dict[str, str] = {}
+    for label in labels:
+        other = named.setdefault(slug(label).casefold(), label)
+        if other != label:
+            raise ValueError(f"the labels {other!r} and {label!r} would share a folder")
+
+
+def slug(label: str) -> str:
+    """Name a label as a folder on any file system."""
+    plain = re.sub(r"[^A-Za-z0-9+=-]+", "_", label).strip("_")[:60] or "_"
     return f"{plain}_" if RESERVED.fullmatch(plain) else plain
 
 
-def slugs(labels: Iterable[str]) -> dict[str, str]:
-    """Name labels, each differently also where the file system sees no capitals."""
-    named: dict[str, str] = {}
-    for label in labels:
-        one = slug(label).casefold()
-        if one in named:
-            raise ValueError(f"the labels {named[one]!r} and {label!r} would share a folder")
-        named[one] = label
-    return {label: slug(label) for label in labels}
+def as_key(label: str) -> str:
+    """Name a label as a part of a flag's key, which has letters, digits and `_`."""
+    return re.sub(r"[\W_]+", "_", slug(label)).strip("_")

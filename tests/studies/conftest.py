@@ -1,7 +1,6 @@
 import pytest
 
 from gca_jax import studies
-from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
 
 EPSILON = {"loss.epsilon": (0.1, 0.3, 0.5)}
@@ -9,7 +8,7 @@ EPSILON = {"loss.epsilon": (0.1, 0.3, 0.5)}
 
 @pytest.fixture(scope="session")
 def make():
-    """A factory of study configs on digits, of runs that `stub` does."""
+    """A factory of studies on digits, of runs that `stub` does."""
 
     def factory(**changes):
         settings = {
@@ -23,7 +22,7 @@ def make():
             "choose_by": "accuracy.linear",
             "reference": "InfoNCE",
         }
-        return studies.make(changes.pop("base", "configs/digits.py"), **settings | changes)
+        return studies.Study(changes.pop("base", "configs/digits.py"), **settings | changes)
 
     return factory
 
@@ -33,7 +32,7 @@ def planned(make):
     """A factory of (study, grid)."""
 
     def factory(**changes):
-        study = describe.read(make(**changes))
+        study = make(**changes)
         return study, cells(study)
 
     return factory

@@ -83,7 +83,7 @@ def write(folder):
 
 
 def program(mode):
-    """What `studies.session.execute` takes: the command of a run, by the run's folder."""
+    """What `studies.launch.execute` takes: the command of a run, by the run's folder."""
     return lambda folder: [sys.executable, __file__, mode, str(folder)]
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from gca_jax import commands
-from gca_jax.studies import session
+from gca_jax.studies import launch
 from tests import processes
 from tests.studies import stub
 
@@ -14,9 +14,9 @@ STUDY = """
 from gca_jax import studies
 
 
-def get_config(words: str = "") -> studies.ConfigDict:
+def get_config(options: str = "") -> studies.Study:
     tiny = {"model.stage_sizes": (1,), "model.width": 4, "train.batch_size": 200}
-    return studies.make(
+    return studies.Study(
         "configs/digits.py",
         common={"data.limit": 400, **tiny},
         methods={"GCA": studies.Method("gca_ince,smoke", choose={"loss.epsilon": (0.2, 0.5)})},
@@ -104,8 +104,8 @@ def done_by(monkeypatch):
             asked.update(options)
             return do(*arguments, **options, program=stub.program(mode))
 
-        do = session.execute
-        monkeypatch.setattr(session, "execute", execute)
+        do = launch.execute
+        monkeypatch.setattr(launch, "execute", execute)
         return asked
 
     return set_mode

@@ -4,7 +4,6 @@ import runpy
 
 import pytest
 
-from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
 from tests.conftest import ROOT
 
@@ -13,7 +12,7 @@ PATH = str(ROOT / "configs" / "studies" / "figure1.py")
 
 @pytest.mark.parametrize("words", ["", "pacs"])
 def test_only_the_target_differs(words):
-    study = describe.read(runpy.run_path(PATH)["get_config"](words))
+    study = runpy.run_path(PATH)["get_config"](words)
     configs = [cell.finals[0][0].config for cell in cells(study)]
     targets = [config.target.to_dict() for config in configs]
     weights = [(target["alpha"] or 0) - (target["beta"] or 0) for target in targets]

@@ -6,14 +6,13 @@ import runpy
 import pytest
 
 from gca_jax import experiment
-from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
 from tests.conftest import ROOT
 
 
 def study(words):
     path = ROOT / "configs" / "studies" / "noisy_pairs.py"
-    return describe.read(runpy.run_path(str(path))["get_config"](words))
+    return runpy.run_path(str(path))["get_config"](words)
 
 
 @pytest.mark.parametrize("words", ["", "emoji", "digits,smoke", "within", "small", "large", "many"])

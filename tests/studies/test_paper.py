@@ -6,7 +6,6 @@ import runpy
 import pytest
 
 from gca_jax import experiment, losses
-from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
 from tests.conftest import ROOT
 
@@ -40,7 +39,7 @@ STUDIES = {
 
 def study(name, words):
     path = ROOT / "configs" / "studies" / f"{name}.py"
-    return describe.read(runpy.run_path(str(path))["get_config"](words))
+    return runpy.run_path(str(path))["get_config"](words)
 
 
 @pytest.mark.parametrize(("name", "words"), [(n, w) for n in STUDIES for w in STUDIES[n]])

@@ -12,9 +12,9 @@ from gca_jax import studies
 from gca_jax.files import write_json
 from gca_jax.report import study_relations
 from gca_jax.report.study import write
-from gca_jax.studies.analysis import analyse
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.results import collect
+from gca_jax.studies.statistics import analyse
 from gca_jax.studies.study import of_one
 from tests.studies import stub
 
@@ -212,9 +212,9 @@ def test_one_condition_or_conditions_without_numbers_are_drawn(planned, tmp_path
 
 
 def test_measures_of_one_config_are_all_its_accuracies(digits, tmp_path):
-
-    study = of_one(digits.get_config("ince"), (0, 1))
-    do(grid := cells(study), tmp_path)
+    config = digits.get_config("ince")
+    study = of_one(config, (0, 1))
+    do(grid := cells(study, config), tmp_path)
     found = tables(write(study, grid, tmp_path, COMMAND).read_text())
     assert set(found) == {"linear, %, mean ± sd", "knn, %, mean ± sd"}
 

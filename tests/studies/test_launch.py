@@ -15,8 +15,8 @@ from gca_jax import studies
 from gca_jax.files import write_json
 from gca_jax.studies import launch
 from gca_jax.studies.grid import all_runs
+from gca_jax.studies.launch import execute
 from gca_jax.studies.results import choose, collect
-from gca_jax.studies.session import execute
 from gca_jax.workdir import RunFolder
 from tests import processes
 from tests.studies import stub
@@ -207,7 +207,7 @@ def test_runs_of_an_edited_study_are_refused_in_one_line(planned, tmp_path):
     do_here(grid, tmp_path, lambda run: run.method == "InfoNCE" or not run.final)
     study, other = planned(seeds=(0,), common={"train.epochs": 7})
     message = (
-        r"InfoNCE/seed0 holds a run of another config, as do 3 more folders: .*"
+        r"InfoNCE/seed0 holds a run of another config: .*"
         r"train.epochs: 60 there, 7 here.*Choose another --workdir"
     )
     with pytest.raises(ValueError, match=message) as caught:
@@ -229,15 +229,13 @@ STOPPED = """
 import signal, sys, pathlib
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job ignores
 from gca_jax import studies
-from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
-from gca_jax.studies.session import execute
+from gca_jax.studies.launch import execute
 from gca_jax.signals import Stopped
 from tests.studies import stub
-config = studies.make(
+study = studies.Study(
     "configs/digits.py", methods={"a": studies.Method("simclr")}, seeds=(0, 1), measures={}
 )
-study = describe.read(config)
 try:
     execute(study, cells(study), pathlib.Path(sys.argv[1]), program=stub.program("slow"))
 except Stopped as stopped:
@@ -280,12 +278,11 @@ def wait_for(path, patience=60.0):
 TOGETHER = """
 import os, pathlib, sys, time
 from gca_jax import studies
-from gca_jax.studies import describe
 from gca_jax.studies.grid import cells
-from gca_jax.studies.session import execute
+from gca_jax.studies.launch import execute
 from tests.studies import stub
 workdir, name, other, seconds = pathlib.Path(sys.argv[1]), *sys.argv[2:]
-config = studies.make(
+study = studies.Study(
     "configs/digits.py",
     methods={
         "a": studies.Method("simclr"),
@@ -295,7 +292,6 @@ config = studies.make(
     measures={"linear": "accuracy.linear"},
     choose_by="accuracy.linear",
 )
-study = describe.read(config)
 grid = cells(study)
 pathlib.Path(f"{workdir}-{name}").touch()
 while not pathlib.Path(f"{workdir}-{other}").exists():
@@ -324,9 +320,8 @@ def test_two_commands_work_on_one_study_and_each_run_is_done_once(tmp_path):
     assert json.loads((workdir / "failed.json").read_text()) == []
 
 
-def test_a_run_that_another_command_is_at_is_waited_for(planned, tmp_path, monkeypatch):
+def test_a_run_that_another_command_is_at_is_waited_for(planned, tmp_path):
     """A study's claim and a run's lock alike; it is done here if the other ends without it."""
-    monkeypatch.setattr(launch, "ELSEWHERE", 0.1)
     study, grid = planned(methods={"a": M("simclr")}, seeds=(0, 1), reference=None)
     first, second = grid[0].finals[0]
     others = contextlib.ExitStack()
@@ -349,21 +344,23 @@ def test_a_run_that_another_command_is_at_is_waited_for(planned, tmp_path, monke
     assert (tmp_path / second.folder / "environment.json").exists()
 
 
-def test_a_run_is_started_by_the_launcher_with_its_part_of_the_machine(
-    planned, tmp_path, monkeypatch
+@pytest.mark.parametrize("launcher", ["", "env X='a b' Y=2"])
+def test_a_run_has_its_part_of_the_machine_or_what_a_launcher_gives_it(
+    planned, tmp_path, monkeypatch, launcher
 ):
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(launch, "share", lambda place, jobs: sorted(os.sched_getaffinity(0))[:1])
+    for name in ("OMP_NUM_THREADS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     study, grid = planned(methods={"a": M("simclr")}, seeds=(0, 1), reference=None)
-    asked = {"jobs": 2, "launcher": "env X='a b' Y=2", "program": stub.program("surroundings")}
+    asked = {"jobs": 2, "launcher": launcher, "program": stub.program("surroundings")}
     assert execute(study, grid, tmp_path, **asked) == 0
     for run in grid[0].finals[0]:
         given = json.loads((tmp_path / run.folder / "environment.json").read_text())
-        assert (given["X"], given["Y"]) == ("a b", "2")
-        assert given["OMP_NUM_THREADS"] == "1"
+        assert (given.get("X"), given.get("Y")) == (("a b", "2") if launcher else (None, None))
+        assert given.get("OMP_NUM_THREADS") == (None if launcher else "1")
         assert given["MKL_NUM_THREADS"] == "7"  # the user's word counts
-        assert given["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
+        assert given.get("XLA_PYTHON_CLIENT_MEM_FRACTION") == (None if launcher else "0.450")
         assert given["PYTHONPATH"].split(os.pathsep)[0] == str(processes.ROOT)
 
 

@@ -4,9 +4,10 @@ import re
 import runpy
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from gca_jax import studies
-from gca_jax.studies import describe
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.study import of_one, slug
 from gca_jax.studies.study import seeds as seeds_of
@@ -19,37 +20,97 @@ def test_what_is_written_is_read_in_its_order(make):
         "z": studies.Method("gca_uot,smoke", {"loss.q": 0.5}, {"loss.epsilon": [0.1, 0.2]}),
         "a b. c": studies.Method("ince"),
     }
-    conditions = {"noise 0.5": {"train.epochs": 3}, "0": studies.Condition({}, x=0)}
-    published = {"0": {"z": (90, 0.5, 3)}}
-    config = make(
+    study = make(
         methods=methods,
-        conditions=conditions,
-        published=published,
+        conditions={"noise 0.5": {"train.epochs": 3}, "0": studies.Condition({}, x=0)},
+        published={"0": {"z": (90, 0.5, 3)}},
         reference="z",
         common={"train.batch_size": 64, "train.epochs": 2},
         x_label="noise",
     )
-    assert config.is_locked
-    study = describe.read(config)
-    assert list(study.methods) == ["z", "a b. c"]
-    assert study.methods["z"] == methods["z"]._replace(choose={"loss.epsilon": (0.1, 0.2)})
-    assert list(study.conditions) == ["noise 0.5", "0"]
-    assert study.conditions["noise 0.5"] == studies.Condition({"train.epochs": 3})
-    assert study.conditions["0"].x == 0
-    assert study.common == {"train.batch_size": 64, "train.epochs": 2}
-    assert study.published == {("0", "z"): (90.0, 0.5, 3)}
-    assert (study.seeds, study.choose_seeds) == ((0, 1, 2), (1000,))
-    assert list(study.measures.items()) == [("linear probe", "accuracy.linear"), ("rank", "rank")]
+    found = study.as_json()
+    assert list(found["methods"]) == ["z", "a b. c"]
+    assert found["methods"]["z"] == {
+        "words": "gca_uot,smoke",
+        "set": {"loss.q": 0.5},
+        "choose": {"loss.epsilon": (0.1, 0.2)},
+        "against": None,
+    }
+    assert found["conditions"] == {
+        "noise 0.5": {"set": {"train.epochs": 3}, "x": None},
+        "0": {"set": {}, "x": 0},
+    }
+    assert found["common"] == {"train.batch_size": 64, "train.epochs": 2}
+    assert found["published"] == [["0", "z", 90, 0.5, 3]]
+    assert (found["seeds"], found["choose_seeds"]) == ((0, 1, 2), (1000,))
+    assert make(seeds=(1000, 1001)).trial_seeds == (1002,)
 
 
-def test_flags_reach_every_part(make):
-    config = make(common={"train.epochs": 2})
-    config.seeds = (7,)
-    config.common.train.epochs = 5
-    config.methods["GCA-UOT"].choose.loss.epsilon = (0.7,)
-    study = describe.read(config)
-    assert (study.seeds, study.common) == ((7,), {"train.epochs": 5})
-    assert study.methods["GCA-UOT"].choose == {"loss.epsilon": (0.7,)}
+FILE = """
+from gca_jax import studies
+
+
+def get_config(options: str = "") -> studies.Study:
+    choose = {"loss.epsilon": (0.1, 0.2)}
+    return studies.Study(
+        "configs/digits.py",
+        common={"train.epochs": 30, "data.root": str},
+        methods={"InfoNCE": studies.Method("simclr"), "a, b-c": studies.Method("ince", {}, choose)},
+        conditions={"x = 1": studies.Condition(x=1.0)},
+        seeds=(0, 1, 2),
+        choose_by="accuracy.linear",
+        measures={"k-NN": "accuracy.knn"},
+    )
+"""
+
+
+def typed(tmp_path, *arguments):
+    """The study that a command line gives, by the library that reads it."""
+    file, values = tmp_path / "mine.py", flags.FlagValues()
+    file.write_text(FILE)
+    line = ["main.py", f"--config={file}", *(f"--config.{argument}" for argument in arguments)]
+    holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=line)
+    values(line)
+    return holder.value
+
+
+def test_flags_reach_every_part(tmp_path):
+    study = typed(
+        tmp_path,
+        "seeds=(3,4)",
+        "common.train.epochs=5",
+        "common.data.root=some/where",
+        "methods.a_b_c.choose.loss.epsilon=(0.7,)",
+        "methods.InfoNCE.against=a, b-c",
+        "conditions.x_1.x=2.5",
+        "reference=InfoNCE",
+        "choose_seeds=7",
+        "plans=true",
+    )
+    found = study.as_json()
+    assert (found["seeds"], found["choose_seeds"]) == ((3, 4), (7,))
+    assert found["common"] == {"train.epochs": 5, "data.root": "some/where"}
+    assert found["methods"]["a, b-c"]["choose"] == {"loss.epsilon": (0.7,)}
+    assert found["methods"]["InfoNCE"]["against"] == "a, b-c"
+    assert found["conditions"]["x = 1"]["x"] == 2.5
+    assert (found["reference"], found["plans"]) == ("InfoNCE", True)
+    assert typed(tmp_path, 'methods["a, b-c"].words=clip').methods["a, b-c"].words == "clip"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("seed=1", "seed"),
+        ("common.train.epoch=5", "epoch"),
+        ("methods.SimCLR.words=x", "there is no 'SimCLR'; one of: InfoNCE, a, b-c"),
+        ("methods.InfoNCE.choose.loss.epsilon=(0.1,)", "loss"),
+        ("common.train.epochs=many", "many"),
+        ("measures={}", ""),
+    ],
+)
+def test_flags_of_what_is_not_there_are_refused(tmp_path, argument, message):
+    with pytest.raises((KeyError, flags.Error), match=message):
+        typed(tmp_path, argument)
 
 
 M = studies.Method
@@ -93,11 +154,11 @@ def test_a_study_that_cannot_be_is_refused_when_it_is_made(make, changes, messag
         ({"common": {"train.epoch": 3}}, "unknown key train.epoch (common, with method 'InfoNCE')"),
         (
             {"common": {"seed.x": 3}},
-            "unknown key seed.x (common, with method 'InfoNCE'): config.see",
+            "unknown key seed.x (common, with method 'InfoNCE'); there are: ",
         ),
         (
             {"methods": {"InfoNCE": M("simclr", {"loss.q": 0.5})}},
-            "unknown key loss.q (method 'InfoNCE'): config.loss has ",
+            "unknown key loss.q (method 'InfoNCE'); there are: loss.",
         ),
         (
             {"methods": {"InfoNCE": M("simclr", choose={"loss.q": (0.5,)})}},
@@ -199,7 +260,7 @@ def test_one_config_over_seeds_keeps_its_split(digits):
     config = digits.get_config("ince")
     config.evaluation.split = "validation"
     study = of_one(config.lock(), (0, 3))
-    (cell,) = cells(study)
+    (cell,) = cells(study, config)
     assert [run.folder for run in cell.finals[0]] == ["runs/all/ince/seed0", "runs/all/ince/seed3"]
     assert [run.config.evaluation.split for run in cell.finals[0]] == ["validation"] * 2
     assert study.reference is None
@@ -211,7 +272,7 @@ FILES = sorted((ROOT / "configs" / "studies").glob("*.py"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_studies_that_come_with_it_have_a_grid(path):
     module = runpy.run_path(str(path))
-    study = describe.read(module["get_config"]())
+    study = module["get_config"]()
     assert cells(study)
     assert f"--mode=study --config=configs/studies/{path.name}" in module["__doc__"]
     assert "Expected time: " in module["__doc__"]
