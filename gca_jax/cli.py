@@ -3,12 +3,13 @@
 `--config.KEY=VALUE` changes a setting of the run.
 """
 
+import ast
 import os
 import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never
 
@@ -100,6 +101,20 @@ config_flags.register_flag_parser_for_type(int, OrNone(flags.IntegerParser()))
 config_flags.register_flag_parser_for_type(float, OrNone(flags.FloatParser()))
 config_flags.register_flag_parser_for_type(bool, OrNone(flags.BooleanParser()))
 config_flags.register_flag_parser_for_type(str, OrNone(flags.ArgumentParser()))
+
+
+class Table(flags.ArgumentParser[Any]):
+    """Parser of a study's tables: `--config.measures="{'k-NN': 'accuracy.knn'}"`."""
+
+    def parse(self, argument: Any) -> Mapping[str, Any]:
+        """Read a dictionary."""
+        found = ast.literal_eval(argument) if isinstance(argument, str) else argument
+        if not isinstance(found, Mapping):
+            raise ValueError("it must be a dictionary")
+        return found
+
+
+config_flags.register_flag_parser_for_type(Mapping, Table())
 
 
 def run(mode: str, command: Command, verbose: bool) -> None:

@@ -97,7 +97,7 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
         (study, workdir, "--mode=study", "--jobs=0"): "--jobs, at least 1",
         (study, workdir, "--mode=study", "--config.reference=x"): "reference 'x' is no method",
         (study, workdir, "--mode=study", "--config.base=x.py"): "there is no config file x.py",
-        (study, workdir, "--mode=study", "--config.seed=1"): "config has no key 'seed'; it has: ",
+        (study, workdir, "--mode=study", "--config.seed=1"): "Field seed not found on dataclass",
         (study, workdir, "--mode=study", "--process_id=0"): "--mode=study is for one process",
         (digits, "--workdir="): "--workdir must have a value",
         (digits, workdir, "again"): "'again' is no flag; flags begin with --",

@@ -214,13 +214,16 @@ KINDS: dict[str, Callable[..., ConfigDict]] = {"images": images, "pairs": pairs,
 """Configs by the kind of their data, `data.kind`."""
 
 
-def load(name: str, options: str = "") -> ConfigDict:
+def load(name: str, options: str = "") -> Any:
     """Make a config as `--config=NAME:OPTIONS` does.
 
     Args:
         name: A file, a name in the project's folder (`digits`, `studies/table2`), or the
             `config.json` of a run, whose config is made again.
         options: As in `make`.
+
+    Returns:
+        The config of a run, a `ConfigDict`, or a study, where the file is of one.
 
     Raises:
         ValueError: There is no such file, or an option that is not known.

@@ -4,13 +4,13 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
 from gca_jax.workdir import flatten
 
-Changes = Mapping[str, Any]
+Changes: TypeAlias = Mapping[str, Any] | ConfigDict
 """Dotted keys of a run's config and their values: `{"train.epochs": 3}`."""
 Published = tuple[float, float, int]
 """Mean, standard deviation and number of runs, as printed: in points where ours are."""
@@ -32,7 +32,7 @@ class Method:
 
     words: str
     set: Changes = dataclasses.field(default_factory=dict)
-    choose: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    choose: Changes = dataclasses.field(default_factory=dict)
     against: str | None = None
 
     def __post_init__(self) -> None:
@@ -176,7 +176,7 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(seed for part in parts for seed in range(part[0], part[-1] + 1))
 
 
-def grouped(changes: Changes | ConfigDict) -> ConfigDict:
+def grouped(changes: Changes) -> ConfigDict:
     """Turn dotted keys into locked groups, which flags can reach; a type declares a setting."""
     groups: dict[str, Any] = {}
     for path, value in flatten(changes):
@@ -205,10 +205,10 @@ def check(study: Study) -> None:
     for label, method in study.methods.items():
         _check_candidates(study, label, method)
     published = {method for row in study.published.values() for method in row}
-    compared = {study.reference, *(method.against for method in study.methods.values())} - {None}
+    against = {study.reference, *(method.against for method in study.methods.values())}
     _check_labels("published", published, "method", study.methods)
     _check_labels("published", study.published, "condition", study.conditions)
-    _check_labels("reference", compared, "method", study.methods)
+    _check_labels("reference", filter(None, against), "method", study.methods)
     _check_labels("plain", study.plain, "measure", study.measures)
     _check_labels("correlate", study.correlate, "measure", study.measures)
     if len(study.correlate) not in (0, 2):

@@ -27,5 +27,5 @@ def test_only_the_target_differs(words):
 
 
 def test_another_word_is_refused():
-    with pytest.raises(ValueError, match="unknown word 'digits'"):
+    with pytest.raises(ValueError, match="unknown option 'digits'"):
         runpy.run_path(PATH)["get_config"]("digits")

@@ -7,6 +7,7 @@ import pytest
 
 from gca_jax import experiment
 from gca_jax.studies.grid import cells
+from gca_jax.workdir import flatten
 from tests.conftest import ROOT
 
 
@@ -18,7 +19,9 @@ def study(words):
 @pytest.mark.parametrize("words", ["", "emoji", "digits,smoke", "within", "small", "large", "many"])
 def test_every_method_has_the_same_budget(words):
     made = study(words)
-    counts = {math.prod(map(len, m.choose.values())) for m in made.methods.values()}
+    counts = {
+        math.prod(len(values) for _, values in flatten(m.choose)) for m in made.methods.values()
+    }
     assert counts == {4}
     assert made.reference == "clip"
     assert len(made.seeds) == (5 if words in ("", "emoji", "digits,smoke") else 3)

@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from gca_jax import studies
+from gca_jax import cli, studies
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.study import of_one, slug
 from gca_jax.studies.study import seeds as seeds_of
@@ -65,7 +65,8 @@ def get_config(options: str = "") -> studies.Study:
 
 
 def typed(tmp_path, *arguments):
-    """The study that a command line gives, by the library that reads it."""
+    """The study that a command line gives, by the library with the parsers of `cli`."""
+    assert cli
     file, values = tmp_path / "mine.py", flags.FlagValues()
     file.write_text(FILE)
     line = ["main.py", f"--config={file}", *(f"--config.{argument}" for argument in arguments)]
@@ -74,6 +75,7 @@ def typed(tmp_path, *arguments):
     return holder.value
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")
 def test_flags_reach_every_part(tmp_path):
     study = typed(
         tmp_path,
@@ -94,9 +96,11 @@ def test_flags_reach_every_part(tmp_path):
     assert found["methods"]["InfoNCE"]["against"] == "a, b-c"
     assert found["conditions"]["x = 1"]["x"] == 2.5
     assert (found["reference"], found["plans"]) == ("InfoNCE", True)
-    assert typed(tmp_path, 'methods["a, b-c"].words=clip').methods["a, b-c"].words == "clip"
+    table = typed(tmp_path, "measures={'linear': 'accuracy.linear'}").measures
+    assert table == {"linear": "accuracy.linear"}
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -105,11 +109,11 @@ def test_flags_reach_every_part(tmp_path):
         ("methods.SimCLR.words=x", "there is no 'SimCLR'; one of: InfoNCE, a, b-c"),
         ("methods.InfoNCE.choose.loss.epsilon=(0.1,)", "loss"),
         ("common.train.epochs=many", "many"),
-        ("measures={}", ""),
+        ("measures=accuracy.knn", "measures"),
     ],
 )
 def test_flags_of_what_is_not_there_are_refused(tmp_path, argument, message):
-    with pytest.raises((KeyError, flags.Error), match=message):
+    with pytest.raises((AttributeError, KeyError, flags.Error), match=message):
         typed(tmp_path, argument)
 
 
