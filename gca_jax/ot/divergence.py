@@ -1,6 +1,5 @@
 """Divergences between a target plan and a plan: KL and the RINCE family W_q."""
 
-import math
 from typing import Literal
 
 import jax
@@ -9,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import check
 from gca_jax.ot import sums
-from gca_jax.ot.numerics import log, ratio, weighted_sum
+from gca_jax.ot.numerics import difference_of_exponentials, log, ratio, weighted_sum
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.target import Target, resolve
 from gca_jax.ot.target_types import AnyTarget
@@ -127,14 +126,7 @@ def w_q(
     log_rows = plan.log_row_sums + shift if scores else -plan.log_u
     negative = rows, jnp.multiply(q, jnp.log(lam) + jnp.where(rows > 0, log_rows, 0.0))
     positive = _positive_powers(target, plan, q, shift)
-    largest = jnp.maximum(*(jnp.where(w > 0, x, -jnp.inf).max() for w, x in (negative, positive)))
-    largest = jax.lax.stop_gradient(largest)
-    overflows = largest > math.log(jnp.finfo(largest.dtype).max) - 8.0
-    taken = jnp.where(overflows, largest, 0.0)  # so that the sign of an infinite value is known
-    left, right = (weighted_sum(w, jnp.exp(x - taken)) for w, x in (negative, positive))
-    difference = left - right
-    lost = overflows & (difference == 0)  # less than one rounding of what is out of range
-    return jnp.where(lost, jnp.inf, jnp.where(overflows, jnp.inf, 1.0) * difference / q)
+    return difference_of_exponentials(negative, positive) / q
 
 
 def repelled(target: AnyTarget, plan: Plan, *, q: ArrayLike, lam: ArrayLike) -> Float[Array, ""]:

@@ -3,11 +3,15 @@
 NaN propagates: masks ask `x <= 0`, which NaN is not, instead of `x > 0`.
 """
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+HEADROOM = 8.0
+"""Nats that an exponent keeps from the dtype's range, as gradients are larger than the value."""
 
 
 @jax.jit
@@ -32,6 +36,25 @@ def weighted_sum(weights: Array, values: Array) -> Float[Array, ""]:
     """Returns Σ weights · values, where a weight of 0 silences a value that is not finite."""
     absent = weights <= 0
     return jnp.sum(jnp.where(absent, 0.0, weights * jnp.where(absent, 0.0, values)))
+
+
+@jax.jit
+def difference_of_exponentials(
+    minuend: tuple[Array, Array], subtrahend: tuple[Array, Array]
+) -> Float[Array, ""]:
+    """Returns Σ w e^x of the first (w, x) minus that of the second.
+
+    ±inf where an exponent comes within `HEADROOM` of the dtype's range.
+    """
+    both = minuend, subtrahend
+    largest = jnp.maximum(*(jnp.where(w > 0, x, -jnp.inf).max() for w, x in both))
+    largest = jax.lax.stop_gradient(largest)
+    overflows = largest > math.log(jnp.finfo(largest.dtype).max) - HEADROOM
+    taken = jnp.where(overflows, largest, 0.0)  # so that the sign of an infinite value is known
+    left, right = (weighted_sum(w, jnp.exp(x - taken)) for w, x in both)
+    difference = left - right
+    lost = overflows & (difference == 0)  # less than one rounding of what is out of range
+    return jnp.where(lost, jnp.inf, jnp.where(overflows, jnp.inf, 1.0) * difference)
 
 
 @jax.jit

@@ -20,10 +20,10 @@ from jaxtyping import Array, Bool, Float, Int
 from gca_jax.ot.engine.passes import Passes, Points, make_passes
 from gca_jax.ot.engine.problem import (
     Problem,
-    Saved,
-    SavedSums,
+    Residuals,
     Scalings,
-    drift_of,
+    SumResiduals,
+    cumulative_shifts,
     rounding_of,
     scaling,
 )
@@ -58,12 +58,12 @@ def _both_sums(points: Points) -> tuple[Array, Array]:
 
 
 @jax.jit
-def _both_sums_forward(points: Points) -> tuple[tuple[Array, Array], SavedSums]:
+def _both_sums_forward(points: Points) -> tuple[tuple[Array, Array], SumResiduals]:
     passes = make_passes(points)
     ones = varying(jnp.ones(len(passes.columns), points.x.dtype), points.axis_name)
     columns, rows = passes.sweep(ones, lambda product, _: (jnp.ones_like(product), product), ())
-    saved = SavedSums(passes, jnp.log(rows), jnp.log(columns))
-    return saved[1:], saved
+    residuals = SumResiduals(passes, jnp.log(rows), jnp.log(columns))
+    return residuals[1:], residuals
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -76,35 +76,35 @@ class _Progress(NamedTuple):
 
     t: Int[Array, ""]
     log_v: Float[Array, " m"]
-    even: Bool[Array, ""]  # whether the last sweep moved log v by one number,
-    moved: Float[Array, ""]  # and by which
+    converged: Bool[Array, ""]  # whether the last sweep moved log v by one number,
+    delta: Float[Array, ""]  # and by which
     log_a: Float[Array, "T n"]  # log K v that each sweep starts with
     log_b: Float[Array, "T m"]  # log Kᵀu of each sweep
 
 
 @partial(jax.jit, static_argnums=(1, 2))  # traced once for all losses of these shapes
-def _forward(problem: Problem, iterations: int, with_rows: bool) -> tuple[Scalings, Saved]:
+def _forward(problem: Problem, iterations: int, with_rows: bool) -> tuple[Scalings, Residuals]:
     passes, axis = make_passes(problem.points), problem.points.axis_name
     log_mu = jnp.log(problem.mu)
     done = _run(passes, problem, iterations)
     rest = iterations - done.t
-    drift = drift_of(done.moved, problem.common_tau, iterations)
+    shifts = cumulative_shifts(done.delta, problem.common_tau, iterations)
     log_u, log_v = varying(jnp.zeros_like(log_mu), axis), done.log_v
     if iterations:
-        log_u = scaling(problem.tau_a, log_mu, done.log_a[done.t - 1] + drift[rest])
-        log_v = log_v + jnp.where(rest > 0, drift[rest + 1] - done.moved, 0.0)
+        log_u = scaling(problem.tau_a, log_mu, done.log_a[done.t - 1] + shifts[rest])
+        log_v = log_v + jnp.where(rest > 0, shifts[rest + 1] - done.delta, 0.0)
 
     def rows_by_pass() -> Array:
         return jnp.log(passes.times(jnp.exp(log_v)))
 
     log_rows = varying(jnp.zeros_like(log_mu), axis)
     if with_rows and iterations:
-        known = lambda: done.log_a[done.t - 1] + drift[rest + 1]  # noqa: E731
-        log_rows = jax.lax.cond(done.even, known, rows_by_pass)
+        known = lambda: done.log_a[done.t - 1] + shifts[rest + 1]  # noqa: E731
+        log_rows = jax.lax.cond(done.converged, known, rows_by_pass)
     elif with_rows:
         log_rows = rows_by_pass()
     out = Scalings(log_u, log_v, log_rows, done.t)
-    return out, Saved(passes, problem, done.log_a, done.log_b, done.even, done.moved, out)
+    return out, Residuals(passes, problem, done.log_a, done.log_b, done.converged, done.delta, out)
 
 
 def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
@@ -124,18 +124,18 @@ def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
         b = jnp.log(total)
         log_v = scaling(problem.tau_b, log_nu, b)
         steps = jnp.where(has_mass, log_v - now.log_v, 0.0)
-        moved = steps.sum() / has_mass.sum() if shared else 0 * now.moved
+        delta = steps.sum() / has_mass.sum() if shared else 0 * now.delta
         emptied = (log_v == -jnp.inf) & (now.log_v > -jnp.inf)  # v was 1 there, and enters K v
-        uneven = jnp.where(has_mass, jnp.abs(steps - moved), jnp.where(emptied, jnp.inf, 0.0)).max()
+        spread = jnp.where(has_mass, jnp.abs(steps - delta), jnp.where(emptied, jnp.inf, 0.0)).max()
         log_a, log_b = now.log_a.at[now.t].set(a), now.log_b.at[now.t].set(b)
-        return _Progress(now.t + 1, log_v, uneven <= rounding_of(dtype), moved, log_a, log_b)
+        return _Progress(now.t + 1, log_v, spread <= rounding_of(dtype), delta, log_a, log_b)
 
     zero = varying(jnp.zeros((), dtype), axis)
     empty = [varying(jnp.zeros((iterations, x.size), dtype), axis) for x in (log_mu, log_nu)]
     start = _Progress(jnp.zeros((), jnp.int32), problem.start, zero > 1, zero, *empty)
     if not iterations:
         return start
-    return jax.lax.while_loop(lambda now: (now.t < iterations) & ~now.even, one, start)
+    return jax.lax.while_loop(lambda now: (now.t < iterations) & ~now.converged, one, start)
 
 
 _sweep.defvjp(_forward, backward)

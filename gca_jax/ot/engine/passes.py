@@ -25,7 +25,7 @@ Rows = TypeVar("Rows")  # a pytree of arrays with one entry a row
 Summed = TypeVar("Summed")
 Kept = TypeVar("Kept")
 Data = TypeVar("Data")  # a pytree of arrays with one leading axis
-OfPoints = tuple[Array, Array | None]
+PointsCotangent = tuple[Array, Array | None]
 """ε times the cotangents of x and y, the second None where y is x."""
 Piece = Callable[[Array, Rows], tuple[Summed, Kept]]
 Rowwise = Callable[[Array, Rows], tuple[Array, Kept]]
@@ -184,7 +184,7 @@ def contract(
     left: Float[Array, "k n"],
     right: Float[Array, "k m"],
     overwrite: bool = True,
-) -> OfPoints:
+) -> PointsCotangent:
     """Pulls G = K ∘ (leftᵀ right), the cotangent of log K, back to the points: ε times theirs.
 
     With few terms and `overwrite`, G may take the memory of a K kept whole; else it is formed in
@@ -200,8 +200,8 @@ def contract(
 
     few = len(left) <= MAX_FUSED_TERMS
     over_rows = passes.over_own_rows if few and overwrite else passes.over_parts
-    of_columns, of_x = over_rows(piece, (passes.own(left.T), passes.own(passes.points.x)))
-    return _of_all(passes, of_x), None if symmetric else of_columns.T
+    ct_columns, ct_x = over_rows(piece, (passes.own(left.T), passes.own(passes.points.x)))
+    return _of_all(passes, ct_x), None if symmetric else ct_columns.T
 
 
 def contracting_sweep(
@@ -211,7 +211,7 @@ def contracting_sweep(
     rows: Rows,
     left: Callable[[Kept, Rows], Float[Array, "b k"]],
     terms: Float[Array, "k m"],
-) -> tuple[Array, Kept, OfPoints]:
+) -> tuple[Array, Kept, PointsCotangent]:
     """Does `Passes.sweep` and `contract` in one pass, which forms each block of K once for both.
 
     `left` gives the rows' left vectors of the terms, from what `rowwise` keeps too. K is of two
@@ -221,13 +221,13 @@ def contracting_sweep(
     def piece(k: Array, rows: tuple[Array, Rows]) -> tuple[tuple[Array, Array], tuple[Kept, Array]]:
         x, given = rows
         vector, kept = rowwise(jnp.matmul(k, right, precision=HIGHEST), given)
-        of_columns, of_x = _pull(passes, k, left(kept, given), terms, x)
-        return (jnp.matmul(vector, k, precision=HIGHEST), of_columns), (kept, of_x)
+        ct_columns, ct_x = _pull(passes, k, left(kept, given), terms, x)
+        return (jnp.matmul(vector, k, precision=HIGHEST), ct_columns), (kept, ct_x)
 
     own = jax.tree.map(passes.own, (passes.points.x, rows))
-    (total, of_columns), (kept, of_x) = passes.over_own_rows(piece, own)
+    (total, ct_columns), (kept, ct_x) = passes.over_own_rows(piece, own)
     kept = jax.tree.map(passes.gather, kept)
-    return passes.all_devices(total), kept, (_of_all(passes, of_x), of_columns.T)
+    return passes.all_devices(total), kept, (_of_all(passes, ct_x), ct_columns.T)
 
 
 def _pull(
@@ -246,21 +246,21 @@ def _pull(
     if rounded:  # in a row they nearly cancel at small ε: one bfloat16 is too coarse
         high = jax.lax.reduce_precision(weights[0], 8, 7)
         weights = high, weights[0] - high
-    of_x = functools.reduce(jnp.add, [product(w, columns, rounded) for w in weights])
+    ct_x = functools.reduce(jnp.add, [product(w, columns, rounded) for w in weights])
     if passes.points.y is None:
-        return jnp.zeros_like(x[0]), of_x
-    of_columns = [product(x.T, w, rounded) for w in weights]
-    return functools.reduce(jnp.add, of_columns), of_x
+        return jnp.zeros_like(x[0]), ct_x
+    ct_columns = [product(x.T, w, rounded) for w in weights]
+    return functools.reduce(jnp.add, ct_columns), ct_x
 
 
-def _of_all(passes: Passes, of_x: Float[Array, "k d"]) -> Float[Array, "n d"]:
+def _of_all(passes: Passes, ct_x: Float[Array, "k d"]) -> Float[Array, "n d"]:
     """Puts the cotangents of this device's rows in place, zeros elsewhere."""
     points = passes.points
     if points.axis_name is None:
-        return of_x
-    start = jax.lax.axis_index(points.axis_name) * of_x.shape[0]
+        return ct_x
+    start = jax.lax.axis_index(points.axis_name) * ct_x.shape[0]
     everyone = varying(jnp.zeros_like(points.x), points.axis_name)
-    return jax.lax.dynamic_update_slice_in_dim(everyone, of_x, start, 0)
+    return jax.lax.dynamic_update_slice_in_dim(everyone, ct_x, start, 0)
 
 
 def product(a: Array, b: Array, rounded: bool) -> Array:
@@ -271,13 +271,13 @@ def product(a: Array, b: Array, rounded: bool) -> Array:
     return jnp.matmul(*short, preferred_element_type=a.dtype)
 
 
-def with_epsilon(passes: Passes, of_points: OfPoints, of_log_k: Array) -> Points:
-    """Divides by ε and adds ε's own cotangent; of_log_k is the sum of log K's cotangent.
+def with_epsilon(passes: Passes, ct_points: PointsCotangent, ct_log_k: Array) -> Points:
+    """Divides by ε and adds ε's own cotangent; ct_log_k is the sum of log K's cotangent.
 
-    d log K/dε = -log K/ε with log K = (s - 1)/ε, and Σ (cotangent · s) is Σ_i x_i · (ε of_x)_i.
+    d log K/dε = -log K/ε with log K = (s - 1)/ε, and Σ (cotangent · s) is Σ_i x_i · (ε ct_x)_i.
     """
-    points, (of_x, of_y) = passes.points, of_points
-    weighted = jnp.sum(points.x * of_x) / (2 if of_y is None else 1)
-    of_epsilon = (on_first_device(of_log_k, points.axis_name) - weighted) / points.epsilon**2
-    of_y = None if of_y is None else of_y / points.epsilon
-    return dataclasses.replace(points, x=of_x / points.epsilon, y=of_y, epsilon=of_epsilon)
+    points, (ct_x, ct_y) = passes.points, ct_points
+    weighted = jnp.sum(points.x * ct_x) / (2 if ct_y is None else 1)
+    ct_epsilon = (on_first_device(ct_log_k, points.axis_name) - weighted) / points.epsilon**2
+    ct_y = None if ct_y is None else ct_y / points.epsilon
+    return dataclasses.replace(points, x=ct_x / points.epsilon, y=ct_y, epsilon=ct_epsilon)

@@ -44,19 +44,19 @@ class Scalings(NamedTuple):
     sweeps: Int[Array, ""]  # how many had to be run
 
 
-class Saved(NamedTuple):
+class Residuals(NamedTuple):
     """What the reverse pass needs; sweeps that were not run have no a and b."""
 
     passes: Passes
     problem: Problem
     log_a: Float[Array, "T n"]  # log K v that each sweep starts with
     log_b: Float[Array, "T m"]  # log Kᵀu of each sweep
-    even: Bool[Array, ""]  # whether the last sweep that was run moved log v by one number,
-    moved: Float[Array, ""]  # and by which
+    converged: Bool[Array, ""]  # whether the last sweep that was run moved log v by one number,
+    delta: Float[Array, ""]  # and by which
     out: Scalings
 
 
-class SavedSums(NamedTuple):
+class SumResiduals(NamedTuple):
     """What the reverse pass of the sums over K needs."""
 
     passes: Passes
@@ -69,12 +69,12 @@ def rounding_of(dtype: jnp.dtype) -> float:
     return ROUNDING * float(jnp.finfo(dtype).eps)
 
 
-def drift_of(
-    moved: Float[ArrayLike, ""], tau: Float[ArrayLike, ""], iterations: int
+def cumulative_shifts(
+    delta: Float[ArrayLike, ""], tau: Float[ArrayLike, ""], iterations: int
 ) -> Float[Array, "{iterations}+2"]:
-    """How far log v is after j sweeps, the first of which moves it by `moved`."""
+    """How far log v is after j sweeps, the first of which moves it by `delta`."""
     powers = jnp.asarray(tau) ** jnp.arange(iterations + 1)
-    return jnp.asarray(moved) * jnp.concatenate([0 * powers[:1], jnp.cumsum(powers)])
+    return jnp.asarray(delta) * jnp.concatenate([0 * powers[:1], jnp.cumsum(powers)])
 
 
 def scaling(tau: Array, log_marginal: Array, log_product: Array) -> Array:
