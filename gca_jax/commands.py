@@ -130,10 +130,10 @@ def report(command: Command) -> None:
 
     A run that was stopped before it was evaluated is evaluated first.
     """
-    from gca_jax.report import runs_page
+    from gca_jax.report import runs
 
     path = Path(command.folder)
-    if not (path / "config.json").exists() and (page := runs_page.write(path)):
+    if not (path / "config.json").exists() and (page := runs.write(path)):
         print(f"report: {page}")
         return
     from gca_jax.workdir import RunFolder
@@ -215,7 +215,7 @@ def export(command: Command) -> None:
 def neighbours(command: Command) -> None:
     """Draw the nearest neighbours of a run's test images, or of the pictures in a folder."""
     from gca_jax.api import load
-    from gca_jax.report import neighbours, neighbours_page
+    from gca_jax.report import neighbours
     from gca_jax.workdir import RunFolder
 
     out, folder = command.file(".html"), RunFolder.open(command.folder)
@@ -225,7 +225,7 @@ def neighbours(command: Command) -> None:
     else:
         experiment, _ = restored(command, folder)
         found = neighbours.of_tests(encoder, experiment.data.dataset)
-    neighbours_page.write(found, out)
+    neighbours.write(found, out)
 
 
 def study(command: Command) -> None:
@@ -264,9 +264,9 @@ def study(command: Command) -> None:
 
 def status(command: Command) -> None:
     """Say where a run or a study stands."""
-    from gca_jax.report.status import lines
+    from gca_jax.report import study
 
-    for line in lines(Path(command.folder), command.config):
+    for line in study.status(Path(command.folder), command.config):
         print(line)
 
 

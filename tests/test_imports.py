@@ -38,8 +38,7 @@ training: optimizer probe state chunks checkpoint initial step log train
 evaluation: splits features baseline frozen result knn softmax linear classifier sgd domains
     corruptions plan nearest representation online pairs . encoder evaluate
 studies: study . grid results statistics launch
-report: reading figures classes markdown pairs run status runs runs_page preview neighbours
-    neighbours_page study_figures study_relations study_page study
+report: markdown figures pairs run runs study_figures study neighbours preview
 api export
 commands
 cli
@@ -56,6 +55,7 @@ LIBRARIES = {  # that only the named rooms know
     "datasets": {"data"},
     "PIL": {"data"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
     "safetensors": {"export", "training"},

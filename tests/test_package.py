@@ -83,7 +83,7 @@ def test_the_wheel_has_the_package_and_the_configs_in_it(wheel):
     own = {str(p.relative_to(ROOT)) for p in (ROOT / "gca_jax").rglob("*.py")}
     own |= {f"gca_jax/{p.relative_to(ROOT)}" for p in (ROOT / "configs").rglob("*.py")}
     own |= {"gca_jax/py.typed", "gca_jax/data/sources/imagenet100.txt"}
-    own |= {"gca_jax/report/neighbours.html", "gca_jax/report/overview.html"}
+    own |= {str(p.relative_to(ROOT)) for p in (ROOT / "gca_jax/report/templates").iterdir()}
     assert {name for name in names if ".dist-info/" not in name} == own
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert head["Version"] == gca_jax.__version__

@@ -18,10 +18,11 @@ from gca_jax.data.pairs import pair
 from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.evaluate import check
 from gca_jax.experiment import build
+from gca_jax.files import write_arrays
 from gca_jax.report.pairs import recall
-from gca_jax.report.reading import Files
 from gca_jax.training import step
 from gca_jax.training.state import TrainState, init_variables
+from gca_jax.workdir import RunFolder
 from tests.conftest import ROOT
 from tests.runs import evaluate, pretrain
 
@@ -225,8 +226,9 @@ def test_a_run_with_a_loss_of_one_s_own_has_no_plan(tmp_path):
 
 def test_chance_is_k_of_n_wherever_the_picture_shows_it(tmp_path):
     ranks = {f"ranks_{way}": np.arange(1, 101) for way in ("a_to_b", "b_to_a")}
-    about = {"method": "ince", "dataset": {"name": "pairs"}}
-    drawn = recall(Files({"data": {"name": "pairs"}}, {}, [], about, ranks, None))
+    report = {"method": "ince", "dataset": "pairs", "config": {"data": {"name": "pairs"}}}
+    write_arrays(tmp_path / "evaluation.npz", ranks)
+    drawn = recall(report, RunFolder(tmp_path))
     chance = drawn.axes[0].get_lines()[-1]
     assert chance.get_label() == "by chance"
     k, share = chance.get_data()

@@ -8,7 +8,7 @@ import pytest
 
 from gca_jax import studies
 from gca_jax.files import write_json
-from gca_jax.report import status
+from gca_jax.report.study import status
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.workdir import RunFolder, as_json
 from tests.studies import stub
@@ -30,21 +30,21 @@ def test_a_run_under_way_and_finished(tiny, tmp_path):
     (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     then = time.time() - 7_300
     os.utime(tmp_path / "metrics.jsonl", (then, then))
-    assert [*status.lines(tmp_path, config)] == [
+    assert [*status(tmp_path, config)] == [
         f"{tmp_path}: ince on digits, seed 0",
-        "training    step 3 of 12 (25%), epoch 1.0, logged 2 h ago",
+        "training    step 3 of 12 (25%), epoch 1.0, logged 2:01:40 ago",
         "loss        2 and gradient norm 0.33333 at step 3",
         "checkpoint  step 2",
         "evaluation  not yet",
         "report      not yet",
     ]
     write_run(tmp_path, tiny("ince", **{"train.steps": 5}), steps=3, per_epoch=3)
-    assert "step 3 of 5 (60%)" in [*status.lines(tmp_path, config)][1]
+    assert "step 3 of 5 (60%)" in [*status(tmp_path, config)][1]
     summary = {"finished": True, "steps": 12, "train_seconds": 41.7, "parameters": 9}
     summary |= {"images_per_second": 1.0, "device": "1 x cpu"}
     write_json(tmp_path / "training.json", summary)
     write_json(tmp_path / "evaluation.json", {})
-    found = [*status.lines(tmp_path, config)]
+    found = [*status(tmp_path, config)]
     assert found[1] == "training    finished, 12 steps in 42 s"
     assert found[-2:] == ["evaluation  written", "report      not yet"]
 
@@ -60,12 +60,12 @@ def test_a_study_with_and_without_its_config(tmp_path, tiny):
     write_run(tmp_path / runs[2].folder, runs[2].config, steps=10, per_epoch=5)
     named = {"folder": runs[3].folder, "error": "loss is nan at step 3"}
     write_json(tmp_path / "failed.json", [named])
-    first, hint, *others = status.lines(tmp_path, tiny())
+    first, hint, *others = status(tmp_path, tiny())
     assert first == f"{tmp_path}: 2 runs done, 1 failed"
     assert "--config" in hint
     assert others[0].startswith(f"begun   {runs[2].folder}: step 10 of 300 (3%), epoch 2.0, logged")
     assert others[1:] == [f"failed  {runs[3].folder}: loss is nan at step 3"]
-    assert next(status.lines(tmp_path, config)) == f"{tmp_path}: 2 runs done of 4, 1 left, 1 failed"
+    assert next(status(tmp_path, config)) == f"{tmp_path}: 2 runs done of 4, 1 left, 1 failed"
 
 
 def test_a_run_of_a_study_whose_config_alone_is_written_has_not_begun(tmp_path, tiny):
@@ -79,11 +79,11 @@ def test_a_run_of_a_study_whose_config_alone_is_written_has_not_begun(tmp_path, 
         folder.plan(run.record)
         (folder.path / "claim").touch()
         (folder.path / "log.txt").touch()
-    first, *others = status.lines(tmp_path, config)
+    first, *others = status(tmp_path, config)
     assert (first, others) == (f"{tmp_path}: 1 run done of 3, 2 left, 0 failed", [])
     for name in ("lock", "metrics.jsonl"):
         (tmp_path / begun.folder / name).touch()
-        first, *others = status.lines(tmp_path, config)
+        first, *others = status(tmp_path, config)
         assert first == f"{tmp_path}: 1 run done of 3, 2 left, 0 failed"
         assert others == [f"begun   {begun.folder}: no step is logged yet"]
         (tmp_path / begun.folder / name).unlink()
@@ -91,4 +91,4 @@ def test_a_run_of_a_study_whose_config_alone_is_written_has_not_begun(tmp_path, 
 
 def test_a_folder_of_neither_is_refused(tmp_path, tiny):
     with pytest.raises(FileNotFoundError, match="there is no run and no study in"):
-        next(status.lines(tmp_path, tiny()))
+        next(status(tmp_path, tiny()))

@@ -1,23 +1,26 @@
-"""The pictures of a report.
+"""Draws the pictures of a run's report, each from the report's numbers and the run's folder.
 
 Colours tell things apart for colour-blind readers too: Okabe and Ito's palette, and viridis.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
 from gca_jax.evaluation.result import ENCODERS
-from gca_jax.report.reading import Files
+from gca_jax.report.markdown import title
+from gca_jax.workdir import Json, RunFolder
 
 # Okabe and Ito's eight colours without yellow, which is too light on white, and three darker ones.
 COLOURS = (
@@ -27,69 +30,65 @@ COLOURS = (
 DENSITY_RANGE = (0.03, 30.0)
 MOST_TICKS = 20
 LONG_NAME = 2  # letters, which fit beside each other
+MOST_LETTERS = 16  # of a name above a small picture
+MOST_NUMBERS = 12  # classes whose shares are written into their cells
 MOST_POINTS = 1_000
 CORRUPTIONS_A_ROW = 4
 
 
-def training(run: Files) -> Figure:
+def training(report: Json, folder: RunFolder) -> Figure:
     """Draw loss and learning rate over training."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    epochs = column(run, "epoch")
-    upper.plot(epochs, column(run, "loss"), color=COLOURS[0], linewidth=1.2)
+    epochs, loss, rate = columns(folder, "epoch", "loss", "learning_rate")
+    curve(upper, epochs, loss, color=COLOURS[0], linewidth=1.2)
     upper.set_ylabel("loss of a training batch")
-    upper.set_title(f"{run.title}: training")
-    lower.plot(epochs, column(run, "learning_rate"), color=COLOURS[3], linewidth=1.5)
+    upper.set_title(f"{title(report)}: training")
+    curve(lower, epochs, rate, color=COLOURS[3], linewidth=1.5)
     lower.set(ylabel="learning rate", xlabel="epoch")
     lower.set_ylim(bottom=0)
-    for axes in (upper, lower):
-        plain(axes)
     return figure
 
 
-def plan(run: Files) -> Figure:
+def plan(report: Json, folder: RunFolder) -> Figure:
     """Draw the mean transport plan beside its target (the paper's Figure A4)."""
-    labels, matrix, target = (run.arrays[name] for name in ("plan_labels", "plan", "target"))
-    about = run.evaluation.get("plan_of", {})  # of a plan by domains
-    kind, part = about.get("kind", kind_of(run)), about.get("part", "test")
+    labels, matrix, target = (folder.arrays[name] for name in ("plan_labels", "plan", "target"))
+    about = report.get("plan_of", {})  # of a plan by domains
+    kind, part = about.get("kind", kind_of(report)), about.get("part", "test")
     mean = "transport plan of a batch" if about else "mean transport plan"
     figure = Figure(figsize=(11, 5.5), layout="compressed")
-    panels = figure.subplots(1, 2)
-    drawn = ((mean, matrix), ("target plan", target))
-    for axes, (title, values) in zip(panels, drawn, strict=True):
-        image = show_plan(axes, values)
-        axes.set_title(f"{title}\n{_within_class(values, labels, kind)}")
-        _class_ticks(axes, labels, run, kind, joint=len(values) == 2 * len(labels))
-    scale_of_plans(figure, image, panels)
-    figure.suptitle(f"{run.title}: {part} images sorted by {kind}")
+    panels, drawn = figure.subplots(1, 2), {mean: matrix, "target plan": target}
+    show_plans(figure, panels, [*drawn.values()])
+    for axes, (words, values) in zip(panels, drawn.items(), strict=True):
+        axes.set_title(f"{words}\n{within(values, labels, kind)}")
+        _class_ticks(axes, labels, report, kind, joint=len(values) == 2 * len(labels))
+    figure.suptitle(f"{title(report)}: {part} images sorted by {kind}")
     return figure
 
 
-def alignment_uniformity(run: Files) -> Figure:
+def alignment_uniformity(report: Json, folder: RunFolder) -> Figure:
     """Draw alignment against uniformity over training, coloured by epoch."""
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
-    every = -(-len(run.metrics) // MOST_POINTS)
-    x, y, epochs = (column(run, name)[::every] for name in ("uniformity", "alignment", "epoch"))
-    axes.plot(x, y, color="#bbbbbb", linewidth=0.6, zorder=1)
-    points = axes.scatter(x, y, c=epochs, cmap="viridis", s=14, zorder=2)
+    x, y, epochs = columns(folder, "uniformity", "alignment", "epoch")
+    every = -(-len(x) // MOST_POINTS)
+    curve(axes, x[::every], y[::every], color="#bbbbbb", linewidth=0.6, zorder=1)
+    points = axes.scatter(x[::every], y[::every], c=epochs[::every], cmap="viridis", s=14, zorder=2)
     figure.colorbar(points, ax=axes, label="epoch")
-    end = run.evaluation["uniformity"], run.evaluation["alignment"]
+    end = report["uniformity"], report["alignment"]
     star = axes.scatter(*end, marker="*", s=170, color=COLOURS[3], edgecolor="black", zorder=3)
     star.set(linewidth=0.6, label="test split, end of training")
     axes.set_xlabel("uniformity  log E exp(−2‖z − z′‖²)   (← more uniform)")
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
-    axes.set_title(f"{run.title}: training batches")
+    axes.set_title(f"{title(report)}: training batches")
     axes.legend(loc="best", frameon=True)
-    plain(axes)
     return figure
 
 
-def corruptions(run: Files) -> Figure:
+def corruptions(report: Json, folder: RunFolder) -> Figure:
     """Draw accuracy over severity, from clean images on, a panel for each corruption."""
-    found = run.corruptions
-    assert found is not None
-    judged = {"trained": found, **found.get("baselines", {})}
+    found = report["corruptions"]
+    evaluated = {"trained": found, **found.get("baselines", {})}
     kinds = list(found["accuracy"])
     rows = -(-len(kinds) // CORRUPTIONS_A_ROW)
     figure = Figure(figsize=(9, 1.9 * rows + 0.7), layout="constrained")
@@ -98,70 +97,189 @@ def corruptions(run: Files) -> Figure:
         if kind is None:
             axes.remove()
             continue
-        for colour, (encoder, one) in zip(COLOURS, judged.items(), strict=False):
+        for colour, (encoder, one) in zip(COLOURS, evaluated.items(), strict=False):
             shares = 100 * np.array([one["clean"], *one["accuracy"][kind]])
-            axes.plot(shares, marker="o", markersize=3, color=colour, label=ENCODERS[encoder])
+            look = {"marker": "o", "markersize": 3, "color": colour, "label": ENCODERS[encoder]}
+            curve(axes, np.arange(len(shares)), shares, **look)
         axes.set_title(kind.replace("_", " "), fontsize=9)
-        plain(axes)
     figure.supxlabel("severity (0: clean)", fontsize=9)
     figure.supylabel("test accuracy, %", fontsize=9)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    figure.suptitle(f"{run.title}: corruptions", x=0.02, ha="left", fontsize=10)
+    figure.suptitle(f"{title(report)}: corruptions", x=0.02, ha="left", fontsize=10)
     return figure
 
 
-FIGURES: dict[str, Callable[[Files], Figure]] = {
-    "training": training,
-    "plan": plan,
-    "alignment_uniformity": alignment_uniformity,
-    "corruptions": corruptions,
+def plane(report: Json, folder: RunFolder) -> Figure:
+    """Draw test features in two dimensions, by class and, where they have them, by domain."""
+    kinds = {kind_of(report): folder.arrays.get("plane_labels")}
+    if "plane_domains" in folder.arrays:
+        kinds["domain"] = folder.arrays["plane_domains"]
+    points = folder.arrays["plane"]
+    figure = Figure(figsize=(6.5 * len(kinds), 6.4), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False).flat
+    for axes, (kind, numbers) in zip(panels, kinds.items(), strict=True):
+        _map(axes, report, kind, points, numbers)
+        if len(kinds) > 1:
+            axes.set_title(f"by {kind}", fontsize=10)
+    words = f"{title(report)}: encoder features of {len(points)} test images"
+    figure.suptitle(words, fontsize=11)
+    return figure
+
+
+def _map(axes: Axes, report: Json, kind: str, x: np.ndarray, numbers: np.ndarray | None) -> None:
+    """Draw each image as the number of its class, or as a dot in the colour of its domain.
+
+    Where there are too many for the palette, their numbers are a scale of colour.
+    """
+    known = [] if numbers is None else np.unique(numbers).tolist()
+    if len(known) > len(COLOURS):
+        shown = axes.scatter(*x.T, c=numbers, cmap="viridis", s=8)
+        axes.figure.colorbar(shown, ax=axes, label=kind)
+    elif not known:
+        axes.scatter(*x.T, color=COLOURS[0], s=8)
+    else:
+        names = [name_of(report, kind, number) for number in known]
+        for number, name, colour in zip(known, names, COLOURS, strict=False):
+            mark, size = (f"${number}$", 42) if kind == "class" else ("o", 14)
+            shown = axes.scatter(*x[numbers == number].T, marker=mark, s=size, color=colour)
+            shown.set(linewidth=0.2, label=name)
+        if not all(name.isdigit() for name in names):
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.05)}
+            axes.legend(**place, ncols=4, fontsize=8, frameon=False)
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+
+
+def nearest(report: Json, folder: RunFolder, name: str = "nearest") -> Figure:
+    """Draw a few test images, each beside the nearest ones; `nearest_across`: of other domains."""
+    numbers = {kind: folder.arrays.get(f"{name}_{kind}s") for kind in ("label", "domain")}
+    known = {kind: of for kind, of in numbers.items() if of is not None}
+    similarities = report[f"{name}_neighbours"]["similarities"]
+    images = folder.arrays[f"{name}_images"] / 255
+    rows, columns = images.shape[:2]
+    height = 1.35 + 0.15 * len(known)
+    figure = Figure(figsize=(1.3 * columns, height * rows + 0.5), layout="constrained")
+    for (row, column), axes in np.ndenumerate(image_grid(figure, images)):
+        words = [f"{similarities[row][column - 1]:.2f}" if column else "query"]
+        for kind, of in known.items():
+            words.append(_short_name(report, kind.replace("label", "class"), int(of[row, column])))
+        axes.set_title("\n".join(words), fontsize=8)
+        labels = known.get("label")
+        if labels is not None and labels[row, column] != labels[row, 0]:
+            axes.spines[:].set(visible=True, color=COLOURS[3], linewidth=2.5)
+    where = " of other domains" * (name == "nearest_across")
+    figure.suptitle(f"{title(report)}: nearest test images{where}")
+    return figure
+
+
+def confusion(report: Json, folder: RunFolder) -> Figure:
+    """Draw the share of each class's test images that the linear probe takes for each class."""
+    counts = folder.arrays["confusion"]
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(image, ax=axes, label="of the class's test images, %", shrink=0.9)
+    for (row, column), share in np.ndenumerate(shares if len(shares) <= MOST_NUMBERS else []):
+        if share >= 0.5:  # else it rounds to zero
+            colour = "white" if share > 50 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, size=8)
+    shown = range(0, len(shares), -(-len(shares) // MOST_TICKS))
+    tick_names(axes, shown, [name_of(report, "class", number) for number in shown])
+    axes.set(xlabel="taken for", ylabel="class")
+    axes.set_title(f"{title(report)}: linear probe, test images")
+    return figure
+
+
+DRAWN = (training, plan, alignment_uniformity, corruptions, plane, nearest, confusion)
+FIGURES: dict[str, Callable[[Json, RunFolder], Figure]] = {
+    **{draw.__name__: draw for draw in DRAWN},
+    "nearest_across": partial(nearest, name="nearest_across"),
 }
 """Pictures by their names, which results of an evaluation name too."""
 
 
-def show_plan(axes: Axes, matrix: Float[np.ndarray, "n n"]) -> AxesImage:
-    """Show a plan in multiples of the uniform one, grey where it has no mass."""
-    density = np.ma.masked_equal(matrix / matrix.sum() * matrix.size, 0)
+def curve(
+    axes: Axes,
+    x: Num[np.ndarray, "k"],
+    y: Float[np.ndarray, "k"],
+    half: Float[np.ndarray, "k"] | None = None,
+    **look: Any,
+) -> Line2D:
+    """Draw a curve on a light grid, and as a band its interval `y` ± `half` where one is known."""
+    (line,) = axes.plot(x, y, **look)
+    if half is not None:
+        band = {"color": line.get_color(), "alpha": 0.15, "linewidth": 0}
+        axes.fill_between(x, y - half, y + half, **band)
+    plain(axes)
+    return line
+
+
+def image_grid(figure: Figure, images: Sequence | np.ndarray) -> np.ndarray:
+    """Show images [h, w, c] in [0, 1] in rows and columns, and give their axes likewise.
+
+    Other channels than RGB become grey.
+    """
+    panels = figure.subplots(len(images), len(images[0]), squeeze=False)
+    for axes, image in zip(panels.flat, itertools.chain.from_iterable(images), strict=True):
+        grey = np.broadcast_to(image.mean(-1, keepdims=True), (*image.shape[:2], 3))
+        pixels = image if image.shape[-1] == 3 else grey
+        axes.imshow(pixels, vmin=0, vmax=1, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    return panels
+
+
+def show_plans(figure: Figure, panels: Iterable[Axes], plans: Sequence[np.ndarray]) -> None:
+    """Show plans [n, n] in multiples of the uniform one, grey without mass; hide other panels."""
     shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
-    return axes.imshow(density, norm=LogNorm(*DENSITY_RANGE), cmap=shades, interpolation="nearest")
-
-
-def scale_of_plans(figure: Figure, image: AxesImage, panels: Iterable[Axes]) -> None:
-    """Draw the scale of colours beside panels of `show_plan`."""
+    look = {"norm": LogNorm(*DENSITY_RANGE), "cmap": shades, "interpolation": "nearest"}
+    panels = list(panels)
+    for axes, matrix in itertools.zip_longest(panels, plans):
+        axes.set_visible(matrix is not None)
+        if matrix is not None:
+            density = matrix / matrix.sum() * matrix.size
+            image = axes.imshow(np.ma.masked_equal(density, 0), **look)
     bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
     bar.set_label("mass, in multiples of the uniform plan's\n(grey: none)")
 
 
-def show_image(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:
-    """Show the pixels of an image in [0, 1] as they are; other channels than RGB become grey."""
-    grey = image.mean(-1, keepdims=True)
-    pixels = image if image.shape[-1] == 3 else np.broadcast_to(grey, (*image.shape[:2], 3))
-    axes.imshow(pixels, vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def column(run: Files, name: str) -> np.ndarray:
-    """Read one quantity of the training log, NaN where a row lacks it or it was not finite."""
-    values = [row[name] if name in row and row[name] is not None else np.nan for row in run.metrics]
-    if np.isnan(values).all():
-        raise ValueError(f"metrics.jsonl has no {name!r}: the run's log does not belong here")
-    return np.asarray(values, float)
-
-
-def kind_of(run: Files) -> str:
-    """Name what images are told apart by, as `Frozen.kinds` has it."""
-    return "class" if run.evaluation["dataset"]["classes"] else "domain"
-
-
-def _within_class(matrix: np.ndarray, labels: np.ndarray, kind: str) -> str:
-    share, uniform = within_class(matrix, labels)
+def within(plan: np.ndarray, labels: np.ndarray, kind: str = "class") -> str:
+    """Say how much of a plan's mass stays within a class, or domain, off the positive pairs."""
+    share, uniform = within_class(plan, labels)
     if share is None:
         return "all mass on the positive pairs"
     return f"off the positives {share:.0%} within {kind} (uniform: {uniform:.0%})"
 
 
-def _class_ticks(axes: Axes, labels: np.ndarray, run: Files, kind: str, joint: bool) -> None:
+def columns(folder: RunFolder, *names: str) -> list[Float[np.ndarray, "k"]]:
+    """Read quantities of the training log, NaN where a row lacks one or it was not finite."""
+    rows = folder.log
+    found = [np.array([row.get(name) for row in rows], float) for name in names]
+    for name, values in zip(names, found, strict=True):
+        if np.isnan(values).all():
+            raise ValueError(f"metrics.jsonl has no {name!r}: the run's log does not belong here")
+    return found
+
+
+def kind_of(report: Json) -> str:
+    """Name what images are told apart by, as `Frozen.kinds` has it."""
+    return "class" if report["split"]["classes"] else "domain"
+
+
+def name_of(report: Json, kind: str, number: int) -> str:
+    """Name a "class" or a "domain"; by its number where it has no name."""
+    names = report["split"].get(f"{kind}_names", [])
+    return names[number] if names else str(number)
+
+
+def _short_name(report: Json, kind: str, number: int) -> str:
+    """Name a class or a domain in a few letters, a number with what it is the number of."""
+    name = name_of(report, kind, number)
+    name = f"{kind} {name}" if name.isdigit() else name
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+
+
+def _class_ticks(axes: Axes, labels: np.ndarray, report: Json, kind: str, joint: bool) -> None:
     """Label blocks of one class, and the two views where both are on each side."""
     views = 2 if joint else 1
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
@@ -169,9 +287,8 @@ def _class_ticks(axes: Axes, labels: np.ndarray, run: Files, kind: str, joint: b
     centres = (bounds[:-1] + bounds[1:] - 1) / 2
     every = -(-len(starts) // (MOST_TICKS // views))
     ticks = np.concatenate([view * len(labels) + centres[::every] for view in range(views)])
-    tick_names(
-        axes, ticks, [run.name(kind, label) for label in labels[starts][::every].tolist()] * views
-    )
+    names = [name_of(report, kind, label) for label in labels[starts][::every].tolist()]
+    tick_names(axes, ticks, names * views)
     if joint:
         for draw in (axes.axhline, axes.axvline):
             draw(len(labels) - 0.5, color="white", linewidth=1)

@@ -1,6 +1,11 @@
-"""Pictures with the nearest neighbours of each, by the features of a trained encoder."""
+"""Writes a page of pictures with the nearest neighbours of each, by a trained encoder's features.
 
-from collections.abc import Mapping, Sequence
+Pictures, style and script are all inside the page.
+"""
+
+import base64
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,13 +13,19 @@ import numpy as np
 from jaxtyping import Float, Int, Int32, UInt8
 
 from gca_jax.data.dataset import Dataset, number
+from gca_jax.data.pictures import sprite
 from gca_jax.data.sources import in_place
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.evaluation.encoder import Encoder
 from gca_jax.evaluation.nearest import nearest, two_dimensions
+from gca_jax.files import replace
+from gca_jax.report.figures import COLOURS
+from gca_jax.report.markdown import html
 
 MOST_PICTURES = 1_000  # that a page holds
 NEIGHBOURS = 8
+QUERIES = 24
+SIDE = 48  # pixels of a picture's longer side
 
 
 class Group(NamedTuple):
@@ -25,25 +36,28 @@ class Group(NamedTuple):
 
 
 class Neighbourhood(NamedTuple):
-    """What a page shows.
-
-    Attributes:
-        title: Of the page.
-        images: [n, h, w, c].
-        names: [n], of the in_place.
-        groups: Under "class" and "domain", where pictures have them.
-        places: [n, 2], on the map.
-        nearest: [n, k], the rows nearest to each by cosine similarity, the nearest first.
-        across: [n, k], likewise among the pictures of other domains; None where there are none.
-    """
+    """What a page shows."""
 
     title: str
     images: UInt8[np.ndarray, "n h w c"]
-    names: Sequence[str]
-    groups: Mapping[str, Group]
-    places: Float[np.ndarray, "n 2"]
-    nearest: Int[np.ndarray, "n k"]
-    across: Int[np.ndarray, "n j"] | None
+    names: Sequence[str]  # [n], of the pictures
+    groups: Mapping[str, Group]  # under "class" and "domain", where pictures have them
+    places: Float[np.ndarray, "n 2"]  # on the map
+    near: Mapping[str, Int[np.ndarray, "n _"]]
+    """Rows of each picture's neighbours by cosine similarity, the nearest first: "nearest" and,
+    where there are any, "in other domains"."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Each picture's name with its class and domain."""
+        of = [[f"{kind} {g.names[i]}" for i in g.numbers] for kind, g in self.groups.items()]
+        return [", ".join(words) for words in zip(self.names, *of, strict=True)]
+
+    @property
+    def classes(self) -> Int32[np.ndarray, "n"]:
+        """The class of each picture; all alike where they have none."""
+        alike = np.zeros(len(self.images), np.int32)
+        return self.groups["class"].numbers if "class" in self.groups else alike
 
 
 def of_tests(encoder: Encoder, data: Dataset) -> Neighbourhood:
@@ -90,18 +104,64 @@ def find(
     """Encode images, find the neighbours of each, and map all to the plane.
 
     Raises:
-        ValueError: There are fewer than two in_place.
+        ValueError: There are fewer than two pictures.
     """
     n = len(images)
     if n < 2:
         raise ValueError(f"neighbours need at least 2 pictures, got {n}")
     features, everyone = encoder.encode(images), np.arange(n)
-    close, _ = nearest(features, everyone, min(NEIGHBOURS, n - 1))
-    across = None
+    near = {"nearest": nearest(features, everyone, min(NEIGHBOURS, n - 1))[0]}
     if "domain" in groups:
         domains = groups["domain"].numbers
         others = n - np.bincount(domains).max()  # of the largest domain
         if others:
             across, _ = nearest(features, everyone, min(NEIGHBOURS, others), groups=domains)
+            near["in other domains"] = across
     places = two_dimensions(features, encoder.config.seed)
-    return Neighbourhood(title, images, names, groups, places, close, across)
+    return Neighbourhood(title, images, names, groups, places, near)
+
+
+def write(found: Neighbourhood, out: Path) -> None:
+    """Write or overwrite a page."""
+    page = render(found).encode()
+    replace(out, lambda file: file.write(page))
+    print(f"{out}: {len(found.images)} pictures, {len(page) / 1e6:,.2f} MB")
+
+
+def render(found: Neighbourhood) -> str:
+    """Render the page; its pictures lie in one sheet, row by row."""
+    n, (h, w) = len(found.images), found.images.shape[1:3]
+    columns = math.ceil(math.sqrt(n))
+    height, width = (max(1, round(SIDE * side / max(h, w))) for side in (h, w))
+    places = found.places - found.places.min(axis=0)
+    classes = found.classes
+    return html(
+        "neighbours.html",
+        found=found,
+        labels=found.labels,
+        classes=classes.tolist(),
+        near={name: rows.tolist() for name, rows in found.near.items()},
+        same={name: np.mean(classes[rows[:, 0]] == classes) for name, rows in found.near.items()},
+        places=(100 * places / np.maximum(places.max(axis=0), 1e-9)).tolist(),  # % of the map
+        aspect="{:.4f} / {:.4f}".format(*np.maximum(places.max(axis=0), 1e-9)),
+        sheet=base64.b64encode(sprite(found.images, SIDE, columns)).decode(),
+        columns=columns,
+        rows=math.ceil(n / columns),
+        width=width,
+        height=height,
+        rendering="pixelated" if max(h, w) < SIDE else "auto",
+        palette=COLOURS,
+        queries=list(_queries(found)),
+    )
+
+
+def _queries(found: Neighbourhood) -> Iterator[tuple[str, float, list[int]]]:
+    """Choose queries, evenly spaced over each class: its name, how often it is found, and rows."""
+    there = np.unique(found.classes)
+    shown = there[evenly_spaced(len(there), QUERIES)]
+    for label in shown.tolist():
+        members = np.flatnonzero(found.classes == label)
+        same = np.mean(found.classes[found.near["nearest"][members, 0]] == label)
+        rows = members[evenly_spaced(len(members), max(1, QUERIES // len(shown)))]
+        name = found.groups["class"].names[label] if "class" in found.groups else ""
+        yield name, float(same), rows.tolist()

@@ -1,4 +1,4 @@
-"""Sheets that show what a policy does to images before they are trained with, and corruptions."""
+"""Draws what a policy does to images before they are trained with, and corruptions of one."""
 
 import pathlib
 
@@ -12,7 +12,7 @@ from gca_jax.data.images import ImageData
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.experiment import Experiment
 from gca_jax.files import write_figure
-from gca_jax.report.figures import show_image
+from gca_jax.report.figures import image_grid
 
 SHOWN = 10
 ROWS = ("image", "view a", "view b")
@@ -21,7 +21,10 @@ ROWS = ("image", "view a", "view b")
 def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -> pathlib.Path:
     """Draw images that a run trains with, each above two views, into `preview_POLICY.png`."""
     name = experiment.config.augment.policy
-    figure = sheet(examples(experiment.data, experiment.seed))
+    rows = examples(experiment.data, experiment.seed)
+    figure = Figure(figsize=(8.2, 3.0), layout="compressed")
+    for axes, row in zip(image_grid(figure, rows)[:, 0], ROWS, strict=True):
+        axes.set_ylabel(row)
     figure.suptitle(f"{experiment.data.name}, policy {name}")
     return _save(figure, workdir, f"preview_{name}.png")
 
@@ -39,15 +42,14 @@ def preview_corruptions(
 
 def corruption_sheet(image: UInt8[np.ndarray, "1 h w c"], seed: int) -> Figure:
     """Draw an image as it is and under each corruption, a row for each, by severity."""
-    kinds = corruptions.names(image.shape[-1])
+    kinds, severities = corruptions.names(image.shape[-1]), corruptions.SEVERITIES
+    corrupted = [[corruptions.corrupt(image, kind, s, seed) for s in severities] for kind in kinds]
+    rows = [np.concatenate([image, *each]) / 255 for each in corrupted]
     figure = Figure(figsize=(6.2, 0.85 * len(kinds) + 0.8), layout="compressed")
-    panels = figure.subplots(len(kinds), 1 + len(corruptions.SEVERITIES))
-    for line, kind in zip(panels, kinds, strict=True):
-        line[0].set_ylabel(kind.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=8)
-        show_image(line[0], image[0] / 255)
-        for severity, axes in zip(corruptions.SEVERITIES, line[1:], strict=True):
-            show_image(axes, corruptions.corrupt(image, kind, severity, seed)[0] / 255)
-    for axes, words in zip(panels[0], ("clean", *corruptions.SEVERITIES), strict=True):
+    panels = image_grid(figure, rows)
+    for axes, kind in zip(panels[:, 0], kinds, strict=True):
+        axes.set_ylabel(kind.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=8)
+    for axes, words in zip(panels[0], ("clean", *severities), strict=True):
         axes.set_title(f"{words}", fontsize=8)
     return figure
 
@@ -66,14 +68,3 @@ def examples(data: ImageData, seed: int) -> list[Float[np.ndarray, "n h w c"]]:
     mean, std = (np.array(x).reshape(1, 1, 1, -1) for x in (policy.mean, policy.std))
     views = [np.clip(np.asarray(view) * std + mean, 0, 1) for view in pair]
     return [data.images[rows] / 255, *views]
-
-
-def sheet(rows: list[Float[np.ndarray, "n h w c"]]) -> Figure:
-    """Draw one row of pictures for each list of images, named as in `ROWS`."""
-    figure = Figure(figsize=(8.2, 3.0), layout="compressed")
-    panels = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for line, images, name in zip(panels, rows, ROWS, strict=True):
-        line[0].set_ylabel(name)
-        for axes, image in zip(line, images, strict=True):
-            show_image(axes, image)
-    return figure

@@ -1,37 +1,41 @@
-"""The third of a run's three programs: tables and pictures of what it did."""
+"""Writes the report of an evaluated run, and says where a run stands."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from matplotlib.image import imread
 
+from gca_jax.check import counted
 from gca_jax.files import finite
-from gca_jax.report import classes, figures, markdown, pairs
-from gca_jax.report.reading import Files, read
+from gca_jax.report import figures, markdown, pairs
 from gca_jax.training.log import show
 from gca_jax.workdir import Json, RunFolder
 
-FIGURES = figures.FIGURES | classes.FIGURES | pairs.FIGURES
+FIGURES = figures.FIGURES | pairs.FIGURES
 
 
 class Page(NamedTuple):
     """How runs on a kind of data are reported.
 
     Attributes:
-        render: The content of `report.json` -> the page.
-        headline: Likewise, or of `evaluation.json` -> the shares that are said first, by name.
-        tables: A run -> further files, their text by name.
+        template: Of the page, rendered with the content of `report.json`.
+        headline: The content of `report.json` or `evaluation.json` -> the shares to say first.
+        tables: The content of `report.json`, the run's folder -> further files, their text by name.
     """
 
-    render: Callable[[Json], str]
+    template: str
     headline: Callable[[Json], dict[str, float]]
-    tables: Callable[[Files], Mapping[str, str]] = lambda run: {}
+    tables: Callable[[Json, RunFolder], Mapping[str, str]] = lambda report, folder: {}
 
 
 PAGES: dict[str, Page] = {
-    "images": Page(markdown.render, markdown.headline),
-    "pairs": Page(pairs.render, pairs.headline, pairs.tables),
-    "own": Page(markdown.render_own, markdown.headline),
+    "images": Page("images.md", itemgetter("accuracy")),
+    "pairs": Page("pairs.md", pairs.headline, pairs.tables),
+    "own": Page("run.md", itemgetter("accuracy")),
 }
 """Pages by `config.data.kind`."""
 
@@ -51,16 +55,16 @@ def write(folder: RunFolder) -> Json:
         FileNotFoundError: There is no run, or it has not been evaluated.
         ValueError: Its files do not belong together.
     """
-    run = read(folder)
-    report, page = summary(run), PAGES[run.config["data"]["kind"]]
+    report = summary(folder)
+    page = PAGES[report["config"]["data"]["kind"]]
     names = ["training", *(result["picture"] for result in report["results"])]
-    if run.corruptions is not None:
+    if report["corruptions"] is not None:
         names.append("corruptions")
-    drawn = folder.write_figures({name: FIGURES[name](run) for name in names if name})
-    show(folder, run.training["steps"], {name: imread(path) for name, path in drawn.items()})
-    for name, text in page.tables(run).items():
+    drawn = folder.write_figures({name: FIGURES[name](report, folder) for name in names if name})
+    show(folder, report["steps"], {name: imread(path) for name, path in drawn.items()})
+    for name, text in page.tables(report, folder).items():
         folder.write_text(name, text)
-    folder.write_text("report.md", page.render(report))
+    folder.write_text("report.md", markdown.report(page.template, report))
     folder.write_json("report.json", finite(report))
     return report
 
@@ -70,13 +74,72 @@ def headline(found: Json, kind: str) -> dict[str, float]:
     return PAGES[kind].headline(found)
 
 
-def summary(run: Files) -> Json:
-    """Give the numbers of a run as one dictionary, the content of `report.json`."""
+def summary(folder: RunFolder) -> Json:
+    """Give the numbers of an evaluated run as one dictionary, the content of `report.json`."""
+    evaluation, log = folder.evaluation, folder.path / "metrics.jsonl"
+    if not log.exists():
+        raise FileNotFoundError(f"{log} is missing: the run's log belongs to its report")
+    if not folder.log:
+        raise ValueError(f"{log} is empty: nothing was logged, so there is nothing to draw")
     return {
-        **{key: value for key, value in run.evaluation.items() if key != "step"},
-        "dataset": run.evaluation["dataset"]["name"],
-        "split": run.evaluation["dataset"],
-        "corruptions": run.corruptions,
-        **run.training,
-        "config": run.config,
+        **{key: value for key, value in evaluation.items() if key != "step"},
+        "dataset": evaluation["dataset"]["name"],
+        "split": evaluation["dataset"],
+        "corruptions": _corruptions(folder, evaluation["step"]) or evaluation.get("corruptions"),
+        **folder.summary,
+        "config": folder.config,
     }
+
+
+def _corruptions(folder: RunFolder, step: int) -> Json | None:
+    """Read what corrupted images showed at this step; say so where it is of another one."""
+    found = folder.corruptions
+    if found is None or found["step"] == step:
+        return found
+    print(
+        f"left out: {folder.path / 'corruptions.json'} is of step {found['step']}, the run is "
+        f"at step {step}; evaluate it again with --mode=corruptions",
+        file=sys.stderr,
+    )
+    return None
+
+
+def status(folder: RunFolder) -> Iterator[str]:
+    """Say what is done of a run, what it last logged and saved; nothing is computed or written."""
+    if (fault := folder.damage) is not None:
+        yield f"{folder.path}: damaged: {fault}"
+        return
+    config, rows = folder.config, folder.log
+    name = f"{config['method']} on {config['data']['name']}, seed {config['seed']}"
+    yield f"{folder.path}: {name}"
+    yield f"training    {training_status(folder)}"
+    if rows:
+        last = [rows[-1].get(name) for name in ("loss", "gradient_norm")]
+        loss, norm = ("not finite" if x is None else f"{x:.5g}" for x in last)  # null in the log
+        yield f"loss        {loss} and gradient norm {norm} at step {rows[-1]['step']}"
+    saved = sorted(folder.saved)
+    yield f"checkpoint  {f'step {saved[-1]}' if saved else 'none yet'}"
+    for name in ("evaluation", "report"):
+        yield f"{name:<12}{'written' if folder.has(f'{name}.json') else 'not yet'}"
+
+
+def training_status(folder: RunFolder) -> str:
+    """Say how many steps of how many are done, and when the last one was logged."""
+    if (fault := folder.damage) is not None:
+        return f"damaged: {fault}"
+    if folder.has("training.json") and folder.summary["finished"]:
+        steps, seconds = folder.summary["steps"], folder.summary["train_seconds"]
+        return f"finished, {counted(steps, 'step')} in {seconds:.0f} s"
+    rows = folder.log
+    if not rows:
+        return "no step is logged yet"
+    seconds = round(time.time() - (folder.path / "metrics.jsonl").stat().st_mtime)
+    where, ago = progress(rows[-1], folder.config), timedelta(seconds=max(seconds, 0))
+    return f"{where}, epoch {rows[-1].get('epoch') or 0:.1f}, logged {ago} ago"
+
+
+def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Say at which step of how many a row of a run's log is."""
+    per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
+    total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
+    return f"step {row['step']} of {total} ({row['step'] / total:.0%})"

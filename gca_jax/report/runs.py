@@ -1,45 +1,109 @@
-"""All runs below a folder: settings, results and curves, read from the files that they left."""
+"""Writes `index.html`, a page over all runs below a folder, from the files that they left."""
 
 import contextlib
 import dataclasses
+import io
 import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gca_jax.report.run import headline
-from gca_jax.report.status import progress
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from gca_jax.check import counted
+from gca_jax.files import write_text
+from gca_jax.report.figures import COLOURS, curve
+from gca_jax.report.markdown import html
+from gca_jax.report.run import headline, progress
 from gca_jax.workdir import Json, RunFolder, flatten
 
-ALWAYS = ("method", "data.name", "seed")
+ALWAYS = {"method": "method", "data.name": "data", "seed": "seed"}
+"""Settings that are shown always, and the heads of their columns."""
+NO_SHARES = ("alignment", "uniformity", "effective_rank", "train_seconds")
 CURVES = ("loss", "alignment", "uniformity")
 POINTS = 100  # of a curve, at most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is known of a run, finished or not.
+    """What is known of a run, finished or not."""
 
-    Attributes:
-        folder: Below the folder of all.
-        settings: Of its config, by dotted key.
-        finished: Whether it is trained to its end and judged there.
-        state: In words.
-        results: Numbers by name; accuracies are shares.
-        pixels: Those of raw pixels, where they were measured.
-        curves: (epoch, value) of `CURVES`.
-        page: Name of its report; None where there is none.
-    """
-
-    folder: str
-    settings: Mapping[str, Any]
-    finished: bool
-    state: str
-    results: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    pixels: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    folder: str  # below the folder of all
+    settings: Mapping[str, Any]  # of its config, by dotted key
+    finished: bool  # whether it is trained to its end and evaluated there
+    state: str  # in words
+    results: Mapping[str, float] = dataclasses.field(default_factory=dict)  # accuracies: shares
+    pixels: Mapping[str, float] = dataclasses.field(default_factory=dict)  # results of raw pixels
     curves: Mapping[str, list[tuple[float, float]]] = dataclasses.field(default_factory=dict)
-    page: str | None = None
+    page: str = ""  # its report, where there is one
+
+
+def write(folder: Path) -> Path | None:
+    """Write or overwrite `index.html`; None where there is no run below the folder."""
+    runs = collect(folder)
+    if not runs:
+        return None
+    page = render(folder.resolve().name, runs, studies(folder, runs))
+    return write_text(folder / "index.html", page)
+
+
+def render(name: str, runs: list[Run], studies: list[str]) -> str:
+    """Render the page."""
+    colours = _colours(runs)
+    measures = dict.fromkeys(name for run in runs for name in run.results)
+    return html(
+        "runs.html",
+        title=f"Runs in {name}",
+        total=counted(len(runs), "run"),
+        unfinished=sum(not run.finished for run in runs),
+        studies=studies,
+        runs=list(zip(runs, colours, strict=True)),
+        settings=dict.fromkeys(ALWAYS, True) | varied(runs),
+        heads=ALWAYS,
+        value=value,
+        measures=sorted(measures, key=lambda name: name in NO_SHARES),  # accuracies first
+        no_shares=NO_SHARES,
+        shown=_shown,
+        panels=[
+            _panel(key, runs, colours) for key in CURVES if any(r.curves.get(key) for r in runs)
+        ],
+    )
+
+
+def _colours(runs: list[Run]) -> list[str]:
+    """Colour runs by themselves where the palette has enough, else by method and data set."""
+    groups = [run.folder for run in runs]
+    if len(runs) > len(COLOURS):
+        groups = [f"{value(run, 'method')} {value(run, 'data.name')}" for run in runs]
+    names = list(dict.fromkeys(groups))
+    return [COLOURS[names.index(group) % len(COLOURS)] for group in groups]
+
+
+def _shown(name: str, number: float) -> str:
+    """Write a result; an accuracy is a share, shown in percent."""
+    if name == "train_seconds":
+        return f"{number:.0f}"
+    return f"{number:.3f}" if name in NO_SHARES else f"{100 * number:.1f}"
+
+
+def _panel(key: str, runs: list[Run], colours: list[str]) -> str:
+    """Draw one quantity of all runs over epochs as SVG, each curve in a group `curve-KEY-INDEX`."""
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes, text = figure.subplots(), io.StringIO()
+    for index, (run, colour) in enumerate(zip(runs, colours, strict=True)):
+        if run.curves.get(key):
+            x, y = np.transpose(run.curves[key])
+            curve(axes, x, y, color=colour, linewidth=1.5, gid=f"curve-{key}-{index}")
+    axes.set(xlabel="epoch", title=key)
+    # Text stays text, and ids and metadata are the same each time.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", metadata=nothing)
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]  # without the head of a file of its own
 
 
 def collect(folder: Path) -> list[Run]:
@@ -89,16 +153,14 @@ def _read(run: RunFolder, name: str) -> Run:
         results=_results(evaluation, summary, config["data"]["kind"]) if evaluation else {},
         pixels=evaluation.get("baselines", {}).get("pixels", {}),
         curves={key: _curve(rows, key) for key in CURVES},
-        page="report.md" if run.has("report.md") else None,
+        page="report.md" if run.has("report.md") else "",
     )
 
 
 def _results(evaluation: Json, training: Json, kind: str) -> dict[str, float]:
     """Choose the numbers that runs are compared by."""
     found: dict[str, Any] = dict(headline(evaluation, kind))
-    for key in ("alignment", "uniformity", "effective_rank"):
-        found[key] = evaluation.get(key)
-    found["train_seconds"] = training["train_seconds"]
+    found |= {key: {**training, **evaluation}.get(key) for key in NO_SHARES}
     return {key: x for key, x in found.items() if isinstance(x, int | float) and math.isfinite(x)}
 
 
@@ -117,7 +179,7 @@ def varied(runs: list[Run]) -> dict[str, bool]:
     for key in dict.fromkeys(key for run in runs for key in run.settings if key not in ALWAYS):
         groups: dict[tuple[str, ...], set[str]] = {}
         for run in (run for run in runs if run.settings):
-            group = tuple(run.settings[each] for each in ALWAYS[:2])
+            group = run.settings["method"], run.settings["data.name"]
             groups.setdefault(group, set()).add(value(run, key))
         if len(set().union(*groups.values())) > 1:
             found[key] = any(len(values) > 1 for values in groups.values())

@@ -1,20 +1,26 @@
-"""The report of a study: tables, a file of all numbers, pictures; also of one that was stopped."""
+"""Writes the report of a study, also of one that was stopped, and says where a study stands."""
 
 import csv
 import io
+import math
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from gca_jax.check import counted
 from gca_jax.files import finite, write_figure, write_json, write_text
-from gca_jax.report import runs_page, study_figures, study_page, study_relations
-from gca_jax.studies.grid import Cell
-from gca_jax.studies.results import Results, collect
-from gca_jax.studies.statistics import Measured, analyse, as_json
-from gca_jax.studies.study import Study
-from gca_jax.workdir import Json
+from gca_jax.report import run, runs, study_figures
+from gca_jax.report.markdown import markdown
+from gca_jax.studies import ConfigDict, Study, statistics
+from gca_jax.studies.grid import Cell, all_runs, cells, number_of_runs
+from gca_jax.studies.results import Results, collect, read_failed
+from gca_jax.studies.statistics import Entry, Measured, analyse, as_json
+from gca_jax.workdir import Json, RunFolder
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
+NOTHING = "–"
+SHOWN = 10  # runs of a kind that a status names, so that all is one screen
 
 
 def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
@@ -37,20 +43,94 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     content = _content(study, grid, results, measured, command)
     write_json(workdir / "study.json", finite(content, nan=None))
     _write_rows(workdir / "study.csv", results)
-    pictures = study_figures.draw(study, results, measured, workdir) if results.rows else {}
-    if study.correlate and results.rows:
-        pictures["correlation"] = study_relations.correlation(study, results)
-    plans = study_relations.plans(study, results, workdir) if study.plans else None
-    if plans is not None:
-        pictures["plans"] = plans
+    pictures = study_figures.draw(study, results, measured, workdir)
     (workdir / "figures").mkdir(exist_ok=True)
     for name, figure in pictures.items():
         write_figure(workdir / "figures" / f"{name}.png", figure)
-    page = study_page.render(study, grid, results, measured, command, [*pictures])
-    path = workdir / "study.md"
-    write_text(path, page)
-    runs_page.write(workdir)
+    page = markdown(
+        "study.md",
+        study=study,
+        grid=grid,
+        results=results,
+        measured=measured,
+        command=command,
+        pictures=pictures,
+        choices=_choices(grid, results),
+        correlations=_correlations(study, results),
+        reference=study.references.pop() if len(study.references) == 1 else None,
+        compared=[method for method in study.methods if study.reference_of(method)],
+        value=value,
+        difference=difference,
+        items=items,
+        around=around,
+        half_width=statistics.half_width,
+        NOTHING=NOTHING,
+    )
+    path = write_text(workdir / "study.md", page)
+    runs.write(workdir)
     return path
+
+
+def value(entry: Entry, measured: Measured, seeds: int) -> str:
+    """Write a mean ± the standard deviation over seeds, and how many where some are missing."""
+    if not entry.summary.n:
+        return NOTHING
+    few = f" (n = {entry.summary.n})" if entry.summary.n < seeds else ""
+    return around(entry.summary.mean, entry.summary.sd, measured) + few
+
+
+def around(mean: float, spread: float, measured: Measured, sign: str = "") -> str:
+    """Write a number of a measure ± its spread, where that is known."""
+    digits = ".4g" if measured.plain else ".2f"
+    after = "" if math.isnan(spread) else f" ± {spread:{digits}}"
+    return f"{mean:{sign}{digits}}{after}"
+
+
+def difference(entry: Entry, measured: Measured) -> str:
+    """Write a difference to the reference ± half its interval, and its corrected p value."""
+    found = entry.difference
+    if found is None or not found.n:
+        return NOTHING
+    words = around(found.mean, found.half_width, measured, "+")
+    words = f"**{words}**" if entry.differs else words
+    if math.isnan(entry.p_holm):
+        return words
+    shown = "< 0.001" if entry.p_holm < 0.001 else f"{entry.p_holm:.3f}"
+    return f"{words} ({shown})"
+
+
+def items(entry: Entry, measured: Measured) -> str:
+    """Write a difference and its interval of the bootstrap over test items."""
+    if entry.items is None:
+        return NOTHING
+    mean, low, high = (around(x, math.nan, measured, "+") for x in entry.items)
+    return f"{mean} [{low}, {high}]"
+
+
+def _correlations(study: Study, results: Results) -> list[list[str]]:
+    """Tabulate the correlation of the two measures that the study names, if it names any."""
+    rows = []
+    for method in ("all", *study.methods) if study.correlate else ():
+        n, *found = statistics.correlate(*study_figures.pairs(study, results, method))
+        shown = (NOTHING if math.isnan(r) else f"{r:+.2f}" for r in found)
+        rows.append([method, str(n), *shown])
+    return rows
+
+
+def _choices(grid: list[Cell], results: Results) -> list[list[str]]:
+    """Tabulate what was chosen, by which budget; empty where there was nothing to choose."""
+    rows = []
+    for cell in grid if any(cell.chooses for cell in grid) else []:
+        choice = results.choices[cell.condition, cell.method]
+        settings, score = "none finished" if choice.complete else "not chosen yet", None
+        if choice.best is not None:
+            found = cell.candidates[choice.best].items()
+            settings = ", ".join(f"{key} = {value}" for key, value in found) or "as configured"
+            score = choice.scores[choice.best]
+        tried = str(len(cell.candidates)) if cell.chooses else "0"
+        shown = NOTHING if score is None else f"{score:.4f}"
+        rows.append([cell.condition, cell.method, settings, tried, shown])
+    return rows
 
 
 def _content(
@@ -90,3 +170,51 @@ def _write_rows(path: Path, results: Results) -> None:
         values = row.values.values()
         writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])
     write_text(path, text.getvalue())
+
+
+def status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
+    """Say where the run or the study in a folder stands; nothing is computed or written.
+
+    Args:
+        path: The workdir.
+        config: The study's, with which the runs that have not begun are counted too; any other is
+            not looked at.
+
+    Raises:
+        FileNotFoundError: There is neither a run nor a study in the folder.
+    """
+    if (path / "runs").is_dir():
+        yield from _status(path, config)
+    elif (path / "config.json").exists():
+        yield from run.status(RunFolder(path))
+    else:
+        raise FileNotFoundError(
+            f"there is no run and no study in {path}: --workdir=DIR names the folder of one"
+        )
+
+
+def _status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
+    """Count the runs of a study that are done, failed and under way; name the latter."""
+    failed = {one["folder"]: one["error"] for one in read_failed(path)}
+    every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
+    folders = {where.relative_to(path).as_posix(): RunFolder(where) for where in every}
+    begun = {name: folder for name, folder in folders.items() if folder.begun}
+    done = [name for name, folder in begun.items() if folder.has("report.json")]
+    total = ""
+    if isinstance(config, Study):
+        grid = cells(config)
+        done = [one.folder for one in all_runs(grid) if one.is_finished(path)]
+        number = number_of_runs(config, grid)
+        left = number - len(done) - len(failed.keys() - set(done))
+        total = f" of {number}, {left} left"
+    unfinished = [name for name in begun if name not in {*done, *failed}]
+    yield f"{path}: {counted(len(done), 'run')} done{total}, {len(failed)} failed"
+    if not total:
+        yield "the study's --config counts those that have not begun too"
+    for name in unfinished[:SHOWN]:
+        yield f"begun   {name}: {run.training_status(begun[name])}"
+    for name, error in [*failed.items()][:SHOWN]:
+        yield f"failed  {name}: {error}"
+    for kind, number in (("begun", len(unfinished)), ("failed", len(failed))):
+        if number > SHOWN:
+            yield f"and {number - SHOWN} more that have {kind}"

@@ -1,20 +1,21 @@
-"""The pictures of a study: each method has its colour, its mark and its line, for print too."""
+"""Draws the pictures of a study: a method has its colour, mark and line in all, for print too."""
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gca_jax.report.figures import COLOURS, plain
+from gca_jax.report.figures import COLOURS, curve, plain, show_plans, within
 from gca_jax.studies.results import Results
-from gca_jax.studies.statistics import Entry, Measured, half_width
+from gca_jax.studies.statistics import POINTS, Measured, half_width
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
 
@@ -24,135 +25,113 @@ COLUMNS = 4  # of panels, at most
 ASIDE = 0.18  # of the mean, where the runs' dots are, in rows
 DOTS: dict[str, Any] = {"alpha": 0.6, "markersize": 5, "markeredgewidth": 0}
 
-Shown = tuple[float, float, list[float]]
-"""Mean, half-width of its interval, values of the seeds."""
+Shown = Mapping[str, Sequence[tuple[float, float, Sequence[float]]]]
+"""By method, for each condition: mean, half-width of its interval, values of the seeds."""
 
 
 def draw(
     study: Study, results: Results, measured: Sequence[Measured], workdir: Path
 ) -> dict[str, Figure]:
     """Draw what a study found, by the pictures' names."""
-    if not measured:
-        return {}
-    headline = measured[0]
-    figures = {"headline": _figure(study, headline, list(study.methods), _value, headline.unit)}
-    others = [method for method in study.methods if study.reference_of(method)]
-    if others:
-        unit = "" if headline.plain else ", points"
-        one = len(study.references) == 1
-        reference = study.references.pop() if one else "what each is compared with"
-        label = f"{headline.label} minus {reference}{unit}"
-        figures["differences"] = _figure(study, headline, others, _difference, label)
-    curves = _curves(results, workdir)
-    if curves:
-        figures["training"] = _training(study, curves)
+    figures: dict[str, Figure] = {}
+    if results.rows and measured:
+        first = measured[0]
+        figures["headline"] = _figure(study, _values(study, first), first.unit)
+        if differences := _differences(study, first):
+            one = len(study.references) == 1
+            reference = study.references.pop() if one else "what each is compared with"
+            label = f"{first.label} minus {reference}{'' if first.plain else ', points'}"
+            figures["differences"] = _figure(study, differences, label, zero=True)
+        if curves := _curves(results, workdir):
+            figures["training"] = _training(study, curves)
+    if results.rows and study.correlate:
+        figures["correlation"] = correlation(study, results)
+    if study.plans and (plans := _plans(study, results, workdir)):
+        figures["plans"] = plans
     return figures
 
 
-def _value(entry: Entry) -> Shown:
-    return entry.summary.mean, entry.summary.half_width, [*entry.values.values()]
+def _values(study: Study, measured: Measured) -> Shown:
+    found = {m: [measured.entries[c, m] for c in study.conditions] for m in study.methods}
+    return {
+        method: [(e.summary.mean, e.summary.half_width, [*e.values.values()]) for e in entries]
+        for method, entries in found.items()
+    }
 
 
-def _difference(entry: Entry) -> Shown:
-    assert entry.difference is not None
-    return entry.difference.mean, entry.difference.half_width, []
+def _differences(study: Study, measured: Measured) -> Shown:
+    compared = [method for method in study.methods if study.reference_of(method)]
+    found = {m: [measured.entries[c, m].difference for c in study.conditions] for m in compared}
+    return {m: [(d.mean, d.half_width, ()) for d in each if d] for m, each in found.items()}
 
 
 def style(study: Study, method: str) -> dict[str, Any]:
     """Give a method's colour, mark and line, the same in all pictures."""
     place = list(study.methods).index(method)
-    return {
-        "color": COLOURS[place % len(COLOURS)],
-        "marker": MARKS[place % len(MARKS)],
-        "linestyle": LINES[place % len(LINES)],
-    }
+    kinds = {"color": COLOURS, "marker": MARKS, "linestyle": LINES}
+    return {kind: of[place % len(of)] for kind, of in kinds.items()}
 
 
-def _figure(
-    study: Study,
-    measured: Measured,
-    methods: Sequence[str],
-    shown: Callable[[Entry], Shown],
-    label: str,
-) -> Figure:
+def _figure(study: Study, found: Shown, label: str, zero: bool = False) -> Figure:
     """Draw a measure by condition; a single condition by method."""
-    if len(study.conditions) == 1:
-        return _by_method(study, measured, methods, shown, label)
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    alone = len(study.conditions) == 1
+    size = (7, 1.4 + 0.42 * len(found)) if alone else (8, 5)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    xs = [condition.x for condition in study.conditions.values()]
-    numeric = all(x is not None for x in xs)
-    for place, method in enumerate(methods):
-        found = [shown(measured.entries[condition, method]) for condition in study.conditions]
-        look = style(study, method)
+    (_by_method if alone else _by_condition)(axes, study, found, label)
+    if zero:
+        (axes.axvline if alone else axes.axhline)(0, color="#555555", linewidth=0.8, zorder=0)
+    if not alone:
+        figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
+    return figure
+
+
+def _by_condition(axes: Axes, study: Study, found: Shown, label: str) -> None:
+    """Draw curves where all conditions have a number, else means with bars beside each other."""
+    xs = np.array([condition.x for condition in study.conditions.values()], float)
+    numeric = not np.isnan(xs).any()
+    for place, (method, each) in enumerate(found.items()):
+        look = {**style(study, method), "label": method}
         if numeric:
-            _line(axes, np.asarray(xs, float), found, look, method)
+            order = np.argsort(xs)
+            mean, half = (np.array([one[i] for one in each])[order] for i in (0, 1))
+            curve(axes, xs[order], mean, half, markersize=5, linewidth=1.6, **look)
         else:
-            offset = 0.6 * ((place + 0.5) / len(methods) - 0.5)
-            _bars(axes, np.arange(len(xs)) + offset, found, look, method)
-    if shown is _difference:
-        axes.axhline(0, color="#555555", linewidth=0.8, zorder=0)
+            offset = 0.6 * ((place + 0.5) / len(found) - 0.5)
+            _intervals(axes, np.arange(len(xs)) + offset, each, look)
+    plain(axes)
     axes.set(ylabel=textwrap.fill(label, 50), xlabel=study.x_label or "condition")
     if not numeric:
         width = max(8, 60 // len(xs))
         axes.set_xticks(range(len(xs)), [textwrap.fill(c, width) for c in study.conditions])
-    plain(axes)
-    figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
-    return figure
 
 
-def _line(
-    axes: Axes, x: np.ndarray, found: Sequence[Shown], look: dict[str, Any], label: str
-) -> None:
-    """Draw the mean as a line, its interval as a band."""
-    order = np.argsort(x)
-    mean, half = (np.array([each[i] for each in found])[order] for i in (0, 1))
-    axes.plot(x[order], mean, label=label, markersize=5, linewidth=1.6, **look)
-    axes.fill_between(
-        x[order], mean - half, mean + half, color=look["color"], alpha=0.12, linewidth=0
-    )
-
-
-def _bars(
-    axes: Axes, x: np.ndarray, found: Sequence[Shown], look: dict[str, Any], label: str
-) -> None:
-    """Draw means with bars, beside each other, and the runs as dots."""
-    mean, half = (np.array([each[i] for each in found]) for i in (0, 1))
-    for place, (_, _, values) in zip(x, found, strict=True):
-        axes.plot([place + ASIDE / 4] * len(values), values, ".", color=look["color"], **DOTS)
-    still = {**look, "linestyle": "none"}
-    axes.errorbar(x, mean, half, label=label, markersize=6, capsize=3, **still)
-
-
-def _by_method(
-    study: Study,
-    measured: Measured,
-    methods: Sequence[str],
-    shown: Callable[[Entry], Shown],
-    label: str,
-) -> Figure:
+def _by_method(axes: Axes, study: Study, found: Shown, label: str) -> None:
     """Draw one row for each method: its runs, their mean, its interval."""
-    figure = Figure(figsize=(7, 1.4 + 0.42 * len(methods)), layout="constrained")
-    axes = figure.subplots()
-    (condition,) = study.conditions
-    for place, method in enumerate(methods):
-        mean, half, values = shown(measured.entries[condition, method])
-        look = {**style(study, method), "linestyle": "none"}
-        axes.plot(values, [place + ASIDE] * len(values), ".", color=look["color"], **DOTS)
-        if not math.isnan(mean):
-            error = None if math.isnan(half) else half
-            axes.errorbar(mean, place, xerr=error, markersize=7, capsize=4, **look)
-    if shown is _difference:
-        axes.axvline(0, color="#555555", linewidth=0.8, zorder=0)
+    for place, (method, each) in enumerate(found.items()):
+        _intervals(axes, np.array([place]), each, style(study, method), rows=True)
     plain(axes)  # whose ticks are of numbers
-    axes.set_yticks(range(len(methods)), methods)
-    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel(label)
-    return figure
 
 
-Curve = tuple[np.ndarray, np.ndarray]
-"""Epochs [k] and losses [seeds, k]."""
+def _intervals(
+    axes: Axes, places: np.ndarray, found: Sequence[Any], look: dict[str, Any], rows: bool = False
+) -> None:
+    """Draw means with bars, upright or in `rows`, and the runs as dots."""
+    turned = slice(None, None, -1 if rows else 1)  # (x, y) of upright ones
+    aside = ASIDE if rows else ASIDE / 4
+    for place, (_, _, values) in zip(places, found, strict=True):
+        dots = [place + aside] * len(values), values
+        axes.plot(*dots[turned], ".", color=look["color"], **DOTS)
+    mean, half = (np.array([each[i] for each in found]) for i in (0, 1))
+    look = {**look, "linestyle": "none", "xerr" if rows else "yerr": half}
+    axes.errorbar(*(places, mean)[turned], markersize=7 if rows else 6, capsize=4, **look)
+
+
+Curve = tuple[Float[np.ndarray, "k"], Float[np.ndarray, "seeds k"]]
+"""Epochs and losses."""
 
 
 def _curves(results: Results, workdir: Path) -> dict[tuple[str, str], Curve]:
@@ -184,7 +163,11 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     for axes, method in zip(panels, study.methods, strict=False):
         for condition, line in lines.items():
             if (condition, method) in curves:
-                _curve(axes, curves[condition, method], line)
+                epochs, losses = curves[condition, method]
+                half = None
+                if (n := len(losses)) > 1:
+                    half = half_width(1.0, n) * losses.std(axis=0, ddof=1)
+                curve(axes, epochs, losses.mean(axis=0), half, linewidth=1.2, **line)
         axes.set_title(method, fontsize=10)
         plain(axes)
     for axes in panels[len(study.methods) :]:
@@ -198,12 +181,51 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, curve: Curve, line: dict[str, Any]) -> None:
-    epochs, losses = curve
-    mean = losses.mean(axis=0)
-    axes.plot(epochs, mean, linewidth=1.2, **line)
-    if len(losses) > 1:
-        half = half_width(1.0, len(losses)) * losses.std(axis=0, ddof=1)
-        axes.fill_between(
-            epochs, mean - half, mean + half, color=line["color"], alpha=0.2, linewidth=0
+def pairs(study: Study, results: Results, method: str = "all") -> tuple[list[float], list[float]]:
+    """Give the two measures to correlate of the final runs of a method, or of all, with both."""
+    rows = [row for row in results.rows if method in ("all", row.method)]
+    found = [[row.values[label] for label in study.correlate] for row in rows]
+    known = [pair for pair in found if not any(map(math.isnan, pair))]
+    return [x for x, _ in known], [y for _, y in known]
+
+
+def correlation(study: Study, results: Results) -> Figure:
+    """Draw every final run by the two measures, marked by its method."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    for method in study.methods:
+        look = {**style(study, method), "linestyle": "none"}
+        x, y = (
+            np.array(values) * (1 if label in study.plain else POINTS)
+            for label, values in zip(study.correlate, pairs(study, results, method), strict=True)
         )
+        curve(axes, x, y, label=method, markersize=6, alpha=0.8, **look)
+    names = [label if label in study.plain else f"{label}, %" for label in study.correlate]
+    axes.set(xlabel=names[0], ylabel=names[1])
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _plans(study: Study, results: Results, workdir: Path) -> Figure | None:
+    """Draw the mean over seeds of each method's mean plan under the first condition (Figure A4).
+
+    None where no run has a plan.
+    """
+    condition, found = next(iter(study.conditions)), {}
+    for method in study.methods:
+        rows = [row for row in results.rows if (row.condition, row.method) == (condition, method)]
+        arrays = [RunFolder(workdir / row.folder).arrays for row in rows]
+        matrices = [each["plan"] / each["plan"].sum() for each in arrays if "plan" in each]
+        if matrices:
+            found[method] = np.mean(matrices, axis=0), arrays[0]["plan_labels"]
+    if not found:
+        return None
+    columns = min(3, len(found))
+    rows_of = math.ceil(len(found) / columns)
+    figure = Figure(figsize=(3.2 * columns + 1, 3.4 * rows_of), layout="compressed")
+    panels = figure.subplots(rows_of, columns, squeeze=False).flat
+    show_plans(figure, panels, [matrix for matrix, _ in found.values()])
+    for axes, (method, (matrix, labels)) in zip(panels, found.items(), strict=False):
+        axes.set_title(f"{method}\n{within(matrix, labels)}", fontsize=9)
+        axes.set(xticks=[], yticks=[], xlabel="images, sorted by class")
+    return figure

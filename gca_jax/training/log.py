@@ -1,5 +1,6 @@
 """What a run shows and writes while it trains: progress bar, `metrics.jsonl`, TensorBoard."""
 
+import contextlib
 import hashlib
 import importlib
 import io
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -64,42 +66,38 @@ class Writer:
     """Appends rows of scalars to the log of a run that continues from a step.
 
     What was logged after it, by a session that did not live to save it, is dropped, so that every
-    step is there once. `board`, a run of Weights & Biases, gets the rows too; it keeps what it has
-    and drops what it gets a second time.
+    step is there once.
     """
 
-    def __init__(self, folder: RunFolder, step: int, board: Any = None):
+    def __init__(self, folder: RunFolder, step: int):
         self._file = folder.open_log(step)
         self._events = SummaryWriter(
             str(folder.path / "tensorboard"), purge_step=step + 1, flush_secs=10
         )
-        self._board = board
 
     def write(self, step: int, row: dict[str, float]) -> None:
         """Log one row; a number that is not finite becomes null."""
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
         self._file.write((json.dumps({"step": step, **finite}) + "\n").encode())
         self._file.flush()
-        curves = {key: value for key, value in row.items() if key not in SWITCHES}
-        for key, value in curves.items():
-            self._events.add_scalar(key, value, step)
-        if self._board is not None:
-            self._board.log(curves, step=step)
+        for key, value in row.items():
+            if key not in SWITCHES:
+                self._events.add_scalar(key, value, step)
 
     def close(self) -> None:
         """Write out what is buffered."""
         self._file.close()
         self._events.close()
-        if self._board is not None:
-            self._board.finish()
 
 
-def wandb(project: str) -> Any:
-    """Import the library of Weights & Biases.
+def wandb(experiment: Experiment) -> ModuleType | None:
+    """Import the library of Weights & Biases if `config.log.wandb` names a project.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: It is not installed.
     """
+    if (project := experiment.config.log.wandb) is None:
+        return None
     try:
         return importlib.import_module("wandb")
     except ModuleNotFoundError as error:
@@ -109,22 +107,24 @@ def wandb(project: str) -> Any:
         ) from error
 
 
-def asked_board(experiment: Experiment) -> str | None:
-    """Name the project of Weights & Biases that gets the run's curves, if one is asked for."""
-    return experiment.config.log.wandb
+def wandb_run(experiment: Experiment, path: pathlib.Path) -> contextlib.AbstractContextManager:
+    """Open the run's page at Weights & Biases, the same one when it goes on, if one is asked for.
 
-
-def open_board(training: Training, path: pathlib.Path) -> Any:
-    """Open the run's page at Weights & Biases, the same one when it goes on; None: none is asked.
-
-    Its id comes from the folder, so that a run which is moved gets another page.
+    It gets what is written to TensorBoard files that are opened after it. Its id comes from the
+    folder, so that a run which is moved gets another page.
     """
-    project = asked_board(training.experiment)
-    if project is None:
-        return None
+    if (library := wandb(experiment)) is None:
+        return contextlib.nullcontext()
     known = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    settings = dict(project=project, name=path.name, id=known, resume="allow")
-    return wandb(project).init(**settings, dir=str(path), config=training.experiment.record)
+    return library.init(
+        project=experiment.config.log.wandb,
+        name=path.name,
+        id=known,
+        resume="allow",
+        dir=str(path),
+        config=experiment.record,
+        sync_tensorboard=True,
+    )
 
 
 def show(folder: RunFolder, step: int, pictures: Mapping[str, np.ndarray]) -> None:
@@ -156,10 +156,11 @@ class Log:
         self, training: Training, hint: Callable[[], str], folder: RunFolder, start: int, bar: tqdm
     ):
         self._training, self._hint, self._bar = training, hint, bar
-        self._folder = folder
+        self._folder, self._open = folder, contextlib.ExitStack()
         self._writer = None
         if distributed.first():
-            self._writer = Writer(folder, start, open_board(training, folder.path))
+            self._open.enter_context(wandb_run(training.experiment, folder.path))
+            self._writer = self._open.enter_context(contextlib.closing(Writer(folder, start)))
         self._pending: tuple[int, Metrics] | None = None
         self._start, self._began = start, time.perf_counter()
         self._last = start, self._began
@@ -168,9 +169,8 @@ class Log:
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     def __call__(self, step: int, state: object, metrics: Metrics) -> None:
         """Take the metrics of the step just dispatched; log those of the one before."""

@@ -22,7 +22,7 @@ from gca_jax.experiment import Experiment, context
 from gca_jax.signals import Stopped, handled
 from gca_jax.training import checkpoint, initial, step
 from gca_jax.training.checkpoint import Progress
-from gca_jax.training.log import Log, asked_board, progress_bar, wandb
+from gca_jax.training.log import Log, progress_bar, wandb
 from gca_jax.training.state import Metrics, TrainState, by_row, replicated
 from gca_jax.training.step import Training
 from gca_jax.workdir import RunFolder, Summary
@@ -91,8 +91,7 @@ def train(
     # A wrong file is said before anything is traced or written.
     encoder = initial.encoder(experiment) if folder.newest is None else None
     with context("config.log"):
-        if project := asked_board(experiment):
-            wandb(project)
+        wandb(experiment)  # that is not installed
     training = step.trace(experiment)
     distributed.wait("all have read the folder")  # before the first one writes
     with contextlib.ExitStack() as stack:

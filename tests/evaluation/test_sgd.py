@@ -137,7 +137,7 @@ def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
 @pytest.mark.slow
 def test_the_report_shows_columns_of_which_pixels_have_none(results):
     shown = [result.as_json() for result in results.values()]
-    page = markdown._accuracies({"results": shown, "split": {"test_images": 20}})
+    page = markdown.scores("test accuracy, %", shown)
     (row,) = [line for line in page.splitlines() if line.startswith("| raw pixels")]
     assert row.endswith("| – | – |")
     assert "fine-tuned, best epoch on test images" in page

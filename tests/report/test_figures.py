@@ -1,35 +1,34 @@
-import dataclasses
+import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from gca_jax.report import classes, figures
-from gca_jax.report.reading import read
+from gca_jax.report import figures
+from gca_jax.report.run import summary
 from tests.report.conftest import corruptions
 
 
 def test_an_image_is_drawn_as_the_number_of_its_class_or_else_by_a_scale(folder):
-    run = read(folder)
-    axes = classes.plane(run).axes
+    report = summary(folder)
+    axes = figures.plane(report, folder).axes
     assert len(axes[0].collections) == 3
-    arrays = {**run.arrays, "plane_labels": np.arange(36)}
-    axes = classes.plane(dataclasses.replace(run, arrays=arrays)).axes
+    folder.arrays["plane_labels"] = np.arange(36)
+    axes = figures.plane(report, folder).axes
     assert axes[1].get_ylabel() == "class"
 
 
 def test_without_labels_every_image_is_a_point(folder):
-    run = read(folder)
-    points = {"plane": run.arrays["plane"]}
-    axes = classes.plane(dataclasses.replace(run, arrays=points)).axes
+    del folder.arrays["plane_labels"]
+    axes = figures.plane(summary(folder), folder).axes
     assert [len(drawn.get_offsets()) for drawn in axes[0].collections] == [36]
     assert len(axes) == 1
 
 
 def test_a_query_stands_before_its_neighbours_and_those_of_another_class_are_framed(folder):
-    run = read(folder)
-    panels = classes.nearest(run).axes
-    images, labels = run.arrays["nearest_images"], run.arrays["nearest_labels"]
+    panels = figures.nearest(summary(folder), folder).axes
+    images, labels = (folder.arrays[f"nearest_{name}"] for name in ("images", "labels"))
     assert [panel.get_title() for panel in panels[:3]] == [
         "query\nclass 0",
         "0.99\nclass 0",
@@ -46,43 +45,41 @@ NAMES = {"class_names": ["T-shirt/top", "Ankle boot", "a class with a very long 
 NAMES |= {"domain_names": ["art painting", "photo"]}
 
 
-def with_names(run):
-    run.evaluation["dataset"] |= NAMES
-    return run
+def with_names(folder):
+    folder.evaluation["dataset"] |= NAMES
+    return summary(folder)
 
 
 def test_classes_and_domains_have_their_names(folder):
-    run = with_names(read(folder))
-    panels = classes.nearest(run, "nearest_across").axes
+    report = with_names(folder)
+    panels = figures.nearest(report, folder, "nearest_across").axes
     assert [panel.get_title() for panel in panels[:4]] == [
         "query\nT-shirt/top\nart painting",
         "0.89\nT-shirt/top\nphoto",
         "0.70\nAnkle boot\nphoto",
         "0.60\na class with a …\nphoto",
     ]
-    for draw, axis in ((classes.confusion, "x"), (classes.confusion, "y"), (figures.plan, "x")):
-        axes = draw(run).axes[0]
+    for draw, axis in ((figures.confusion, "x"), (figures.confusion, "y"), (figures.plan, "x")):
+        axes = draw(report, folder).axes[0]
         ticks = [text.get_text() for text in getattr(axes, f"get_{axis}ticklabels")()]
         assert ticks[:3] == NAMES["class_names"]
-    legend = classes.plane(run).axes[0].get_legend()
+    legend = figures.plane(report, folder).axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == NAMES["class_names"]
 
 
 def test_the_map_by_domain_stands_beside_the_one_by_class(folder):
-    run = with_names(read(folder))
-    run.arrays["plane_domains"] = np.arange(36) % 2
-    by_class, by_domain = classes.plane(run).axes
+    folder.arrays["plane_domains"] = np.arange(36) % 2
+    by_class, by_domain = figures.plane(with_names(folder), folder).axes
     assert (by_class.get_title(), by_domain.get_title()) == ("by class", "by domain")
     drawn = {one.get_label(): one.get_offsets() for one in by_domain.collections}
     assert [*drawn] == NAMES["domain_names"]
-    np.testing.assert_array_equal(drawn["photo"], run.arrays["plane"][1::2])
+    np.testing.assert_array_equal(drawn["photo"], folder.arrays["plane"][1::2])
 
 
 def test_a_plan_by_domains_has_their_names(folder):
-    run = with_names(read(folder))
-    run.evaluation["plan_of"] = {"kind": "domain", "part": "training"}
-    run.arrays["plan_labels"] = np.repeat([0, 1], 6)
-    drawn = figures.plan(run)
+    report = with_names(folder) | {"plan_of": {"kind": "domain", "part": "training"}}
+    folder.arrays["plan_labels"] = np.repeat([0, 1], 6)
+    drawn = figures.plan(report, folder)
     assert drawn.get_suptitle() == "gca_uot on digits: training images sorted by domain"
     assert drawn.axes[0].get_title().startswith("transport plan of a batch\n")
     ticks = [text.get_text() for text in drawn.axes[0].get_xticklabels()]
@@ -90,18 +87,16 @@ def test_a_plan_by_domains_has_their_names(folder):
 
 
 def test_shares_of_each_class_are_in_percent(folder):
-    axes = classes.confusion(read(folder)).axes[0]
+    axes = figures.confusion(summary(folder), folder).axes[0]
     expected = [[75, 100 / 12, 200 / 12], [0, 100, 0], [25, 0, 75]]
     np.testing.assert_allclose(axes.images[0].get_array(), expected)
     assert [text.get_text() for text in axes.texts] == ["75", "8", "17", "100", "25", "75"]
 
 
-@pytest.mark.parametrize("name", [*figures.FIGURES, *classes.FIGURES])
+@pytest.mark.parametrize("name", figures.FIGURES)
 def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(folder, name):
-    run = with_names(read(folder))
-    if name == "corruptions":
-        run = dataclasses.replace(run, corruptions=corruptions())
-    figure = {**figures.FIGURES, **classes.FIGURES}[name](run)
+    report = with_names(folder) | {"corruptions": corruptions()}
+    figure = figures.FIGURES[name](report, folder)
     figure.draw_without_rendering()
     for axes in figure.axes:
         assert axes.get_ylabel() or axes.get_title()
@@ -119,16 +114,27 @@ def test_axes_are_labelled_and_no_text_overlaps_or_leaves_the_picture(folder, na
 
 
 def test_a_gap_in_the_log_is_a_gap_in_the_line(folder):
-    run = read(folder)
-    run.metrics[3]["loss"] = None
-    del run.metrics[4]["loss"]
-    values = figures.column(run, "loss")
+    rows = folder.log
+    rows[3]["loss"] = None
+    del rows[4]["loss"]
+    (folder.path / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (values,) = figures.columns(folder, "loss")
     assert np.flatnonzero(np.isnan(values)).tolist() == [3, 4]
 
 
+def test_a_curve_has_its_interval_as_a_band():
+    axes = Figure().subplots()
+    x, y, half = np.array([[0, 1, 3], [5, 4, 2], [1, 0.5, 2]])
+    line = figures.curve(axes, x, y, half, color="#0072B2")
+    np.testing.assert_array_equal(line.get_xydata(), np.stack([x, y], axis=1))
+    corners = {tuple(at) for at in axes.collections[0].get_paths()[0].vertices}
+    assert corners == {*zip(x, y - half, strict=True), *zip(x, y + half, strict=True)}
+    figures.curve(axes, x, y)
+    assert len(axes.collections) == 1
+
+
 def test_accuracy_falls_from_clean_images_on(folder):
-    run = dataclasses.replace(read(folder), corruptions=corruptions())
-    panels = figures.corruptions(run).axes
+    panels = figures.corruptions(summary(folder) | {"corruptions": corruptions()}, folder).axes
     assert [panel.get_title() for panel in panels][-1] == "occlusion"
     assert len(panels) == 11
     for panel in panels:

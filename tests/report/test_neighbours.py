@@ -13,7 +13,7 @@ import pytest
 import gca_jax
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.experiment import build
-from gca_jax.report import neighbours, neighbours_page
+from gca_jax.report import neighbours
 from tests import saved
 from tests.data import prepared
 
@@ -41,7 +41,7 @@ def root(tmp_path_factory):
 class Page(html.parser.HTMLParser):
     """Elements of a page, whose tags must be balanced."""
 
-    VOID = ("meta", "circle")  # the latter with a slash
+    VOID = ("meta",)
 
     def __init__(self, text):
         super().__init__()
@@ -54,9 +54,6 @@ class Page(html.parser.HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
@@ -64,8 +61,10 @@ class Page(html.parser.HTMLParser):
         if self.open:
             self.texts[self.open[-1]] = self.texts.get(self.open[-1], "") + text
 
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
+    def all(self, kind):
+        """Attributes of the elements of a class."""
+        named = [attributes for _, attributes in self.elements if "class" in attributes]
+        return [each for each in named if kind in each["class"].split()]
 
 
 def make(run, tmp_path, **flags):
@@ -90,18 +89,18 @@ def test_test_images_stand_beside_their_nearest(run, tmp_path):
     found = np.take_along_axis(cosine, expected, axis=1)
     np.testing.assert_allclose(found, -np.sort(-cosine, axis=1)[:, :8], atol=1e-6)
     assert all(len(set(row)) == 8 for row in expected)
-    assert [dot["data-i"] for dot in page.all("circle")] == [*map(str, range(20))]
-    drawn = [int(picture["data-i"]) for picture in page.all("i")]
+    assert [dot["data-i"] for dot in page.all("dot")] == [*map(str, range(20))]
+    drawn = [int(picture["data-i"]) for picture in page.all("pic")]
     queries = drawn[::9]
     assert len(set(queries)) == len(queries) == len(drawn) / 9
     assert drawn == [i for query in queries for i in (query, *expected[query])]
-    labels = data["groups"]["class"]["numbers"]
-    framed = ["other" in picture["class"] for picture in page.all("i")]
+    labels = data["classes"]
+    framed = ["other" in picture["class"] for picture in page.all("pic")]
     assert framed == [labels[i] != labels[q] for q in queries for i in (q, *expected[q])]
     # Each picture is where its style says, in the sheet as it is shown.
     sheet = re.search(r"base64,([\w+/=]+)", page.texts["style"])[1]
     sheet = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(sheet))))
-    for picture in page.all("i"):
+    for picture in page.all("pic"):
         x, y = (int(number) // 6 for number in re.findall(r"-(\d+)px", picture["style"]))
         tile = sheet[y : y + 8, x : x + 8]
         np.testing.assert_array_equal(tile, images[int(picture["data-i"]), ..., 0])
@@ -109,14 +108,13 @@ def test_test_images_stand_beside_their_nearest(run, tmp_path):
 
 def test_pictures_of_a_folder_have_neighbours_in_other_domains(run, root, tmp_path):
     page, data = make(run, tmp_path, images=str(root))
-    domains = data["groups"]["domain"]["numbers"]
-    assert len(data["names"]) == len(page.all("circle")) == 18
+    domains = [label.split("domain ")[1] for label in data["labels"]]
+    assert len(data["labels"]) == len(page.all("dot")) == 18
     for i, rows in enumerate(data["neighbours"]["in other domains"]):
         assert len(rows) == 8
         assert all(domains[j] != domains[i] for j in rows)
-    rows = [a for a in page.all("div") if a.get("class") == "row"]
-    assert len(page.all("i")) == 9 * len(rows)
-    assert sorted(data["groups"]["class"]["names"]) == ["x", "y<i>"]
+    assert len(page.all("pic")) == 9 * len(page.all("row"))
+    assert sorted({label.split(", ")[1] for label in data["labels"]}) == ["class x", "class y<i>"]
 
 
 def test_large_pictures_are_shrunk(run):
@@ -124,10 +122,10 @@ def test_large_pictures_are_shrunk(run):
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
     found = neighbours.find(encoder, images, ["a", "b", "c"], {}, "three")
     wide = found._replace(images=np.full((3, 100, 200, 3), 7, np.uint8))
-    page = Page(neighbours_page.render(wide))
+    page = Page(neighbours.render(wide))
     sheet = re.search(r"base64,([\w+/=]+)", page.texts["style"])[1]
     assert PIL.Image.open(io.BytesIO(base64.b64decode(sheet))).size == (2 * 48, 2 * 24)
-    assert len(page.all("i")) == 3 * 3
+    assert len(page.all("pic")) == 3 * 3
 
 
 def test_one_picture_has_no_neighbour(run):
@@ -142,7 +140,7 @@ def test_the_page_works_in_a_browser(run, root, tmp_path, browse):
         """
         const dot = document.querySelector('#map [data-i="3"]'), box = dot.getBoundingClientRect();
         const at = {bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + 1};
-        const under = document.elementFromPoint(at.clientX, at.clientY).tagName;
+        const under = document.elementFromPoint(at.clientX, at.clientY).className;
         dot.dispatchEvent(new MouseEvent("mousemove", at));
         const hint = document.getElementById("hint"), place = hint.getBoundingClientRect();
         const shown = [hint.textContent, hint.querySelector("i").dataset.i];
@@ -152,18 +150,16 @@ def test_the_page_works_in_a_browser(run, root, tmp_path, browse):
         const near = rows.map(row => [...row.children].map(picture => +picture.dataset.i));
         const name = document.querySelector('.legend[data-kind="domain"] li[data-of]');
         name.dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
-        const seen = [...map.querySelectorAll("circle")].map(dot => dot.style.opacity === "");
+        const dots = [...map.querySelectorAll(".dot")];
+        const seen = dots.map(dot => getComputedStyle(dot).opacity > 0.5);
         const fits = document.documentElement.scrollWidth <= innerWidth;
-        const coloured = map.getAttribute("class");
+        const coloured = map.className;
         return {under, shown, inside, near, fits, coloured, of: name.textContent, seen};
         """,
     )
-    groups = data["groups"]
-    names = {kind: group["names"][group["numbers"][3]] for kind, group in groups.items()}
-    label = f"{data['names'][3]}, class {names['class']}, domain {names['domain']}"
-    assert found["shown"] == [label, "3"]
+    assert found["shown"] == [data["labels"][3], "3"]
     assert found["near"] == [rows[3] for rows in data["neighbours"].values()]
-    assert (found["under"], found["inside"], found["fits"]) == ("circle", True, True)
-    number = groups["domain"]["names"].index(found["of"])
+    assert found["under"].split()[0] == "dot"
+    assert (found["inside"], found["fits"]) == (True, True)
     assert found["coloured"] == "domain"
-    assert found["seen"] == [other == number for other in groups["domain"]["numbers"]]
+    assert found["seen"] == [label.endswith(f"domain {found['of']}") for label in data["labels"]]

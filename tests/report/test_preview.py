@@ -2,7 +2,6 @@
 
 import types
 
-import jax
 import numpy as np
 import PIL.Image
 
@@ -75,11 +74,3 @@ def test_views_of_streamed_images_are_crops_of_the_whole_images():
     for view in (a, b):
         assert view.shape == (4, 16, 16, 3)
         assert np.all(view.max((1, 2, 3)) > 0.3)
-
-
-def test_sheet_has_a_picture_for_every_image():
-    rows = [np.asarray(jax.random.uniform(jax.random.key(i), (3, 8, 8, 1))) for i in range(3)]
-    figure = preview.sheet(rows)
-    pictures = [axes.images[0].get_array() for axes in figure.axes]
-    assert len(pictures) == 9
-    np.testing.assert_array_equal(pictures[4][..., 0], rows[1][1, ..., 0])

@@ -6,8 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from gca_jax.report.markdown import render
-from gca_jax.report.reading import read
+from gca_jax.report.markdown import report
 from gca_jax.report.run import summary
 from gca_jax.studies import grid
 from gca_jax.workdir import RunFolder
@@ -60,7 +59,7 @@ AGAIN = "    python main.py --config=config.json --workdir=DIR  # this folder's 
 
 def rendered(workdir):
     """The page of the files as they are now."""
-    return render(summary(read(RunFolder(workdir))))
+    return report("images.md", summary(RunFolder(workdir)))
 
 
 def page_of(workdir):
@@ -100,7 +99,6 @@ def test_the_folder_and_the_held_out_domain_are_named(workdir):
     page = page_of(workdir)
     assert "# gca_uot on folder birds, domain sketch held out, seed 7" in page
     assert "36 test images of folder (/pictures/birds/), the latter all of domain sketch" in page
-    assert read(RunFolder(workdir)).title == "gca_uot on folder birds, domain sketch held out"
 
 
 def test_the_command_is_the_one_that_was_typed(workdir):

@@ -6,12 +6,14 @@ import shutil
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.files import write_checksums
-from gca_jax.report import runs, runs_page, status
+from gca_jax.report import runs
+from gca_jax.report.study import status
 from tests.report import conftest
 from tests.report.conftest import CONFIG, TRAINING, corruptions, evaluation, metrics_row
 
@@ -81,19 +83,20 @@ def test_a_page_over_runs_done_and_under_way(tmp_path, capsys):
     assert "study/study.md" in links
     assert all((tmp_path / unquote(link)).exists() for link in links)
     assert not any({"src", "srcset"} & set(attributes) for _, attributes in page.elements)
-    assert not re.search(r"https?:|@import|url\(", text)
+    assert not re.search(r"@import|url\((?!#)", text)  # but SVG's own parts
 
 
 def test_a_curve_is_the_log_s(tmp_path, capsys):
     leave(tmp_path / "a")
-    _, page = report(tmp_path, capsys)
-    lines = [a["points"].split() for tag, a in page.elements if tag == "polyline"]
-    assert [len(points) for points in lines] == [20, 20, 20]  # loss, alignment, uniformity
-    loss = [tuple(map(float, point.split(","))) for point in lines[0]]
-    (x, y), (right, bottom) = loss[0], loss[-1]
-    assert (y, right, bottom) == (0, 420, 240)  # from the highest loss to the lowest
-    assert x == pytest.approx(420 / 20, abs=0.1)
-    assert loss[9][1] == pytest.approx(240 * 9 / 19, abs=0.1)  # a straight line
+    text, _ = report(tmp_path, capsys)
+    for key in runs.CURVES:
+        (path,) = re.findall(rf'<g id="curve-{key}-0">\s*<path d="([^"]*)"', text)
+        x, y = np.array([point.split() for point in re.split("[ML]", path)[1:]], float).T
+        rows = [conftest.metrics_row(step) for step in range(1, 21)]
+        epochs, values = np.array([[row["epoch"], row[key]] for row in rows]).T
+        # Straight scales, of which that of SVG's y points down.
+        np.testing.assert_allclose(np.diff(x), np.diff(x)[0] * np.diff(epochs) / 0.2, atol=1e-4)
+        assert np.corrcoef(y, values)[0, 1] == pytest.approx(-1, abs=1e-9)
 
 
 def test_long_logs_are_thinned_out_and_what_is_not_finite_is_left_out(tmp_path):
@@ -235,18 +238,18 @@ def check_damaged(folder, file):
     assert state.splitlines() == [state]
     assert state.startswith(f"damaged: {folder / file} ")
     assert len(state) < len(f"{folder / file}") + 250
-    text = runs_page.render("runs", found, [])
+    text = runs.render("runs", found, [])
     page = Page(text)
     head, *rows = page.rows
     states = {row[0]: row[head.index("state")] for row in rows}
     assert states == {"a": "finished", "b": state, "c": "step 5 of 20 (25%)"}
     accuracies = {row[0]: row[head.index("linear, %")] for row in rows}
     assert accuracies == {"a": "90.0", "b": "", "c": ""}
-    lines = [a["data-run"] for tag, a in page.elements if tag == "polyline"]
-    assert lines == ["0", "2"] * 3
+    lines = [a["id"] for _, a in page.elements if a.get("id", "").startswith("curve-")]
+    assert lines == [f"curve-{key}-{i}" for key in runs.CURVES for i in (0, 2)]
     assert "3 runs, 2 of them unfinished." in text
     text.encode()
-    (line,) = status.lines(folder, ConfigDict())
+    (line,) = status(folder, ConfigDict())
     assert line == f"{folder}: {state}"
 
 
@@ -338,7 +341,7 @@ def test_a_study_names_its_damaged_runs(tmp_path):
         leave(where / name)
         write(where / name / file, kinds["a list"])
     leave(where / "e", **UNDER_WAY)
-    first, _, *rest = status.lines(tmp_path, ConfigDict())
+    first, _, *rest = status(tmp_path, ConfigDict())
     assert first == f"{tmp_path}: 0 runs done, 0 failed"
     assert len(rest) == 5
     for line, name, file in zip(rest, "abcd", DAMAGES, strict=False):
@@ -381,9 +384,9 @@ def test_what_harms_nothing_is_no_damage(one, kind, state):
     if state == "under way":
         (one / "training.json").unlink(missing_ok=True)
     found = runs.collect(one.parent)
-    assert "damaged" not in runs_page.render("runs", found, [])
+    assert "damaged" not in runs.render("runs", found, [])
     assert [run.folder for run in found] == ["a", "b", "c"]
-    lines = [*status.lines(one, ConfigDict())]
+    lines = [*status(one, ConfigDict())]
     assert lines[0] == f"{one}: gca_uot on digits, seed 7"
     assert not any("damaged" in line for line in lines)
 
@@ -433,7 +436,7 @@ def test_the_page_works_in_a_browser(tmp_path, capsys, browse):
         const heads = [...document.querySelectorAll("thead button")];
         const epsilon = heads.find(head => head.textContent === "loss.epsilon");
         const orders = [0, 1].map(() => { epsilon.click(); return names(); });
-        const row = body.rows[1], chosen = () => document.querySelectorAll("polyline.chosen");
+        const row = body.rows[1], chosen = () => document.querySelectorAll("svg .chosen");
         row.cells[0].dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
         const curves = [...chosen()].map(one => one.querySelector("title").textContent);
         body.dispatchEvent(new MouseEvent("mouseleave"));

@@ -10,7 +10,7 @@ from scipy import stats
 
 from gca_jax import studies
 from gca_jax.files import write_json
-from gca_jax.report import study_relations
+from gca_jax.report import study_figures
 from gca_jax.report.study import write
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.studies.results import collect
@@ -237,7 +237,7 @@ def test_a_method_may_have_a_reference_of_its_own(planned, tmp_path):
         assert re.search(rf"\| {ours} minus {reference} \| \**{re.escape(f'{mean:+.2f}')} ± ", page)
     assert "INCE minus" not in page.replace("GCA-INCE minus INCE", "")
     assert re.search(r"\| all \| 12 \| \+1.00 \| \+1.00 \|", page)  # rank is 100 accuracies
-    axes = study_relations.correlation(study, collect(study, grid, tmp_path)).axes[0]
+    axes = study_figures.correlation(study, collect(study, grid, tmp_path)).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("linear probe, %", "rank")
     for line in axes.lines:  # whose rank is 100 accuracies
         np.testing.assert_allclose(line.get_xdata(), line.get_ydata())
