@@ -94,16 +94,17 @@ def wandb(experiment: Experiment) -> ModuleType | None:
     """Import the library of Weights & Biases if `config.log.wandb` names a project.
 
     Raises:
-        ValueError: It is not installed.
+        ValueError: It is not installed, or TensorBoard, which its sync needs.
     """
     if (project := experiment.config.log.wandb) is None:
         return None
     try:
+        importlib.import_module("tensorboard")
         return importlib.import_module("wandb")
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"wandb={project} needs the library of Weights & Biases: pip install wandb, "
-            "or leave --config.log.wandb out"
+            f"wandb={project} needs the library of Weights & Biases: "
+            "pip install wandb tensorboard, or leave --config.log.wandb out"
         ) from error
 
 

@@ -1,7 +1,9 @@
 """Curves beside the loss: k-NN among training images, and the page at Weights & Biases."""
 
+import contextlib
 import dataclasses
 import json
+import pathlib
 import sys
 import types
 
@@ -17,21 +19,26 @@ from tests.runs import pretrain, restore_variables
 @pytest.fixture
 def board(monkeypatch):
     """A module in the place of `wandb`, that keeps what it is given."""
-    given = types.SimpleNamespace(init=[], rows=[], finished=0)
+    given = types.SimpleNamespace(init=[], finished=0)
 
-    def finish():
+    @contextlib.contextmanager
+    def init(**settings):
+        given.init.append(settings)
+        # Files that are there already when it begins are not seen.
+        assert not (pathlib.Path(settings["dir"]) / "tensorboard").exists()
+        yield
         given.finished += 1
 
-    run = types.SimpleNamespace(log=lambda row, step: given.rows.append((step, row)), finish=finish)
     stub = types.ModuleType("wandb")
-    stub.init = lambda **settings: given.init.append(settings) or run
+    stub.init = init
     monkeypatch.setitem(sys.modules, "wandb", stub)
+    monkeypatch.setitem(sys.modules, "tensorboard", types.ModuleType("tensorboard"))
     return given
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
-def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, board):
+def test_knn_is_logged_every_n_epochs_and_wandb_is_opened_before_tensorboard(tiny, tmp_path, board):
     """Without a test image, and whatever the interval of the log; weights do not feel it."""
     keys = {"train.knn_every_epochs": 2, "train.log_every_steps": 4, "log.wandb": "mine"}
     experiment = build(tiny("ince", **keys))
@@ -58,8 +65,7 @@ def test_knn_is_logged_every_n_epochs_and_wandb_gets_the_rows(tiny, tmp_path, bo
     assert [settings["project"] for settings in board.init] == ["mine"] * 2
     assert board.init[0]["id"] != board.init[1]["id"]
     assert board.init[0]["config"]["method"] == "ince"
-    assert [step for step, _ in board.rows] == [4, 6, 4, 6]
-    assert board.rows[1][1]["knn_accuracy"] == rows[1]["knn_accuracy"]
+    assert all(settings["sync_tensorboard"] for settings in board.init)
     assert board.finished == 2
 
 
@@ -73,6 +79,8 @@ def test_what_cannot_be_is_said_at_once(tiny, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^config.train: knn_every_epochs must be at least 1"):
         build(tiny(**{"train.knn_every_epochs": 0}), dataset=data)
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
-    with pytest.raises(ValueError, match=r"^config.log: wandb=mine needs .*pip install wandb"):
+    with pytest.raises(
+        ValueError, match=r"^config.log: wandb=mine needs .*pip install wandb tensorboard"
+    ):
         pretrain(build(tiny(**{"log.wandb": "mine"}), dataset=data), tmp_path)
     assert not list(tmp_path.iterdir())
