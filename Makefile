@@ -30,9 +30,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The site, its notebooks executed: docs/_build/html/index.html.
+# The site, its notebooks executed: docs/_build/html/index.html. Then each page is opened in a browser.
 docs: $(VENV)/.docs
 	PYTHONPATH=. $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m pytest -q tests/site.py
 
 $(VENV)/.docs: $(VENV)/.installed docs/requirements.txt
 	$(BIN)/python -m pip install --quiet -r docs/requirements.txt -c requirements.txt

@@ -86,6 +86,15 @@ def quick_evaluation():
         yield
 
 
+@pytest.fixture(scope="session")
+def browse():
+    """Opens a page in the one browser of the session, in two sizes: `tests.browser.visit`."""
+    from tests import browser  # here: most sessions of a developer open no page
+
+    with browser.started() as browse:
+        yield browse
+
+
 def load_config(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

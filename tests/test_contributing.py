@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 COPIED = ("gca_jax", "configs", "tests", "main.py", "pyproject.toml")
 CHECKED = (  # the examples' own tests, and those of the project that find the new loss and data set
+    "tests/test_soft_classes.py",
     "tests/models/test_perceptron.py",
     "tests/data/sources/test_mnist.py",
     "tests/evaluation/test_centroids.py",
@@ -57,7 +58,7 @@ def tree(tmp_path_factory):
     for block in blocks:
         if block.startswith(("# ", "+ ")):
             carry_out(block, tree)
-    assert len(blocks) >= 16
+    assert len(blocks) >= 18
     return tree
 
 
@@ -76,9 +77,11 @@ def test_the_examples_pass_their_tests(tree):
 
 
 @pytest.mark.slow
-def test_a_run_takes_the_new_loss_encoder_and_probe(tree, tmp_path):
+def test_a_run_takes_the_new_loss_target_encoder_and_probe(tree, tmp_path):
     words = "half_gca_ince,perceptron,smoke"
-    done = run(tree, "main.py", f"--config=configs/digits.py:{words}", f"--workdir={tmp_path}")
+    target = ("--config.target.name=soft_classes", "--config.target.alpha=0.25")
+    config = f"--config=configs/digits.py:{words}"
+    done = run(tree, "main.py", config, *target, f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"^centroids: \d", done.stdout, re.M), done.stdout
     assert "class means" in (tmp_path / "report.md").read_text()

@@ -73,15 +73,10 @@ def test_one_scale_for_all_features_taken_from_training_alone():
     train = rng.normal(3.0, [1.0, 10.0], size=(400, 2)).astype(np.float32)
     test = rng.normal(size=(50, 2)).astype(np.float32)
     scale = linear.standardiser(train)
-    a, b = scale(train), scale(test)
-    np.testing.assert_allclose(a.mean(0), 0, atol=1e-9)
-    assert a.var(0).mean() == pytest.approx(1)
-    assert a.std(0)[1] / a.std(0)[0] == pytest.approx(train.std(0)[1] / train.std(0)[0], rel=1e-5)
-    np.testing.assert_allclose(
-        np.linalg.norm(b[0] - b[1]) / np.linalg.norm(a[0] - a[1]),
-        np.linalg.norm(test[0] - test[1]) / np.linalg.norm(train[0] - train[1]),
-        rtol=1e-5,
-    )
+    mean = train.astype(float).mean(axis=0)
+    one = np.sqrt(train.astype(float).var(axis=0).mean())
+    for part in (train, test):
+        np.testing.assert_allclose(scale(part), (part - mean) / one, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

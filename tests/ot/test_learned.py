@@ -52,9 +52,10 @@ def test_weights_of_the_row_projection_are_powers_of_the_softmax(layout, sharpne
     rule = Partial(self_weighted, sharpness=sharpness, floor=floor, keep=keep)
     settings = dict(epsilon=EPSILON, layout=layout, target=rule)
     _, target = transport("ince", **settings)
-    positives = np.asarray(target.matrix).diagonal(8 if layout == "joint" else 0)
-    np.testing.assert_allclose(positives / positives.sum(), weights / weights.sum(), rtol=1e-4)
-    np.testing.assert_allclose(target.matrix.sum(), 1.0, rtol=1e-5)
+    expected = np.diag(weights / weights.sum())
+    if layout == "joint":  # each pair twice, once in each order of its views
+        expected = np.kron([[0, 0.5], [0.5, 0]], expected)
+    np.testing.assert_allclose(target.matrix, expected, rtol=1e-4)
     effective = jax.jit(lambda *z: losses.ince(*z, **settings)[1]["effective_pairs"])(*VIEWS)
     number = weights.sum() ** 2 / (weights**2).sum()
     np.testing.assert_allclose(effective, number, rtol=1e-4)
@@ -131,16 +132,21 @@ def test_what_no_target_can_learn_from_is_refused():
         losses.ince(*VIEWS, target=Partial(bootstrapped, share=2.0))
 
 
-@pytest.mark.parametrize("layout", ["cross", "joint"])
+TWICE = "the joint layout smooths by 2β/(1 + β): each view has two others, each with β's share"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["cross", pytest.param("joint", marks=pytest.mark.xfail(strict=True, reason=TWICE))],
+)
 def test_a_smoothed_target_mixes_the_identity_with_the_uniform_plan(layout):
-    rule = Partial(smoothed, share=0.3)
-    _, target = transport("ince", epsilon=EPSILON, layout=layout, target=rule)
-    uniform = np.full((8, 8), 1 / 64)
-    expected = 0.7 * np.eye(8) / 8 + 0.3 * uniform
-    matrix = np.asarray(target.matrix)
-    if layout == "joint":  # of one view against the other; the halves are alike
-        matrix = 2 * matrix[:8, 8:] / (2 * matrix[:8, 8:].sum())
-    np.testing.assert_allclose(matrix, expected, rtol=1e-5)
+    """Uniform over all that a row can be paired with: in the joint layout not with itself."""
+    _, target = transport("ince", layout=layout, target=Partial(smoothed, share=0.3))
+    identity, pairs = np.eye(8), np.ones((8, 8))
+    if layout == "joint":
+        identity, pairs = np.kron([[0, 1], [1, 0]], identity), 1 - np.eye(16)
+    expected = 0.7 * identity / identity.sum() + 0.3 * pairs / pairs.sum()
+    np.testing.assert_allclose(target.matrix, expected, rtol=1e-5)
 
 
 def test_smoothing_by_nothing_is_the_identity_s_loss():

@@ -1,10 +1,6 @@
 """A workdir as a finished run leaves it, made by hand: three classes of four images a batch."""
 
-import html
 import json
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -180,37 +176,3 @@ def workdir(tmp_path):
 def folder(workdir):
     """The same, opened."""
     return RunFolder(workdir)
-
-
-@pytest.fixture
-def browse(tmp_path):
-    """Opens a page from the disk in a headless Chromium, and gives what a script returns there."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip("no Chromium is installed (apt-get install chromium)")
-
-    def run(page, script):
-        watch = "<script>var faults = []; onerror = fault => faults.push(fault);</script>"
-        end = f"""<script>onload = () => {{
-          let found = null;
-          try {{ found = (() => {{ {script} }})(); }}
-          catch (fault) {{ faults.push(String(fault)); }}
-          const out = document.createElement("pre");
-          out.id = "found";
-          out.textContent = JSON.stringify([faults, found]);
-          document.body.append(out);
-        }}</script></body>"""
-        text = page.read_text(encoding="utf-8").replace("<head>", "<head>" + watch, 1)
-        copy = tmp_path / "browsed.html"
-        copy.write_text(text.replace("</body>", end), encoding="utf-8")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"]
-        flags += [f"--user-data-dir={tmp_path}/browser", "--dump-dom", copy.as_uri()]
-        dumped = subprocess.run([program, *flags], capture_output=True, text=True, timeout=120)
-        written = re.search(r'<pre id="found">(.*?)</pre>', dumped.stdout, re.DOTALL)
-        assert written, dumped.stderr
-        faults, found = json.loads(html.unescape(written[1]))
-        assert not faults
-        return found
-
-    return run

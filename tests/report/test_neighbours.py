@@ -135,31 +135,26 @@ def test_one_picture_has_no_neighbour(run):
 
 def test_the_page_works_in_a_browser(run, root, tmp_path, browse):
     _, data = make(run, tmp_path, images=str(root))
-    found = browse(
-        tmp_path / "page.html",
-        """
-        const dot = document.querySelector('#map [data-i="3"]'), box = dot.getBoundingClientRect();
-        const at = {bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + 1};
-        const under = document.elementFromPoint(at.clientX, at.clientY).className;
-        dot.dispatchEvent(new MouseEvent("mousemove", at));
-        const hint = document.getElementById("hint"), place = hint.getBoundingClientRect();
-        const shown = [hint.textContent, hint.querySelector("i").dataset.i];
-        const inside = place.width > 0 && place.right <= innerWidth && place.bottom <= innerHeight;
-        dot.dispatchEvent(new MouseEvent("click", at));
-        const rows = [...document.querySelectorAll("#chosen .row")];
-        const near = rows.map(row => [...row.children].map(picture => +picture.dataset.i));
-        const name = document.querySelector('.legend[data-kind="domain"] li[data-of]');
-        name.dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
-        const dots = [...map.querySelectorAll(".dot")];
-        const seen = dots.map(dot => getComputedStyle(dot).opacity > 0.5);
-        const fits = document.documentElement.scrollWidth <= innerWidth;
-        const coloured = map.className;
-        return {under, shown, inside, near, fits, coloured, of: name.textContent, seen};
-        """,
-    )
-    assert found["shown"] == [data["labels"][3], "3"]
-    assert found["near"] == [rows[3] for rows in data["neighbours"].values()]
-    assert found["under"].split()[0] == "dot"
-    assert (found["inside"], found["fits"]) == (True, True)
-    assert found["coloured"] == "domain"
-    assert found["seen"] == [label.endswith(f"domain {found['of']}") for label in data["labels"]]
+
+    def use(page):
+        dot = page.locator("#map .dot").last  # no other dot lies over it
+        dot.hover()
+        hint = page.locator("#hint")
+        assert hint.inner_text().strip() == data["labels"][17]
+        assert hint.locator("i").get_attribute("data-i") == "17"
+        box, window = hint.bounding_box(), page.viewport_size
+        assert min(box["x"], box["y"]) >= 0
+        assert box["x"] + box["width"] <= window["width"]
+        assert box["y"] + box["height"] <= window["height"]
+        dot.click()
+        near = "rows => rows.map(row => [...row.children].map(picture => +picture.dataset.i))"
+        near = page.locator("#chosen .row").evaluate_all(near)
+        assert near == [rows[17] for rows in data["neighbours"].values()]
+        name = page.locator('.legend[data-kind="domain"] li[data-of]').first
+        name.hover()
+        seen = "dots => dots.map(dot => +getComputedStyle(dot).opacity > 0.5)"
+        seen = page.locator("#map .dot").evaluate_all(seen)
+        of = f"domain {name.inner_text()}"
+        assert seen == [label.endswith(of) for label in data["labels"]]
+
+    browse(tmp_path / "page.html", use)

@@ -429,24 +429,20 @@ def test_the_page_works_in_a_browser(tmp_path, capsys, browse):
         model = {"encoder": "resnet", "initial": "runs/" + name * 200}
         leave(tmp_path / "runs" / name, loss={"epsilon": epsilon}, model=model)
     report(tmp_path / "runs", capsys)
-    found = browse(
-        tmp_path / "runs/index.html",
-        """
-        const names = () => [...body.rows].map(row => row.cells[0].textContent);
-        const heads = [...document.querySelectorAll("thead button")];
-        const epsilon = heads.find(head => head.textContent === "loss.epsilon");
-        const orders = [0, 1].map(() => { epsilon.click(); return names(); });
-        const row = body.rows[1], chosen = () => document.querySelectorAll("svg .chosen");
-        row.cells[0].dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
-        const curves = [...chosen()].map(one => one.querySelector("title").textContent);
-        body.dispatchEvent(new MouseEvent("mouseleave"));
-        const long = [...row.cells].find(cell => cell.title);
-        const cut = long.offsetWidth < 250 && long.scrollWidth > long.clientWidth;
-        return {orders, curves, after: chosen().length, cut, long: long.title};
-        """,
-    )
-    assert found["orders"] == [["b", "a", "c"], ["c", "a", "b"]]
-    assert found["curves"] == ["a"] * 3
-    assert found["after"] == 0
-    assert found["cut"]  # but whole under the pointer
-    assert found["long"] == "runs/" + "a" * 200
+
+    def use(page):
+        epsilon, rows = page.get_by_role("button", name="loss.epsilon"), page.locator("tbody tr")
+        for order in (["b", "a", "c"], ["c", "a", "b"]):
+            epsilon.click()
+            assert page.locator("tbody th").all_inner_texts() == order
+        chosen = page.locator("svg .chosen title")
+        rows.nth(1).locator("th").hover()
+        assert chosen.all_text_contents() == ["a"] * 3
+        page.get_by_role("heading", name="Training").hover()
+        assert chosen.count() == 0
+        long = rows.nth(1).get_by_title("runs/" + "a" * 200)  # whole under the pointer
+        assert long.evaluate(
+            "cell => cell.offsetWidth < 250 && cell.scrollWidth > cell.clientWidth"
+        )
+
+    browse(tmp_path / "runs/index.html", use)

@@ -175,6 +175,16 @@ def test_files_hold_every_final_run(described, whole):
     ]
 
 
+def test_the_pages_open_in_a_browser(whole, browse):
+    folder, _ = whole
+
+    def use(page):
+        assert page.locator("img").count() == len([*(folder / "figures").glob("*.png")])
+
+    browse(folder / "study.md", use)
+    browse(folder / "index.html")
+
+
 def test_a_stopped_study_is_reported_with_what_is_missing(described, tmp_path):
     study, grid = described
     left = {"runs/noise_0/BYOL/seed1", "runs/noise_4/GCA-UOT/epsilon=0.1-seed1000-validation"}

@@ -1,0 +1,20 @@
+"""The site, opened in a browser: `make docs` runs this file, which `make test` does not collect."""
+
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SITE = ROOT / "docs/_build/html"
+OWN = [path for path in SITE.rglob("*.html") if not path.relative_to(SITE).parts[0].startswith("_")]
+PAGES = sorted(f"{path.relative_to(SITE)}" for path in OWN)
+
+
+def test_every_page_of_the_docs_is_there():
+    written = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    assert {f"{path.with_suffix('.html')}" for path in written} <= {*PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_opens_without_a_fault(page, browse):
+    browse(SITE / page)
