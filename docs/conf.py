@@ -28,6 +28,7 @@ autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 html_theme = "sphinx_book_theme"
+html_context = {"default_mode": "auto"}  # without one the theme reports an error on every page
 html_title = "gca_jax"
 html_static_path = ["static"]
 html_css_files = ["site.css"]

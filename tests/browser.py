@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from playwright.sync_api import sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # those of .ci/run
+LEVELS = ("error", "warning")  # of what a page writes in its console, those that are faults
 SIZES = ({"width": 1280, "height": 757}, {"width": 390, "height": 844})
 # As a code host shows Markdown, but with raw HTML let through: the least careful viewer.
 MARKDOWN = """<!doctype html><meta charset="utf-8"><title>{name}</title>
@@ -53,7 +54,7 @@ def open_window(chromium, size):
     page, faults = chromium.new_context(viewport=size, offline=True).new_page(), []
     page.set_default_timeout(10_000)
     page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.on("console", lambda said: faults.append(f"{said.type}: {said.text}"))
+    page.on("console", lambda said: faults.append(said.text) if said.type in LEVELS else None)
     page.on("requestfailed", lambda request: faults.append(f"not found: {request.url}"))
     return Window(page, faults)
 
