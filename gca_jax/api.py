@@ -6,7 +6,7 @@ And the features of all pictures in a folder, as a table (`--mode=embed`).
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from gca_jax.evaluation.encoder import Encoder, checked_images
 from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.pairs import embed_rows
-from gca_jax.experiment import build, network_of, without_images
+from gca_jax.experiment import build, network_of, policy_of
 from gca_jax.training import state
 from gca_jax.training.checkpoint import restore_variables
 from gca_jax.training.train import train
@@ -100,11 +100,12 @@ def align(
     """
     made = config.make("pairs", words).lock()
     for key in settings or {}:
-        if unknown := config.missing_key(made, key):
-            raise ValueError(f"settings: {unknown}")
         if key.split(".")[0] == "data":
             raise ValueError(f"settings: {key} is of files; align takes it as a keyword of its own")
-    made.update_from_flattened_dict(dict(settings or {}))
+    try:
+        made.update_from_flattened_dict(dict(settings or {}))
+    except (KeyError, AttributeError) as error:
+        raise ValueError(f"settings: {error}") from error
     both = pair(a, b, split=made.evaluation.split, **data)
     experiment = build(made, dataset=both)
     with contextlib.ExitStack() as stack:
@@ -137,14 +138,8 @@ def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any =
             f"{folder.path} was built in Python with an encoder of its own: from Python, "
             f"gca_jax.load({str(folder.path)!r}, encoder={given}(...)) loads it"
         )
-    if "input_shape" not in training:
-        raise ValueError(
-            f"{folder.path} was trained by an earlier version, which did not write down the shape "
-            f'of the images: add "input_shape": [HEIGHT, WIDTH, CHANNELS] to '
-            f"{folder.path}/training.json"
-        )
     shape = tuple(training["input_shape"])
-    network, how = LOADERS[made.data.kind](made, folder, encoder, data, shape)
+    network, how = _network(made, folder, encoder, data, shape)
     variables, at = restore_variables(folder)
     if encoder is not None:
         drawn = state.init_variables.eval_shape(network, jax.random.key(0), shape)
@@ -155,42 +150,24 @@ def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any =
     return Encoder(made, network, variables, step=at, shape=shape, shorter_side=shorter, **how)
 
 
-Loaded = tuple[models.Network, dict[str, Any]]
-
-
-def _load_images(
+def _network(
     made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
-) -> Loaded:
-    network, policy = without_images(made, encoder)
-    checks = partial(checked_images, shape)
-    return network, {"plain": policy.plain, "checked": checks, "policy": policy}
-
-
-def _load_pairs(
-    made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
-) -> Loaded:
-    raise ValueError(
-        f"{folder.path} is a run on pairs, whose two encoders gca_jax.align(a, b) gives"
-    )
-
-
-def _load_own(
-    made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
-) -> Loaded:
+) -> tuple[models.Network, dict[str, Any]]:
+    """Make the network of a run, and say how an `Encoder` takes its inputs."""
+    if made.data.kind == "pairs":
+        raise ValueError(
+            f"{folder.path} is a run on pairs, whose two encoders gca_jax.align(a, b) gives"
+        )
+    if made.data.kind == "images":
+        policy, checks = policy_of(made), partial(checked_images, shape)
+        how = {"plain": policy.plain, "checked": checks, "policy": policy}
+        return network_of(made, encoder), how
     if data is None:
         raise ValueError(
             f"{folder.path} was built in Python with data of its own kind: from Python, "
             f"gca_jax.load({str(folder.path)!r}, encoder=..., data=...) loads it"
         )
     return network_of(made, encoder), {"plain": data.plain, "checked": np.asarray}
-
-
-LOADERS: dict[str, Callable[..., Loaded]] = {
-    "images": _load_images,
-    "pairs": _load_pairs,
-    "own": _load_own,
-}
-"""Network, and how an encoder takes its inputs, by `config.data.kind`."""
 
 
 class Embedding(NamedTuple):

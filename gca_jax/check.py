@@ -4,7 +4,6 @@ A value that JAX is tracing (`jit`, `grad`, `vmap`) is not known when the guard 
 """
 
 import inspect
-import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -96,7 +95,8 @@ def shape(where: str, value: object, wanted: object) -> None:
     """
     if wanted is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = fits and math.isfinite(value)  # type: ignore[arg-type]
+        # Also an integer may be larger than any float.
+        fits = fits and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
     elif isinstance(wanted, type):
         fits = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
     elif wanted is None or isinstance(wanted, str):

@@ -7,43 +7,36 @@ from typing import TYPE_CHECKING, NamedTuple
 from ml_collections import ConfigDict
 
 from gca_jax.check import counted
+from gca_jax.config import restore
 from gca_jax.studies.study import Study
+from gca_jax.workdir import Json, RunFolder, as_json, first_differences
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
-    from gca_jax.workdir import Json, RunFolder
 
 
 class Command(NamedTuple):
-    """What was typed: the flags of `main.py`."""
+    """What was typed: the flags of `cli`, which says what each is for."""
 
     config: ConfigDict | Study
     workdir: str | None = None
     archives: str | None = None
     place: tuple[str | None, int | None, int | None] | None = None
-    """Where this process stands among several, `distributed.Place`; None: it is alone."""
+    """Arguments of `distributed.join`; None: this process is alone."""
     jobs: int = 1
-    """Runs of a study at a time."""
     seeds: str | None = None
-    """Seeds of a study of the config, as `study.seeds` reads them; None: there is one run."""
     launcher: str = ""
-    """What starts a run of a study elsewhere, such as `srun -n1 --gpus=1`; empty: here."""
     limit_minutes: float | None = None
-    """After which a run of a study is stopped; None: never."""
     config_file: str = "study"
-    """The config's file and words, as `configs/studies/table2.py:extreme`."""
+    """The config's name and options, as `studies/table2:extreme`."""
     images: str | None = None
-    """Folder of pictures."""
     out: str | None = None
-    """File to write."""
-    format: str | None = None
-    """Format of that file, where its ending does not say it."""
     typed: str | None = None
     """The command line; None: there is none."""
 
     @property
     def folder(self) -> str:
-        """Give the workdir, `runs/DATA-METHOD-SEED` or `runs/STUDY-WORDS` if none is named."""
+        """Give the workdir, `runs/DATA-METHOD-SEED` or `runs/STUDY-OPTIONS` if none is named."""
         if self.workdir is None:
             return f"runs/{self.name}"
         if not self.workdir:
@@ -54,19 +47,18 @@ class Command(NamedTuple):
     def name(self) -> str:
         """Name the run or the study, for a folder."""
         if isinstance(self.config, Study):
-            path, _, words = self.config_file.partition(":")
-            return "-".join([Path(path).stem, *words.split(",")]).rstrip("-")
+            path, _, options = self.config_file.partition(":")
+            return "-".join([Path(path).stem, *options.split(",")]).rstrip("-")
         seed = self.config.seed if self.seeds is None else f"seeds{self.seeds}"
         return f"{self.config.data.name}-{self.config.method}-{seed}"
 
     def file(self, *endings: str) -> Path:
-        """Give --out, if it can be written and has one of these endings (none: any)."""
-        known = f" that ends in one of: {', '.join(endings)}" if endings else ""
-        if not self.out:
-            raise ValueError(f"--out must have a value: a file{known}")
-        path = Path(self.out).expanduser()
-        if endings and path.suffix not in endings:
-            raise ValueError(f"--out={path} must be a file{known}")
+        """Give --out, if it can be written and has one of these endings."""
+        path = Path(self.out or "").expanduser()
+        if path.suffix not in endings:
+            raise ValueError(
+                f"--out must name a file that ends in one of {', '.join(endings)}; got {self.out}"
+            )
         if path.is_dir() or not path.parent.is_dir():
             fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
             raise ValueError(f"--out={path} {fault}")
@@ -83,20 +75,14 @@ def program() -> str:
 
 
 def run(command: Command) -> None:
-    """Train an encoder, judge it and report; the default."""
+    """Train an encoder, evaluate it and report; the default."""
     join(command)
     from gca_jax import distributed
-    from gca_jax.evaluation import online
-    from gca_jax.evaluation.evaluate import check
-    from gca_jax.experiment import build
-    from gca_jax.training.train import train
-    from gca_jax.workdir import RunFolder
 
-    folder = RunFolder.open(command.folder, command.config)  # which refuses another run
-    with folder.held(distributed.first()):
-        experiment = build(command.config)
-        check(experiment)  # what could not be evaluated is not trained
-        train(experiment, folder, online.hooks(experiment), command.typed)
+    folder = RunFolder.open(command.folder, command.config)  # refuses another run
+    experiment = checked(command.config)
+    fit(experiment, folder, command.typed)  # under a lock of its own, once nothing is refused
+    with folder.locked(distributed.first()):
         judge(experiment, folder)
         if distributed.first():
             write_report(folder)
@@ -105,24 +91,16 @@ def run(command: Command) -> None:
 def pretrain(command: Command) -> None:
     """Train an encoder."""
     join(command)
-    from gca_jax.evaluation import online
-    from gca_jax.evaluation.evaluate import check
-    from gca_jax.experiment import build
-    from gca_jax.training.train import train
-    from gca_jax.workdir import RunFolder
-
     folder = RunFolder.open(command.folder, command.config)
-    if folder.state != "finished":
-        experiment = build(command.config)
-        check(experiment)
-        train(experiment, folder, online.hooks(experiment), command.typed)
+    if folder.state != "finished":  # the images of a finished run may be gone
+        fit(checked(command.config), folder, command.typed)
 
 
 def evaluate(command: Command) -> None:
-    """Judge the encoder of a run."""
+    """Evaluate the encoder of a run."""
     join(command)
-    experiment, folder = restored(command)
-    say(judge(experiment, folder), folder)
+    folder = RunFolder.open(command.folder)
+    say(judge(restored(command, folder), folder), folder)
 
 
 def report(command: Command) -> None:
@@ -136,18 +114,15 @@ def report(command: Command) -> None:
     if not (path / "config.json").exists() and (page := runs.write(path)):
         print(f"report: {page}")
         return
-    from gca_jax.workdir import RunFolder
-
     folder = RunFolder.open(path)
     if not folder.is_evaluated:
         step = folder.summary["steps"]
         print(f"the run has not been evaluated at step {step}: that comes first")
-        experiment, folder = restored(command, folder)
-        judge(experiment, folder)
+        judge(restored(command, folder), folder)
     write_report(folder)
 
 
-def write_report(folder: "RunFolder") -> None:
+def write_report(folder: RunFolder) -> None:
     """Write the report of an evaluated run, and say what it begins with."""
     from gca_jax.report.run import write
 
@@ -175,11 +150,12 @@ def preview(command: Command) -> None:
 
 
 def corruptions(command: Command) -> None:
-    """Judge a run on corrupted images."""
+    """Evaluate a run on corrupted images."""
     join(command)
     from gca_jax.evaluation.corruptions import evaluate_corruptions
 
-    experiment, folder = restored(command)
+    folder = RunFolder.open(command.folder)
+    experiment = restored(command, folder)
     need_images("corruptions", experiment.config)
     found = evaluate_corruptions(experiment, folder)
     for name, accuracies in found["accuracy"].items():
@@ -204,27 +180,21 @@ def export(command: Command) -> None:
     from gca_jax import export
     from gca_jax.api import load
 
-    endings = [f".{name}" for name in export.FORMATS]
-    out = command.file() if command.format else command.file(*endings)
-    name = command.format or out.suffix[1:]
-    if name not in export.FORMATS:
-        raise ValueError(f"unknown --format {name!r}; one of: {', '.join(export.FORMATS)}")
-    export.write(load(command.folder), out, name)
+    out = command.file(*export.FORMATS)
+    export.write(load(command.folder), out)
 
 
 def neighbours(command: Command) -> None:
     """Draw the nearest neighbours of a run's test images, or of the pictures in a folder."""
     from gca_jax.api import load
     from gca_jax.report import neighbours
-    from gca_jax.workdir import RunFolder
 
     out, folder = command.file(".html"), RunFolder.open(command.folder)
     encoder = load(folder)
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
-        experiment, _ = restored(command, folder)
-        found = neighbours.of_tests(encoder, experiment.data.dataset)
+        found = neighbours.of_tests(encoder, restored(command, folder).data.dataset)
     neighbours.write(found, out)
 
 
@@ -238,21 +208,13 @@ def study(command: Command) -> None:
     config, folder = command.config, Path(command.folder)
     if isinstance(config, Study):
         described, grid = config, cells(config)
-    elif command.seeds is not None:
-        described = of_one(config, seeds(command.seeds))
-        grid = cells(described, config)
     else:
-        raise ValueError("this config is of a run and not of a study; see docs/studies.md")
+        described = of_one(config, seeds(command.seeds or ""))
+        grid = cells(described, config)
     typed = command.typed or "this study's command"
+    jobs, limit, launcher = command.jobs, command.limit_minutes, command.launcher
     try:
-        failed = execute(
-            described,
-            grid,
-            folder,
-            jobs=command.jobs,
-            limit_minutes=command.limit_minutes,
-            launcher=command.launcher,
-        )
+        failed = execute(described, grid, folder, jobs=jobs, limit_minutes=limit, launcher=launcher)
     except KeyboardInterrupt:
         print(f"report of what is done: {write(described, grid, folder, typed)}")
         raise
@@ -294,7 +256,25 @@ def join(command: Command) -> None:
     if command.place is not None:
         from gca_jax import distributed
 
-        distributed.join(distributed.Place(*command.place), command.folder)
+        distributed.join(*command.place)
+
+
+def checked(config: ConfigDict) -> "Experiment":
+    """Build an experiment that can be evaluated: what cannot be is not trained either."""
+    from gca_jax.evaluation.evaluate import check
+    from gca_jax.experiment import build
+
+    experiment = build(config)
+    check(experiment)
+    return experiment
+
+
+def fit(experiment: "Experiment", folder: RunFolder, typed: str | None) -> None:
+    """Train, with the hooks that the config asks for."""
+    from gca_jax.evaluation import online
+    from gca_jax.training.train import train
+
+    train(experiment, folder, online.hooks(experiment), typed)
 
 
 def need_images(mode: str, config: ConfigDict) -> None:
@@ -303,25 +283,22 @@ def need_images(mode: str, config: ConfigDict) -> None:
         raise ValueError(f"--mode={mode} is for runs on images, not on {config.data.kind}")
 
 
-def restored(command: Command, folder: "RunFolder | None" = None) -> "tuple[Experiment, RunFolder]":
+def restored(command: Command, folder: RunFolder) -> "Experiment":
     """Build the experiment of the run in the folder; settings that are typed must be its own."""
-    from gca_jax.config import restore
     from gca_jax.experiment import build
-    from gca_jax.workdir import RunFolder, as_json, first_differences
 
-    folder = RunFolder.open(command.folder) if folder is None else folder
     config = restore(folder.config).lock()
     typed = command.config is not None and "--config." in (command.typed or "")
     if typed and (shown := first_differences(as_json(config), as_json(command.config))):
         raise ValueError(
-            f"the run in {command.folder} is judged with its own settings ({shown}): leave out "
+            f"the run in {command.folder} is evaluated with its own settings ({shown}): leave out "
             "--config, or train another run with these"
         )
-    return build(config), folder
+    return build(config)
 
 
-def judge(experiment: "Experiment", folder: "RunFolder") -> "Json":
-    """Evaluate a run, and say what is left out."""
+def judge(experiment: "Experiment", folder: RunFolder) -> Json:
+    """Evaluate a run, and say what is skipped."""
     from gca_jax.evaluation.evaluate import evaluate
 
     print("evaluating ...", flush=True)
@@ -331,7 +308,7 @@ def judge(experiment: "Experiment", folder: "RunFolder") -> "Json":
     return found
 
 
-def say(found: "Json", folder: "RunFolder") -> None:
+def say(found: Json, folder: RunFolder) -> None:
     """Print the shares that a reader looks for first."""
     from gca_jax.report.run import headline
 

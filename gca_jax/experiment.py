@@ -32,51 +32,29 @@ OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """The `train` group of a config.
+    """The `train` group of a config; a ValueError where a setting is out of its range."""
 
-    Attributes:
-        batch_size: samples in a batch, over all devices and processes; one has nothing to be
-            compared with.
-        epochs: length of the run.
-        checkpoint_every_epochs: how often a checkpoint is written, besides the last.
-        log_every_steps: how often a row is logged, besides the last.
-        target_decay: BYOL's at the start, from which it rises to one; None: no target network.
-        steps: length of the run in batches, in place of `epochs`.
-        wrong_positives: share of a batch of images whose second view is of another image.
-        encoder_chunk: samples of a batch, over all devices, that the encoder sees at a time; None:
-            the whole batch.
-        batch_norm_groups: in how many groups of samples, each with batch statistics of its own, the
-            encoder sees them; None: in one.
-        online_probe: whether a linear head is trained beside the encoder from the labels.
-        knn_every_epochs: how often the log gets the accuracy of k-NN among training images; None:
-            never.
-
-    Raises:
-        ValueError: a setting is out of its range.
-    """
-
-    batch_size: int
-    epochs: int
-    checkpoint_every_epochs: int
-    log_every_steps: int
-    target_decay: float | None = None
-    steps: int | None = None
-    wrong_positives: float = 0.0
-    encoder_chunk: int | None = None
-    batch_norm_groups: int | None = None
-    online_probe: bool | None = None
-    knn_every_epochs: int | None = None
+    batch_size: int  #: samples in a batch, over all devices and processes
+    epochs: int  #: length of the run
+    checkpoint_every_epochs: int  #: how often a checkpoint is written, besides the last
+    log_every_steps: int  #: how often a row is logged, besides the last
+    target_decay: float | None = None  #: BYOL's at the start, from which it rises to one
+    steps: int | None = None  #: length of the run in batches, in place of `epochs`
+    wrong_positives: float = 0.0  #: share of a batch whose second view is of another image
+    encoder_chunk: int | None = None  #: samples that the encoder sees at a time; None: the batch
+    batch_norm_groups: int | None = None  #: that have batch statistics of their own; None: one
+    online_probe: bool | None = None  #: whether a linear head is trained beside the encoder
+    knn_every_epochs: int | None = None  #: how often k-NN is logged; None: never
 
     def __post_init__(self):
-        for name in ("wrong_positives", "target_decay"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {share}")
-        lowest = {"steps": 1, "epochs": 1, "checkpoint_every_epochs": 1, "log_every_steps": 1}
-        for name, low in {**lowest, "knn_every_epochs": 1, "batch_size": 2}.items():
-            number = getattr(self, name)
-            if number is not None and number < low:
-                raise ValueError(f"{name} must be at least {low}, got {number}")
+        check.between("wrong_positives", self.wrong_positives, 0, 1)
+        if self.target_decay is not None:
+            check.between("target_decay", self.target_decay, 0, 1)
+        check.at_least("batch_size", self.batch_size, 2)  # One is compared with nothing.
+        often = ("checkpoint_every_epochs", "log_every_steps", "knn_every_epochs")
+        for name in ("steps", "epochs", *often):
+            if (number := getattr(self, name)) is not None:
+                check.at_least(name, number, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -149,12 +127,13 @@ def build(
     Raises:
         ValueError: a mistake in the config, named with its group; a given part of another type.
     """
-    make = KINDS[_kind(config)]
+    with context("config.data"):
+        check.one_of("kind", config.data.get("kind"), KINDS)
     given = _named(config, encoder=encoder, dataset=dataset, loss=loss)
     _check_given(config, given)
     with context("config.method"):
         bound = _method(config) if loss is None else _own(loss)
-    if not 0 <= config.seed < 2**32:
+    if not 0 <= config.seed < 2**32:  # `jax.random.key` takes 32 bits of it
         raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
     with context("config.train"):
         train = TrainSettings(**config.train)
@@ -164,7 +143,7 @@ def build(
             raise ValueError(f"{config.target.name} learns from a plan, which no given loss has")
         if loss is not None and target.plan is not None:
             _check_target(loss)
-    data, network = make(config, train, encoder, dataset)
+    data, network = KINDS[config.data.kind](config, train, encoder, dataset)
     with context("config.target"):
         _need(data, target.takes, config.target.name)
     classes = None
@@ -180,18 +159,10 @@ def build(
     )  # fmt: skip
 
 
-def _kind(config: ConfigDict) -> str:
-    """Name the kind of a config's data."""
-    kind = config.data.get("kind")
-    if kind not in KINDS:
-        raise ValueError(f"config.data: kind must be one of {', '.join(KINDS)}; got {kind!r}")
-    return kind
-
-
 def _images(
     config: ConfigDict, train: TrainSettings, encoder: object, dataset: Dataset | None
 ) -> tuple[ImageData, models.Network]:
-    network, policy = without_images(config, encoder)
+    network, policy = network_of(config, encoder), policy_of(config)
     if dataset is None:
         with context("config.data"):
             dataset = sources.load(**_settings(config.data))
@@ -200,7 +171,7 @@ def _images(
     if train.knn_every_epochs is not None and not dataset.labelled:
         raise ValueError("config.train: knn_every_epochs needs labels of the training images")
     data = ImageData(dataset, policy, train.wrong_positives)
-    with context("config.augment"):
+    with context("config.augment"):  # A wrong strength is found where views are traced.
         jax.eval_shape(policy.views, jax.random.key(0), data.example(1))
     if skipped := policy.skipped(channels := data.input_shape[-1]):
         print(
@@ -232,8 +203,7 @@ def _own_data(
     for name in ("knn_every_epochs", "wrong_positives"):
         if getattr(train, name):
             raise ValueError(f"config.train: {name} is for images")
-    with context("config.model"):
-        return data, network_of(config, encoder)
+    return data, network_of(config, encoder)
 
 
 KINDS: dict[str, Callable[..., tuple[Data, models.Network | models.Towers]]] = {
@@ -259,17 +229,14 @@ def network_of(config: ConfigDict, encoder: object) -> models.Network:
     """Make an encoder with its heads; arguments are `build`'s."""
     own = {} if encoder is None else {"encoder": encoder}
     settings = {key: value for key, value in config.model.items() if key != "initial"}
-    return models.create(**{**settings, **own})
-
-
-def without_images(
-    config: ConfigDict, encoder: object = None
-) -> tuple[models.Network, augment.Augment]:
-    """Make the parts that need no images: the network and the policy; arguments are `build`'s."""
-    with context("config.augment"):
-        policy = augment.make(**config.augment)
     with context("config.model"):
-        return network_of(config, encoder), policy
+        return models.create(**{**settings, **own})
+
+
+def policy_of(config: ConfigDict) -> augment.Augment:
+    """Make what draws two views of an image."""
+    with context("config.augment"):
+        return augment.make(**config.augment)
 
 
 def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
@@ -327,7 +294,7 @@ def _own(loss: OwnLoss) -> Loss:
                     "loss must return one number, or (number, dict of numbers); "
                     f"got {name} of shape {jnp.shape(number)}"
                 )
-        a, b = jax.lax.stop_gradient((z_a, z_b))
+        a, b = jax.lax.stop_gradient((z_a, z_b))  # what is logged trains nothing
         logged = {
             "alignment": metrics.alignment(a, b),
             "uniformity": (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
@@ -348,7 +315,7 @@ def _check_target(loss: OwnLoss) -> None:
 
 def _named(config: ConfigDict, **parts: object) -> dict[str, str]:
     """Name the parts that were given, and refuse those of another type."""
-    called, kind = GIVEN[_kind(config)]
+    called, kind = GIVEN[config.data.kind]
     types: dict[str, Any] = {"dataset": kind, "loss": Callable}
     for name, part in parts.items():
         if part is not None and not isinstance(part, types.get(name, object)):
@@ -361,7 +328,7 @@ def _named(config: ConfigDict, **parts: object) -> dict[str, str]:
 
 def _name(part: object) -> str:
     """Name a part that was given."""
-    while isinstance(part, partial):
+    while isinstance(part, partial):  # which has no name of its own
         part = part.func
     for known in (getattr(part, "name", None), getattr(part, "__name__", None)):
         if isinstance(known, str):

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -35,6 +34,7 @@ def to_safetensors(encoder: Encoder) -> bytes:
         settings = ("stage_sizes", "block", "width", "stem")
         about |= {"names": "torchvision", **{key: getattr(module, key) for key in settings}}
     metadata = {key: json.dumps(value) for key, value in about.items()}
+    # It writes memory as it lies, also that of a transposed view.
     return save({name: np.ascontiguousarray(x) for name, x in named.items()}, metadata)
 
 
@@ -64,49 +64,16 @@ def to_jax(encoder: Encoder) -> bytes:
     return bytes(exported.serialize())
 
 
-def to_onnx(encoder: Encoder) -> bytes:
-    """Write features(images) as ONNX with its weights, for any number of uint8 images [b, h, w, c].
-
-    Raises:
-        ValueError: jax2onnx is not installed, or cannot convert an operation of the encoder.
-    """
-    if getattr(encoder.network.encoder, "stem", None) == "imagenet":
-        raise ValueError(
-            "jax2onnx cannot convert the padded max-pool of model.stem=imagenet: "
-            "--format=safetensors or jax can be written"
-        )
-    try:
-        import jax2onnx
-    except ModuleNotFoundError as error:
-        if error.name != "jax2onnx":
-            raise
-        raise ValueError(
-            "the format onnx is written by jax2onnx, which is not installed: pip install jax2onnx"
-        ) from error
-    images = SimpleNamespace(shape=("b", *encoder.shape), dtype=np.uint8)
-    names = {"input_names": ["images"], "output_names": ["features"]}
-    try:
-        model = jax2onnx.to_onnx(encoder.features, [images], model_name="encoder", **names)
-    except NotImplementedError as error:
-        raise ValueError(f"jax2onnx does not know an operation of the encoder: {error}") from error
-    except AttributeError as error:  # of JAX's insides, which jax2onnx patches
-        raise ValueError(
-            f"the installed jax2onnx does not work with JAX {jax.__version__} ({error}): install "
-            "an older JAX or a newer jax2onnx; --format=safetensors or jax can be written"
-        ) from error
-    return model.SerializeToString()
-
-
 FORMATS: dict[str, Callable[[Encoder], bytes]] = {
-    "safetensors": to_safetensors,
-    "msgpack": to_msgpack,
-    "jax": to_jax,
-    "onnx": to_onnx,
+    ".safetensors": to_safetensors,
+    ".msgpack": to_msgpack,
+    ".jax": to_jax,
 }
+"""Formats by the ending of a file."""
 
 
-def write(encoder: Encoder, out: Path, name: str) -> None:
-    """Write or overwrite a file in a format of `FORMATS`."""
-    data = FORMATS[name](encoder)
+def write(encoder: Encoder, out: Path) -> None:
+    """Write or overwrite a file in the format of its ending."""
+    data = FORMATS[out.suffix](encoder)
     replace(out, lambda file: file.write(data))
-    print(f"{out}: {name}, {len(data) / 1e6:,.2f} MB")
+    print(f"{out}: {len(data) / 1e6:,.2f} MB")

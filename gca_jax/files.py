@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from gca_jax import check
 
 try:
@@ -43,7 +41,7 @@ def lock(file: IO[str]) -> bool:
 def read_json(path: Path) -> Any:
     """Read JSON; a `DamagedError` names a file that is none, or that no program here wrote."""
     try:
-        found = json.loads(path.read_text(), parse_int=_integer)
+        found = json.loads(path.read_text())
         json.dumps(found, ensure_ascii=False).encode()  # Half a character could not be printed.
     except (ValueError, RecursionError) as error:  # nor is it text, perhaps
         words = str(error).splitlines()[0]
@@ -51,11 +49,6 @@ def read_json(path: Path) -> Any:
             f"{path} is damaged ({words}): run again the program that wrote it"
         ) from error
     return found
-
-
-def _integer(digits: str) -> int | float:
-    """Read an integer; one with more digits than any of ours as a float, which may be infinite."""
-    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
@@ -69,7 +62,7 @@ def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
             break
         try:
             # NaN is no JSON: we write null.
-            row = json.loads(line, parse_int=_integer, parse_constant=lambda word: None)
+            row = json.loads(line, parse_constant=lambda word: None)
             check.shape("the row", row, {"step": int})
             for name, value in row.items():
                 if value is not None:
@@ -90,11 +83,6 @@ def write_text(path: Path, text: str) -> Path:
     """Write a text file likewise."""
     replace(path, lambda file: file.write(text.encode()))
     return path
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed `.npz` likewise."""
-    replace(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
@@ -148,16 +136,14 @@ def fault_of(checkpoint: Path) -> str | None:
     try:
         written = read_json(checkpoint / CHECKSUMS)
         check.shape(CHECKSUMS, written, {str: str, "variables/_METADATA": str})
-    except FileNotFoundError:  # by an earlier version of this package
-        written = dict.fromkeys(f"{item}/_METADATA" for item in ("variables", "optimizer"))
-    except (TypeError, ValueError):
-        return f"{CHECKSUMS} is damaged"
+    except (OSError, ValueError) as error:
+        return f"{CHECKSUMS} is {'missing' if isinstance(error, OSError) else 'damaged'}"
     for name, checksum in written.items():
         try:
             found = _checksum(checkpoint / name)
         except OSError as error:
             return f"{name}: {error.strerror}"
-        if checksum not in (None, found):
+        if checksum != found:
             return f"{name} has changed"
     return None
 

@@ -19,7 +19,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def handled(handlers: Mapping[int, Callable[[int, Any], Any] | int]) -> Iterator[None]:
-    """Handle signals by these functions, and then by those of before again."""
+    """Install signal handlers; restore the previous ones on exit."""
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

@@ -44,9 +44,8 @@ class BatchTarget:
 
 def blocks(*, alpha: float, beta: float = 0.0) -> BatchTarget:
     """Align images of one domain too, by α, and of two domains, by β; a positive pair weighs 1."""
-    for name, weight in (("alpha", alpha), ("beta", beta)):
-        if not weight >= 0:
-            raise ValueError(f"{name} must be at least 0, got {weight}")
+    check.non_negative("alpha", alpha)
+    check.non_negative("beta", beta)
     return BatchTarget(("domains",), partial(ot.target.blocks, alpha=alpha, beta=beta))
 
 
@@ -117,17 +116,10 @@ def make(name: str, **weights: float | None) -> BatchTarget:
         **weights: what that target takes; None is not given.
 
     Raises:
-        ValueError: an unknown name, or a weight out of its range.
-        TypeError: a weight that the target does not take, or lacks.
+        ValueError: an unknown name, a weight that the target does not take, or one out of range.
+        TypeError: a weight is missing.
     """
-    if name not in TARGETS:
-        raise ValueError(f"unknown target {name!r}; one of: {', '.join(TARGETS)}")
+    check.one_of("name", name, TARGETS)
     given = {key: value for key, value in weights.items() if value is not None}
-    known = inspect.signature(TARGETS[name]).parameters
-    if unknown := given.keys() - known.keys():
-        takes = f"it takes {', '.join(known)}" if known else "it takes nothing"
-        raise TypeError(f"{name} takes no {', '.join(sorted(unknown))}; {takes}")
-    needed = [key for key, one in known.items() if one.default is one.empty and key not in given]
-    if needed:
-        raise TypeError(f"{name} needs {needed[0]}: --config.target.{needed[0]}=NUMBER")
+    check.keywords(name, TARGETS[name], given)
     return TARGETS[name](**given)

@@ -5,25 +5,16 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, NotRequired, TypedDict
+from typing import IO, Any, Literal
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from gca_jax import check
-from gca_jax.files import (
-    DamagedError,
-    fault_of,
-    lock,
-    read_json,
-    read_log,
-    write_arrays,
-    write_figure,
-    write_json,
-    write_text,
-)
+from gca_jax import check, files, shapes
+from gca_jax.files import DamagedError
+from gca_jax.shapes import Summary
 
 Json = dict[str, Any]
 """What a JSON file holds; its keys are those that its writer gives it."""
@@ -31,62 +22,6 @@ State = Literal["new", "unfinished", "finished", "longer"]
 
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
-
-# What readers rely on; see `check.shape`.
-CONFIG = {
-    "method": str,
-    "seed": int,
-    "data": {"name": str, "kind?": ("images", "pairs", "own")},
-    "train": {"epochs": float, "steps?": (int, None)},
-}
-SUMMARY = {
-    "finished": bool,
-    "steps": int,
-    "train_seconds": float,
-    "images_per_second": float,
-    "device": str,
-    "parameters": int,
-}
-RESULT = {
-    **dict.fromkeys(("name", "title", "over", "procedure", "picture", "caption"), str),
-    "accuracy": {str: float},
-    "sd": dict,
-}
-EVALUATION = {
-    "step": int,
-    "method": str,
-    "seed": int,
-    "dataset": {"name": str},
-    "accuracy": {str: float},
-    "baselines?": {str: {str: float}},
-    "left_out?": [str],
-    "results?": [RESULT],
-}
-RECALL = {"recall_1": float}
-OF_PAIRS = {**EVALUATION, "retrieval": {"a_to_b": RECALL, "b_to_a": RECALL}}
-CORRUPTIONS = {
-    "step": int,
-    "clean": float,
-    "accuracy": {str: [float]},
-    "mean": {str: float},
-    "baselines?": dict,
-}
-REPORT = {"finished?": bool}
-
-
-class Summary(TypedDict):
-    """What training leaves in `training.json`; compilation is part of the seconds only."""
-
-    finished: bool
-    steps: int
-    train_seconds: float
-    images_per_second: float
-    device: str
-    parameters: int
-    unit: NotRequired[str]  # of what a batch has: "images", "pairs"
-    input_shape: NotRequired[list[int]]  # (h, w, c) of an image, or the widths of two sets
-    shorter_side: NotRequired[int]  # of a picture, in pixels, before its centre is cut out
-    command: NotRequired[str]  # that was typed, last
 
 
 class RunFolder:
@@ -110,7 +45,6 @@ class RunFolder:
         self._known: dict[str, Any] = {}
         self._intact: dict[int, bool] = {}
         self._held = False
-        self._until_then: contextlib.ExitStack | None = None
 
     @classmethod
     def open(
@@ -198,11 +132,8 @@ class RunFolder:
     @property
     def config(self) -> Json:
         """The config, as JSON; that of the newest checkpoint where the file is damaged or gone."""
-        return self._once("config.json", self._read_config)
-
-    def _read_config(self) -> Json:
         try:
-            found = self._json("config.json", CONFIG)
+            found = self._json("config.json", shapes.CONFIG)
         except (DamagedError, FileNotFoundError) as error:
             if self.newest is None:
                 if isinstance(error, DamagedError) or not self.saved:
@@ -210,12 +141,11 @@ class RunFolder:
                 raise DamagedError(
                     f"{self.path} holds checkpoints without a config.json; choose another one"
                 ) from error
-            path = f"checkpoints/{self.newest}/config/metadata"
-            found = self._json(path, CONFIG)
+            found = self._json(f"checkpoints/{self.newest}/config/metadata", shapes.CONFIG)
+            self._known["config.json"] = found
             print(f"note: {self.path}/config.json is missing or damaged; a checkpoint has it too")
-        if "kind" not in found["data"]:  # until 0.2.0 the name of a data set was enough
-            kind = "pairs" if found["data"]["name"] == "pairs" else "images"
-            found["data"] = {"kind": kind, **found["data"]}
+        data = found["data"]  # whose name was enough until 0.2.0
+        data.setdefault("kind", "pairs" if data["name"] == "pairs" else "images")
         return found
 
     @property
@@ -226,7 +156,7 @@ class RunFolder:
                 f"there is no run in {self.path} (no training.json): train one first with "
                 "--mode=pretrain"
             )
-        return self._once("training.json", lambda: self._json("training.json", SUMMARY))
+        return self._json("training.json", shapes.SUMMARY)
 
     @property
     def log(self) -> list[Json]:
@@ -235,7 +165,7 @@ class RunFolder:
 
     def _rows(self) -> list[tuple[Json, int]]:
         path = self.path / "metrics.jsonl"
-        return read_log(path) if path.exists() else []
+        return files.read_log(path) if path.exists() else []
 
     @property
     def evaluation(self) -> Json:
@@ -243,32 +173,24 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: It has not been evaluated.
-            ValueError: Its evaluation is of another step, or of an earlier version.
+            ValueError: Its evaluation is of another step.
         """
-        return self._once("evaluation.json", self._read_evaluation)
-
-    def _read_evaluation(self) -> Json:
         if not self.has("evaluation.json") or not self.has("evaluation.npz"):
             raise FileNotFoundError(
                 f"the run in {self.path} has not been evaluated: do so first with --mode=evaluate"
             )
-        found, step = self._judged(), self.summary["steps"]
+        found, step = self._evaluation(), self.summary["steps"]
         if found["step"] != step:
             raise ValueError(
                 f"the evaluation in {self.path} is of step {found['step']}, the run is at step "
                 f"{step}: evaluate again with --mode=evaluate"
             )
-        if "results" not in found:
-            raise ValueError(
-                f"the evaluation in {self.path} is of an earlier version of this package: "
-                "evaluate again with --mode=evaluate"
-            )
         return found
 
-    def _judged(self) -> Json:
+    def _evaluation(self) -> Json:
         """Read the evaluation, of whatever step it is."""
-        pairs = self.config["data"]["kind"] == "pairs"
-        return self._json("evaluation.json", OF_PAIRS if pairs else EVALUATION)
+        of_pairs = self.config["data"]["kind"] == "pairs"
+        return self._json("evaluation.json", shapes.OF_PAIRS if of_pairs else shapes.EVALUATION)
 
     @property
     def is_evaluated(self) -> bool:
@@ -282,20 +204,20 @@ class RunFolder:
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of `evaluation.npz`."""
-        return self._once("evaluation.npz", self._read_arrays)
-
-    def _read_arrays(self) -> dict[str, np.ndarray]:
+        name = "evaluation.npz"
+        if name in self._known:
+            return self._known[name]
         self._need_archive()
-        path = self.path / "evaluation.npz"
         try:
             # NumPy leaves a file open that it opened itself and that is damaged.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return dict(stored)
+            with (self.path / name).open("rb") as file, np.load(file) as stored:
+                self._known[name] = dict(stored)
         except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for a broken file
             words = str(error).splitlines() or [type(error).__name__]
             raise DamagedError(
-                f"{path} is damaged ({words[0]}): evaluate again, --mode=evaluate"
+                f"{self.path / name} is damaged ({words[0]}): evaluate again, --mode=evaluate"
             ) from error
+        return self._known[name]
 
     def _need_archive(self) -> None:
         """Refuse an `evaluation.npz` that is cut, without reading the arrays."""
@@ -309,28 +231,25 @@ class RunFolder:
     @property
     def corruptions(self) -> Json | None:
         """What corrupted images showed; None where the run was not judged on any."""
-        if not self.has("corruptions.json"):
-            return None
-        return self._once("corruptions.json", lambda: self._json("corruptions.json", CORRUPTIONS))
+        return self._json("corruptions.json", shapes.CORRUPTIONS, missing=True)
 
     @property
     def report(self) -> Json | None:
         """The report as JSON; None where none is written."""
-        if not self.has("report.json"):
-            return None
-        return self._once("report.json", lambda: self._json("report.json", REPORT))
+        return self._json("report.json", shapes.REPORT, missing=True)
 
     @property
     def damage(self) -> str | None:
         """Say which file cannot be used; None if all can that are there."""
         try:
+            # A link whose target is gone does not exist, and cannot be read either.
             if self.has("config.json") or (self.path / "config.json").is_symlink() or self.saved:
                 _ = self.config
             if self.has("training.json"):
                 _ = self.summary
                 if self.has("evaluation.json") and self.has("evaluation.npz"):
                     with contextlib.suppress(FileNotFoundError):
-                        _ = self._judged()
+                        _ = self._evaluation()
                         self._need_archive()
             _ = self.log, self.corruptions, self.report
         except DamagedError as error:
@@ -341,52 +260,42 @@ class RunFolder:
 
     @property
     def saved(self) -> dict[int, Path]:
-        """Folders of the checkpoints by step, intact or not."""
+        """Folders of the checkpoints by step, intact or not, the newest last."""
         folders = (self.path / "checkpoints").glob("*")
-        return {int(path.name): path for path in sorted(folders) if path.name.isdigit()}
-
-    @property
-    def checkpoints(self) -> list[int]:
-        """Steps of the intact checkpoints, the newest last."""
-        return [step for step in sorted(self.saved) if self.is_intact(step)]
+        found = {int(path.name): path for path in folders if path.name.isdigit()}
+        return dict(sorted(found.items()))
 
     @property
     def newest(self) -> int | None:
         """Step of the newest intact checkpoint."""
-        return next(
-            (step for step in sorted(self.saved, reverse=True) if self.is_intact(step)), None
-        )
+        # From the end, as checksums of all files of a checkpoint take time.
+        return next((step for step in reversed(self.saved) if self.is_intact(step)), None)
 
     def is_intact(self, step: int) -> bool:
         """Tell whether a checkpoint's files are as they were written; say once if they are not."""
         if step not in self._intact:
             folder = self.saved[step]
-            fault = fault_of(folder)
+            fault = files.fault_of(folder)
             if fault is not None:
                 print(f"note: {folder} is damaged ({fault}): it is passed over")
             self._intact[step] = fault is None
         return self._intact[step]
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for one program at a time; a killed process leaves no lock behind.
+    def locked(self, first: bool = True) -> Iterator[None]:
+        """Hold the folder for one program at a time; whoever holds it may ask again.
 
-        Whoever holds it may ask again.
+        The kernel drops the lock of a killed process. Of several processes the `first` holds it.
 
         Raises:
             ValueError: Another process holds it.
         """
-        if self._held:
-            yield
-            return
-        if self._until_then is not None:
-            stack, self._until_then = self._until_then, None
-            stack.enter_context(self.locked())
+        if self._held or not first:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a") as file:
-            if not lock(file):
+            if not files.lock(file):
                 raise ValueError(
                     f"another process trains in {self.path}: wait for it, stop it, or choose "
                     "another --workdir"
@@ -397,22 +306,6 @@ class RunFolder:
             finally:
                 self._held = False
 
-    @contextlib.contextmanager
-    def held(self, first: bool = True) -> Iterator[None]:
-        """Hold the lock to the end of a command: at once, or from when `train` makes the folder.
-
-        Of several processes the `first` holds it.
-        """
-        with contextlib.ExitStack() as stack:
-            if first and self.path.is_dir():
-                stack.enter_context(self.locked())
-            elif first:
-                self._until_then = stack
-            try:
-                yield
-            finally:
-                self._until_then = None
-
     def claim(self, stack: contextlib.ExitStack) -> bool:
         """Claim a run that a study is to do, until the stack ends; tell whether no other one has.
 
@@ -420,7 +313,7 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context((self.path / "claim").open("a"))
-        if lock(file) and not self.is_locked:
+        if files.lock(file) and not self.is_locked:
             return True
         stack.close()
         return False
@@ -444,7 +337,7 @@ class RunFolder:
         if self._held or not self.has("lock"):
             return False
         with (self.path / "lock").open("a") as file:
-            return not lock(file)
+            return not files.lock(file)
 
     def begin(self, record: Mapping[str, object]) -> None:
         """Make the folder ready for a run that holds its lock: all that is written before a step.
@@ -477,24 +370,24 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Write a JSON file."""
-        write_json(self.path / name, value)
+        files.write_json(self.path / name, value)
         self._known.pop(name, None)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a compressed `.npz`."""
-        write_arrays(self.path / name, arrays)
+        files.replace(self.path / name, lambda file: np.savez_compressed(file, **arrays))
         self._known.pop(name, None)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file, and give its path."""
-        return write_text(self.path / name, text)
+        return files.write_text(self.path / name, text)
 
     def write_figures(self, figures: Mapping[str, Any], dpi: int = 150) -> dict[str, Path]:
         """Write figures as `figures/NAME.png`, and give their paths."""
         (self.path / "figures").mkdir(parents=True, exist_ok=True)
         paths = {name: self.path / "figures" / f"{name}.png" for name in figures}
         for name, figure in figures.items():
-            write_figure(paths[name], figure, dpi)
+            files.write_figure(paths[name], figure, dpi)
         return paths
 
     def open_log(self, step: int) -> IO[bytes]:
@@ -520,25 +413,23 @@ class RunFolder:
 
     def content(self, name: str) -> Any:
         """Give what a JSON file of the folder holds, whatever its shape."""
-        return self._once(f"content of {name}", lambda: read_json(self.path / name))
+        return files.read_json(self.path / name)
 
-    def _once(self, name: str, read: Callable[[], Any]) -> Any:
-        """Give what a file holds, read and checked the first time."""
-        if name not in self._known:
-            self._known[name] = read()
-        return self._known[name]
-
-    def _json(self, name: str, wanted: Mapping[str, object]) -> Any:
-        """Read a JSON file of a shape."""
+    def _json(self, name: str, wanted: Mapping[str, object], missing: bool = False) -> Any:
+        """Read and check a JSON file the first time; None where it is `missing` and may be."""
         path = self.path / name
-        found = read_json(path)
-        try:
-            check.shape(path.name, found, wanted)
-        except ValueError as error:
-            raise DamagedError(
-                f"{path} is damaged ({error}): run again the program that wrote it"
-            ) from None
-        return found
+        if missing and not path.exists():
+            return None
+        if name not in self._known:
+            found = files.read_json(path)
+            try:
+                check.shape(path.name, found, wanted)
+            except ValueError as error:
+                raise DamagedError(
+                    f"{path} is damaged ({error}): run again the program that wrote it"
+                ) from None
+            self._known[name] = found
+        return self._known[name]
 
 
 def as_json(config: ConfigDict) -> dict[str, object]:

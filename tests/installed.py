@@ -47,7 +47,7 @@ def providers():
     """Import name → names of the distributions that have it."""
     found = importlib.metadata.packages_distributions()
     named = {module: set(map(canonicalize_name, names)) for module, names in found.items()}
-    rarely = {"tensorflow": "tensorflow-cpu", "datasets": "datasets", "jax2onnx": "jax2onnx"}
+    rarely = {"tensorflow": "tensorflow-cpu", "datasets": "datasets"}
     return named | {module: {name} for module, name in rarely.items()}
 
 

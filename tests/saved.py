@@ -5,9 +5,10 @@ import numpy as np
 
 from gca_jax.experiment import build
 from gca_jax.files import write_json
+from gca_jax.shapes import Summary
 from gca_jax.training import checkpoint
 from gca_jax.training.state import TrainState, init_variables
-from gca_jax.workdir import RunFolder, Summary
+from gca_jax.workdir import RunFolder
 
 RESNETS = {
     "basic": {"model.stage_sizes": (1, 2), "model.width": 4},

@@ -10,9 +10,11 @@ from gca_jax import commands, distributed, experiment, studies
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.data import sources
 from gca_jax.evaluation import evaluate as evaluation
+from gca_jax.files import write_checksums
 from gca_jax.report import run as reports
+from gca_jax.shapes import Summary
 from gca_jax.training import train as training
-from gca_jax.workdir import RunFolder, Summary, as_json
+from gca_jax.workdir import RunFolder, as_json
 from tests.data import prepared
 
 
@@ -26,6 +28,7 @@ def trained(tiny, tmp_path):
     for item in ("variables", "optimizer"):
         (tmp_path / "checkpoints" / "6" / item).mkdir(parents=True)
         (tmp_path / "checkpoints" / "6" / item / "_METADATA").touch()
+    write_checksums(tmp_path / "checkpoints")
     (tmp_path / "config.json").write_text(json.dumps(as_json(tiny())))
     known = {"finished": True, "steps": 6, "device": "1 x cpu"}
     summary = {**dict.fromkeys(Summary.__required_keys__, 1), **known}
@@ -83,7 +86,7 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
         done.append("build")
         raise ValueError
 
-    monkeypatch.setattr(distributed, "join", lambda place, folder: done.append(place))
+    monkeypatch.setattr(distributed, "join", lambda *place: done.append(place))
     monkeypatch.setattr(jax, "devices", lambda: done.append("devices"))
     monkeypatch.setattr(experiment, "build", build)
     with pytest.raises(ValueError, match=r"^$"):
@@ -129,7 +132,7 @@ def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, ca
         folder.write_arrays("evaluation.npz", {"x": [1]})
         return {"left_out": []}
 
-    monkeypatch.setattr(commands, "restored", lambda command, folder: ("the run", folder))
+    monkeypatch.setattr(commands, "restored", lambda command, folder: "the run")
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
     monkeypatch.setattr(reports, "write", lambda folder: {"accuracy": {"linear": 0.5}})
     for _ in range(2):

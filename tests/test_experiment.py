@@ -27,7 +27,7 @@ from tests.runs import evaluate, pretrain, write
         ({"seed": -1}, "config.seed: must be from 0"),
         ({"train.batch_size": 1001}, "config.train: .* divide by the number of devices, 8"),
         ({"train.batch_size": 1440}, "config.train: batch_size must be from 1 to 1437"),
-        ({"train.batch_size": 1}, "config.train: batch_size must be at least 2, got 1"),
+        ({"train.batch_size": 1}, "config.train: batch_size must be an integer >= 2, got 1"),
         ({"train.epochs": 0}, "config.train: epochs must be at least 1, got 0"),
         ({"train.epochs": 10**11}, r"config.train: epochs must give less than 2\^31 steps"),
         ({"augment.policy": "imagenet"}, "config.augment: unknown policy 'imagenet'"),

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from types import SimpleNamespace
 
 import flax.serialization
@@ -40,9 +39,9 @@ def runs(tiny, colours, tmp_path_factory):
 
 @pytest.fixture
 def export(runs, tmp_path, capsys):
-    def export(name, file, **flags):
+    def export(name, file):
         out = tmp_path / file
-        COMMANDS["export"](Command(None, str(runs / name), out=str(out), **flags))
+        COMMANDS["export"](Command(None, str(runs / name), out=str(out)))
         assert f"{out}: " in capsys.readouterr().out
         return out
 
@@ -149,7 +148,7 @@ def test_msgpack_is_flax_s(runs, export):
 
 @pytest.mark.parametrize("name", ["bottleneck", "vit"])
 def test_jax_has_the_features_of_any_number_of_images(runs, export, name, colours):
-    called = jax.export.deserialize(export(name, "x.bin", format="jax").read_bytes())
+    called = jax.export.deserialize(export(name, "x.jax").read_bytes())
     assert set(called.platforms) == {"cpu", "cuda", "tpu"}
     encoder = gca_jax.load(runs / name)
     for images in (colours.test_images, colours.train_images[:1]):
@@ -160,47 +159,14 @@ def test_jax_has_the_features_of_any_number_of_images(runs, export, name, colour
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"out": "x.pt"}, "--out=x.pt must be a file that ends in one of: .safetensors, .msgpack"),
-        ({"out": "x", "format": "pt"}, "unknown --format 'pt'; one of: safetensors, msgpack, jax"),
-        ({"format": "jax"}, "--out must have a value"),
+        ({"out": "x.pt"}, "--out must name a file that ends in one of .safetensors, .msgpack"),
+        ({}, "--out must name a file .*; got None"),
+        ({"out": "none/x.jax"}, "is in no folder: make none first"),
     ],
 )
 def test_a_mistake_is_one_line(runs, flags, message):
     with pytest.raises(ValueError, match=message):
         COMMANDS["export"](Command(None, str(runs / "vit"), **flags))
-    assert list(FORMATS) == ["safetensors", "msgpack", "jax", "onnx"]
-
-
-@pytest.mark.parametrize("name", ["basic", "vit"])
-def test_onnx_has_the_features_of_any_number_of_images(runs, export, name, colours):
-    pytest.importorskip("jax2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    file = export(name, "x.onnx")
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    for images in (colours.test_images, colours.train_images[:1]):
-        (found,) = session.run(["features"], {"images": images})
-        expected = gca_jax.load(runs / name)(images)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_a_max_pool_is_refused_in_onnx(runs):
-    with pytest.raises(ValueError, match=r"padded max-pool of model\.stem=imagenet: --format=safe"):
-        FORMATS["onnx"](gca_jax.load(runs / "bottleneck"))
-
-
-def test_without_the_converter_it_says_what_to_install(runs, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jax2onnx", None)
-    with pytest.raises(ValueError, match=r"not installed: pip install jax2onnx$"):
-        FORMATS["onnx"](gca_jax.load(runs / "vit"))
-
-
-def test_a_converter_that_does_not_know_the_installed_jax_is_one_line(runs, monkeypatch):
-    def to_onnx(*args, **keywords):
-        raise AttributeError("module 'jax._src.core' has no attribute 'ClosedJaxpr'")
-
-    monkeypatch.setitem(sys.modules, "jax2onnx", SimpleNamespace(to_onnx=to_onnx))
-    with pytest.raises(ValueError, match=r"jax2onnx does not work with JAX .*ClosedJaxpr.*newer"):
-        FORMATS["onnx"](gca_jax.load(runs / "vit"))
 
 
 class Counting(nn.Module):
@@ -212,5 +178,5 @@ class Counting(nn.Module):
 def test_an_encoder_that_counts_its_images_is_refused_in_one_line(tiny, colours, tmp_path):
     saved.save(build(tiny("ince"), dataset=colours, encoder=Counting()), tmp_path)
     with pytest.raises(ValueError, match=r"the encoder Counting cannot be .* x\.shape\[0\]") as it:
-        FORMATS["jax"](gca_jax.load(tmp_path, encoder=Counting()))
+        FORMATS[".jax"](gca_jax.load(tmp_path, encoder=Counting()))
     assert "\n" not in str(it.value)

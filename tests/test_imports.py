@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "gca_jax"
 
 ORDER = """
-check
+check shapes
 files
 distributed signals workdir
 ot: numerics cost inputs engine.sharding engine.passes engine.problem engine.reverse engine.forward
@@ -32,7 +32,7 @@ metrics
 targets
 losses: _common _methods _sharded .
 theorems: __main__
-config: files groups make . run_file
+config: files groups make .
 experiment
 training: optimizer probe state chunks checkpoint initial step log train
 evaluation: splits features baseline frozen result knn softmax linear classifier sgd domains
@@ -59,7 +59,6 @@ LIBRARIES = {  # that only the named rooms know
     "orbax": {"training"},
     "tensorboardX": {"training"},
     "safetensors": {"export", "training"},
-    "jax2onnx": {"export"},
     "absl": {"cli"},
 }
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
@@ -201,4 +200,4 @@ def test_what_is_imported_is_required():
     core = requirements_of(map(path_of, light))
     rest = requirements_of([*(path_of(n) for n in MODULES if n not in light), *configs()])
     assert core == installed.declared().keys()
-    assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub", "onnx").keys()
+    assert core | rest | UNDECLARED == installed.declared("train", "prepare", "hub").keys()

@@ -87,7 +87,7 @@ def test_the_wheel_has_the_package_and_the_configs_in_it(wheel):
     assert {name for name in names if ".dist-info/" not in name} == own
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert head["Version"] == gca_jax.__version__
-    assert set(head.get_all("Provides-Extra")) == {"train", "prepare", "hub", "onnx", "dev"}
+    assert set(head.get_all("Provides-Extra")) == {"train", "prepare", "hub", "dev"}
 
 
 @pytest.mark.slow

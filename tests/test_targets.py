@@ -89,13 +89,19 @@ def test_methods_take_the_classes_of_the_digits(tiny, method):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"target.name": "block"}, "unknown target 'block'; one of: identity, blocks, classes"),
-        ({"target.name": "blocks"}, r"blocks needs alpha: --config\.target\.alpha=NUMBER"),
+        ({"target.name": "block"}, "name must be one of blocks, boot.*; got 'block'"),
+        (
+            {"target.name": "blocks"},
+            r"blocks\(\) missing 1 required .*: 'alpha'",
+        ),
         (
             {"target.name": "blocks", "target.alpha": 0.5},
             "blocks needs domains, and the images have",
         ),
-        ({"target.name": "blocks", "target.alpha": -0.5}, "alpha must be at least 0, got -0.5"),
+        (
+            {"target.name": "blocks", "target.alpha": -0.5},
+            "alpha must be finite and >= 0 ",
+        ),
         ({"target.name": "classes", "target.alpha": 0.5}, "classes takes no alpha; it takes nothi"),
         ({"target.name": "blocks", "target.share": 0.5}, "no share; it takes alpha, beta"),
         ({"target.beta": 0.5}, "identity takes no beta; it takes nothing"),

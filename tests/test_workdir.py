@@ -220,35 +220,9 @@ def test_a_lock_is_its_holder_s_to_ask_for_again(tmp_path):
     assert is_free(tmp_path)
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_command_holds_a_folder_to_its_end(tmp_path, there):
-    """One that is not there is not made before training makes it."""
-    path = tmp_path if there else tmp_path / "run"
-    folder = RunFolder(path)
-    with folder.held():
-        assert path.exists() == there
-        assert is_free(path) != there
-        with folder.locked():
-            assert not is_free(path)
-        assert not is_free(path)
-    assert is_free(path)
-    with folder.locked():  # of the next command, which ends with its own `with`
-        assert not is_free(path)
-    assert is_free(path)
-
-
 def test_of_several_processes_the_first_holds_a_folder(tmp_path):
-    with RunFolder(tmp_path).held(first=False):
+    with RunFolder(tmp_path).locked(first=False):
         assert is_free(tmp_path)
-
-
-def test_a_command_that_failed_before_training_leaves_no_lock(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    with pytest.raises(ZeroDivisionError), folder.held():
-        _ = 1 / 0
-    with folder.locked():
-        assert not is_free(folder.path)
-    assert is_free(folder.path)
 
 
 def test_a_claim_is_of_one_study_and_not_of_a_run_at_work(tmp_path):

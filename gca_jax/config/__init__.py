@@ -6,7 +6,7 @@ It may lie in any folder, and needs this room alone.
 
 from ml_collections import ConfigDict
 
-from gca_jax.config.files import FOLDER, find, missing_key, names
+from gca_jax.config.files import FOLDER, find, names
 from gca_jax.config.groups import (
     ADAM,
     ADAMW,
@@ -21,7 +21,7 @@ from gca_jax.config.groups import (
     UNCHANGED,
     Settings,
 )
-from gca_jax.config.make import KINDS, load, make, may_be_none, of_run, restore
+from gca_jax.config.make import KINDS, load, make, restore
 
 __all__ = [
     "ADAM",
@@ -42,9 +42,6 @@ __all__ = [
     "find",
     "load",
     "make",
-    "may_be_none",
-    "missing_key",
     "names",
-    "of_run",
     "restore",
 ]

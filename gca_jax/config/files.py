@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
 _HERE = Path(__file__).resolve().parents[1]
 FOLDER = next(path for path in (_HERE.parent / "configs", _HERE / "configs") if path.is_dir())
 """The project's config files: beside the package in a checkout, in it where it is installed."""
@@ -28,15 +26,3 @@ def find(name: str) -> Path:
 def names(folder: Path = FOLDER) -> str:
     """Name the config files of a folder."""
     return ", ".join(sorted(file.stem for file in folder.glob("*.py"))) or "none"
-
-
-def missing_key(config: object, path: str) -> str | None:
-    """Name the first part of a key's path that is not there, and what is."""
-    where = "config"
-    for key in path.split("."):
-        if not isinstance(config, ConfigDict):
-            return f"{where} has no key {key!r}; it is one value"
-        if key not in config:
-            return f"{where} has no key {key!r}; it has: {', '.join(config)}"
-        where, config = f"{where}.{key}", config[key]
-    return None

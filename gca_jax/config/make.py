@@ -7,22 +7,9 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from gca_jax import check
+from gca_jax.config import groups
 from gca_jax.config.files import find
-from gca_jax.config.groups import (
-    ADAMW,
-    BYOL,
-    EVALUATION,
-    HEADS,
-    LOG,
-    LOSS,
-    NO_SETTINGS,
-    OPTIONAL,
-    PAIRS,
-    SMOKE,
-    TRAIN,
-    UNCHANGED,
-    Settings,
-)
+from gca_jax.config.groups import SMOKE, UNCHANGED, Settings
 
 # Losses, networks and policies are imported where a config is made, not where one is looked for.
 
@@ -55,7 +42,7 @@ def images(
     target: Settings = UNCHANGED,
     resnet: Settings = UNCHANGED,
     heads: Settings = UNCHANGED,
-    optimizer: Settings = ADAMW,
+    optimizer: Settings = groups.ADAMW,
     train: Settings = UNCHANGED,
     loss: Settings = UNCHANGED,
     evaluation: Settings = UNCHANGED,
@@ -90,18 +77,18 @@ def images(
     settings = encoder.settings(side)
     if name == "resnet":
         settings = changed("resnet", settings, resnet)
-    config = ConfigDict(dict(method=method, seed=0))
-    config.target = target_group(target)
-    config.evaluation = changed("evaluation", EVALUATION, evaluation)
-    config.data = group({"kind": "images", **data})
-    config.augment = group(policies.settings(**augment))
-    config.model = group({"encoder": name, **settings, **changed("heads", HEADS, heads)})
-    config.optimizer = group(optimizer)
-    config.train = group(changed("train", TRAIN, train))
-    config.loss = loss_group(method, {**LOSS, **loss})
-    config.log = group(LOG)
-    if method == "byol":
-        _add_target_network(config, byol)
+    config = _config(
+        method,
+        target,
+        loss,
+        byol,
+        evaluation=changed("evaluation", groups.EVALUATION, evaluation),
+        data={"kind": "images", **data},
+        augment=policies.settings(**augment),
+        model={"encoder": name, **settings, **changed("heads", groups.HEADS, heads)},
+        optimizer=optimizer,
+        train=changed("train", groups.TRAIN, train),
+    )
     if small:
         config.model.update(encoder.smoke(settings))
         config.data.update({"limit": 400, **smoke})
@@ -109,12 +96,21 @@ def images(
     return config
 
 
-def _add_target_network(config: ConfigDict, changes: Settings) -> None:
-    """Give BYOL its predictor and the decay of its target network's average."""
-    settings = changed("byol", BYOL, changes)
-    config.model.predictor_hidden = config.model.projector_hidden
-    config.model.projector_batch_norm = settings["projector_batch_norm"]
-    config.train.target_decay = settings["target_decay"]
+def _config(
+    method: str, target: Settings, loss: Settings, byol: Settings, **parts: Settings
+) -> ConfigDict:
+    """Put a config together: the groups that are given, and those that all configs have."""
+    config = ConfigDict(dict(method=method, seed=0, target=target_group(target)))
+    for name, settings in parts.items():
+        config[name] = group(settings)
+    config.loss = loss_group(method, {**groups.LOSS, **loss})
+    config.log = group(groups.LOG)
+    if method == "byol":  # its predictor, and the decay of its target network's average
+        settings = changed("byol", groups.BYOL, byol)
+        config.model.predictor_hidden = config.model.projector_hidden
+        config.model.projector_batch_norm = settings["projector_batch_norm"]
+        config.train.target_decay = settings["target_decay"]
+    return config
 
 
 def _shrink(config: ConfigDict) -> None:
@@ -146,23 +142,25 @@ def pairs(
         model: Keywords of `towers.create`, and `learn_epsilon`.
         optimizer: Changes of `ADAMW`.
         train: Length of the run and size of its batches.
-        loss: Settings of any method; the chosen one takes what it has.
+        loss: Settings of any method.
     """
     from gca_jax.models.towers import TOWERS
 
     method, tower, small = read_options(options, "gca_ince", TOWERS)
     if method == "byol":
         raise ValueError("byol needs a network of its own for its targets: not for pairs")
-    config = ConfigDict(dict(method=method, seed=0))
-    config.target = target_group(target)
-    config.evaluation = dict(PAIRS["evaluation"])
-    config.data = group({"kind": "pairs", **changed("data", PAIRS["data"], data)})
-    towers = {**PAIRS["model"], "tower_a": tower, "tower_b": tower}
-    config.model = group(changed("model", towers, model))
-    config.optimizer = group({**ADAMW, "warmup_epochs": 0.0, **optimizer})
-    config.train = group(changed("train", PAIRS["train"], train))
-    config.loss = loss_group(method, {**LOSS, **PAIRS["loss"], **loss})
-    config.log = group(LOG)
+    towers = {**groups.PAIRS["model"], "tower_a": tower, "tower_b": tower}
+    config = _config(
+        method,
+        target,
+        {**groups.PAIRS["loss"], **loss},
+        UNCHANGED,
+        evaluation=groups.PAIRS["evaluation"],
+        data={"kind": "pairs", **changed("data", groups.PAIRS["data"], data)},
+        model=changed("model", towers, model),
+        optimizer={**groups.ADAMW, "warmup_epochs": 0.0, **optimizer},
+        train=changed("train", groups.PAIRS["train"], train),
+    )
     if small:
         config.model.update(hidden_a=(16,), hidden_b=(16,), dim=8)
         config.data.limit = 400
@@ -176,7 +174,7 @@ def own(
     data: Settings = UNCHANGED,
     target: Settings = UNCHANGED,
     heads: Settings = UNCHANGED,
-    optimizer: Settings = ADAMW,
+    optimizer: Settings = groups.ADAMW,
     train: Settings = UNCHANGED,
     loss: Settings = UNCHANGED,
     evaluation: Settings = UNCHANGED,
@@ -191,23 +189,22 @@ def own(
         heads: Widths of the projector, on an encoder that is given too.
         optimizer: The whole group.
         train: Length of the run and size of its batches.
-        loss: Settings of any method; the chosen one takes what it has.
+        loss: Settings of any method.
         evaluation: The whole group, which the data's evaluations may read.
         byol: Settings that no other method has.
     """
     method, _, _ = read_options(options, "gca_ince", ("given",))
-    config = ConfigDict(dict(method=method, seed=0))
-    config.target = target_group(target)
-    config.evaluation = group(evaluation)
-    config.data = group({"kind": "own", "name": "own", **data})
-    config.model = group(changed("heads", HEADS, heads))
-    config.optimizer = group(optimizer)
-    config.train = group(changed("train", TRAIN, train))
-    config.loss = loss_group(method, {**LOSS, **loss})
-    config.log = group(LOG)
-    if method == "byol":
-        _add_target_network(config, byol)
-    return config
+    return _config(
+        method,
+        target,
+        loss,
+        byol,
+        evaluation=evaluation,
+        data={"kind": "own", "name": "own", **data},
+        model=changed("heads", groups.HEADS, heads),
+        optimizer=optimizer,
+        train=changed("train", groups.TRAIN, train),
+    )
 
 
 KINDS: dict[str, Callable[..., ConfigDict]] = {"images": images, "pairs": pairs, "own": own}
@@ -229,23 +226,14 @@ def load(name: str, options: str = "") -> Any:
         ValueError: There is no such file, or an option that is not known.
     """
     path = find(name)
-    if path.suffix == ".json":
-        return of_run(f"{path}:{options}".rstrip(":"))
-    return runpy.run_path(str(path))["get_config"](options)
-
-
-def of_run(path: str) -> ConfigDict:
-    """Make the config of a run again, from its `config.json`.
-
-    Raises:
-        ValueError: The file is damaged or is no run's, or an option follows it.
-    """
+    if path.suffix != ".json":
+        # Not imported: it may lie in any folder, and have the name of another module.
+        return runpy.run_path(str(path))["get_config"](options)
     from gca_jax.workdir import RunFolder
 
-    if ".json:" in path:
+    if options:
         raise ValueError("a run's config takes no options: --config.KEY=VALUE changes it")
-    file = find(path)
-    return restore(RunFolder(file.parent).config)
+    return restore(RunFolder(path.parent).config)
 
 
 def restore(record: Mapping[str, Any]) -> ConfigDict:
@@ -253,51 +241,25 @@ def restore(record: Mapping[str, Any]) -> ConfigDict:
 
     Optional settings are declared, so that a flag can set them, and lists are tuples again.
     """
-    config = ConfigDict()
+    from gca_jax import targets
+    from gca_jax.data.views import policies
+
+    types = {"target": targets.settings(), "augment": policies.STRENGTHS, "loss": {}}
+    made = ConfigDict()
     for name, value in record.items():
-        is_group = isinstance(value, Mapping)
-        config[name] = _restored(value, _optional(name, record)) if is_group else value
-    return config
+        if isinstance(value, Mapping):
+            known = types.get(name, groups.OPTIONAL)
+            value = ConfigDict({key: _declared(x, known.get(key)) for key, x in value.items()})
+        made[name] = value
+    return made
 
 
-def _restored(values: Mapping[str, Any], types: Mapping[str, type]) -> ConfigDict:
-    """Fill a group whose optional settings are declared."""
-    given = {key: tuple(x) if isinstance(x, list) else x for key, x in values.items()}
-    declared = {key: types.get(key, object if x is None else x) for key, x in given.items()}
-    filled = ConfigDict(group(declared))
-    filled.update(given)
-    return filled
-
-
-def _optional(name: str, record: Mapping[str, Any]) -> Mapping[str, type]:
-    """Give the types of the optional settings of a group, by name."""
-    from gca_jax import losses
-
-    if name == "target":
-        from gca_jax import targets
-
-        return targets.settings()
-    if name == "augment":
-        from gca_jax.data.views import policies
-
-        return policies.STRENGTHS
-    if name != "loss":
-        return OPTIONAL
-    known = losses.keywords(record["method"]) if record["method"] in losses.METHODS else {}
-    return {key: object for key, value in known.items() if value is None}
-
-
-def may_be_none(config: ConfigDict, path: str) -> bool:
-    """Tell whether a setting of the config, by its dotted path, can be None."""
-    from gca_jax import losses
-
-    *parents, key = path.split(".")
-    for parent in parents:
-        config = config[parent]
-    declared = dict(config.items(preserve_field_references=True))[key]
-    of_losses = {k for m in losses.METHODS for k, v in losses.keywords(m).items() if v is None}
-    is_reference = isinstance(declared, config_dict.FieldReference)
-    return is_reference or key in OPTIONAL or key in of_losses
+def _declared(value: Any, kind: type | None) -> Any:
+    """Declare the value of a setting; `kind` is the type of one that is optional."""
+    value = tuple(value) if isinstance(value, list) else value
+    if kind is None and value is not None:
+        return value
+    return config_dict.FieldReference(value, field_type=kind or object)
 
 
 def read_options(
@@ -361,4 +323,4 @@ def _defaults(method: str) -> dict[str, object]:
     from gca_jax import losses
 
     known = losses.keywords(method)
-    return {key: value for key, value in known.items() if key not in NO_SETTINGS}
+    return {key: value for key, value in known.items() if key not in groups.NO_SETTINGS}

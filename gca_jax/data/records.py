@@ -81,7 +81,8 @@ class Faults:
         self.count += 1
         if not self.skip:
             raise ValueError(
-                f"{place}: {error}. {self.remedy}; or leave such images out with --skip_unreadable"
+                f"{place}: {error}. {self.remedy}; or leave such images out with "
+                "--config.data.skip_unreadable"
             ) from error
 
     def report(self, total: int) -> None:

@@ -19,13 +19,14 @@ from jaxtyping import Array
 from gca_jax import distributed
 from gca_jax.data.batches import Batch
 from gca_jax.experiment import Experiment, context
+from gca_jax.shapes import Summary
 from gca_jax.signals import Stopped, handled
 from gca_jax.training import checkpoint, initial, step
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.log import Log, progress_bar, wandb
 from gca_jax.training.state import Metrics, TrainState, by_row, replicated
 from gca_jax.training.step import Training
-from gca_jax.workdir import RunFolder, Summary
+from gca_jax.workdir import RunFolder
 
 STOP: Literal["stop"] = "stop"
 

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from gca_jax.files import write_arrays, write_json
+from gca_jax.files import write_json
 
 METHODS = {
     "ince": 0.7,
@@ -77,7 +77,7 @@ def write(folder):
     right = np.random.default_rng(config["seed"]).uniform(size=200) < value
     plan = np.full((4, 4), value) + np.eye(4)
     arrays = {"right": right, "plan": plan, "plan_labels": [0, 0, 1, 1]}
-    write_arrays(folder / "evaluation.npz", arrays)
+    np.savez_compressed(folder / "evaluation.npz", **arrays)
     write_json(folder / "evaluation.json", found)
     write_json(folder / "report.json", {})
 

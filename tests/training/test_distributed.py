@@ -27,7 +27,7 @@ SETTINGS = {
     "evaluation.strengths": (1.0,),
     "evaluation.corruptions": True,
 }
-ENDED = "has ended, as it or another of them was killed or met an error"
+ENDED = "ends, as another one was killed or met an error"
 
 
 @pytest.fixture(scope="module")
@@ -146,44 +146,33 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("error", "own"),
     [
-        (ValueError("config.loss: epsilon must be above 0"), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes"), True),
         (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), False),
         (RuntimeError("UNAVAILABLE: The following tasks are unhealthy"), False),
     ],
 )
-def test_an_error_of_its_own_is_said_and_another_s_left_to_the_watcher(
-    error, own, monkeypatch, capfd
-):
+def test_an_error_of_its_own_is_said_as_it_is(error, own, monkeypatch, capfd):
     monkeypatch.setattr(module.os, "_exit", sys.exit)
-    monkeypatch.setattr(module, "_be_quiet", lambda: print("quiet"))
     with pytest.raises(SystemExit):
         module.leave(error, f"error: {error}")
-    out, err = capfd.readouterr()
-    assert err == f"error: {error}\n"  # where the descriptor is not yet the log's
-    assert (out == "quiet\n") == own
+    _, err = capfd.readouterr()
+    assert (err == f"\nerror: {error}\n") == own
+    assert (f"error: process 0 of 1 {ENDED} ({error})" in err) != own
 
 
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        (("host:1", 0, None), "--coordinator=HOST:PORT, --process_id=K and --num_processes=N go"),
-        ((None, 0, 2), "--coordinator=HOST:PORT, --process_id=K and --num_processes=N go together"),
-        (("host", 0, 2), "--coordinator must be HOST:PORT, got host"),
-        (("host:1", 2, 2), "--process_id must be from 0 to 2 - 1, got 2"),
-    ],
-)
-def test_a_place_that_is_none_is_said_at_once(place, message):
-    with pytest.raises(ValueError, match=message):
-        module.Place(*place).checked()
+JOIN = """
+from gca_jax import distributed
+for place in [("host", 0, 2), ("host:1", 2, 2), (None, None, None)]:
+    try:
+        distributed.join(*place)
+    except ValueError as error:
+        print(error)
+"""
 
 
-def test_a_place_may_be_said_by_jax_s_variables(monkeypatch):
-    assert module.Place().checked() == module.Place()
-    for name, value in zip(module.VARIABLES, ("host:1", "1", "3"), strict=True):
-        monkeypatch.setenv(name, value)
-    assert module.Place().checked() == ("host:1", 1, 3)
-    assert module.Place(process_id=2).checked() == ("host:1", 2, 3)
-    monkeypatch.setenv("JAX_PROCESS_ID", "x")
-    with pytest.raises(ValueError, match="go together; their variables are JAX_COORDINATOR"):
-        module.Place().checked()
+def test_a_place_that_is_none_is_said_at_once():
+    with processes.start("-c", JOIN) as process:
+        said = process.communicate(timeout=60)[0].splitlines()
+    assert "--coordinator must be HOST:PORT, got host" in said[0]
+    assert "Got process_id=2, num_processes=2" in said[1]
+    assert "Outside SLURM, TPU pods, Kubernetes and Open MPI say --coordinator=HOST" in said[2]

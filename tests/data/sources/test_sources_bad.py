@@ -65,7 +65,7 @@ def test_a_corrupted_record(tmp_path, capsys):
     shard.write_bytes(content)
     message = refused(f"{shard}, record 0: ", data_dir=str(tmp_path))
     assert f"Delete {where} and prepare it again: {COMMAND}" in message
-    assert "--skip_unreadable" in message
+    assert "--config.data.skip_unreadable" in message
     data = sources.load("cifar10", data_dir=str(tmp_path), skip_unreadable=True)
     assert len(data.train_images) == len(data.train_labels) == 29
     assert "cifar10 (train): left out 1 of 30 images" in capsys.readouterr().out
