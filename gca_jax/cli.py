@@ -68,6 +68,18 @@ class ConfigFile(flags.ArgumentParser[Any]):
         return made.lock() if isinstance(made, ConfigDict) else made
 
 
+class Table(flags.ArgumentParser[Any]):
+    """Parser of a study's tables: `--config.measures="{'k-NN': 'accuracy.knn'}"`."""
+
+    def parse(self, argument: Any) -> Mapping[str, Any]:
+        """Read a dictionary."""
+        found = ast.literal_eval(argument) if isinstance(argument, str) else argument
+        if not isinstance(found, Mapping):
+            raise ValueError("it must be a dictionary")
+        return found
+
+
+config_flags.register_flag_parser_for_type(Mapping, Table())
 # The library's own parser knows files alone; overrides of keys stay its part.
 flags.FLAGS["config"].parser = ConfigFile()
 
@@ -90,20 +102,6 @@ def main(argv: list[str]) -> None:
         config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
     )
     run(MODE.value, command, VERBOSE.value)
-
-
-class Table(flags.ArgumentParser[Any]):
-    """Parser of a study's tables: `--config.measures="{'k-NN': 'accuracy.knn'}"`."""
-
-    def parse(self, argument: Any) -> Mapping[str, Any]:
-        """Read a dictionary."""
-        found = ast.literal_eval(argument) if isinstance(argument, str) else argument
-        if not isinstance(found, Mapping):
-            raise ValueError("it must be a dictionary")
-        return found
-
-
-config_flags.register_flag_parser_for_type(Mapping, Table())
 
 
 def run(mode: str, command: Command, verbose: bool) -> None:
