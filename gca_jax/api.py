@@ -32,7 +32,7 @@ from gca_jax.experiment import build, network_of, policy_of
 from gca_jax.training import state
 from gca_jax.training.checkpoint import restore_variables
 from gca_jax.training.train import train
-from gca_jax.workdir import RunFolder
+from gca_jax.workdir import RunFolder, flatten
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,12 +100,11 @@ def align(
     """
     made = config.make("pairs", words).lock()
     for key in settings or {}:
+        if key not in dict(flatten(made)):
+            raise ValueError(f"settings: config.make('pairs') has no key {key}")
         if key.split(".")[0] == "data":
             raise ValueError(f"settings: {key} is of files; align takes it as a keyword of its own")
-    try:
-        made.update_from_flattened_dict(dict(settings or {}))
-    except (KeyError, AttributeError) as error:
-        raise ValueError(f"settings: {error}") from error
+    made.update_from_flattened_dict(dict(settings or {}))
     both = pair(a, b, split=made.evaluation.split, **data)
     experiment = build(made, dataset=both)
     with contextlib.ExitStack() as stack:
