@@ -318,12 +318,6 @@ class RunFolder:
         stack.close()
         return False
 
-    @property
-    def is_taken(self) -> bool:
-        """Whether a study has claimed the run, or a program is at it."""
-        with contextlib.ExitStack() as stack:
-            return self.path.is_dir() and not self.claim(stack)
-
     def plan(self, record: Mapping[str, object]) -> None:
         """Write the config of a run to be done; the folder holds no other run."""
         with contextlib.suppress(DamagedError, FileNotFoundError):
