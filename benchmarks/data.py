@@ -20,10 +20,11 @@ import PIL.Image
 import tensorflow_datasets as tfds
 
 from benchmarks import augment, measure
-from gca_jax.data import arrays, records
+from gca_jax.data import arrays
 from gca_jax.data.batches import Order
 from gca_jax.data.dataset import Streamed
 from gca_jax.data.images import ImageData
+from gca_jax.data.sources import reading, tfds_sets
 from gca_jax.data.stream import stream, two_crops
 from gca_jax.data.views.augment import make
 from tests.data import prepared
@@ -96,17 +97,17 @@ def streaming(count, repeats):
     return {"kB_each": statistics.mean(map(len, encoded)) / 1000, "images_per_second": speed}
 
 
-def reading(count, repeats):
+def to_memory(count, repeats):
     """Records of a prepared data set to one array in memory, images a second."""
     with tempfile.TemporaryDirectory() as folder:
         prepared.write_tfds("cifar10", folder, {"train": count, "test": 10})
         builder = tfds.builder("cifar10", data_dir=folder)
-        encoded = records.source(builder, "train")
+        encoded = tfds_sets.Split.of(builder, "train")
         decoded = builder.as_data_source("train")
-        faults = records.Faults("cifar10", skip=False, remedy="")
+        faults = reading.Faults("cifar10", skip=False)
 
         def ours():
-            records.read(encoded, np.arange(count), (32, 32, 3), faults, classes=10)
+            reading.read(encoded, np.arange(count), (32, 32, 3), faults, classes=10)
 
         def one_by_one():
             np.stack([row["image"] for row in decoded])
@@ -121,7 +122,7 @@ def work(quick):
     result = {
         "in_memory_images_per_second": in_memory(repeats),
         "jpeg_two_crops": streaming(128 if quick else 1024, repeats),
-        "tfds_to_memory_images_per_second": reading(1000 if quick else 10_000, repeats),
+        "tfds_to_memory_images_per_second": to_memory(1000 if quick else 10_000, repeats),
     }
     if not quick:
         # Timed on 64 images and scaled: it is proportional to them but for the loss.

@@ -7,10 +7,9 @@ Method: arXiv 2502.20141; recipe: our own, for small colour images, and `gca_jax
     python main.py --config=configs/hf.py:gca_uot,smoke --config.data.path=uoft-cs/cifar10 \
         --config.data.image=img --config.data.label=label --workdir=runs/smoke  # a minute
 
-`path` is a name on the hub, or a folder of `save_to_disk`. `--config.data.streaming=True
---config.data.limit=10000` reads the first rows of each split without downloading all. For larger
-pictures, `--config.data.size=224 --config.model.stem=imagenet`; for grey ones,
-`--config.data.channels=1 --config.augment.policy=fashion_mnist`.
+`path` is a name on the hub, or a folder of `save_to_disk`. For larger pictures,
+`--config.data.size=224 --config.model.stem=imagenet`; for grey ones, `--config.data.channels=1
+--config.augment.policy=fashion_mnist`.
 
 Expected time: about an hour for 50,000 images of 32 x 32, an estimate (6.7 GFLOP an image).
 Expected numbers: none published.

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from gca_jax import config, files, models
 from gca_jax.data import tables
 from gca_jax.data.pairs import Side, pair
-from gca_jax.data.sources import in_place
+from gca_jax.data.sources import reading, tree
+from gca_jax.data.sources.in_place import Files
 from gca_jax.data.sources.tree import Tree
 from gca_jax.data.tables import checked
 from gca_jax.evaluation.encoder import Encoder, checked_images
@@ -174,7 +175,6 @@ class Embedding(NamedTuple):
 
     rows: Int[np.ndarray, "k"]
     features: Features
-    faults: dict[str, str]
 
 
 def write_features(encoder: Encoder, folder: str | Path, out: Path) -> None:
@@ -182,43 +182,41 @@ def write_features(encoder: Encoder, folder: str | Path, out: Path) -> None:
 
     Args:
         encoder: Of a run.
-        folder: Any tree of in_place.
+        folder: Any tree of pictures.
         out: File to write or overwrite; its ending is one of `tables.WRITERS`.
 
     Raises:
         ValueError: There are no pictures, or none can be read.
     """
-    found = in_place.scan(folder, "--images", encoder.reads_arrays)
+    found = tree.scan_any(folder, "--images", encoder.reads_arrays)
     print(found)
     embedded = embed_pictures(encoder, found)
-    if embedded.faults:
-        print(f"note: {in_place.describe(embedded.faults, len(found.files))}")
     table = columns(found, embedded)
     files.replace(out, lambda file: tables.WRITERS[out.suffix](file, table))
     print(f"{out}: {', '.join(table)} {list(embedded.features.shape)}")
 
 
 def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
-    """Encode every picture of a tree, a batch at a time.
+    """Encode every picture of a tree, a batch at a time, and say which were left out.
 
     Raises:
         ValueError: None of them can be read.
     """
     size, count = encoder.batch_size, len(found.files)
     rows, parts = [], []
-    faults: dict[str, str] = {}
+    faults = reading.Faults(str(found.root), skip=True)
     with tqdm(None, f"embedding {found.root}", count, unit=" images", disable=None) as bar:
         for start in range(0, count, size):
             asked = np.arange(start, min(start + size, count))
-            some = in_place.read(found, asked, encoder.shape, encoder.shorter_side)
-            faults |= some.faults
+            some = reading.read(
+                Files(found), asked, encoder.shape, faults, shorter_side=encoder.shorter_side
+            )
             if len(some.rows):
                 rows.append(some.rows)
                 parts.append(encoder.encode(some.images))
             bar.update(len(asked))
-    if not rows:
-        raise ValueError(in_place.describe(faults, count))
-    return Embedding(np.concatenate(rows), np.concatenate(parts), faults)
+    faults.report(np.arange(count))
+    return Embedding(np.concatenate(rows), np.concatenate(parts))
 
 
 def columns(found: Tree, embedded: Embedding) -> Mapping[str, np.ndarray]:

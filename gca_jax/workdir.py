@@ -146,6 +146,8 @@ class RunFolder:
             print(f"note: {self.path}/config.json is missing or damaged; a checkpoint has it too")
         data = found["data"]  # whose name was enough until 0.2.0
         data.setdefault("kind", "pairs" if data["name"] == "pairs" else "images")
+        if data.get("streaming") is False:  # a setting of the hub's sets until 0.3.0
+            del data["streaming"]
         return found
 
     @property

@@ -153,7 +153,7 @@ def test_pictures_of_all_sizes_are_embedded_and_the_unreadable_named(run, root, 
     out.write_text("an older file")
     COMMANDS["embed"](Command(None, str(run[0]), images=str(root), out=str(out)))
     said = capsys.readouterr().out
-    assert "note: left out 1 of 4 pictures (unreadable): y/bad.png (is no picture)" in said
+    assert f"left out 1 of 4 images (unreadable): {root}/y/bad.png (is no picture)" in said
     assert f"{out}: path, class, features [3, 4]" in said
     with np.load(out) as found:
         assert found["path"].tolist() == ["x/a.png", "x/b.png", "y/c.png"]
@@ -172,9 +172,7 @@ def test_arrays_beside_the_pictures_are_counted(run, root, tmp_path, capsys, mod
     out = str(tmp_path / f"out{ending}")
     COMMANDS[mode](Command(None, str(run[0]), images=str(folder), out=out))
     said = capsys.readouterr().out
-    assert (
-        "note: left out 2 .npy files: the run was not trained with --config.data.channels" in said
-    )
+    assert f"note: left out 2 .npy files in {folder}: they are pictures to runs with" in said
 
 
 def test_a_run_that_was_told_its_channels_reads_arrays(run):

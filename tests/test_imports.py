@@ -24,10 +24,10 @@ ot: numerics cost inputs engine.sharding engine.passes engine.problem engine.rev
     engine.domain engine kernel target_types sums converged plan projection target divergence
     learned .
 models: convolution resnet vit encoders precision network towers formats .
-data: pictures records dataset splits batches stream views.color views.geometry views.policies
+data: pictures dataset splits batches stream views.color views.geometry views.policies
     views.augment views images tables pairs memory corruptions
-    sources.tree sources.in_place sources.tfds_sets sources.folder sources.hub sources.imagenet100
-    sources sources.prepare .
+    sources.reading sources.tree sources.in_place sources.folder sources.tfds_sets sources.hub
+    sources.imagenet100 sources sources.prepare .
 metrics
 targets
 losses: _common _methods _sharded .

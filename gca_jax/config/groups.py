@@ -28,7 +28,7 @@ PICTURES: Settings = dict(
     labelled=bool,  # whether folders are classes; None: seen from the depth
     channels=int,  # of a picture, where they are not RGB; None: 3
     labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
-    **TFDS,  # data_dir is where the prepared copy goes
+    **TFDS,  # data_dir is where the index of the folder goes
 )
 OPTIMIZER: Settings = dict(  # of every optimizer
     warmup_steps=int,  # in place of warmup_epochs
@@ -73,7 +73,6 @@ HUB: Settings = dict(  # what each means: `gca_jax.data.sources.hub.load`
     test=str,
     size=int,
     channels=int,
-    streaming=False,
     limit=int,
     skip_unreadable=False,
 )
@@ -135,7 +134,7 @@ EVALUATION: Settings = dict(
 PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherwise
     data=dict(
         name="pairs",
-        a=str,  # a file, .npy, .npz or .parquet; None: halves of digits
+        a=str,  # a file, .npy, .npz, .parquet or .csv; None: halves of digits
         b=str,
         test_a=str,  # pairs of their own to test with
         test_b=str,

@@ -1,4 +1,4 @@
-"""Images, their order, and their views."""
+"""Data sets of images and of pairs, their batches, and the two views of an image."""
 
 from gca_jax.data.memory import arrays
 

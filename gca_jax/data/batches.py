@@ -1,4 +1,4 @@
-"""What training takes of data: an order of batches, and the protocol that a kind of data fulfils.
+"""Batches: their order, and the protocol that a kind of data fulfils to be trained with.
 
 Batch k is a function of (seed, k) and of nothing else: each epoch is one permutation, drawn by
 NumPy's counter-based Philox generator with the key (seed, epoch). So a run can start at any step
@@ -84,7 +84,7 @@ class Data(Protocol):
 
 @runtime_checkable
 class Probed(Data, Protocol):
-    """Data whose encoder is probed: inputs to fit probes on, inputs to judge them by.
+    """Data whose encoder is probed: inputs to fit probes on, inputs to evaluate them on.
 
     Attributes:
         raw_name: The raw input's name among those that are compared, such as "pixels".
@@ -116,7 +116,7 @@ def taken(
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """How many whole batches an epoch has; a ValueError if a batch is larger than the set."""
+    """Count the whole batches of an epoch; raise a ValueError if one is larger than the set."""
     if not 1 <= batch_size <= size:
         raise ValueError(
             f"batch_size must be from 1 to {size}, as many as there are to train with; "
@@ -127,7 +127,7 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
 
 @functools.lru_cache(maxsize=4)  # Workers at an epoch's border go back and forth between two.
 def permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, "size"]:
-    """The order of the training set in one epoch, read-only."""
+    """Draw the order of the training set in one epoch; the array is read-only."""
     bits = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))
     drawn = np.random.Generator(bits).permutation(size)
     drawn.flags.writeable = False
@@ -136,7 +136,7 @@ def permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, "size"]:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """This process's part of every batch; a ValueError if the processes cannot share a batch."""
+    """Rows of every batch that are this process's; a ValueError if processes cannot share them."""
 
     size: int  # of the training set
     batch_size: int  # over all processes together
@@ -153,15 +153,15 @@ class Order:
 
     @property
     def share(self) -> int:
-        """Images of a batch that are this process's."""
+        """Count the rows of a batch that are this process's."""
         return self.batch_size // self.process_count
 
     def epoch(self, step: int) -> int:
-        """The epoch, from 0, that batch `step` is of."""
+        """Number, from 0, the epoch that batch `step` is of."""
         return step // steps_per_epoch(self.size, self.batch_size)
 
     def rows(self, step: int) -> Int[np.ndarray, "share"]:
-        """Which images are this process's part of batch `step`."""
+        """Give the rows of batch `step` that are this process's."""
         index = step % steps_per_epoch(self.size, self.batch_size)
         first = index * self.batch_size + self.process_index * self.share
         return permutation(self.seed, self.epoch(step), self.size)[first : first + self.share]

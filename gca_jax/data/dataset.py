@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int, Int32, UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import pictures, records
+from gca_jax.data import pictures
 
 RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
 
@@ -26,6 +26,24 @@ class Images(Protocol):
     def __getitem__(self, rows: Any, /) -> UInt8[np.ndarray, "k h w c"]: ...
 
 
+class ChangedError(ValueError):
+    """A file is not as it was when its folder was scanned: no fault that a run may leave out."""
+
+
+@runtime_checkable
+class Records(Protocol):
+    """Encoded pictures on disk, by position; each is the entry "image" of its record.
+
+    A source that reads many records at once has `__getitems__` too.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int, /) -> Mapping[str, Any]: ...
+    def place(self, position: int) -> str:
+        """Name the file, or the row, of a record."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Streamed:
     """Images of any size that stay on disk; picklable, so that workers can decode them.
@@ -34,7 +52,7 @@ class Streamed:
     size * 256 / 224, then cropped to size x size.
     """
 
-    records: records.Records  # which have the encoded image under "image"
+    records: Records
     positions: Int[np.ndarray, "n"]  # which records, in order
     size: int  # pixels of a side of `images[rows]`
     channels: int = 3
@@ -53,12 +71,14 @@ class Streamed:
         return len(self.positions)
 
     def decode(self, i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-        """The whole of image i; the error of one that cannot be read names its file."""
+        """Decode the whole of image i; the error of one that cannot be read names its file."""
         position = int(self.positions[i])
         try:
             return pictures.pixels(self.records[position]["image"], self.channels)
+        except ChangedError:
+            raise
         except Exception as error:  # ArrayRecord's and protobuf's have no class in common
-            raise ValueError(f"{records.place(self.records, position)}: {error}") from error
+            raise ValueError(f"{self.records.place(position)}: {error}") from error
 
     def __getitem__(self, rows: slice | Int[np.ndarray, "k"]) -> UInt8[np.ndarray, "k h w c"]:
         which = np.arange(len(self))[rows]
@@ -75,7 +95,7 @@ class Streamed:
 
 
 def shorter_side(images: Images) -> int:
-    """Pixels to which a picture's shorter side is resized before its centre is cut out."""
+    """Give the pixels that a picture's shorter side is resized to before its centre is cut out."""
     return images.shorter_side if isinstance(images, Streamed) else images.shape[1]
 
 
@@ -168,21 +188,17 @@ class Dataset:
 
 Reader = Callable[..., Dataset]
 """(name, row, **options of `config.data`) -> the data set."""
-Shape = tuple[int | None, int | None, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The facts of a known data set, and its reader: a row of `sources.SOURCES`."""
+    """The reader of a known data set, and facts for it: a row of `sources.SOURCES`."""
 
     read: Reader
-    shape: Shape = (None, None, 3)  # (height, width, channels); None where images differ
-    classes: int | None = None  # None where it is the user's to choose
-    # Published number of images to "train", to "test" and perhaps to "pretrain" with.
-    images: dict[str, int] = dataclasses.field(default_factory=dict)
-    splits: dict[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names of these parts
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names of the parts
     builder: str | None = None  # TFDS's name of the data set, if TFDS has it
-    origin: str = ""  # where a folder that is fetched by hand comes from
+    classes: int | None = None  # of a folder that is fetched by hand
+    origin: str = ""  # and where it comes from
 
 
 def _check_images(name: str, images: Images, others: Images) -> None:

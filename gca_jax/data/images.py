@@ -21,12 +21,12 @@ LARGEST_SIDE = 32  # of an image whose pixels are features
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images to train with and to be judged by; a `data.batches.Probed`.
+    """Images to train with and to evaluate on; a `data.batches.Probed`.
 
     Attributes:
         dataset: Images, labels and domains.
         policy: Makes the two views of a batch.
-        wrong_positives: Share of a batch whose second view is of another image.
+        wrong_positives: False-positive rate: share of second views that are of another image.
     """
 
     dataset: Dataset
@@ -73,7 +73,7 @@ class ImageData:
 
     @property
     def test_inputs(self) -> Images:
-        """Give the images that probes are judged by."""
+        """Give the images that probes are evaluated on."""
         return self.dataset.test_images
 
     def __len__(self) -> int:
@@ -149,7 +149,7 @@ class ImageData:
         return pixels
 
     def describe(self) -> dict[str, Any]:
-        """Give the name and the sizes of what a run is trained with and judged by."""
+        """Give the name and the sizes of the training and the evaluation split."""
         data = self.dataset
         return {
             "name": data.name,

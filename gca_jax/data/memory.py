@@ -1,14 +1,12 @@
 """Data sets of arrays: in memory, in an archive of `numpy.savez`, or in scikit-learn's wheel."""
 
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import splits
+from gca_jax.data import splits, tables
 from gca_jax.data.dataset import Dataset, Numbers, Part, Source, named_values, number
 from gca_jax.data.splits import hold_out
 
@@ -75,7 +73,7 @@ def arrays(
 
 
 def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
-    """Images as uint8 [n, h, w, c]; arguments and errors are those of `arrays`."""
+    """Turn images into uint8 [n, h, w, c]; arguments and errors are those of `arrays`."""
     try:
         images = np.asarray(given)
     except ValueError as error:  # of pictures of several sizes NumPy makes no array
@@ -129,32 +127,17 @@ def load(name: str, row: Source, *, file: str | None = None, limit: int | None =
     if file is None:
         raise ValueError(f"name your file with --config.data.file=X.npz: {HOLDS}")
     path = pathlib.Path(file).expanduser()
+    with tables.opened(path) as found:
+        keys = {key: key.removeprefix("train_") or "images" for key in found.arrays}
+        if len(set(keys.values())) < len(keys) or not {"images"} <= set(keys.values()) <= set(KEYS):
+            raise ValueError(
+                f"it has the keys {', '.join(keys) or 'of no array'} and must be {HOLDS}"
+            )
+        given = {argument: found.arrays[key] for key, argument in keys.items()}
     try:
-        found = _read(path)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}; it must be {HOLDS}") from error
-    try:
-        return arrays(**found, limit=limit, name=name)
+        return arrays(**given, limit=limit, name=name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays of an archive by their names as arguments; errors are predicates of "FILE ..."."""
-    if not path.is_file():  # a pipe would be waited for
-        raise ValueError("is not a file" if path.exists() else "does not exist")
-    if not zipfile.is_zipfile(path):
-        raise ValueError("is not a .npz file")
-    with np.load(path) as archive:
-        keys = {key: key.removeprefix("train_") for key in archive.files}
-        if len(set(keys.values())) < len(keys) or not {"images"} <= set(keys.values()) <= set(KEYS):
-            raise ValueError(f"has the keys {', '.join(keys) or 'of no array'}")
-        try:
-            return {argument: archive[key] for key, argument in keys.items()}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            if "allow_pickle" in str(error):
-                raise ValueError("holds Python objects: save names with .astype(str)") from error
-            raise ValueError(f"has an array that cannot be read ({error})") from error
 
 
 def digits(name: str, row: Source, *, limit: int | None = None) -> Dataset:

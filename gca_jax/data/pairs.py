@@ -20,6 +20,7 @@ from gca_jax.data.dataset import Numbers, named_values, number
 Split = Literal["test", "validation"]
 Scaling = Literal["columns", "whole", "none"]
 Rows = Int[np.ndarray, "k"]
+Sets = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,11 +44,9 @@ class Side:
         None takes "whole", one mean and one deviation, for images (uint8, or [n, h, w] and more),
         else "columns": features may be of different units.
         """
-        known = ("columns", "whole", "none", None)
-        if scaling not in known:
-            raise ValueError(f"scaling must be one of: columns, whole, none; got {scaling!r}")
         if scaling is None:
             scaling = "whole" if raw.dtype == np.uint8 or raw.ndim > 2 else "columns"
+        check.one_of("scaling", scaling, ("columns", "whole", "none"))
         if scaling == "none":
             return cls(raw, np.zeros(()), np.ones(()))
         axis = 0 if scaling == "columns" else None
@@ -100,11 +99,11 @@ class Pairs:
         a: One set.
         b: The other one.
         train: What is trained with; some pairs may be shuffled.
-        judged: What is retrieved: the test pairs, none of which is shuffled, or the validation
-            pairs, shuffled like those of training.
-        split: Which of the two `judged` is.
+        judged: The evaluation split: test pairs, none of which is shuffled, or validation pairs,
+            shuffled like those of training.
+        split: Which of the two it is.
         labels: [n] of all rows, where they are known.
-        shuffled: The share of the pairs that was shuffled.
+        shuffled: Noise ratio: the share of the pairs that was shuffled.
     """
 
     name: str
@@ -156,7 +155,7 @@ class Pairs:
         return inputs
 
     def describe(self) -> dict[str, Any]:
-        """Give the name and the sizes of what a run is trained with and judged by."""
+        """Give the name and the sizes of the training and the evaluation split."""
         return {
             "name": self.name,
             "train_pairs": len(self.train.a),
@@ -196,57 +195,71 @@ def pair(
         shuffled_within: Whether they are exchanged inside their class alone.
         scaling: See `Side.of`.
         seed: Of the split and the shuffle.
-        split: Which pairs are judged; "validation" leaves the test pairs alone.
+        split: Which pairs are evaluated on; "validation" leaves the test pairs alone.
         name: What reports call them.
 
     Raises:
         ValueError: Rows that do not match in number or are all alike, a value that is not a finite
             number, a share out of its range; the message names the argument.
     """
-    if split not in ("test", "validation"):
-        raise ValueError(f"split must be test or validation, got {split!r}")
-    fractions = {"test_fraction": test_fraction, "validation_fraction": validation_fraction}
-    for key, share in fractions.items():
-        if not 0 <= share < 1:
-            raise ValueError(f"{key} must be at least 0 and below 1, got {share}")
-    if not 0 <= shuffled <= 1:
-        raise ValueError(f"shuffled must be from 0 to 1, got {shuffled}")
+    check.one_of("split", split, ("test", "validation"))
+    check.between("shuffled", shuffled, 0, 1)
+    check.at_least("seed", seed, 0)
     if shuffled_within and labels is None:
         raise ValueError("shuffled_within needs labels")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
     sets = tables.matched("a", a, "b", b)
     n = len(sets[0])
     ids = number(named_values("labels", labels, n, "pair"))[1][0]
-    order = np.random.default_rng([seed, 0]).permutation(n)
-    held_out = 0 if test is not None else round(test_fraction * n)
-    test_rows, rest = np.sort(order[:held_out]), order[held_out:]
-    kept = round(validation_fraction * len(rest))
-    parts = {"validation": np.sort(rest[:kept]), "train": np.sort(rest[kept:])}
+    parts = _split(n, 0.0 if test is not None else test_fraction, validation_fraction, seed)
     if test is not None and split == "test":
         others = tables.matched("test_a", test[0], "test_b", test[1])
-        test_rows = n + np.arange(len(others[0]))
-        sets = tables.joined(sets, others)
-    for kind, rows in {"train": parts["train"], split: {"test": test_rows, **parts}[split]}.items():
-        if len(rows) < 2:
+        parts["test"] = n + np.arange(len(others[0]))
+        sets = _joined(sets, others)
+    for kind in ("train", split):
+        if len(parts[kind]) < 2:
             raise ValueError(
-                f"of {n} pairs {len(rows)} are left to {'train' if kind == 'train' else kind}: "
-                "give more pairs, or other test_fraction and validation_fraction"
+                f"of {n} pairs {len(parts[kind])} are left to {kind}: give more pairs, or other "
+                "test_fraction and validation_fraction"
             )
-    noisy = {
-        kind: Part(rows, _shuffle(rows, shuffled, [seed, index], ids if shuffled_within else None))
-        for index, (kind, rows) in enumerate(parts.items(), 1)
-    }
-    train = noisy["train"]
+
+    def noisy(kind: str, stream: int) -> Part:
+        rows, within = parts[kind], ids if shuffled_within else None
+        return Part(rows, _shuffle(rows, shuffled, [seed, stream], within))
+
+    train = noisy("train", 2)
+    judged = noisy("validation", 1) if split == "validation" else Part(*[parts["test"]] * 2)
     for key, raw in zip("ab", sets, strict=True):
         if _is_constant(raw[train.a]):
             raise ValueError(
                 f"{key} is the same in all {len(train.a)} training rows, up to rounding: there is "
                 "nothing to align it by"
             )
-    judged = Part(test_rows, test_rows) if split == "test" else noisy["validation"]
     side_a, side_b = (Side.of(raw, train.a, scaling) for raw in sets)
     return Pairs(name, side_a, side_b, train, judged, split, ids, shuffled)
+
+
+def _split(n: int, test_fraction: float, validation_fraction: float, seed: int) -> dict[str, Rows]:
+    """Draw rows to test with, of the others rows to validate with; the rest are trained with."""
+    shares = {"test_fraction": test_fraction, "validation_fraction": validation_fraction}
+    for key, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{key} must be at least 0 and below 1, got {share}")
+    order = np.random.default_rng([seed, 0]).permutation(n)
+    test, rest = np.split(order, [round(test_fraction * n)])
+    validation, train = np.split(rest, [round(validation_fraction * len(rest))])
+    return {"test": np.sort(test), "validation": np.sort(validation), "train": np.sort(train)}
+
+
+def _joined(first: Sets, second: Sets) -> Sets:
+    """Append the rows of other pairs, whose shapes must be the same."""
+    for name, x, y in zip("ab", first, second, strict=True):
+        if x.shape[1:] != y.shape[1:]:
+            raise ValueError(
+                f"rows of {name} have shape {list(x.shape[1:])}, those of test_{name} "
+                f"{list(y.shape[1:])}"
+            )
+    a, b = (np.concatenate(sides) for sides in zip(first, second, strict=True))
+    return a, b
 
 
 def _rounding(raw: np.ndarray) -> float:
@@ -287,12 +300,12 @@ def load(
 
     Args:
         name: What reports call them.
-        a: File of one set, `.npy`, `.npz` or `.parquet`; see `tables.read`.
+        a: File of one set, `.npy`, `.npz`, `.parquet` or `.csv`; see `tables.read`.
         b: File of the other one.
-        test_a: File of the test pairs' one set, not read where validation pairs are judged.
+        test_a: File of the test pairs' one set, not read where `split` is validation.
         test_b: And of the other one.
         labels: File of labels.
-        split: Which pairs are judged.
+        split: Which pairs are evaluated on.
         limit: At most so many pairs of the files `a` and `b`, evenly spaced.
         **settings: Further keywords of `pair`.
 
@@ -308,15 +321,13 @@ def load(
     if a is None and (test_a is not None or labels is not None):
         raise ValueError("test_a, test_b and labels need a and b: name --config.data.a=FILE")
     if a is None or b is None:
-        sets, classes = _digits()
-        ids: np.ndarray | None = classes
+        sets, ids = _digits()
         name = "halves of digits" if name == "pairs" else name
     else:
-        sets = tables.matched(a, tables.read(a), b, tables.read(b))
-        ids = None if labels is None else tables.read(labels)
+        sets = _read(a, b)
+        ids = None if labels is None else tables.read(labels).values
     if limit is not None:
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1 or None, got {limit}")
+        check.at_least("limit", limit, 1)
         count = len(sets[0])
         rows = np.linspace(0, count - 1, min(limit, count)).round().astype(int)
         sets = sets[0][rows], sets[1][rows]
@@ -325,13 +336,23 @@ def load(
     test = None
     if test_a is not None and test_b is not None:
         settings["test_fraction"] = 0.0
-        if split == "test":
-            test = tables.read(test_a), tables.read(test_b)
+        test = _read(test_a, test_b) if split == "test" else None
     return pair(*sets, test=test, labels=ids, split=split, name=name, **settings)
 
 
-def _digits() -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Left and right half [1797, 8, 4] of each digit, and its class."""
+def _read(a: str, b: str) -> Sets:
+    """Read two files whose rows belong together, by their names too where both have names."""
+    one, other = tables.read(a), tables.read(b)
+    sets = tables.matched(a, one.values, b, other.values)
+    if one.rows != other.rows and sorted(one.rows or ()) == sorted(other.rows or ()):
+        raise ValueError(
+            f"{a} and {b} name the same rows in another order: sort one like the other"
+        )
+    return sets
+
+
+def _digits() -> tuple[Sets, np.ndarray | None]:
+    """Cut digits into halves [1797, 8, 4], left and right, and give their classes."""
     from sklearn.datasets import load_digits  # takes most of a second
 
     raw = load_digits()

@@ -136,10 +136,10 @@ def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
 
 
 def fit(
-    image: UInt8[np.ndarray, "rows columns c"], shape: tuple[int, ...], shorter_side: int
+    image: UInt8[np.ndarray, "rows columns c"], shape: tuple[int, ...], shorter_side: int | None
 ) -> UInt8[np.ndarray, "h w c"]:
-    """Bring a picture to a shape: resized and cropped where that is a square."""
-    if shape[0] == shape[1]:
+    """Bring a picture to a shape: resized and cropped to a square; else it must have the shape."""
+    if shorter_side is not None and shape[0] == shape[1]:
         return centre(image, shape[0], shorter_side)
     if image.shape != shape:
         size, right = (" x ".join(map(str, s[:2])) for s in (image.shape, shape))

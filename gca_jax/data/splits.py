@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int, Int32
 
+from gca_jax import check
 from gca_jax.data.dataset import Dataset, Part, Streamed, named
 
 TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test images of its own
@@ -59,16 +60,15 @@ def validation(data: Dataset) -> Dataset:
 
 
 def judged_by(data: Dataset, split: str) -> Dataset:
-    """Give the data set whose test images are those that a run is judged by: test or validation."""
-    if split not in ("test", "validation"):
-        raise ValueError(f"unknown split {split!r}; one of: test, validation")
+    """Give the data set with its evaluation split, test or validation, as its test images."""
+    check.one_of("split", split, ("test", "validation"))
     return validation(data) if split == "validation" else data
 
 
 def evenly_spaced(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
     """Choose `limit` of `count` rows, from the first to the last; all where there are no more."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1 or None, got {limit}")
+    if limit is not None:
+        check.at_least("limit", limit, 1)
     if limit is None or limit >= count:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))

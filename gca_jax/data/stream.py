@@ -31,7 +31,7 @@ TRIES = 10
 def stream(
     images: Streamed, order: Order, start: int, crop: Crop | None, threads: int | None = None
 ) -> Iterator[tuple[Int[np.ndarray, "b"], UInt8[np.ndarray, "b ..."]]]:
-    """Rows [b] of batch `start`, `start + 1`, ... and two crops of each or, without, its centre."""
+    """Yield the rows [b] of batch `start`, ..., and two crops of each or, without, its centre."""
     threads = threads or os.cpu_count() or 1
     ahead = max(BATCHES_AHEAD * order.share, threads)
     places = grain.MapDataset.range(start * order.share, 2**62)  # the run decides when to stop

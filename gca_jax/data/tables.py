@@ -1,45 +1,105 @@
-"""Files with a row for each sample: one array is read, several columns are written."""
+"""Files with a row for each sample, `.npy`, `.npz`, `.parquet` or `.csv`, read and written."""
 
+import contextlib
 import csv
 import io
 import pathlib
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from typing import IO
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-KINDS = ".npy, .npz or .parquet"
+Names = tuple[str, ...]
+Columns = Mapping[str, np.ndarray]
+"""Names [n], numbers [n], or numbers [n, k], by the name of the column."""
 
 
-def read(file: str) -> np.ndarray:
-    """Read an array [n, ...].
+class Table(NamedTuple):
+    """An array that was read.
 
-    An archive of `numpy.savez` must hold one array, or the file is named as `X.npz:KEY`. Of a table
-    all columns are taken, numbers [n] or lists of one length [n, k], side by side, but for pandas'
-    index, which would tell partners by their row; `X.parquet:NAME` takes one column.
+    Attributes:
+        values: [n, ...], numbers; or text [n], of a column that was asked for by its name.
+        rows: [n], the samples' names, where the file has them.
+        columns: [k], the features' names of values [n, k], likewise.
+    """
+
+    values: np.ndarray
+    rows: Names | None = None
+    columns: Names | None = None
+
+
+class Contents(NamedTuple):
+    """What a file holds: arrays by name, and which of them name rows and columns."""
+
+    arrays: Any
+    rows: str | None = None
+    columns: str | None = None
+    named: bool = True  # whether the arrays of a table have names of their own
+
+    def text(self, name: str | None) -> Names | None:
+        """Give an array of names as text; None where there is none."""
+        return None if name is None else tuple(map(str, self.arrays[name].tolist()))
+
+
+def read(file: str) -> Table:
+    """Read an array [n, ...], with the names of its rows and columns.
+
+    An archive of `numpy.savez` must hold one array beside text called `rows` and `columns`, or the
+    file is named as `X.npz:KEY`. Of a table all columns are taken, numbers [n] or lists of one
+    length [n, k], side by side; `X.parquet:NAME` takes one, or those called NAME_0, NAME_1, ...
+    pandas' index, or a first column of text or without a name, names the rows.
 
     Raises:
         ValueError: The file is missing, damaged or of another kind; the message names it.
     """
     path, key = _path(file)
+    with opened(path) as found:
+        if path.suffix in TABLES:
+            return _side_by_side(found, key)
+        names = [name for name in found.arrays if name not in (found.rows, found.columns)]
+        if key is None and len(names) == 1:
+            key = names[0]
+        if key not in found.arrays:
+            raise ValueError(
+                f"choose one of its arrays, {', '.join(names)}, as {path}:KEY"
+                if path.suffix == ".npz"
+                else f"a {path.suffix} file has one array and no {key!r}"
+            )
+        return _fitting(found.arrays[key], found.text(found.rows), found.text(found.columns))
+
+
+def _fitting(values: np.ndarray, rows: Names | None, columns: Names | None) -> Table:
+    """Check that there are as many names as rows and columns."""
+    for axis, (kind, names) in enumerate((("rows", rows), ("columns", columns))):
+        if names is not None and (values.ndim <= axis or len(names) != values.shape[axis]):
+            raise ValueError(f"it has {len(names)} names of {kind} for {list(values.shape)}")
+    return Table(values, rows, columns)
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[Contents]:
+    """Open a file; a ValueError names it where it, or an array of it, is not what was wanted."""
     if not path.is_file():  # a pipe would be waited for
         raise ValueError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
     if path.suffix not in READERS:
-        raise ValueError(f"{path} must be a {KINDS} file")
+        raise ValueError(f"{path} must be a file {', '.join(READERS)}")
     try:
-        return READERS[path.suffix](path, key)
+        found = READERS[path.suffix](path)
+        with found.arrays if path.suffix == ".npz" else contextlib.nullcontext():
+            yield found
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         text = str(error).split("\n")[0]
         if "allow_pickle" in text:
-            text = "it holds Python objects: save numbers, with .astype(np.float32)"
+            text = "it holds Python objects: save numbers with .astype(np.float32), names with str"
         raise ValueError(f"{path} cannot be read: {text}") from error
 
 
 def _path(file: str) -> tuple[pathlib.Path, str | None]:
-    """Part FILE:KEY; a drive's colon stays with the file."""
+    """Split FILE:KEY; a drive's colon stays with the file."""
     whole = pathlib.Path(file).expanduser()
     head, colon, key = file.rpartition(":")
     if colon and not whole.exists() and pathlib.Path(head).suffix in READERS:
@@ -47,51 +107,92 @@ def _path(file: str) -> tuple[pathlib.Path, str | None]:
     return whole, None
 
 
-def _npy(path: pathlib.Path, key: str | None) -> np.ndarray:
-    if key is not None:
-        raise ValueError(f"a .npy file has one array and no {key!r}")
+def _npy(path: pathlib.Path) -> Contents:
     with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        return Contents({"": np.lib.format.read_array(file, allow_pickle=False)})
 
 
-def _npz(path: pathlib.Path, key: str | None) -> np.ndarray:
+def _npz(path: pathlib.Path) -> Contents:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no archive of numpy.savez")
-    with np.load(path, allow_pickle=False) as archive:
-        names = archive.files
-        if key is None and len(names) == 1:
-            key = names[0]
-        if key not in names:
-            raise ValueError(f"choose one of its arrays, {', '.join(names)}, as {path}:KEY")
-        return archive[key]
+    archive = np.load(path, allow_pickle=False)  # which reads an array when it is asked for
+    kinds = ("rows", "columns")
+    text = {kind: kind for kind in kinds if kind in archive and archive[kind].dtype.kind == "U"}
+    return Contents(archive, **text)
 
 
-def _parquet(path: pathlib.Path, key: str | None) -> np.ndarray:
+def _parquet(path: pathlib.Path) -> Contents:
     import pyarrow.parquet  # takes half a second, and few need it
 
     table = pyarrow.parquet.read_table(path)
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
-    names = [name for name in table.column_names if name not in index] if key is None else [key]
-    if unknown := set(names) - set(table.column_names):
-        raise ValueError(f"it has no column {unknown.pop()!r}, but {', '.join(table.column_names)}")
-    columns = []
-    for name in names:
-        values = table[name].to_numpy()
-        try:
-            column = np.stack(values) if values.dtype == object else values
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"its column {name!r} has rows of different lengths") from error
-        if column.dtype.kind not in "iufb" and (key is None or column.dtype.kind not in "U"):
-            raise ValueError(f"its column {name!r} has no numbers but {column.dtype}")
-        columns.append(column.reshape(len(column), -1))
-    return columns[0].squeeze(1) if key and columns[0].shape[1] == 1 else np.hstack(columns)
+    return _contents(table, [name for name in index if isinstance(name, str)])
 
 
-READERS = {".npy": _npy, ".npz": _npz, ".parquet": _parquet}
+def _csv(path: pathlib.Path) -> Contents:
+    """Read a table whose first line names the columns, unless all in it are numbers."""
+    import pyarrow.csv
+
+    with path.open(encoding="utf-8", newline="") as file:
+        head = next(csv.reader(file), [])
+    try:
+        headless = np.array(head, float).size > 0
+    except ValueError:
+        headless = False
+    options = pyarrow.csv.ReadOptions(autogenerate_column_names=headless)
+    found = _contents(pyarrow.csv.read_csv(path, options), [])
+    return found._replace(named=not headless)
 
 
-Columns = Mapping[str, np.ndarray]
-"""Names [n], numbers [n], or numbers [n, k], by the name of the column."""
+def _contents(table: Any, index: list[str]) -> Contents:
+    """Take the columns of pyarrow's table; the index, or a first column of text, names rows."""
+    names = table.column_names
+    if len(set(names)) < len(names):
+        raise ValueError("two of its columns have one name")
+    arrays = {name: table[name].to_numpy() for name in names}
+    if not index and len(names) > 1:
+        first = arrays[names[0]]
+        if not names[0] or (first.dtype == object and all(isinstance(x, str) for x in first)):
+            index = names[:1]
+    return Contents(arrays, index[0] if len(index) == 1 else None)
+
+
+def _side_by_side(found: Contents, key: str | None) -> Table:
+    """Join columns of numbers; of one that is asked for by its name, text too."""
+    names = [name for name in found.arrays if name != found.rows]
+    if key is not None:
+        split = [name for name in names if re.fullmatch(rf"{re.escape(key)}_\d+", name)]
+        names = [key] if key in found.arrays else split
+    if not names:
+        raise ValueError(f"it has no column {key!r}, but {', '.join(found.arrays)}")
+    columns = [_column(name, found.arrays[name], text=key is not None) for name in names]
+    heads = [
+        head
+        for name, column in zip(names, columns, strict=True)
+        for head in ([name] if column.shape[1] == 1 else _numbered(name, column.shape[1]))
+    ]
+    alone = names == [key] and columns[0].shape[1] == 1
+    values = columns[0].squeeze(1) if alone else np.hstack(columns)
+    return Table(values, found.text(found.rows), tuple(heads) if found.named else None)
+
+
+def _column(name: str, values: np.ndarray, text: bool) -> np.ndarray:
+    """Give a column as [n, k]."""
+    try:
+        column = np.stack(values) if values.dtype == object else values
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its column {name!r} has rows of different lengths") from error
+    if column.dtype.kind not in ("iufbU" if text else "iufb"):
+        raise ValueError(f"its column {name!r} has no numbers but {column.dtype}")
+    return column.reshape(len(column), -1)
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [f"{name}_{k}" for k in range(count)]
+
+
+TABLES = {".parquet": _parquet, ".csv": _csv}
+READERS: dict[str, Callable[[pathlib.Path], Contents]] = {".npy": _npy, ".npz": _npz, **TABLES}
 
 
 def _to_parquet(file: IO[bytes], columns: Columns) -> None:
@@ -112,7 +213,7 @@ def _to_csv(file: IO[bytes], columns: Columns) -> None:
     writer.writerow(
         head
         for name, v in columns.items()
-        for head in ([f"{name}_{k}" for k in range(v.shape[1])] if v.ndim > 1 else [name])
+        for head in (_numbered(name, v.shape[1]) if v.ndim > 1 else [name])
     )
     for values in zip(*columns.values(), strict=True):
         writer.writerow(np.concatenate([np.atleast_1d(value).astype(str) for value in values]))
@@ -152,17 +253,3 @@ def checked(name: str, values: ArrayLike) -> np.ndarray:
                 f"is row {np.flatnonzero(bad)[0]}: leave those pairs out"
             )
     return array if array.ndim > 1 else array[:, None]
-
-
-def joined(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Append the rows of other pairs, whose shapes must be the same."""
-    for name, x, y in zip("ab", first, second, strict=True):
-        if x.shape[1:] != y.shape[1:]:
-            raise ValueError(
-                f"rows of {name} have shape {list(x.shape[1:])}, those of test_{name} "
-                f"{list(y.shape[1:])}"
-            )
-    a, b = (np.concatenate(sides) for sides in zip(first, second, strict=True))
-    return a, b

@@ -14,7 +14,9 @@ from jaxtyping import Float, Int, Int32, UInt8
 
 from gca_jax.data.dataset import Dataset, number
 from gca_jax.data.pictures import sprite
-from gca_jax.data.sources import in_place
+from gca_jax.data.sources import reading
+from gca_jax.data.sources.in_place import Files
+from gca_jax.data.sources.tree import scan_any
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.evaluation.encoder import Encoder
 from gca_jax.evaluation.nearest import nearest, two_dimensions
@@ -36,7 +38,17 @@ class Group(NamedTuple):
 
 
 class Neighbourhood(NamedTuple):
-    """What a page shows."""
+    """What a page shows.
+
+    Attributes:
+        title: Of the page.
+        images: [n, h, w, c].
+        names: [n], of the pictures.
+        groups: Under "class" and "domain", where pictures have them.
+        places: [n, 2], on the map.
+        nearest: [n, k], the rows nearest to each by cosine similarity, the nearest first.
+        across: [n, k], likewise among the pictures of other domains; None where there are none.
+    """
 
     title: str
     images: UInt8[np.ndarray, "n h w c"]
@@ -79,11 +91,12 @@ def of_tests(encoder: Encoder, data: Dataset) -> Neighbourhood:
 
 def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     """Find the neighbours of the pictures in a folder, evenly spaced where there are very many."""
-    tree = in_place.scan(folder, "--images", encoder.reads_arrays)
+    tree = scan_any(folder, "--images", encoder.reads_arrays)
     asked = evenly_spaced(len(tree.files), MOST_PICTURES)
-    read = in_place.read(tree, asked, encoder.shape, encoder.shorter_side)
-    if read.faults:
-        print(f"note: {in_place.describe(read.faults, len(asked))}")
+    faults = reading.Faults(str(tree.root), skip=True)
+    shape, shorter = encoder.shape, encoder.shorter_side
+    read = reading.read(Files(tree), asked, shape, faults, shorter_side=shorter)
+    faults.report(asked)
     groups = {}
     for kind, given in (("class", tree.classes), ("domain", tree.domains)):
         known, (numbers,) = number(given)

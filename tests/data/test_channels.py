@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from gca_jax.data import arrays, pictures, records, sources
-from gca_jax.data.sources import folder
+from gca_jax.data import arrays, pictures, sources
+from gca_jax.data.sources import reading, tree
 from gca_jax.data.views import augment
 from gca_jax.experiment import build
 from tests.data.prepared import npy, tiff
@@ -33,7 +33,7 @@ def read(root, **options):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_folder_of_stacks_is_read_whole_or_streamed(root, streamed, monkeypatch):
     if streamed:
-        monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+        monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
     data = read(root, channels=5, size=12 if not streamed else 8)
     assert data.train_images.shape == (20, *((8, 8) if streamed else (12, 12)), 5)
     assert (data.class_names, data.domain_names) == (("x", "y"), ("ink", "pen"))
@@ -53,14 +53,15 @@ def test_a_file_of_another_depth_is_named(root):
     assert len(read(root, channels=5, skip_unreadable=True).train_images) == 19
 
 
-def test_a_npy_is_no_picture_of_an_rgb_folder(root):
-    found = folder.tree.scan(root)
+def test_a_npy_is_no_picture_of_an_rgb_folder(root, capsys):
+    found = tree.scan(root)
     assert {name[-4:] for name in found.files} == {".tif"}
-    assert found.left_out == len(list(root.rglob("*.npy"))) == 12
+    assert len(list(root.rglob("*.npy"))) == 12
+    assert f"left out 12 .npy files in {root}: " in capsys.readouterr().out
 
 
 def test_channels_below_one_are_refused(root):
-    with pytest.raises(ValueError, match="channels must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels must be an integer >= 1, got 0"):
         read(root, channels=0)
 
 

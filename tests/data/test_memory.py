@@ -114,7 +114,7 @@ def test_bytes_are_not_copied():
         (dict(labels=LABELS, test_labels=LABELS), "training and test images must both have labels"),
         (dict(test_images=IMAGES[:, 1:]), "test_images are of 5 x 5 x 3, train_images of 6 x 5 x"),
         (dict(labels=np.arange(60)), "60 images are too few to hold out 20% of each class and dom"),
-        (dict(limit=0), "limit must be at least 1 or None, got 0"),
+        (dict(limit=0), "limit must be an integer >= 1, got 0"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message):

@@ -117,14 +117,14 @@ def test_without_files_there_are_halves_of_digits():
         ({"a": np.array([{}] * N)}, "a must be numbers .*; got object"),
         ({"b": np.full((N, 4), 7, np.uint8)}, "b is the same in all 144 training rows"),
         ({"a": 1 + 1e-7 * (A % 2), "scaling": "none"}, "a is the same in all 144 training rows"),
-        ({"shuffled": 1.5}, "shuffled must be from 0 to 1, got 1.5"),
+        ({"shuffled": 1.5}, r"shuffled must lie in \[0, 1\], got 1.5"),
         ({"shuffled_within": True}, "needs labels"),
         ({"labels": LABELS[:3]}, r"labels must be integers or names \[200\]"),
         ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
         ({"test_fraction": 0.0}, "of 200 pairs 0 are left to test"),
         ({"validation_fraction": 0.999}, "are left to train"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"split": "train"}, "split must be test or validation, got 'train'"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
+        ({"split": "train"}, "split must be one of test, validation; got 'train'"),
         ({"scaling": "rows"}, "scaling must be one of"),
         ({"test": (A, B[:, :2])}, "rows of b have shape"),
     ],
@@ -143,8 +143,20 @@ def test_a_limit_keeps_rows_of_both_sets_and_of_labels_that_are_as_many(tmp_path
     assert len(made.a.raw) == len(made.b.raw) == len(made.labels) == 100
     with pytest.raises(ValueError, match=r"labels must be integers or names \[200\]"):
         pairs.load("pairs", **files | {"labels": labels}, limit=100)
-    with pytest.raises(ValueError, match="limit must be at least 1 or None, got 0"):
+    with pytest.raises(ValueError, match="limit must be an integer >= 1, got 0"):
         pairs.load("pairs", **files, limit=0)
+
+
+def test_rows_that_have_names_are_in_one_order(tmp_path):
+    names = [f"cell {i}" for i in range(20)]
+    for file, some in (("a", names), ("b", names), ("c", names[::-1]), ("d", ["x"] * 20)):
+        lines = [f"{name},{i},{-i}" for i, name in enumerate(some)]
+        (tmp_path / f"{file}.csv").write_text("\n".join([",u,v", *lines]))
+    files = {name: str(tmp_path / f"{name}.csv") for name in "abcd"}
+    for b in ("b", "d"):  # other names say nothing about the order
+        assert len(pairs.load("pairs", a=files["a"], b=files[b]).a.raw) == 20
+    with pytest.raises(ValueError, match="name the same rows in another order: sort one"):
+        pairs.load("pairs", a=files["a"], b=files["c"])
 
 
 def test_a_and_b_go_together():

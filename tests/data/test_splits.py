@@ -59,7 +59,7 @@ def test_validation_images_are_always_alike_and_test_is_the_data_set_itself():
     again = [which(judged_by(data, "validation").test_images) for _ in range(2)]
     assert again[0] == again[1]
     assert judged_by(data, "test") is data
-    with pytest.raises(ValueError, match="unknown split 'dev'; one of: test, validation"):
+    with pytest.raises(ValueError, match="split must be one of test, validation; got 'dev'"):
         judged_by(data, "dev")
 
 

@@ -4,7 +4,6 @@ import itertools
 import pickle
 import threading
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,11 +30,10 @@ RECORDS = [{"image": prepared.encode(image)} for image in NOISE]
 
 
 class Records(list):
-    """What a data source of TFDS says of its files."""
+    """Records that have a place."""
 
-    split = "train"
-    file = SimpleNamespace(take=COUNT, skip=0, filename="train-0.array_record")
-    dataset_info = SimpleNamespace(splits={"train": SimpleNamespace(file_instructions=[file])})
+    def place(self, position):
+        return f"train-0.array_record, record {position}"
 
 
 def take(n, start=0, records=RECORDS, crop=CROP, **options):

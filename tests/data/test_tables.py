@@ -25,14 +25,14 @@ def test_what_was_written_is_read(tmp_path):
     np.savez(tmp_path / "one.npz", x=X)
     np.savez(tmp_path / "two.npz", x=X, y=X + 1)
     for name, expected in (("x.npy", X), ("one.npz", X), ("two.npz:y", X + 1)):
-        np.testing.assert_array_equal(tables.read(str(tmp_path / name)), expected)
+        np.testing.assert_array_equal(tables.read(str(tmp_path / name)).values, expected)
 
 
 def test_a_table_s_columns_stand_side_by_side(tmp_path):
     file = write(tmp_path / "x.parquet", {"list": list(X), "one": [1, 2, 3, 4]})
-    np.testing.assert_array_equal(tables.read(file), np.hstack([X, [[1], [2], [3], [4]]]))
-    np.testing.assert_array_equal(tables.read(f"{file}:list"), X)
-    np.testing.assert_array_equal(tables.read(f"{file}:one"), [1, 2, 3, 4])
+    np.testing.assert_array_equal(tables.read(file).values, np.hstack([X, [[1], [2], [3], [4]]]))
+    np.testing.assert_array_equal(tables.read(f"{file}:list").values, X)
+    np.testing.assert_array_equal(tables.read(f"{file}:one").values, [1, 2, 3, 4])
 
 
 def test_the_index_of_pandas_is_no_feature(tmp_path):
@@ -42,8 +42,8 @@ def test_the_index_of_pandas_is_no_feature(tmp_path):
         columns.replace_schema_metadata({"pandas": about}), tmp_path / "x.parquet"
     )
     file = str(tmp_path / "x.parquet")
-    np.testing.assert_array_equal(tables.read(file), [[1], [2]])
-    np.testing.assert_array_equal(tables.read(f"{file}:row"), [4, 7])
+    np.testing.assert_array_equal(tables.read(file).values, [[1], [2]])
+    np.testing.assert_array_equal(tables.read(f"{file}:row").values, [4, 7])
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path):
@@ -52,10 +52,18 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "cut.npy").write_bytes((tmp_path / "two.npz").read_bytes()[:50])
     (tmp_path / "renamed.npz").write_bytes((tmp_path / "objects.npy").read_bytes())
     (tmp_path / "renamed.npy").write_bytes((tmp_path / "two.npz").read_bytes())
-    (tmp_path / "x.csv").write_text("1,2\n")
+    (tmp_path / "x.tsv").write_text("1\t2\n")
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
+    (tmp_path / "words.csv").write_text("a,b\n1,x\n")
+    (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "latin.csv").write_bytes(b"\xe4,b\n1,2\n")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 no more")
     write(tmp_path / "words.parquet", {"name": ["a", "b"]})
     write(tmp_path / "ragged.parquet", {"list": [[1.0], [1.0, 2.0]]})
+    np.savez(tmp_path / "names.npz", x=X, rows=["a", "b", "c"])
     messages = {
+        "names.npz": r"it has 3 names of rows for \[4, 3\]",
         "no.npy": "does not exist",
         "objects.npy": "holds Python objects",
         "cut.npy": "cannot be read",
@@ -63,7 +71,13 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
         "renamed.npy": "magic string is not correct",
         "two.npz": r"choose one of its arrays, x, y",
         "two.npz:z": r"choose one of its arrays, x, y",
-        "x.csv": "must be a .npy, .npz or .parquet file",
+        "x.tsv": r"must be a file \.npy, \.npz, \.parquet, \.csv",
+        "ragged.csv": "Expected 2 columns, got 1",
+        "words.csv": "'b' has no numbers",
+        "twice.csv": "two of its columns have one name",
+        "empty.csv": "cannot be read: Empty CSV file",
+        "latin.csv": "can't decode byte",
+        "cut.parquet": "cannot be read",
         "words.parquet": "'name' has no numbers",
         "ragged.parquet": "rows of different lengths",
         "words.parquet:age": "no column 'age'",
@@ -93,9 +107,34 @@ def test_every_format_holds_the_same_numbers(tmp_path):
     np.testing.assert_array_equal(numbers, columns["features"])
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".npz"])
+def test_rows_and_columns_keep_their_names(tmp_path):
+    """As pandas and R write them, and as arrays of an archive."""
+    numbers = np.array([[1.5, 2], [3, 4]])
+    csvs = {
+        "pandas": ",u,v\ncell 1,1.5,2\ncell 2,3,4\n",
+        "words": "cell,u,v\n" + "cell 1,1.5,2\ncell 2,3,4\n",
+    }
+    for name, text in csvs.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    np.savez(
+        tmp_path / "x.npz", values=numbers, rows=np.array(["cell 1", "cell 2"]), columns=["u", "v"]
+    )
+    write(tmp_path / "x.parquet", {"cell": ["cell 1", "cell 2"], "u": [1.5, 3], "v": [2, 4]})
+    for file in ("pandas.csv", "words.csv", "x.npz", "x.parquet"):
+        table = tables.read(str(tmp_path / file))
+        np.testing.assert_array_equal(table.values, numbers)
+        assert table.rows == ("cell 1", "cell 2"), file
+        assert table.columns == ("u", "v"), file
+    np.savetxt(tmp_path / "plain.csv", numbers, delimiter=",")
+    plain = tables.read(str(tmp_path / "plain.csv"))
+    np.testing.assert_array_equal(plain.values, numbers)
+    assert plain.rows is plain.columns is None
+    np.testing.assert_array_equal(tables.read(f"{tmp_path / 'words.csv'}:u").values, [1.5, 3])
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".npz", ".csv"])
 def test_features_can_be_read_as_a_set_of_a_run_on_pairs(tmp_path, ending):
     file, features = tmp_path / f"features{ending}", np.eye(3, 4, dtype=np.float32)
     with file.open("wb") as opened:
         tables.WRITERS[ending](opened, {"path": np.array(["a", "b", "c"]), "features": features})
-    np.testing.assert_array_equal(tables.read(f"{file}:features"), features)
+    np.testing.assert_array_equal(tables.read(f"{file}:features").values, features)

@@ -1,19 +1,16 @@
 """Data sets by the library of the Hugging Face hub, `datasets`, where it is installed."""
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int32
 
-from gca_jax.data import pictures, records
-from gca_jax.data.dataset import Dataset, Images, Part, Source, Streamed, number
+from gca_jax.data.dataset import Dataset, Source, number
+from gca_jax.data.sources import reading
 from gca_jax.data.splits import evenly_spaced, hold_out
 
 TESTS = ("test", "validation", "valid", "val")  # splits that test, if none is named
@@ -26,7 +23,7 @@ REMEDY = "Remove that row, or choose another data set"
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Encoded images of a split, as `records.Records`."""
+    """Encoded images of a split, as `dataset.Records`."""
 
     rows: Sequence[Mapping[str, Any]]  # {column: {"bytes": ..., "path": ...}}
     column: str
@@ -40,11 +37,7 @@ class Encoded:
         if image is None:
             raise ValueError("there is no image")
         encoded = image["bytes"]
-        encoded = Path(image["path"]).read_bytes() if encoded is None else encoded
-        return {"image": encoded, "label": position}  # by which `records.read` says what it kept
-
-    def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]:
-        return [self[position] for position in positions]
+        return {"image": Path(image["path"]).read_bytes() if encoded is None else encoded}
 
     def place(self, position: int) -> str:
         """Name a row."""
@@ -64,7 +57,6 @@ def load(
     test: str | None = None,
     size: int | None = None,
     channels: int | None = None,
-    streaming: bool = False,
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
@@ -82,8 +74,6 @@ def load(
         test: the split to test with; None: the first of `TESTS` that is there.
         size: pixels of a side to bring images to; None: all have one size.
         channels: 1 makes images grey; None: they become RGB.
-        streaming: whether to read rows from the network in place of downloading all: the first
-            `limit` of each split, which stay in memory, encoded.
         limit: at most so many rows of each part.
         skip_unreadable: whether images that cannot be read are counted and left out; else the first
             is an error, of a set that does not fit in memory only when it is needed.
@@ -93,40 +83,20 @@ def load(
     """
     if path is None:
         raise ValueError("name a data set with --config.data.path: one of the hub, or a folder")
-    if size is not None and size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    splits = _open(_library(), path, subset, train, test, streaming)
+    splits = _open(_library(), path, subset, train, test)
     columns = {"image": image, "label": label, "domain": domain}
-    read = [_read(split, each, columns, limit, streaming) for split, each in splits.items()]
+    read = [_read(split, each, columns) for split, each in splits.items()]
     known = {kind: _numbers(kind, columns[kind], read) for kind in ("label", "domain")}
     images = [part["image"] for part in read]
-    bands = 3 if channels is None else channels
-
-    def faults(encoded: Encoded) -> records.Faults:
-        return records.Faults(f"split {encoded.split}", skip_unreadable, REMEDY)
-
-    shape = (*_shape(images[0], size, bands, faults(images[0])), bands)
-    streamed = sum(map(len, images)) * math.prod(shape) > records.MEMORY_LIMIT
-    if streamed and size is None:
-        raise ValueError(f"{path} does not fit in memory: say --config.data.size=PIXELS")
-
-    def part(encoded: Encoded, *numbers: Int32[np.ndarray, "_"] | None) -> Part:
-        rows = evenly_spaced(len(encoded), limit)
-        kept: Images
-        if streamed:
-            if skip_unreadable:
-                rows = _readable(encoded, rows, bands, faults(encoded))
-            kept = Streamed(encoded, rows, shape[0], bands)
-        else:
-            own, resize = len(encoded), size is not None
-            kept, found = records.read(
-                encoded, rows, shape, faults(encoded), classes=own, resize=resize
-            )
-            assert found is not None
-            rows = found
-        return Part(kept, *(None if of is None else of[rows] for of in numbers))
-
-    parts = list(map(part, images, *(numbers for _, numbers in known.values())))
+    faults = [reading.Faults(f"split {each.split}", skip_unreadable, REMEDY) for each in images]
+    every = [(each, np.arange(len(each))) for each in images]
+    form = reading.Form.of(every, size, 3 if channels is None else channels, faults[0])
+    parts = [
+        reading.take(one, evenly_spaced(len(one), limit), form, fault, *numbers)
+        for one, fault, *numbers in zip(
+            images, faults, *(of for _, of in known.values()), strict=True
+        )
+    ]
     if len(parts) == 1:
         (whole,) = parts
         rows = hold_out(len(whole.images), whole.domains, whole.labels)
@@ -146,21 +116,13 @@ def _library() -> ModuleType:
 
 
 def _open(
-    library: ModuleType,
-    path: str,
-    subset: str | None,
-    train: str,
-    test: str | None,
-    streaming: bool,
+    library: ModuleType, path: str, subset: str | None, train: str, test: str | None
 ) -> dict[str, Any]:
     """Open the splits to train and to test with, the latter if there is one."""
+    folder = Path(path).expanduser()
+    saved = any((folder / f"{kind}.json").exists() for kind in ("dataset_dict", "state"))
     try:
-        folder = Path(path).expanduser()
-        saved = any((folder / f"{kind}.json").exists() for kind in ("dataset_dict", "state"))
-        if saved:
-            found = library.load_from_disk(str(folder))
-        else:
-            found = library.load_dataset(path, subset, streaming=streaming)
+        found = library.load_from_disk(str(folder)) if saved else library.load_dataset(path, subset)
     except Exception as error:  # of any kind, by the network or the library
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} cannot be opened: {reason[0]}") from error
@@ -175,20 +137,9 @@ def _open(
     return {name: splits[name] for name in (train, test) if name is not None}
 
 
-def _read(
-    split: str,
-    found: Any,
-    columns: Mapping[str, str | None],
-    limit: int | None,
-    streaming: bool,
-) -> dict[str, Any]:
+def _read(split: str, found: Any, columns: Mapping[str, str | None]) -> dict[str, Any]:
     """Give the columns of a split, images encoded; with the names of numbered classes."""
     features = found.features
-    if features is None:
-        raise ValueError(
-            f"split {split}: its columns are not known before they are read: say "
-            "--config.data.streaming=False"
-        )
     for kind, column in columns.items():
         if column is not None and column not in features:
             raise ValueError(
@@ -199,17 +150,10 @@ def _read(
     if type(features[image]).__name__ != "Image":
         raise ValueError(f"column {image!r} holds {features[image]}, not images")
     found = found.cast_column(image, type(features[image])(decode=False))
-    chosen = [column for column in columns.values() if column is not None]
-    found = found.select_columns(chosen)
-    if streaming:
-        found = list(itertools.islice(found, limit))
-        values = {name: [row[name] for row in found] for name in chosen if name != image}
-    else:
-        values = {name: list(found[name]) for name in chosen if name != image}
-    out: dict[str, Any] = {"image": Encoded(found, image, split)}
+    out: dict[str, Any] = {"image": Encoded(found.select_columns([image]), image, split)}
     for kind in ("label", "domain"):
         column = columns[kind]
-        out[kind] = None if column is None else values[column]
+        out[kind] = None if column is None else list(found[column])
         out[f"{kind}_names"] = None if column is None else getattr(features[column], "names", None)
     return out
 
@@ -234,35 +178,3 @@ def _numbers(
     if names := read[0][f"{kind}_names"]:
         return tuple(names), [values.astype(np.int32) for values in parts]
     return number(*parts)
-
-
-def _readable(
-    encoded: Encoded, rows: Int[np.ndarray, "n"], channels: int, faults: records.Faults
-) -> Int[np.ndarray, "k"]:
-    """Decode images to find those that can be read."""
-    look = partial(records.decode, channels=channels, classes=None, keep=lambda image: None)
-    good = []
-    for row, _, _, error in pictures.in_threads(look, records.rows(encoded, rows)):
-        if error is None:
-            good.append(row)
-        else:
-            faults.add(encoded.place(row), error)
-    faults.report(len(rows))
-    return np.array(good)
-
-
-def _shape(
-    encoded: Encoded, size: int | None, channels: int, faults: records.Faults
-) -> tuple[int, int]:
-    """Give (h, w) to bring all images to: that of the first, if no size is asked for."""
-    if size is not None:
-        return size, size
-    if not len(encoded):
-        raise ValueError(f"split {encoded.split} is empty")
-    for row in range(len(encoded)):
-        try:
-            height, width, _ = pictures.pixels(encoded[row]["image"], channels).shape
-            return height, width
-        except (OSError, ValueError) as error:
-            faults.add(encoded.place(row), error)
-    raise ValueError(f"{faults.name}: none of its {len(encoded)} images can be read. {REMEDY}")

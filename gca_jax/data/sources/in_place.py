@@ -1,79 +1,126 @@
-"""Pictures of any folder, decoded and resized as those of a run, where they lie."""
+"""Pictures read where they lie, and the index of their folder.
 
+The index, all that `data.data_dir` keeps of a folder, has the size and time of each file, and its
+fault if it cannot be read. A file that is as it was is not decoded again to know that.
+"""
+
+import dataclasses
+import hashlib
+import json
 import os
-from typing import NamedTuple
+import pathlib
+import re
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from tqdm import tqdm
 
-from gca_jax.check import counted
-from gca_jax.data import pictures
-from gca_jax.data.sources import tree
+from gca_jax import distributed
+from gca_jax.data.dataset import ChangedError
+from gca_jax.data.sources import reading
 from gca_jax.data.sources.tree import Tree
+from gca_jax.files import read_json, write_text
 
-NAMED = 10  # unreadable pictures in a message
-
-
-class Pictures(NamedTuple):
-    """Some pictures of a tree.
-
-    Attributes:
-        rows: [k], which of the tree's files could be read.
-        images: [k, h, w, c].
-        faults: Why the others could not, by their names.
-    """
-
-    rows: Int[np.ndarray, "k"]
-    images: UInt8[np.ndarray, "k h w c"]
-    faults: dict[str, str]
+Entries = dict[str, tuple[int, int, str | None]]
+"""Bytes and time of the last change of a file, and why it cannot be read, by its name."""
 
 
-def scan(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:
-    """Find all pictures below a folder; their folders are classes where the tree looks like it.
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The files of a tree, as `dataset.Records`; one that has changed since the scan is refused."""
 
-    Files .npy are pictures with `arrays`; without, a line says how many were left out.
+    tree: Tree
+
+    def __len__(self) -> int:
+        return len(self.tree.files)
+
+    def __getitem__(self, row: int, /) -> dict[str, bytes]:
+        path = self.tree.path(row)
+        try:
+            with path.open("rb") as file:
+                now = os.fstat(file.fileno())
+                if (now.st_size, now.st_mtime_ns) == self.tree.states[row]:
+                    return {"image": file.read()}
+        except FileNotFoundError:
+            pass
+        # Else a batch would no longer be a function of the seed and the step.
+        raise ChangedError(
+            f"{path} was changed or removed after its folder was scanned: put it back, or leave "
+            "the folder as it is now, and start again"
+        )
+
+    def place(self, row: int) -> str:
+        """Name a file."""
+        return str(self.tree.path(row))
+
+
+def check(found: Tree, channels: int, data_dir: str | None, faults: reading.Faults) -> None:
+    """Give `faults` the pictures of a tree that cannot be read; decode those not in the index.
 
     Raises:
-        ValueError: No picture is there; `option` is the flag that names the folder.
+        ValueError: `faults` refuses a picture, or several processes see different folders.
     """
-    try:
-        found = tree.scan(root, option=option, arrays=arrays)
-    except ValueError:  # of a missing folder too, which is said again
-        found = tree.scan(root, labelled=False, option=option, arrays=arrays)
-    if found.left_out:
-        left = counted(found.left_out, ".npy file")
-        print(f"note: left out {left}: the run was not trained with --config.data.channels")
-    return found
-
-
-def read(
-    found: Tree, rows: Int[np.ndarray, "n"], shape: tuple[int, ...], shorter_side: int
-) -> Pictures:
-    """Read pictures of a tree as images of one shape.
-
-    Args:
-        found: The tree.
-        rows: [n], which of its files.
-        shape: (h, w, c) to bring pictures to; where h is not w, they must have it.
-        shorter_side: Pixels to which the shorter side is resized before the centre is cut out.
-    """
-
-    def look(row: int) -> UInt8[np.ndarray, "h w c"] | Exception:
+    path, records = _path(found, channels, data_dir), Files(found)
+    before, states = _read(path), dict(zip(found.files, found.states, strict=True))
+    entries = {name: entry for name, entry in before.items() if entry[:2] == states.get(name)}
+    known = [entries.get(name) for name in found.files]
+    for row, entry in enumerate(known):
+        if entry is not None and entry[2] is not None:
+            faults.add(records, row, entry[2])
+    new = np.array([row for row, entry in enumerate(known) if entry is None], np.int64)
+    if len(new) or len(entries) < len(before):
+        seen = reading.decoded(records, new, channels, np.shape)
+        bar = tqdm(seen, f"checking {found.root}", len(new), unit=" images", disable=None)
         try:
-            image = pictures.pixels((found.root / found.files[row]).read_bytes(), shape[2])
-            return pictures.fit(image, shape, shorter_side)
-        except (OSError, ValueError) as error:
-            return error
+            for row, _, _, error in bar:
+                if getattr(error, "errno", None) is None:  # of the picture, not of the disk
+                    fault = None if error is None else str(error)
+                    entries[found.files[row]] = (*found.states[row], fault)
+                if error is not None:
+                    faults.add(records, row, error)
+        finally:  # what was decoded before a fault, or before Ctrl-C, is known from now on
+            _write(path, entries)
+    faults.report(np.arange(len(found.files)))
+    _agree(found, faults)
 
-    seen = dict(zip(rows.tolist(), pictures.in_threads(look, rows.tolist()), strict=True))
-    images = {row: image for row, image in seen.items() if isinstance(image, np.ndarray)}
-    faults = {found.files[row]: str(seen[row]) for row in seen.keys() - images.keys()}
-    stacked = np.stack([*images.values()]) if images else np.empty((0, *shape), np.uint8)
-    return Pictures(np.array([*images], np.int64), stacked, dict(sorted(faults.items())))
+
+def _path(found: Tree, channels: int, data_dir: str | None) -> pathlib.Path:
+    """Name the index's file, and copies of pictures that versions until 0.2.0 left beside it."""
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    folder = pathlib.Path(data_dir or default).expanduser() / "folder"
+    called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
+    digest = hashlib.sha256(f"{found.root}, {channels} channels".encode()).hexdigest()[:16]
+    path = folder / f"{called}-{digest}.json"
+    if not path.exists():
+        for copy in folder.glob(f"{called}-*/1.0.0"):
+            print(f"note: {copy.parent} is a copy of pictures that nothing needs: delete it")
+    return path
 
 
-def describe(faults: dict[str, str], total: int) -> str:
-    """Name the pictures that could not be read, in one line."""
-    named = [f"{name} ({reason})" for name, reason in [*faults.items()][:NAMED]]
-    more = f" and {len(faults) - NAMED} more" * (len(faults) > NAMED)
-    return f"left out {len(faults)} of {total} pictures (unreadable): {', '.join(named)}{more}"
+def _read(path: pathlib.Path) -> Entries:
+    """Read an index; nothing where there is none, or it is damaged, and is then written anew."""
+    try:
+        return {name: (size, time, fault) for name, (size, time, fault) in read_json(path).items()}
+    except (OSError, AttributeError, TypeError, ValueError):
+        return {}
+
+
+def _write(path: pathlib.Path, entries: Entries) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(entries))
+    except OSError as error:
+        print(
+            f"note: {path} cannot be written ({error}), so that each start decodes all pictures: "
+            "name another folder with --config.data.data_dir=DIR"
+        )
+
+
+def _agree(found: Tree, faults: reading.Faults) -> None:
+    """Refuse a run of several processes that would each have other pictures in a batch."""
+    digest = hashlib.sha256(repr((found.files, sorted(faults.reasons))).encode()).digest()
+    digests = distributed.gather(np.frombuffer(digest, np.uint8)[None])
+    if (digests != digests[0]).any():
+        raise ValueError(
+            f"{found.root} is not the same in all {len(digests)} processes: give each the same "
+            "pictures under the same names"
+        )

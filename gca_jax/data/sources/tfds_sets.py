@@ -1,19 +1,55 @@
-"""Data sets of TFDS whose images have one size, read into memory."""
+"""Data sets of TFDS: prepared ones are found, checked and read without TensorFlow.
 
-import contextlib
-import io
-import shutil
-from collections.abc import Callable
+TFDS itself takes seconds to import: only what needs it does so.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
-from gca_jax.data import records, splits
+from gca_jax import check
+from gca_jax.data import splits
 from gca_jax.data.dataset import Dataset, Numbers, Part, Source
+from gca_jax.data.sources import reading
 
 SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The encoded images of a prepared split, as `dataset.Records`; picklable."""
+
+    source: Any  # of TFDS
+
+    @classmethod
+    def of(cls, builder: Any, name: str) -> "Split":
+        """Open a split without decoding its images."""
+        import tensorflow_datasets as tfds
+
+        # Through the folder alone: a builder of ours would take its whole tree along when pickled.
+        bare = tfds.builder_from_directory(builder.data_path)
+        return cls(bare.as_data_source(name, decoders={"image": tfds.decode.SkipDecoding()}))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, position: int, /) -> dict[str, Any]:
+        return self.source[position]
+
+    def __getitems__(self, positions: list[int], /) -> list[dict[str, Any]]:
+        return self.source.__getitems__(positions)
+
+    def place(self, position: int) -> str:
+        """Name the file that a record is in, and its number there."""
+        for part in self.source.dataset_info.splits[self.source.split].file_instructions:
+            if position < part.take:
+                return f"{part.filename}, record {position + part.skip}"
+            position -= part.take
+        raise IndexError(position)
 
 
 def load(
@@ -54,15 +90,16 @@ def open_corrupted(
     name: str, row: Source, corruption: str | None, severity: int | None, data_dir: str | None
 ) -> Any:
     """Open one corruption at one severity, 1 to 5, as `open_set` does."""
-    if corruption not in corruptions():
-        raise ValueError(f"unknown corruption {corruption!r}; one of: {', '.join(corruptions())}")
+    check.one_of("corruption", str(corruption), corruptions())
     if severity not in SEVERITIES:
         raise ValueError(f"severity must be from 1 to 5, got {severity}")
     return open_set(name, row, f"{row.builder}/{corruption}_{severity}", data_dir, ("test",))
 
 
 def corruptions() -> tuple[str, ...]:
-    """Names of CIFAR-10-C's corruptions, 15 and 4 more, in alphabetical order."""
+    """Name CIFAR-10-C's corruptions, 15 and 4 more, in alphabetical order."""
+    import tensorflow_datasets as tfds
+
     configs = tfds.builder_cls("cifar10_corrupted").BUILDER_CONFIGS
     return tuple(sorted({config.corruption for config in configs}))
 
@@ -72,26 +109,21 @@ def open_set(
     row: Source,
     builder_name: str | None,
     data_dir: str | None,
-    parts: tuple[str, ...] | None = None,
+    parts: Collection[str] | None = None,
 ) -> Any:
-    """Open a prepared set of TFDS; a ValueError if it is not whole, or not what its row says.
+    """Open a prepared set; raise a ValueError if it is not whole.
 
     `parts` are the keys of `row.splits` that must be there; None: all.
     """
+    import tensorflow_datasets as tfds
+
     builder = tfds.builder(builder_name, data_dir=data_dir)
     advice = command(name, data_dir)
-    if fault := records.fault_of(builder):
+    if fault := fault_of(builder):
         raise ValueError(
             f"data set {builder.name} cannot be read: {fault}. Prepare it once:\n    {advice}\n"
             "A folder other than TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets) is named "
             "with --config.data.data_dir=DIR."
-        )
-    found = builder.info.features["image"].shape
-    classes = builder.info.features["label"].num_classes
-    if found != row.shape or classes != row.classes:
-        raise ValueError(
-            f"{builder.data_path} has images {found} of {classes} classes, but {name} has "
-            f"{row.shape} of {row.classes}: prepare it in another folder"
         )
     for part in parts or row.splits:
         if row.splits[part] not in builder.info.splits:
@@ -99,8 +131,25 @@ def open_set(
                 f"{builder.data_path} has no split {row.splits[part]!r}. Delete it and prepare it "
                 f"whole: {advice}"
             )
-        note_size(name, part, builder.info.splits[row.splits[part]].num_examples, row)
     return builder
+
+
+def fault_of(builder: Any) -> str | None:
+    """Say why a set on disk cannot be read; None if it can."""
+    where = pathlib.Path(builder.data_path)
+    if not where.exists():
+        if left := sorted(where.parent.glob(f"incomplete.*_{where.name}")):
+            return f"it is half-prepared, its preparation was cut off in {left[-1]}"
+        return f"it is not in {where}"
+    if not (where / "dataset_info.json").exists():
+        return f"it is half-prepared, {where / 'dataset_info.json'} is missing"
+    if builder.info.file_format.value != "array_record":
+        return f"it is not array_record but {builder.info.file_format.value} in {where}"
+    for split in builder.info.splits.values():
+        for path in split.filepaths:
+            if not pathlib.Path(path).exists():
+                return f"it is half-prepared, {path} is missing"
+    return None
 
 
 def read_split(
@@ -112,66 +161,23 @@ def read_split(
     limit: int | None,
     skip: bool,
 ) -> tuple[UInt8[np.ndarray, "n h w c"], Numbers]:
-    """Images and labels of one split; those to pretrain with have no labels."""
-    source = records.source(builder, row.splits[part])
-    height, width, channels = row.shape
-    assert height is not None and width is not None  # noqa: PT018 - for the type checker
-    return records.read(
-        source,
-        splits.evenly_spaced(len(source), limit),
-        (height, width, channels),
-        records.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir)),
-        classes=None if part == "pretrain" else row.classes,
-    )
+    """Read a split's images and labels; those to pretrain with have no labels."""
+    split = Split.of(builder, row.splits[part])
+    features = builder.info.features
+    rows = splits.evenly_spaced(len(split), limit)
+    faults = reading.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir))
+    classes = None if part == "pretrain" else features["label"].num_classes
+    found = reading.read(split, rows, features["image"].shape, faults, classes=classes)
+    faults.report(rows)
+    return found.images, found.labels
 
 
 def remedy(name: str, builder: Any, data_dir: str | None) -> str:
-    """Advice for a broken record."""
+    """Advise on a broken record."""
     return f"Delete {builder.data_path} and prepare it again: {command(name, data_dir)}"
 
 
 def command(name: str, data_dir: str | None) -> str:
-    """The command that prepares a set of TFDS."""
+    """Give the command that prepares a set."""
     folder = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
     return f"python main.py --mode=prepare --config=configs/{name}.py{folder}"
-
-
-def note_size(name: str, part: str, found: int, row: Source) -> None:
-    """Print a note if a split has another number of images than was published."""
-    if part in row.images and found != row.images[part]:
-        print(f"note: {name} has {found} {part} images here, {row.images[part]} as published")
-
-
-def prepare(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
-    """Write a set unless it is there, whole; two processes may do so at the same time.
-
-    `make` gives its builder, and does so again when the set has been written.
-    """
-    builder = start_anew(make)
-    if records.fault_of(builder) is None:
-        return builder
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's own messages
-            builder.download_and_prepare(file_format="array_record")
-    except OSError as error:
-        # Perhaps another process was faster, and ours was thrown away.
-        if not builder.data_path.exists() or records.fault_of(make()) is not None:
-            raise ValueError(
-                f"{builder.data_path} cannot be written ({error}); name another folder with "
-                "--config.data.data_dir=DIR"
-            ) from error
-    finally:
-        tfds.enable_progress_bar()
-    return make()
-
-
-def start_anew(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
-    """A builder whose set is whole or not there: half of one, TFDS would take for the whole."""
-    builder = make()
-    fault = records.fault_of(builder)
-    if fault is not None and builder.data_path.exists():
-        print(f"{builder.name}: {fault}; it is made again")
-        shutil.rmtree(builder.data_path)
-        builder = make()
-    return builder

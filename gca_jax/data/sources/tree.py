@@ -13,7 +13,6 @@ splits and, where the caller wants them, domains.
 """
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import stat
@@ -40,12 +39,14 @@ class Tree:
 
     root: pathlib.Path
     files: Names  # paths below root, sorted
-    bytes: tuple[int, ...]
+    states: tuple[tuple[int, int], ...]  # bytes and time of the last change
     splits: Names | None
     domains: Names | None
     classes: Names | None
-    fingerprint: str  # changes with the name, size or time of any file
-    left_out: int = 0  # files .npy, where they are no pictures
+
+    def path(self, row: int) -> pathlib.Path:
+        """Give the path of a picture."""
+        return self.root / self.files[row]
 
     def __str__(self) -> str:
         shown = [f"{self.root}: {counted(len(self.files), 'picture')}"]
@@ -86,18 +87,34 @@ def scan(
             "folders SPLIT/CLASS (SPLIT: train, test) or DOMAIN/CLASS if they have labels"
         )
     files = tuple(name for name, _, _ in found)
+    names = _names(root, files, labelled, domains)
+    if left := len(every) - len(found):
+        print(
+            f"note: left out {counted(left, '.npy file')} in {root}: they are pictures to runs "
+            "with --config.data.channels=C"
+        )
     return Tree(
         root,
         files,
-        tuple(size for _, size, _ in found),
-        *_names(root, files, labelled, domains),
-        hashlib.sha256(repr(found).encode()).hexdigest()[:16],
-        len(every) - len(found),
+        tuple((size, time) for _, size, time in found),
+        *names,
     )
 
 
+def scan_any(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:
+    """Find all pictures below a folder; their folders are classes where the tree looks like it.
+
+    Raises:
+        ValueError: No picture is there; `option` is the flag that names the folder.
+    """
+    try:
+        return scan(root, option=option, arrays=arrays)
+    except ValueError:  # of a missing folder too, which is said again
+        return scan(root, labelled=False, option=option, arrays=arrays)
+
+
 def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Every picture or array below root that is not hidden."""
+    """Yield every picture or array below root that is not hidden."""
     for folder, folders, names in os.walk(root, followlinks=True):
         here = pathlib.Path(folder).resolve()
         folders[:] = [
@@ -112,7 +129,7 @@ def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
-    """(path below root, bytes, time of last change) of a picture."""
+    """Give (path below root, bytes, time of last change) of a picture."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
@@ -124,7 +141,7 @@ def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
 def _names(
     root: pathlib.Path, files: Names, labelled: bool | None, domains: bool | None
 ) -> tuple[Names | None, Names | None, Names | None]:
-    """Split, domain and class of every file; None where the tree does not have them."""
+    """Give split, domain and class of every file; None where the tree does not have them."""
     levels = [name.split("/")[:-1] for name in files]
     first = {level[0] if level else "." for level in levels}
     has_classes = labelled
@@ -156,7 +173,7 @@ def _names(
 def _labelled(
     root: pathlib.Path, files: Names, levels: list[list[str]], first: set[str], domains: bool | None
 ) -> tuple[bool, bool]:
-    """Whether a labelled tree has splits, and whether it has domains."""
+    """Tell whether a labelled tree has splits, and whether it has domains."""
     depth, names = len(levels[0]), ", ".join(sorted(first))
     for name, level in zip(files, levels, strict=True):
         if len(level) != depth or not 1 <= depth <= 3:
@@ -181,7 +198,7 @@ def _labelled(
 def split(
     tree: Tree, held_out: str | None = None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Rows of the files that train and of those that test.
+    """Give the rows of the files that train and of those that test.
 
     They follow the tree's splits, or the domain that is left out of training and is the test set;
     of a tree without any, `hold_out` draws the test images.
@@ -211,7 +228,7 @@ def split(
 
 
 def apart(tree: Tree, other: Tree, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "k"]:
-    """Rows of the tree's training files that are none of these rows of another tree.
+    """Give the rows of the tree's training files that are none of these rows of another tree.
 
     Training files are those in the folder train; all where there is no such folder.
     """

@@ -31,11 +31,11 @@ class Augment:
     # Range of area and of aspect ratio (width over height) that crops made before `views` must
     # have; None where the policy does not crop.
     crop: tuple[geometry.Range, geometry.Range] | None = None
-    # Distortions of the images that a classifier is trained on, and of those it is judged by.
+    # Distortions of the images that a classifier is trained on, and of those it is evaluated on.
     supervised: tuple[policies.Distortions, policies.Distortions] = ([], [])
 
     def views(self, key: PRNGKeyArray, images: Images) -> tuple[Batch, Batch]:
-        """Two independent views of each image, or of two crops of it; float32 and normalised."""
+        """Make two independent views of each image, or of two crops of it; float32, normalised."""
         a, b = self.distort(key, _unit(images))
         return self._normalise(a), self._normalise(b)
 
@@ -46,15 +46,15 @@ class Augment:
         return [one.func.__name__ for one in views[0] if one not in kept]
 
     def plain(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
-        """The images themselves, float32 and normalised."""
+        """Normalise the images themselves, as float32."""
         return self._normalise(_unit(images))
 
     def training(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
-        """Images as a classifier is trained on them: cropped and flipped, and normalised."""
+        """Crop, flip and normalise images, as a classifier is trained on them."""
         return self._normalise(_distorted(self.supervised[0], key, _unit(images)))
 
     def judging(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
-        """Images as a classifier is judged by them: `plain`, but for the extreme policies."""
+        """Normalise images for a classifier's evaluation: `plain` but for extreme policies."""
         return self._normalise(_distorted(self.supervised[1], key, _unit(images)))
 
     def _normalise(self, images: Batch) -> Batch:
@@ -102,7 +102,7 @@ def _views(
     key: PRNGKeyArray,
     images: Float[Array, "..."],
 ) -> tuple[Batch, Batch]:
-    """Both views of images [b, h, w, c], or of pairs of crops [b, 2, h, w, c].
+    """Make both views of images [b, h, w, c], or of pairs of crops [b, 2, h, w, c].
 
     One after the other, which takes half the memory: what fits into the allocator's 32 MB (1,024
     views of CIFAR's size) is not mapped anew in every step.
@@ -131,7 +131,7 @@ def _views(
 
 
 def _distorted(distortions: policies.Distortions, key: PRNGKeyArray, images: Batch) -> Batch:
-    """Each image [h, w, c] once, distorted; no jitter is among the distortions."""
+    """Distort each image [h, w, c] once; no jitter is among the distortions."""
     distortions = possible(distortions, images.shape[-1])
     if not distortions:
         return images
@@ -145,7 +145,7 @@ def possible(distortions: policies.Distortions, channels: int) -> policies.Disto
 
 
 def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
-    """Images whose rows hold one colour plane after the other, in memory too."""
+    """Lay images out so that rows hold one colour plane after the other, in memory too."""
     planes = images.swapaxes(-2, -1)
     rows = planes.reshape(*planes.shape[:-2], -1)
     # The compiler would rather keep the colours interleaved and read them with a stride.
@@ -153,25 +153,26 @@ def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
 
 
 def _chain(distortions: policies.Distortions, cropped: bool = False) -> Chain:
-    """What is done to one image, in turn; the crop mirrors as well, where it is not made before."""
+    """List what is done to one image; the crop mirrors as well, where it is not made before."""
     operations = {one.func: one.keywords for one in distortions}
     if cropped:
         operations.pop(geometry.random_resized_crop, None)
     elif crop := operations.get(geometry.random_resized_crop):
         operations[geometry.random_resized_crop] = crop | operations.pop(geometry.random_flip)
-    return tuple((function, tuple(words.items())) for function, words in operations.items())
+    return tuple((function, tuple(keywords.items())) for function, keywords in operations.items())
 
 
 @partial(jax.jit, static_argnames="chain")  # traced once for views, and runs, that are alike
 def _each(
     chain: Chain, keys: Key[Array, "b"], planes: Float[Array, "b h c w"], order: Int[Array, "4"]
 ) -> Float[Array, "b h c w"]:
-    """One view of each image, its colours jittered in an order that all images share."""
+    """Make one view of each image, the colours of all jittered in one order."""
 
     def one(key, image):
-        for step, (function, words) in zip(jax.random.split(key, len(chain)), chain, strict=True):
+        steps = jax.random.split(key, len(chain))
+        for step, (function, keywords) in zip(steps, chain, strict=True):
             jittered = {"order": order} if function is color.random_jitter else {}
-            image = function(step, image, **dict(words), **jittered)
+            image = function(step, image, **dict(keywords), **jittered)
         return image
 
     return jax.vmap(one)(keys, planes)

@@ -18,19 +18,19 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 def grey(image: RGB) -> Plane:
-    """Luma of an RGB image (ITU-R 601, torchvision's weights)."""
+    """Compute the luma of an RGB image (ITU-R 601, torchvision's weights)."""
     return LUMA[0] * image[:, 0] + LUMA[1] * image[:, 1] + LUMA[2] * image[:, 2]
 
 
 def mean_grey(image: RGB) -> Float[Array, ""]:
-    """Mean luma, as one dot product with the whole image."""
+    """Compute the mean luma, as one dot product with the whole image."""
     height, _, width = image.shape
     weights = np.tile(np.repeat(np.array(LUMA, np.float32), width), height) / (height * width)
     return jnp.dot(image.reshape(-1), weights, precision="highest")
 
 
 def blend(image: Image, other: Array, factor: Array | float) -> Image:
-    """`factor * image + (1 - factor) * other`, clipped to [0, 1]."""
+    """Compute `factor * image + (1 - factor) * other`, clipped to [0, 1]."""
     return jnp.clip(factor * image + (1 - factor) * other, 0, 1)
 
 
@@ -65,7 +65,7 @@ def raise_value(key: PRNGKeyArray, image: RGB, *, value_shift: float) -> RGB:
 
 
 def hue_chroma_value(image: RGB) -> tuple[Plane, Plane, Plane]:
-    """HSV's hue in sixths of the circle within [-1, 5), saturation times value, and value."""
+    """Convert to HSV: hue in sixths of the circle in [-1, 5), saturation times value, value."""
     red, green, blue = image[:, 0], image[:, 1], image[:, 2]
     value = jnp.maximum(jnp.maximum(red, green), blue)
     chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
@@ -76,7 +76,7 @@ def hue_chroma_value(image: RGB) -> tuple[Plane, Plane, Plane]:
 
 
 def to_rgb(hue: Plane, chroma: Plane, value: Plane) -> RGB:
-    """Inverse of `hue_chroma_value`, for any real hue."""
+    """Convert back from `hue_chroma_value`, for any real hue."""
     # Foley and van Dam: a channel is the value less a part of the chroma that rises and falls
     # along the circle; red, green and blue are a third of it apart.
     turn = (hue[:, None, :] + np.array([5, 3, 1], np.float32)[None, :, None]) / 6
@@ -95,7 +95,7 @@ def random_jitter(
     hue: float,
     order: Int[Array, "4"],
 ) -> RGB:
-    """torchvision's ColorJitter, applied with a probability.
+    """Apply torchvision's ColorJitter with a probability.
 
     Factors are uniform in [max(0, 1 - strength), 1 + strength], the hue's shift in +-hue of a full
     circle. `order` says when brightness, contrast, saturation and hue (0 to 3) are changed; it is
@@ -127,13 +127,13 @@ def random_grey(key: PRNGKeyArray, image: RGB, *, grey_probability: float) -> RG
 def random_solarise(
     key: PRNGKeyArray, image: Image, *, solarise_probability: float, solarise_threshold: float
 ) -> Image:
-    """torchvision's RandomSolarize: invert values at or above the threshold."""
+    """Invert values at or above the threshold, as torchvision's RandomSolarize."""
     chosen = jax.random.uniform(key) < solarise_probability
     return jnp.where(chosen & (image >= solarise_threshold), 1 - image, image)
 
 
 def random_intensity(key: PRNGKeyArray, image: Image, *, gain: float, gamma: float) -> Image:
-    """`clip(g * image, 0, 1) ** e^u`, g uniform in 1 +- gain and u uniform in +-gamma."""
+    """Compute `clip(g * image, 0, 1) ** e^u`, g uniform in 1 +- gain and u in +-gamma."""
     draws = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
     return jnp.clip((1 + gain * draws[0]) * image, 0, 1) ** jnp.exp(gamma * draws[1])
 
@@ -146,7 +146,7 @@ def random_blur(
     blur_size: int,
     blur_sigma: tuple[float, float],
 ) -> Image:
-    """torchvision's GaussianBlur, applied with a probability.
+    """Apply torchvision's GaussianBlur with a probability.
 
     The kernel has `blur_size` rows and columns, an odd number, or 0: a tenth of the image's side.
     Its deviation in pixels is uniform in `blur_sigma`.
@@ -160,7 +160,7 @@ def random_blur(
 
 
 def kernel_size(side: int, size: int) -> int:
-    """Rows of the kernel: `size`, or for 0 a tenth of the image's side, made odd as SimCLR does."""
+    """Count the kernel's rows: `size`, or for 0 a tenth of the side, made odd as SimCLR does."""
     size = size or int(0.1 * side) // 2 * 2 + 1
     if size % 2 == 0 or size // 2 >= side:
         raise ValueError(f"blur_size must be odd and at most {2 * side - 1}; got {size}")
@@ -168,7 +168,7 @@ def kernel_size(side: int, size: int) -> int:
 
 
 def gaussian(size: int, sigma: Array | float) -> Float[Array, "k"]:
-    """Weights of a Gaussian of deviation `sigma` pixels, cut off at an odd size and normalised."""
+    """Compute Gaussian weights of deviation `sigma` pixels, cut off at an odd size, normalised."""
     weights = jnp.exp(-0.5 * ((jnp.arange(size) - size // 2) / sigma) ** 2)
     return weights / weights.sum()
 
@@ -182,7 +182,7 @@ def convolve(image: Image, weights: Float[Array, "k"]) -> Image:
 
 
 def band(side: int, weights: Float[Array, "k"]) -> Float[Array, "side side"]:
-    """The matrix of a convolution with reflection: row p has the weights around column p."""
+    """Make the matrix of a convolution with reflection: row p has the weights around column p."""
     size = len(weights)
     column = np.abs(np.arange(side)[:, None] + np.arange(size) - size // 2)
     column = np.where(column < side, column, 2 * (side - 1) - column)

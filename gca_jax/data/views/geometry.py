@@ -35,7 +35,7 @@ def random_affine(
 
 
 def sample(image: Image, inverse: Float[Array, "2 2"], move: Float[Array, "2"]) -> Image:
-    """Bilinear values at `inverse @ (pixel - centre - move) + centre`; zero outside the image."""
+    """Interpolate at `inverse @ (pixel - centre - move) + centre`; zero outside the image."""
     height, _, width = image.shape
     centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
     grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"))
@@ -56,7 +56,7 @@ def random_resized_crop(
     crop_ratio: Range,
     flip_probability: float = 0.0,
 ) -> Image:
-    """torchvision's RandomResizedCrop to the image's own size (bilinear; crops only ever grow).
+    """Apply torchvision's RandomResizedCrop at the image's own size (bilinear; crops only grow).
 
     Its area, as a part of the image's, is uniform in crop_scale, its width over its height
     log-uniform in crop_ratio. Mirroring left and right costs nothing here.
@@ -77,7 +77,7 @@ def random_resized_crop(
 
 
 def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> Image:
-    """A rectangle of whole pixels, enlarged to the image's size as PyTorch's `interpolate` does.
+    """Enlarge a rectangle of whole pixels to the image's size as PyTorch's `interpolate` does.
 
     New columns are a matrix product of the old ones (on XLA's CPU backend, picking the two that
     count takes ten times as long); a new row is made of the two old rows around it.
@@ -99,7 +99,7 @@ def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> 
 def _source(
     size: int, start: Array | float, length: Array | float, mirrored: Bool[Array, ""] | bool = False
 ) -> Float[Array, "size"]:
-    """The old pixel, with its fraction, that lies under each new one; within the crop."""
+    """Find the old pixel, with its fraction, that lies under each new one; within the crop."""
     place = jnp.arange(size)
     place = jnp.where(mirrored, size - 1 - place, place)
     new = (place + 0.5) * (length / size) - 0.5
@@ -121,7 +121,7 @@ def random_second_crop(
 
 
 def random_crop(key: PRNGKeyArray, image: Image, *, strong_crop_side: float) -> Image:
-    """torchvision's RandomCrop to a part of each side (rounded down), resized back."""
+    """Crop to a part of each side (rounded down), as torchvision's RandomCrop, and resize back."""
     height, _, width = image.shape
     rows, columns = (max(1, int(n * strong_crop_side)) for n in (height, width))
     draws = jax.random.uniform(key, (2,))
@@ -138,7 +138,7 @@ def random_flip(key: PRNGKeyArray, image: Image, *, flip_probability: float) -> 
 def random_erasing(
     key: PRNGKeyArray, image: Image, *, erase_probability: float, erase_area: Range
 ) -> Image:
-    """torchvision's RandomErasing with value zero: blacken one rectangle.
+    """Blacken one rectangle, as torchvision's RandomErasing with value zero.
 
     Its area, as a part of the image's, is uniform in `erase_area`.
     """
@@ -156,7 +156,7 @@ def random_erasing(
 def random_rectangle(
     key: PRNGKeyArray, size: tuple[int, int], area: Range, ratio: Range, largest: tuple[int, int]
 ) -> tuple[Box, Bool[Array, ""]]:
-    """torchvision's rectangle of whole pixels, and whether any of its ten tries fits.
+    """Draw torchvision's rectangle of whole pixels, and tell whether any of its ten tries fits.
 
     The area, as a part of the image's, is uniform, the height over the width log-uniform; the
     first try of at most `largest` rows and columns is taken and placed uniformly.

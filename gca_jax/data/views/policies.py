@@ -1,4 +1,4 @@
-"""Policies of augmentation: by name, what happens to each of the two views and how strongly.
+"""Augmentation recipes: by name, what happens to each of the two views and how strongly.
 
 A policy is a pair of lists, one for each view, of distortions in the order in which they are
 applied: functions (key, image [h, c, w]) -> image whose keywords are their strengths, as they
@@ -12,18 +12,19 @@ from typing import Any
 
 from jaxtyping import Array
 
+from gca_jax import check
 from gca_jax.data.views import color, geometry
 
 Distortions = list[partial[Array]]
 
 
 def strengths(distortions: Distortions) -> dict[str, Any]:
-    """The strengths of all distortions, by name."""
+    """Give the strengths of all distortions, by name."""
     return {name: value for one in distortions for name, value in one.keywords.items()}
 
 
 def replace(distortions: Distortions, **changes: Any) -> Distortions:
-    """The distortions with some strengths replaced."""
+    """Replace some strengths of distortions."""
     return [
         partial(one, **{name: changes[name] for name in changes if name in one.keywords})
         for one in distortions
@@ -46,7 +47,7 @@ _INTENSITY = partial(color.random_intensity, gain=0.4, gamma=0.4)
 _ERASING = partial(geometry.random_erasing, erase_probability=0.5, erase_area=(0.03, 0.15))
 _STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
 # What the extreme policy large_erase does to images in place of its second crop and blur, where a
-# classifier is trained and judged; the other two do what they do to views.
+# classifier is trained and evaluated; the other two do what they do to views.
 _LARGE_ERASE = partial(geometry.random_erasing, erase_probability=1.0, erase_area=(0.10, 0.33))
 _MOVES = (geometry.random_affine, geometry.random_resized_crop, geometry.random_flip)
 _EXTREME = (color.raise_value, geometry.random_crop)
@@ -105,14 +106,13 @@ STRENGTHS: dict[str, type] = {
 
 
 def views(policy: str) -> tuple[Distortions, Distortions]:
-    """The distortions of both views; a ValueError where there is no such policy."""
-    if policy not in POLICIES:
-        raise ValueError(f"unknown policy {policy!r}; one of: {', '.join(POLICIES)}")
+    """Give the distortions of both views; raise a ValueError where there is no such policy."""
+    check.one_of("policy", policy, POLICIES)
     return POLICIES[policy]
 
 
 def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, Distortions]:
-    """The distortions of both views, some strengths replaced in both; None leaves a strength."""
+    """Give the distortions of both views, some strengths replaced; None leaves a strength."""
     a, b = views(policy)
     changes = {
         name: tuple(value) if isinstance(value, list) else value
@@ -127,11 +127,11 @@ def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, 
 
 
 def supervised(policy: str, distortions: Distortions) -> tuple[Distortions, Distortions]:
-    """The distortions of the images that a classifier is trained on, and of those it is judged by.
+    """Give the distortions of images that a classifier is trained on, and evaluated on.
 
     As in the published linear evaluation: of a view's distortions the crop and the flip (of digits
-    the affine map), then in both cases what makes a policy extreme. Else it is judged by the images
-    themselves.
+    the affine map), then in both cases what makes a policy extreme. Else it is evaluated on plain
+    images.
     """
     moves = [one for one in distortions if one.func in _MOVES]
     extreme = [one for one in distortions if one.func in _EXTREME]
@@ -156,7 +156,7 @@ def _check(name: str, value: Any) -> None:
 def settings(
     policy: str, *, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> dict[str, str | tuple[float, ...] | type]:
-    """The `augment` group of a config: what `augment.make` takes, with every strength there is.
+    """Make the `augment` group of a config: what `augment.make` takes, with all strengths.
 
     The value of a strength is its type, a placeholder that leaves it to the policy: so another
     policy's name is enough to have all of that policy.

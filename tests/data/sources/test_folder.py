@@ -1,6 +1,6 @@
 """Folders of pictures: splits, classes, domains, sizes, and what can be wrong with them."""
 
-import logging
+import json
 import os
 import pickle
 import sys
@@ -9,9 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gca_jax.data import records, sources
+from gca_jax import distributed
+from gca_jax.data import pictures, sources
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import folder, tree
+from gca_jax.data.sources import in_place, reading, tree
 from tests.data import prepared
 
 SPLITS = {"train/cat": 5, "train/dog": 4, "test/cat": 2, "test/dog": 3}
@@ -41,7 +42,7 @@ def test_arrays_beside_rgb_pictures_are_counted(root, load, capsys):
         (root / name).touch()
     os.mkfifo(root / "more.NPY")  # nor is it opened
     assert len(load().train_images) == 9
-    said = f"note: left out 2 .npy files in {root}: --config.data.channels=C reads them as pictures"
+    said = f"note: left out 2 .npy files in {root}: they are pictures to runs with --config.data.ch"
     assert said in capsys.readouterr().out
 
 
@@ -101,7 +102,7 @@ def test_folders_named_as_splits_can_be_domains(root, load):
 def test_pictures_of_one_size_keep_it(root, load, refused):
     written = prepared.write_folder(root, SPLITS, size=(20, 28))
     assert load().train_images.shape == (9, 20, 28, 3)
-    refused("size must be at least 1", size=0)
+    refused("size must be an integer >= 1", size=0)
     resized = load(size=10).train_images
     assert resized.shape == (9, 10, 10, 3)
     # The shorter side becomes 10 pixels; of the longer one the centre stays.
@@ -112,9 +113,8 @@ def test_pictures_of_one_size_keep_it(root, load, refused):
 
 def test_pictures_of_several_sizes_need_one(root, load, refused):
     prepared.write_folder(root, SPLITS, size=[(20, 28), (20, 28), (30, 24)])
-    first = root / "test/cat/0000.png"
-    other = root / "test/dog/0000.png"
-    refused(f"{other} is of 30 x 24 pixels, {first} of 20 x 28: bring all to one size")
+    other = root / "train/cat/0002.png"  # the first picture is that of test/cat
+    refused(f"{other}: is of 30 x 24 pixels, not of 20 x 28. Bring all to one size with")
     data = load(size=16)
     assert isinstance(data.train_images, np.ndarray)
     assert data.train_images.shape == (9, 16, 16, 3)
@@ -122,7 +122,7 @@ def test_pictures_of_several_sizes_need_one(root, load, refused):
 
 def test_what_does_not_fit_in_memory_streams(root, load, monkeypatch, refused):
     written = prepared.write_folder(root, SPLITS, size=(20, 28))
-    monkeypatch.setattr(records, "MEMORY_LIMIT", 14 * 16 * 16 * 3 - 1)
+    monkeypatch.setattr(reading, "MEMORY_LIMIT", 14 * 16 * 16 * 3 - 1)
     refused("does not fit in memory: say --config.data.size=PIXELS")
     data = load(size=16, limit=7)
     assert isinstance(data.train_images, Streamed)
@@ -131,64 +131,104 @@ def test_what_does_not_fit_in_memory_streams(root, load, monkeypatch, refused):
     assert data.train_images[:].shape == (7, 16, 16, 3)
     copy = pickle.loads(pickle.dumps(data.train_images))
     np.testing.assert_array_equal(copy.decode(6), data.train_images.decode(6))
-    monkeypatch.setattr(records, "MEMORY_LIMIT", 14 * 16 * 16 * 3)
+    monkeypatch.setattr(reading, "MEMORY_LIMIT", 14 * 16 * 16 * 3)
     assert isinstance(load(size=16).train_images, np.ndarray)
 
 
-def test_large_folders_are_written_in_parts(root, load, monkeypatch, tmp_path):
-    written = prepared.write_folder(root, SPLITS)
-    monkeypatch.setattr(folder.Folder, "PART_BYTES", 1000)
-    data = load()
-    assert len(list(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*"))) > 2
-    names = sorted(name for name in written if name.startswith("train"))
-    np.testing.assert_array_equal(data.train_images, np.stack([written[n] for n in names]))
+def index(tmp_path):
+    (path,) = tmp_path.glob("prepared/folder/*.json")
+    return path
 
 
-def test_a_changed_folder_is_read_anew(root, load, capsys):
+def test_a_changed_folder_is_read_anew(root, load, tmp_path):
     prepared.write_folder(root, SPLITS)
-    load()
-    assert "copying 14 pictures" in capsys.readouterr().out
     before = load().train_images
-    assert "copying" not in capsys.readouterr().out
     image = prepared.picture(np.random.default_rng(9), 24, 24)
     (root / "train/cat/0000.png").write_bytes(prepared.encode(image))
     after = load().train_images
-    assert "another state of a folder pictures; it can be deleted" in capsys.readouterr().out
     np.testing.assert_array_equal(after[0], image)
     np.testing.assert_array_equal(after[1:], before[1:])
     (root / "train/cat/0000.png").rename(root / "train/dog/9999.png")
     assert load().train_labels.sum() == 5
-    # The same names and sizes at another time: the content may have changed.
-    os.utime(root / "train/dog/9999.png", ns=(0, 0))
-    capsys.readouterr()
-    load()
-    assert "copying 14 pictures" in capsys.readouterr().out
+    assert set(json.loads(index(tmp_path).read_text())) == {*tree.scan(root).files}
 
 
-def test_tfds_says_nothing_of_a_configuration_that_is_none_of_its_own(root, load, caplog):
+def test_what_the_index_knows_is_not_decoded_again(root, load, monkeypatch):
     prepared.write_folder(root, SPLITS)
-    level = logging.getLogger("absl").level
-    load()
-    assert not caplog.records
-    assert logging.getLogger("absl").level == level
+    decoded, pixels = [], pictures.pixels
+    monkeypatch.setattr(
+        reading, "pixels", lambda encoded, n: decoded.append(encoded) or pixels(encoded, n)
+    )
+    load(limit=1, size=24)
+    assert len(decoded) == 14 + 2  # all once, then two to keep
+    decoded.clear()
+    changed = root / "train/cat/0000.png"
+    os.utime(changed, ns=(0, 0))  # the same name and size: the content may be another
+    load(limit=1, size=24)
+    assert len(decoded) == 1 + 2
+    assert decoded[0] == changed.read_bytes()
 
 
-def test_half_prepared_records_are_written_anew(root, load, tmp_path, capsys):
+@pytest.mark.parametrize("content", ["", "[1]", '{"train/cat/0000.png": 1}', '{"x": [1, 2]}'])
+def test_a_damaged_index_and_copies_of_older_versions_are_no_obstacle(
+    content, root, load, tmp_path, capsys
+):
     prepared.write_folder(root, SPLITS)
+    old = tmp_path / "prepared/folder/pictures-0123456789abcdef/1.0.0"
+    old.mkdir(parents=True)
     images = load().train_images
-    next(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*")).unlink()
+    said = f"note: {old.parent} is a copy of pictures that nothing needs: delete it\n"
+    assert said in capsys.readouterr().out
+    index(tmp_path).write_text(content)
     np.testing.assert_array_equal(load().train_images, images)
-    assert "half-prepared" in capsys.readouterr().out
+    assert len(json.loads(index(tmp_path).read_text())) == 14
+    assert "copy of" not in capsys.readouterr().out
 
 
-def test_a_corrupted_record_of_a_folder(root, load, tmp_path, refused):
+def test_an_index_that_cannot_be_written_is_said(root, load, tmp_path, capsys):
     prepared.write_folder(root, SPLITS)
+    (tmp_path / "prepared").write_text("no folder")
+    assert len(load().train_images) == 9
+    assert "name another folder with --config.data.data_dir=DIR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("change", ["content", "time", "gone"])
+def test_a_picture_that_changes_after_the_scan_stops_the_run(
+    change, streamed, root, load, monkeypatch
+):
+    prepared.write_folder(root, SPLITS)
+    path = root / "train/cat/0000.png"
+
+    def spoil():
+        if change == "content":
+            path.write_bytes(path.read_bytes() + b" ")
+        elif change == "time":
+            os.utime(path, ns=(0, 0))
+        else:
+            path.unlink()
+
+    message = rf"{path} was changed or removed after its folder was scanned: .* start again"
+    if streamed:
+        monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
+        images = load(size=16).train_images
+        spoil()
+        with pytest.raises(ValueError, match=message) as caught:
+            images.decode(0)
+    else:  # between the check and the reading; it is none of the pictures that can be skipped
+        check = in_place.check
+        monkeypatch.setattr(in_place, "check", lambda *given: (check(*given), spoil()))
+        with pytest.raises(ValueError, match=message) as caught:
+            load(skip_unreadable=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_processes_that_see_different_folders_are_stopped(root, load, monkeypatch, refused):
+    prepared.write_folder(root, SPLITS)
+    monkeypatch.setattr(distributed, "gather", lambda part: np.concatenate([part, part]))
     load()
-    shard = next(tmp_path.glob("prepared/folder/*/1.0.0/*array_record*"))
-    content = bytearray(shard.read_bytes())
-    content[100:120] = bytes(20)
-    shard.write_bytes(content)
-    refused(f"{shard}, record 0: ")
+    monkeypatch.setattr(distributed, "gather", lambda part: np.concatenate([part, part ^ 1]))
+    refused(f"{root} is not the same in all 2 processes")
 
 
 def test_an_unreadable_picture(root, load, capsys, refused):
@@ -196,9 +236,9 @@ def test_an_unreadable_picture(root, load, capsys, refused):
     broken = root / "train/dog/0001.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
     refused(f"{broken}: ")
-    for _ in range(2):  # the second time from the records
+    for _ in range(2):  # the second time from the index
         data = load(skip_unreadable=True)
-        assert "left out 1 of 14 images" in capsys.readouterr().out
+        assert f"left out 1 of 14 images (unreadable): {broken} (" in capsys.readouterr().out
         names = sorted(n for n in written if n.startswith("train") and n != "train/dog/0001.jpg")
         np.testing.assert_array_equal(data.train_images, np.stack([written[n] for n in names]))
         np.testing.assert_array_equal(data.train_labels, ["dog" in name for name in names])
@@ -267,12 +307,11 @@ def test_no_domains_to_hold_out(root, refused):
         tree.scan(root / "flat", domains=True)
 
 
-def test_pacs(root, load, capsys):
+def test_pacs(root, load):
     classes = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
     domains = ("art_painting", "cartoon", "photo", "sketch")
     prepared.write_folder(root, {f"{d}/{c}": 2 for d in domains for c in classes}, (227, 227))
     data = load("pacs", held_out="sketch")
-    assert "note: pacs has 56 images here, 9991 as published" in capsys.readouterr().out
     assert data.num_classes == 7
     assert data.domain_names == domains
     assert data.train_images.shape == (42, 227, 227, 3)

@@ -13,8 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gca_jax.data import pictures, records, sources
+from gca_jax.data import pictures, sources
 from gca_jax.data.dataset import Streamed
+from gca_jax.data.sources import reading
 
 INSTALLED = importlib.util.find_spec("datasets") is not None
 
@@ -33,7 +34,7 @@ class Image:
 
 
 class Split(list):
-    """Rows, with what the reader asks of a `Dataset` and of an `IterableDataset`."""
+    """Rows, with what the reader asks of a `Dataset`."""
 
     def __init__(self, rows, features):
         super().__init__(rows)
@@ -53,7 +54,7 @@ class Split(list):
 def stand_in(made):
     """A module that "saves" to memory."""
 
-    def load_dataset(path, subset, streaming):
+    def load_dataset(path, subset):
         raise ConnectionError(f"Couldn't reach '{path}' on the Hub\nmore")
 
     module = types.ModuleType("datasets")
@@ -148,7 +149,7 @@ def test_sizes_channels_and_limits(save, images):
 
 
 def test_what_does_not_fit_in_memory_is_decoded_as_it_is_needed(save, images, monkeypatch):
-    monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
     path = save(train=range(40))
     data = load(path, size=4, label="y")
     assert isinstance(data.train_images, Streamed)
@@ -159,19 +160,6 @@ def test_what_does_not_fit_in_memory_is_decoded_as_it_is_needed(save, images, mo
         load(path)
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs the library")
-def test_rows_are_streamed(save, images, tmp_path):
-    import datasets
-
-    path = save(train=range(40))
-    datasets.load_from_disk(path)["train"].to_parquet(tmp_path / "files/train.parquet")
-    data = load(str(tmp_path / "files"), streaming=True, limit=10, label="y")
-    assert len(data.train_images) + len(data.test_images) == 10
-    first = {image.tobytes() for image in images[:10]}
-    assert {image.tobytes() for image in data.train_images} <= first
-    assert data.class_names == ("no", "yes")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -179,7 +167,7 @@ def test_rows_are_streamed(save, images, tmp_path):
         ({"label": "class"}, "there is no column 'class'"),
         ({"image": "where"}, "column 'where' holds "),
         ({"test": "dev"}, "has no split 'dev'; it has: train, test: choose with"),
-        ({"size": 0}, "size must be at least 1 pixel, got 0"),
+        ({"size": 0}, "size must be an integer >= 1, got 0"),
         ({"path": None}, "name a data set with --config.data.path"),
     ],
 )
@@ -198,8 +186,8 @@ def test_images_of_two_sizes_name_the_row(save, images, monkeypatch):
         image = decode(encoded, channels)
         return image[:5] if (image == images[7]).all() else image
 
-    monkeypatch.setattr(records, "pixels", cut)
-    with pytest.raises(ValueError, match="split train, row 7: is of 5 x 6 pixels, the other"):
+    monkeypatch.setattr(reading, "pixels", cut)
+    with pytest.raises(ValueError, match="split train, row 7: is of 5 x 6 pixels, not of 6 x 6"):
         load(path)
 
 
@@ -221,10 +209,13 @@ def test_rows_that_cannot_be_read_are_counted_and_left_out(
     path = save(train=range(30), test=range(30, 40), broken=BROKEN)
     options = {"label": "y", "skip_unreadable": True}
     if streamed:
-        monkeypatch.setattr(records, "MEMORY_LIMIT", 0)
+        monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
         options["size"] = 6
     data = load(path, **options)
-    assert capsys.readouterr().out == "note: split train: left out 2 of 30 images (unreadable)\n"
+    assert capsys.readouterr().out == (
+        "note: split train: left out 2 of 30 images (unreadable): split train, row 0 (there is no "
+        "image), split train, row 7 (is no picture)\n"
+    )
     good = [i for i in range(30) if i not in BROKEN]
     found = data.train_images
     assert isinstance(found, Streamed) == streamed

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import pickle
-import shutil
 import sys
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.model_selection import train_test_split
 
 from gca_jax.data import sources
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import folder, imagenet100, tfds_sets
+from gca_jax.data.sources import imagenet100, tfds_sets
 from tests.data import prepared
 
 FIXED = {  # our names, with TFDS's
@@ -58,12 +57,12 @@ def test_digits_are_scikit_learns_in_the_order_of_its_split():
 
 
 def test_unknown_name_lists_the_right_ones():
-    with pytest.raises(ValueError, match="unknown data set 'mnist'; one of: digits, cifar10"):
+    with pytest.raises(ValueError, match="data set must be one of arrays, cifar10"):
         sources.load("mnist")
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_a_set_of_tfds_is_read_without_tensorflow(name, tmp_path, capsys):
+def test_a_set_of_tfds_is_read_without_tensorflow(name, tmp_path):
     written, where = prepared.write_tfds(FIXED[name], tmp_path)
     data = sources.load(name, data_dir=str(tmp_path))
     assert "tensorflow" not in sys.modules
@@ -73,16 +72,6 @@ def test_a_set_of_tfds_is_read_without_tensorflow(name, tmp_path, capsys):
     assert data.train_labels.dtype == np.int32
     assert_same(data.train_images, data.train_labels, written["train"])
     assert_same(data.test_images, data.test_labels, written["test"])
-    # The number of images is the only thing that is not as published, and that is said.
-    assert f"{name} has 12 test images here" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", FIXED)
-def test_the_table_agrees_with_tfds(name):
-    row, builder = sources.SOURCES[name], tfds.builder(FIXED[name])
-    assert row.builder == builder.name
-    assert row.shape == builder.info.features["image"].shape
-    assert row.classes == builder.info.features["label"].num_classes
 
 
 def test_stl10_pretrains_on_its_unlabelled_split(tmp_path):
@@ -113,7 +102,7 @@ def test_every_corruption_and_severity_of_cifar10(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(corruption="rain", severity=1), "unknown corruption 'rain'; one of: brightness, "),
+        (dict(corruption="rain", severity=1), "corruption must be one of brightness, "),
         (dict(corruption="snow", severity=6), "severity must be from 1 to 5, got 6"),
     ],
 )
@@ -220,32 +209,10 @@ def test_limit_takes_images_evenly_spaced(imagenet):
     assert len(sources.load("digits", limit=10_000).test_labels) == 360
     streamed = sources.load("imagenet100", data_dir=str(imagenet[0]), limit=2)
     assert len(streamed.train_images) == len(streamed.train_labels) == 2
-    with pytest.raises(ValueError, match="limit must be at least 1 or None, got 0"):
+    with pytest.raises(ValueError, match="limit must be an integer >= 1, got 0"):
         sources.load("digits", limit=0)
 
 
 def test_an_option_that_a_set_does_not_take():
     with pytest.raises(ValueError, match=r"^data set cifar10 takes no held_out; it takes data_"):
         sources.load("cifar10", held_out="sketch")
-
-
-def test_two_processes_may_prepare_at_the_same_time(tmp_path, monkeypatch):
-    prepared.write_folder(tmp_path / "pictures", {"train/a": 3, "test/a": 2})
-    root = str(tmp_path / "pictures")
-    sources.load("folder", root=root, data_dir=str(tmp_path / "faster"))
-    generate = folder.Folder._generate_examples
-
-    def interrupted_by_another(self, rows):
-        shutil.copytree(tmp_path / "faster", tmp_path / "data", dirs_exist_ok=True)
-        yield from generate(self, rows)
-
-    monkeypatch.setattr(folder.Folder, "_generate_examples", interrupted_by_another)
-    data = sources.load("folder", root=root, data_dir=str(tmp_path / "data"))
-    assert len(data.train_images) == 3
-
-
-def test_a_data_dir_that_cannot_be_written(tmp_path):
-    prepared.write_folder(tmp_path / "pictures", {"train/a": 3, "test/a": 2})
-    (tmp_path / "folder").write_text("a file in its place")
-    with pytest.raises(ValueError, match=r"cannot be written .*--config.data.data_dir=DIR"):
-        sources.load("folder", root=str(tmp_path / "pictures"), data_dir=str(tmp_path))

@@ -4,9 +4,8 @@ import os
 
 import numpy as np
 
-from gca_jax.data import records
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import tree
+from gca_jax.data.sources import reading, tree
 from tests.data import prepared
 
 CLASSES = {f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")}
@@ -54,7 +53,6 @@ def test_splits_and_classes_may_be_read_without_labels(root, load, capsys):
     data = load(labelled=False)
     out = capsys.readouterr().out
     assert "2 splits (test, train), no domains, no classes\n" in out
-    assert "copying" not in out
     assert not data.labelled
     assert (len(data.train_images), len(data.test_images)) == (8, 8)
 
@@ -139,11 +137,11 @@ def test_both_folders_have_one_size_and_stream_together(tmp_path, root, load, mo
     prepared.write_folder(root, {".": 5}, size=(20, 20))
     prepared.write_folder(tmp_path / "labelled", CLASSES)
     labelled = str(tmp_path / "labelled")
-    refused(f"{root}/0000.png is of 20 x 20 pixels, {labelled}/", labelled_root=labelled)
-    refused("bring all to one size with --config.data.size=PIXELS", labelled_root=labelled)
-    monkeypatch.setattr(records, "MEMORY_LIMIT", 21 * 8 * 8 * 3)
+    other = f"{root}/0000.png: is of 20 x 20 pixels, not of 24 x 24. Bring all to one size with"
+    refused(other, labelled_root=labelled)
+    monkeypatch.setattr(reading, "MEMORY_LIMIT", 21 * 8 * 8 * 3)
     assert isinstance(load(labelled_root=labelled, size=8).pretrain_images, np.ndarray)
-    monkeypatch.setattr(records, "MEMORY_LIMIT", 21 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr(reading, "MEMORY_LIMIT", 21 * 8 * 8 * 3 - 1)
     data = load(labelled_root=labelled, size=8, limit=2)
     for images in (data.pretrain_images, data.train_images, data.test_images):
         assert isinstance(images, Streamed)

@@ -1,0 +1,232 @@
+"""Reads encoded pictures into one array, and counts or refuses those that cannot be read."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from gca_jax import check
+from gca_jax.data.dataset import ChangedError, Images, Numbers, Part, Records, Streamed
+from gca_jax.data.pictures import CHUNK, fit, in_threads, pixels
+
+MEMORY_LIMIT = 4 * 2**30  # bytes of pixels; sets that are larger stream from disk
+THREADS_ABOVE = 64  # pixels of a side: threads cost more than the decoding of a smaller picture
+NAMED = 10  # unreadable images in a message
+
+Rows = Int[np.ndarray, "n"]
+Some = Int[np.ndarray, "_"]
+Fetched = tuple[int, Any]
+"""Position and record, the error that it is read with, or None: it is read where it is decoded."""
+
+
+@dataclasses.dataclass
+class Faults:
+    """Unreadable images of a set (and split): the first is an error, or `skip` collects them.
+
+    Attributes:
+        name: What messages call the set.
+        skip: Whether to leave unreadable images out.
+        remedy: What to do about one.
+        reasons: Their places and why they could not be read, by position.
+    """
+
+    name: str
+    skip: bool
+    remedy: str = ""
+    reasons: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def add(self, records: Records, position: int, error: object) -> None:
+        """Note an unreadable image, or raise a ValueError that names its file."""
+        place = records.place(position)
+        self.reasons[position] = f"{place} ({error})"
+        if not self.skip:
+            raise ValueError(
+                f"{place}: {error}. {self.remedy}; or leave such images out with --skip_unreadable"
+            )
+
+    def report(self, rows: Rows) -> None:
+        """Print which of some images are left out; raise a ValueError if no other one is there."""
+        reasons = [self.reasons[row] for row in rows.tolist() if row in self.reasons]
+        count, total = len(reasons), len(rows)
+        if count == total:
+            raise ValueError(
+                f"{self.name}: none of its {total} images can be read. {self.remedy}".rstrip()
+            )
+        if count:
+            more = f" and {count - NAMED} more" * (count > NAMED)
+            print(
+                f"note: {self.name}: left out {count} of {total} images (unreadable): "
+                f"{', '.join(reasons[:NAMED])}{more}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What the images of a data set become.
+
+    Attributes:
+        shape: (h, w, c).
+        resized: Whether they are brought to it, or must have it.
+        streamed: Whether they stay on disk, as they do not fit in memory.
+    """
+
+    shape: tuple[int, int, int]
+    resized: bool
+    streamed: bool
+
+    @classmethod
+    def of(
+        cls, parts: Sequence[tuple[Records, Some]], size: int | None, channels: int, faults: Faults
+    ) -> "Form":
+        """Choose the form of some records' rows: squares of `size`, or all as the first one."""
+        if size is not None:
+            check.at_least("size", size, 1)
+        shape = (*((size, size) if size else _first_size(*parts[0], channels, faults)), channels)
+        streamed = sum(len(rows) for _, rows in parts) * math.prod(shape) > MEMORY_LIMIT
+        if streamed and size is None:
+            raise ValueError(f"{faults.name} does not fit in memory: say --config.data.size=PIXELS")
+        return cls(shape, size is not None, streamed)
+
+
+def _first_size(records: Records, rows: Rows, channels: int, faults: Faults) -> tuple[int, int]:
+    """Give (h, w) of the first image that can be read."""
+    for row, _, shape, error in decoded(records, rows, channels, np.shape, threads=False):
+        if error is None:
+            return shape[0], shape[1]
+        faults.add(records, row, error)
+    faults.report(rows)
+    raise AssertionError("unreachable: none could be read, which is an error")
+
+
+def take(
+    records: Records,
+    rows: Rows,
+    form: Form,
+    faults: Faults,
+    labels: Numbers = None,
+    domains: Numbers = None,
+) -> Part:
+    """Take images in memory or on disk, with those labels and domains of all records.
+
+    Where `faults` skips them, those that cannot be read are left out; of images on disk, which are
+    decoded for it, the first is an error only when it is needed.
+    """
+    images: Images
+    if form.streamed:
+        if faults.skip:
+            for row, _, _, error in decoded(records, rows, form.shape[2], np.shape):
+                if error is not None:
+                    faults.add(records, row, error)
+        kept = np.setdiff1d(rows, [*faults.reasons])
+        images = Streamed(records, kept, form.shape[0], form.shape[2])
+    else:
+        shorter = form.shape[0] if form.resized else None
+        kept, images, _ = read(records, rows, form.shape, faults, shorter_side=shorter)
+    faults.report(rows)
+    return Part(images, *(None if of is None else of[kept] for of in (labels, domains)))
+
+
+class Loaded(NamedTuple):
+    """Images that could be read.
+
+    Attributes:
+        rows: [k], their positions.
+        images: [k, h, w, c].
+        labels: [k], where they were asked for.
+    """
+
+    rows: Int[np.ndarray, "k"]
+    images: UInt8[np.ndarray, "k h w c"]
+    labels: Int32[np.ndarray, "k"] | None
+
+
+def read(
+    records: Records,
+    rows: Rows,
+    shape: tuple[int, ...],
+    faults: Faults,
+    *,
+    classes: int | None = None,
+    shorter_side: int | None = None,
+) -> Loaded:
+    """Read images of one shape into memory.
+
+    Args:
+        records: Encoded pictures.
+        rows: [n], positions of those to read.
+        shape: (h, w, c) of each.
+        faults: Gets unreadable records, wrong labels and images of another shape.
+        classes: Number of classes, where records have a label in 0..classes - 1 to read.
+        shorter_side: Pixels to which pictures are resized before a square is cut out of them; None:
+            they must have the shape.
+    """
+    images = np.empty((len(rows), *shape), np.uint8)
+    kept, labels = [], []
+    # A source that reads one at a time waits for its disk: then threads always gain.
+    threads = not hasattr(records, "__getitems__") or shape[0] > THREADS_ABOVE
+    keep = partial(fit, shape=shape, shorter_side=shorter_side)
+    seen = decoded(records, rows, shape[2], keep, classes, threads)
+    for position, label, image, error in seen:
+        if error is not None:
+            faults.add(records, position, error)
+        else:
+            images[len(kept)] = image
+            kept.append(position)
+            labels.append(label)
+    numbers = None if classes is None else np.array(labels, np.int32)
+    return Loaded(np.array(kept, np.int64), images[: len(kept)], numbers)
+
+
+def fetched(records: Records, rows: Rows) -> Iterator[Fetched]:
+    """Read records, many at once where the source can."""
+    many = getattr(records, "__getitems__", None)
+    if many is None:
+        yield from ((position, None) for position in rows.tolist())
+        return
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK].tolist()
+        try:
+            yield from zip(chunk, many(chunk), strict=True)
+        except Exception:  # ArrayRecord's and protobuf's errors have no class in common
+            for position in chunk:
+                try:
+                    yield position, records[position]
+                except Exception as error:
+                    yield position, error
+
+
+def decoded(
+    records: Records,
+    found: Rows | Iterable[Fetched],
+    channels: int,
+    keep: Callable[[UInt8[np.ndarray, "h w c"]], Any],
+    classes: int | None = None,
+    threads: bool = True,
+) -> Iterator[tuple[int, int, Any, Exception | None]]:
+    """Give positions with their labels, what to keep of their images, and the errors, if any.
+
+    `found` are positions, or `fetched` ones.
+    """
+    if isinstance(found, np.ndarray):
+        found = fetched(records, found)
+
+    def look(item: Fetched) -> tuple[int, int, Any, Exception | None]:
+        position, record = item
+        try:
+            record = records[position] if record is None else record
+            if isinstance(record, Exception):
+                return position, 0, None, record
+            label = 0 if classes is None else int(record["label"])
+            if classes is not None and not 0 <= label < classes:
+                raise ValueError(f"has label {label}, outside 0..{classes - 1}")
+            return position, label, keep(pixels(record["image"], channels)), None
+        except ChangedError:
+            raise
+        except (OSError, ValueError) as error:
+            return position, 0, None, error
+
+    return (in_threads if threads else map)(look, found)
