@@ -18,10 +18,10 @@ Expected numbers: none published.
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     return config.make(
         "images",
-        words,
+        options,
         data=dict(name="hf", **config.HUB),
         side=32,
         augment=dict(policy="cifar", mean=(0.5,), std=(0.5,)),

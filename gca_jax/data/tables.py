@@ -117,7 +117,9 @@ def _npz(path: pathlib.Path) -> Contents:
         raise ValueError("it is no archive of numpy.savez")
     archive = np.load(path, allow_pickle=False)  # which reads an array when it is asked for
     kinds = ("rows", "columns")
-    text = {kind: kind for kind in kinds if kind in archive and archive[kind].dtype.kind == "U"}
+    text: dict[str, Any] = {
+        kind: kind for kind in kinds if kind in archive and archive[kind].dtype.kind == "U"
+    }
     return Contents(archive, **text)
 
 
@@ -179,7 +181,7 @@ def _side_by_side(found: Contents, key: str | None) -> Table:
 def _column(name: str, values: np.ndarray, text: bool) -> np.ndarray:
     """Give a column as [n, k]."""
     try:
-        column = np.stack(values) if values.dtype == object else values
+        column = np.stack([*values]) if values.dtype == object else values
     except (TypeError, ValueError) as error:
         raise ValueError(f"its column {name!r} has rows of different lengths") from error
     if column.dtype.kind not in ("iufbU" if text else "iufb"):

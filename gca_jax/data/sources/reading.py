@@ -165,7 +165,8 @@ def read(
             they must have the shape.
     """
     images = np.empty((len(rows), *shape), np.uint8)
-    kept, labels = [], []
+    kept: list[int] = []
+    labels: list[int] = []
     # A source that reads one at a time waits for its disk: then threads always gain.
     threads = not hasattr(records, "__getitems__") or shape[0] > THREADS_ABOVE
     keep = partial(fit, shape=shape, shorter_side=shorter_side)
