@@ -208,11 +208,11 @@ def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
     with tqdm(None, f"embedding {found.root}", count, unit=" images", disable=None) as bar:
         for start in range(0, count, size):
             asked = np.arange(start, min(start + size, count))
-            some = reading.read(
+            good, some = reading.read(
                 Files(found), asked, encoder.shape, faults, shorter_side=encoder.shorter_side
             )
-            if len(some.rows):
-                rows.append(some.rows)
+            if len(good):
+                rows.append(good)
                 parts.append(encoder.encode(some.images))
             bar.update(len(asked))
     faults.report(np.arange(count))

@@ -70,6 +70,17 @@ def test_many_differences_are_cut_short(tmp_path):
         RunFolder.open(tmp_path, RECORD | {str(k): 1 for k in range(9)})
 
 
+def test_a_run_that_did_not_stream_from_the_hub_goes_on(tmp_path):
+    """The setting went in 0.3.0; a run that did stream is another one."""
+    now = RECORD | {"data": {"kind": "images", "name": "hf"}}
+    before = RECORD | {"data": now["data"] | {"streaming": False}}
+    hold(tmp_path / "kept", before)
+    assert RunFolder.open(tmp_path / "kept", now).state == "unfinished"
+    hold(tmp_path / "streamed", RECORD | {"data": now["data"] | {"streaming": True}})
+    with pytest.raises(ValueError, match="data.streaming: true there, nothing here"):
+        RunFolder.open(tmp_path / "streamed", now)
+
+
 def test_a_run_of_another_config_is_refused_once_it_has_saved_something(tmp_path):
     other = RECORD | {"seed": 1}
     assert RunFolder.open(tmp_path / "new", RECORD).state == "new"

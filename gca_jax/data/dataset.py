@@ -94,11 +94,6 @@ class Streamed:
         return out
 
 
-def shorter_side(images: Images) -> int:
-    """Give the pixels that a picture's shorter side is resized to before its centre is cut out."""
-    return images.shorter_side if isinstance(images, Streamed) else images.shape[1]
-
-
 class Part(NamedTuple):
     """Images of a data set with their labels and domains, None where they have none."""
 

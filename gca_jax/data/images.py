@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from gca_jax.data.batches import Batch, Order, taken
-from gca_jax.data.dataset import Dataset, Images, Numbers, Streamed, shorter_side
+from gca_jax.data.dataset import Dataset, Images, Numbers, Streamed
 from gca_jax.data.stream import stream, two_crops
 from gca_jax.data.views.augment import Augment
 
@@ -87,7 +87,8 @@ class ImageData:
     @property
     def inputs(self) -> dict[str, Any]:
         """Describe the images, and how pictures of other sizes are brought to theirs."""
-        return {"input_shape": list(self.input_shape), "shorter_side": shorter_side(self.images)}
+        shorter = getattr(self.images, "shorter_side", self.input_shape[0])  # of those on disk
+        return {"input_shape": list(self.input_shape), "shorter_side": shorter}
 
     @cached_property
     def info(self) -> dict[str, np.ndarray]:

@@ -95,14 +95,14 @@ def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     asked = evenly_spaced(len(tree.files), MOST_PICTURES)
     faults = reading.Faults(str(tree.root), skip=True)
     shape, shorter = encoder.shape, encoder.shorter_side
-    read = reading.read(Files(tree), asked, shape, faults, shorter_side=shorter)
+    rows, read = reading.read(Files(tree), asked, shape, faults, shorter_side=shorter)
     faults.report(asked)
     groups = {}
     for kind, given in (("class", tree.classes), ("domain", tree.domains)):
         known, (numbers,) = number(given)
         if known is not None and numbers is not None:
-            groups[kind] = Group(known, numbers[read.rows])
-    names = [tree.files[row] for row in read.rows]
+            groups[kind] = Group(known, numbers[rows])
+    names = [tree.files[row] for row in rows]
     title = f"{encoder.config.method}: pictures of {tree.root.name}"
     return find(encoder, read.images, names, groups, title)
 

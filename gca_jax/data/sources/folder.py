@@ -41,7 +41,7 @@ def load(
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
     if channels is not None:
         check.at_least("channels", channels, 1)
-    trees = _scan(root, labelled_root, labelled, domains, row.origin, channels is not None)
+    trees = _scan(root, labelled_root, labelled, domains, channels is not None)
     classes = set(trees[-1].classes or ())
     if row.classes not in (None, len(classes)):
         raise ValueError(
@@ -78,12 +78,11 @@ def _scan(
     labelled_root: str | None,
     labelled: bool | None,
     domains: bool | None,
-    origin: str,
     arrays: bool,
 ) -> list[Tree]:
     """Scan the labelled folder, if there is one, and root; print what they have."""
     if labelled_root is None:
-        found = tree.scan(root, labelled, domains, origin=origin, arrays=arrays)
+        found = tree.scan(root, labelled, domains, arrays=arrays)
         guessed = labelled is None and found.classes is not None
         hint = "; if these folders are no classes, say --config.data.labelled=False"
         print(f"{found}{hint if guessed else ''}")
@@ -93,6 +92,6 @@ def _scan(
     probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root", arrays=arrays)
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
-    trees = [probed, tree.scan(root, False, domains, origin=origin, arrays=arrays)]
+    trees = [probed, tree.scan(root, False, domains, arrays=arrays)]
     print(f"pretraining on {trees[1]}; probes on {trees[0]}")
     return trees

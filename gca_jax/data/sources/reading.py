@@ -4,10 +4,10 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int, UInt8
 
 from gca_jax import check
 from gca_jax.data.dataset import ChangedError, Images, Numbers, Part, Records, Streamed
@@ -125,23 +125,9 @@ def take(
         images = Streamed(records, kept, form.shape[0], form.shape[2])
     else:
         shorter = form.shape[0] if form.resized else None
-        kept, images, _ = read(records, rows, form.shape, faults, shorter_side=shorter)
+        kept, (images, *_) = read(records, rows, form.shape, faults, shorter_side=shorter)
     faults.report(rows)
     return Part(images, *(None if of is None else of[kept] for of in (labels, domains)))
-
-
-class Loaded(NamedTuple):
-    """Images that could be read.
-
-    Attributes:
-        rows: [k], their positions.
-        images: [k, h, w, c].
-        labels: [k], where they were asked for.
-    """
-
-    rows: Int[np.ndarray, "k"]
-    images: UInt8[np.ndarray, "k h w c"]
-    labels: Int32[np.ndarray, "k"] | None
 
 
 def read(
@@ -152,8 +138,8 @@ def read(
     *,
     classes: int | None = None,
     shorter_side: int | None = None,
-) -> Loaded:
-    """Read images of one shape into memory.
+) -> tuple[Some, Part]:
+    """Read images of one shape into memory, and say which of the rows could be read.
 
     Args:
         records: Encoded pictures.
@@ -179,7 +165,7 @@ def read(
             kept.append(position)
             labels.append(label)
     numbers = None if classes is None else np.array(labels, np.int32)
-    return Loaded(np.array(kept, np.int64), images[: len(kept)], numbers)
+    return np.array(kept, np.int64), Part(images[: len(kept)], numbers)
 
 
 def fetched(records: Records, rows: Rows) -> Iterator[Fetched]:

@@ -167,9 +167,9 @@ def read_split(
     rows = splits.evenly_spaced(len(split), limit)
     faults = reading.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir))
     classes = None if part == "pretrain" else features["label"].num_classes
-    found = reading.read(split, rows, features["image"].shape, faults, classes=classes)
+    _, part = reading.read(split, rows, features["image"].shape, faults, classes=classes)
     faults.report(rows)
-    return found.images, found.labels
+    return part.images, part.labels
 
 
 def remedy(name: str, builder: Any, data_dir: str | None) -> str:

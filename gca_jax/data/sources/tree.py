@@ -64,20 +64,18 @@ def scan(
     labelled: bool | None = None,
     domains: bool | None = None,
     option: str = "--config.data.root",
-    origin: str = "",
     arrays: bool = False,
 ) -> Tree:
     """Read the tree below the folder that the flag `option` names.
 
     Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
     `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
-    says so; if it is None, the depth and the names of a labelled tree say so. `origin` is where the
-    folder comes from, for the message where there is none. Files .npy count with `arrays`.
+    says so; if it is None, the depth and the names of a labelled tree say so. Files .npy count with
+    `arrays`.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
-        remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
-        raise ValueError(f"there is no folder {root}; {remedy}")
+        raise ValueError(f"there is no folder {root}; name yours with {option}=DIR")
     suffixes = SUFFIXES + ARRAYS * arrays
     every = [*_walk(root)]
     found = sorted(_facts(root, path) for path in every if path.name.lower().endswith(suffixes))
@@ -93,12 +91,7 @@ def scan(
             f"note: left out {counted(left, '.npy file')} in {root}: they are pictures to runs "
             "with --config.data.channels=C"
         )
-    return Tree(
-        root,
-        files,
-        tuple((size, time) for _, size, time in found),
-        *names,
-    )
+    return Tree(root, files, tuple((size, time) for _, size, time in found), *names)
 
 
 def scan_any(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:

@@ -25,8 +25,10 @@ def several(root):
 def read(root, shape, shorter_side, rows=range(4)):
     """The names and pixels of pictures, and what was wrong with others."""
     found, faults = scan_any(root, "--images"), reading.Faults("pictures", skip=True)
-    loaded = reading.read(Files(found), np.array(rows), shape, faults, shorter_side=shorter_side)
-    return [found.files[row] for row in loaded.rows], loaded.images, faults
+    good, loaded = reading.read(
+        Files(found), np.array(rows), shape, faults, shorter_side=shorter_side
+    )
+    return [found.files[row] for row in good], loaded.images, faults
 
 
 def test_a_tree_of_any_form_is_read(root):
