@@ -77,7 +77,7 @@ def test_a_run_that_did_not_stream_from_the_hub_goes_on(tmp_path):
     hold(tmp_path / "kept", before)
     assert RunFolder.open(tmp_path / "kept", now).state == "unfinished"
     hold(tmp_path / "streamed", RECORD | {"data": now["data"] | {"streaming": True}})
-    with pytest.raises(ValueError, match="data.streaming: true there, nothing here"):
+    with pytest.raises(ValueError, match=r"data\.streaming: true there, nothing here"):
         RunFolder.open(tmp_path / "streamed", now)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from gca_jax.data.dataset import Dataset, Source, number
+from gca_jax.data.dataset import Dataset, Source, named_values, number
 from gca_jax.data.sources import reading
 from gca_jax.data.splits import evenly_spaced, hold_out
 
@@ -166,9 +166,8 @@ def _numbers(
         return number(*(None for _ in read))
     parts = []
     for part in read:
-        values = np.asarray(part[kind])
-        if values.ndim != 1 or values.dtype.kind not in "iuU":
-            raise ValueError(f"column {column!r} must hold integers or names, got {values.dtype}")
+        values = named_values(f"column {column!r}", part[kind], len(part["image"]))
+        assert values is not None
         if values.dtype.kind != "U" and values.min() < 0:
             raise ValueError(
                 f"{part['image'].split} has rows without {kind} (-1): choose another split with "
