@@ -175,7 +175,7 @@ def test_a_learned_temperature_is_that_of_the_loss():
         ("byol", {}, "byol needs a network of its own"),
         ("ince", {"method": "byol"}, "config.method: this config is not one of byol"),
         ("ince", {"data.a": "no.npy", "data.b": "no.npy"}, "config.data: no.npy does not exist"),
-        ("ince", {"data.shuffled": 2.0}, "config.data: shuffled must lie in [0, 1]"),
+        ("ince", {"data.shuffled": 2.0}, r"config.data: shuffled must lie in \[0, 1\]"),
         ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),
         ("ince", {"target.name": "smoothed"}, "config.target: .*share"),
         ("ince", {"target.name": "bootstrapped", "target.share": 2.0}, "config.target: share"),
