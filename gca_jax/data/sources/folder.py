@@ -42,10 +42,10 @@ def load(
     if channels is not None:
         check.at_least("channels", channels, 1)
     trees = _scan(root, labelled_root, labelled, domains, channels is not None)
-    classes = set(trees[-1].classes or ())
-    if row.classes not in (None, len(classes)):
+    known = trees[-1].classes
+    if row.classes is not None and known is not None and len(set(known)) != row.classes:
         raise ValueError(
-            f"{trees[-1].root} has {counted(len(classes), 'class')}, {name} has {row.classes}: "
+            f"{trees[-1].root} has {counted(len(set(known)), 'class')}, {name} has {row.classes}: "
             "root must be the folder whose folders are the domains"
         )
     bands, readable = 3 if channels is None else channels, []
