@@ -104,7 +104,7 @@ def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
             groups[kind] = Group(known, numbers[rows])
     names = [tree.files[row] for row in rows]
     title = f"{encoder.config.method}: pictures of {tree.root.name}"
-    return find(encoder, read.images, names, groups, title)
+    return find(encoder, np.asarray(read.images), names, groups, title)
 
 
 def find(

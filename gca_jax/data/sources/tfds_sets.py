@@ -167,9 +167,9 @@ def read_split(
     rows = splits.evenly_spaced(len(split), limit)
     faults = reading.Faults(f"{name} ({part})", skip, remedy(name, builder, data_dir))
     classes = None if part == "pretrain" else features["label"].num_classes
-    _, part = reading.read(split, rows, features["image"].shape, faults, classes=classes)
+    _, found = reading.read(split, rows, features["image"].shape, faults, classes=classes)
     faults.report(rows)
-    return part.images, part.labels
+    return found.images, found.labels
 
 
 def remedy(name: str, builder: Any, data_dir: str | None) -> str:
