@@ -8,12 +8,9 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from gca_jax import check
 from gca_jax.data import splits
-from gca_jax.data.dataset import Dataset, Numbers, Part, Source
+from gca_jax.data.dataset import Dataset, Images, Numbers, Part, Source
 from gca_jax.data.sources import reading
 
 SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
@@ -160,7 +157,7 @@ def read_split(
     data_dir: str | None,
     limit: int | None,
     skip: bool,
-) -> tuple[UInt8[np.ndarray, "n h w c"], Numbers]:
+) -> tuple[Images, Numbers]:
     """Read a split's images and labels; those to pretrain with have no labels."""
     split = Split.of(builder, row.splits[part])
     features = builder.info.features
