@@ -45,7 +45,8 @@ class Faults:
         self.reasons[position] = f"{place} ({error})"
         if not self.skip:
             raise ValueError(
-                f"{place}: {error}. {self.remedy}; or leave such images out with --skip_unreadable"
+                f"{place}: {error}. {self.remedy}; or leave such images out with "
+                "--config.data.skip_unreadable"
             )
 
     def report(self, rows: Rows) -> None:
