@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from gca_jax import check
 
 try:
@@ -88,6 +90,11 @@ def write_text(path: Path, text: str) -> Path:
 def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
     """Write a figure of matplotlib as a PNG likewise."""
     replace(path, lambda file: figure.savefig(file, dpi=dpi))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a compressed `.npz` likewise."""
+    replace(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:

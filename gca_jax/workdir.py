@@ -371,7 +371,7 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a compressed `.npz`."""
-        files.replace(self.path / name, lambda file: np.savez_compressed(file, **arrays))
+        files.write_arrays(self.path / name, arrays)
         self._known.pop(name, None)
 
     def write_text(self, name: str, text: str) -> Path:

@@ -99,8 +99,8 @@ def corruptions(report: Json, folder: RunFolder) -> Figure:
             continue
         for colour, (encoder, one) in zip(COLOURS, evaluated.items(), strict=False):
             shares = 100 * np.array([one["clean"], *one["accuracy"][kind]])
-            look = {"marker": "o", "markersize": 3, "color": colour, "label": ENCODERS[encoder]}
-            curve(axes, np.arange(len(shares)), shares, **look)
+            look = dict(marker="o", markersize=3, color=colour, label=ENCODERS[encoder])
+            curve(axes, np.arange(len(shares)), shares, None, **look)
         axes.set_title(kind.replace("_", " "), fontsize=9)
     figure.supxlabel("severity (0: clean)", fontsize=9)
     figure.supylabel("test accuracy, %", fontsize=9)
@@ -133,19 +133,25 @@ def _map(axes: Axes, report: Json, kind: str, x: np.ndarray, numbers: np.ndarray
     """
     known = [] if numbers is None else np.unique(numbers).tolist()
     if len(known) > len(COLOURS):
-        shown = axes.scatter(*x.T, c=numbers, cmap="viridis", s=8)
+        shown = axes.scatter(x[:, 0], x[:, 1], c=numbers, cmap="viridis", s=8)
         axes.figure.colorbar(shown, ax=axes, label=kind)
     elif not known:
-        axes.scatter(*x.T, color=COLOURS[0], s=8)
+        axes.scatter(x[:, 0], x[:, 1], color=COLOURS[0], s=8)
     else:
         names = [name_of(report, kind, number) for number in known]
         for number, name, colour in zip(known, names, COLOURS, strict=False):
             mark, size = (f"${number}$", 42) if kind == "class" else ("o", 14)
-            shown = axes.scatter(*x[numbers == number].T, marker=mark, s=size, color=colour)
+            a, b = x[numbers == number].T
+            shown = axes.scatter(a, b, marker=mark, s=size, color=colour)
             shown.set(linewidth=0.2, label=name)
         if not all(name.isdigit() for name in names):
-            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.05)}
-            axes.legend(**place, ncols=4, fontsize=8, frameon=False)
+            axes.legend(
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.05),
+                ncols=4,
+                fontsize=8,
+                frameon=False,
+            )
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
 
 
@@ -208,8 +214,8 @@ def curve(
     """Draw a curve on a light grid, and as a band its interval `y` ± `half` where one is known."""
     (line,) = axes.plot(x, y, **look)
     if half is not None:
-        band = {"color": line.get_color(), "alpha": 0.15, "linewidth": 0}
-        axes.fill_between(x, y - half, y + half, **band)
+        colour = line.get_color()
+        axes.fill_between(x, y - half, y + half, color=colour, alpha=0.15, linewidth=0)
     plain(axes)
     return line
 
@@ -232,13 +238,14 @@ def image_grid(figure: Figure, images: Sequence | np.ndarray) -> np.ndarray:
 def show_plans(figure: Figure, panels: Iterable[Axes], plans: Sequence[np.ndarray]) -> None:
     """Show plans [n, n] in multiples of the uniform one, grey without mass; hide other panels."""
     shades = mpl.colormaps["viridis"].with_extremes(bad="#d9d9d9")
-    look = {"norm": LogNorm(*DENSITY_RANGE), "cmap": shades, "interpolation": "nearest"}
+    norm = LogNorm(*DENSITY_RANGE)
     panels = list(panels)
     for axes, matrix in itertools.zip_longest(panels, plans):
         axes.set_visible(matrix is not None)
         if matrix is not None:
             density = matrix / matrix.sum() * matrix.size
-            image = axes.imshow(np.ma.masked_equal(density, 0), **look)
+            shown = np.ma.masked_equal(density, 0)
+            image = axes.imshow(shown, norm=norm, cmap=shades, interpolation="nearest")
     bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.9)
     bar.set_label("mass, in multiples of the uniform plan's\n(grey: none)")
 

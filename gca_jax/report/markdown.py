@@ -53,8 +53,12 @@ def _fill(block: str) -> str:
     if block.startswith(UNFILLED):
         return block
     indent = "  " if block.startswith("- ") else ""
-    whole = {"break_on_hyphens": False, "break_long_words": False}  # a path stays in one piece
-    fill = textwrap.TextWrapper(WIDTH, subsequent_indent=indent, **whole).fill
+    fill = textwrap.TextWrapper(
+        WIDTH,
+        subsequent_indent=indent,
+        break_on_hyphens=False,  # a path stays in one piece
+        break_long_words=False,
+    ).fill
     held = block.replace(" %", "\N{NO-BREAK SPACE}%")
     filled = "\n".join(fill(re.sub(r"[ \n]+", " ", item)) for item in re.split(r"\n(?=- )", held))
     return filled.replace("\N{NO-BREAK SPACE}%", " %")

@@ -47,8 +47,8 @@ def recall(report: Json, folder: RunFolder) -> Figure:
     for index, (way, words) in enumerate(WAYS.items()):
         ranks = np.sort(folder.arrays[f"ranks_{way}"])
         shares = np.arange(1, len(ranks) + 1) / len(ranks)
-        look = {"color": COLOURS[index], "linestyle": ("-", "--")[index], "linewidth": 1.8}
-        curve(axes, ranks, 100 * shares, drawstyle="steps-post", label=words, **look)
+        look = dict(color=COLOURS[index], linestyle=("-", "--")[index], drawstyle="steps-post")
+        curve(axes, ranks, 100 * shares, None, label=words, linewidth=1.8, **look)
     k = np.arange(1, len(ranks) + 1)  # all of them: on a logarithmic axis k / n is no straight line
     curve(axes, k, 100 * k / len(ranks), color="#777777", linestyle=":", label="by chance")
     axes.set(xscale="log", xlabel="k", ylabel="recall@k, %", ylim=(0, 102))
@@ -62,12 +62,12 @@ def weights(report: Json, folder: RunFolder) -> Figure:
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
     shares, wrong = np.exp(folder.arrays["log_shares"]), folder.arrays["wrong"]
-    edges = np.linspace(0, max(1.0, shares.max()), 41)
+    edges = np.linspace(0, max(1.0, shares.max()), 41).tolist()
     kinds = {"pairs as given": shares[~wrong], "shuffled pairs": shares[wrong]}
     for index, (words, values) in enumerate(kinds.items()):
         if len(values):
-            look = {"color": COLOURS[index], "alpha": 0.65, "hatch": ("", "///")[index]}
-            axes.hist(values, edges, label=words, **look)
+            colour, hatch = COLOURS[index], ("", "///")[index]
+            axes.hist(values, edges, label=words, color=colour, alpha=0.65, hatch=hatch)
     axes.set(xlabel="share of its row's mass that a pair has in the plan", ylabel="training pairs")
     axes.set_title(f"{title(report)}: weights of the training pairs")
     axes.margins(y=0.2)  # room for the legend

@@ -177,7 +177,7 @@ def _run_back(
         both = partial(_contracting_sweep_back, residuals, factors, tolerance)
         return jax.lax.cond(back.ending, both, lambda back: (sweep_back(back), none), back)
 
-    nothing = 0 * points.x, 0 * points.y
+    nothing: PointsCotangent = (0 * points.x, 0 * points.y)
     back, ct_points = jax.lax.while_loop(lambda s: unfinished(s[0]), step, (start, nothing))
     return back, jax.lax.cond(back.contracted, lambda _: ct_points, contracted, back)
 
