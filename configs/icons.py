@@ -2,7 +2,7 @@
 
 Method: arXiv 2502.20141 (section 6.2, which has PACS); recipe: our own, `gca_jax/config`.
 
-    python -m benchmarks.icons --themes=/usr/share/icons --out=data/icons  # its docstring: packages
+    python -m scripts.icons --themes=/usr/share/icons --out=data/icons  # its docstring: packages
     python main.py --config=configs/icons.py:gca_ince --workdir=runs/icons
     python main.py --config=configs/icons.py:gca_ince,smoke --workdir=runs/smoke  # a minute
 

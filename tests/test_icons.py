@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import icons
 from gca_jax.data import sources
+from scripts import icons
 
 RED, BLUE, GREEN = (255, 0, 0, 255), (0, 0, 255, 255), (0, 128, 0, 255)
 
@@ -62,6 +62,6 @@ def test_a_folder_with_files_and_too_few_themes_are_refused(themes, tmp_path, mo
 
 def test_what_is_missing_is_named_with_its_remedy():
     with pytest.raises(
-        ValueError, match=r"no folder .*--config.data.root=DIR .*benchmarks.icons makes it"
+        ValueError, match=r"no folder .*--config.data.root=DIR .*scripts.icons makes it"
     ):
         sources.load("icons", root="/nowhere/icons")

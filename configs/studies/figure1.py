@@ -1,6 +1,6 @@
 r"""Do domains in the target plan keep the domain readable, and at what price (the paper's Fig. 1B)?
 
-    python -m benchmarks.icons --themes=/usr/share/icons --out=data/icons  # its docstring: packages
+    python -m scripts.icons --themes=/usr/share/icons --out=data/icons  # its docstring: packages
     python main.py --mode=study --config=configs/studies/figure1.py --workdir=runs/figure1
     python main.py --mode=study --config=configs/studies/figure1.py:pacs \
         --config.common.data.root=DIR --workdir=runs/figure1_pacs  # the paper's, for a GPU

@@ -1,6 +1,6 @@
 r"""Which method finds partners best where many of the training pairs are wrong?
 
-    python -m benchmarks.two_sets --fashion=DIR --out=data  # its docstring says where from
+    python -m scripts.two_sets --fashion=DIR --out=data  # its docstring says where from
     python main.py --mode=study --config=configs/studies/noisy_pairs.py --workdir=runs/noisy \
         --jobs=2
     python main.py --mode=study --config=configs/studies/noisy_pairs.py:emoji --workdir=runs/emoji \

@@ -39,7 +39,7 @@ SOURCES = {
     "icons": Source(
         folder.load,
         classes=6,
-        origin="desktop icons of several themes; python -m benchmarks.icons makes it",
+        origin="desktop icons of several themes; python -m scripts.icons makes it",
     ),
     "folder": Source(folder.load, origin="a folder of the user's"),
     "arrays": Source(memory.load),

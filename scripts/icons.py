@@ -2,7 +2,7 @@
 
     apt-get install breeze-icon-theme elementary-xfce-icon-theme faenza-icon-theme \
         gnome-icon-theme oxygen-icon-theme papirus-icon-theme librsvg2-bin
-    python -m benchmarks.icons --themes=/usr/share/icons --out=data/icons
+    python -m scripts.icons --themes=/usr/share/icons --out=data/icons
 
 Writes OUT/THEME/CONTEXT/NAME.png, 32 x 32 pixels, RGB on white: a theme is a domain, the context in
 which its `index.theme` puts an icon is the class. An icon is kept if at least two themes have its
@@ -12,7 +12,7 @@ without it the themes that have PNG are written.
 
 Licences of the artwork, from the packages' debian/copyright: breeze LGPL-3+; elementary-xfce GPL-2+
 with parts under CC BY-SA 2.0 and LGPL-2+; Faenza GPL-3+; gnome GPL-2+ with parts under GPL-3+;
-oxygen LGPL-3+; Papirus GPL-3. Those of the packages installed are printed, code's included.
+oxygen LGPL-3+; Papirus GPL-3.
 docs/images/icons.png shows 108 of these icons.
 """
 
@@ -22,7 +22,6 @@ import configparser
 import hashlib
 import io
 import pathlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -31,14 +30,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 SIDE = 32
-THEMES = {  # with Debian's packages
-    "Faenza": "faenza-icon-theme",
-    "Papirus": "papirus-icon-theme",
-    "breeze": "breeze-icon-theme",
-    "elementary-xfce": "elementary-xfce-icon-theme",
-    "gnome": "gnome-icon-theme",
-    "oxygen": "oxygen-icon-theme",
-}
+THEMES = ("Faenza", "Papirus", "breeze", "elementary-xfce", "gnome", "oxygen")
 CLASSES = {  # by context, in lower case; themes do not spell them alike
     "actions": "actions",
     "applications": "apps",
@@ -149,17 +141,8 @@ def preview(out: pathlib.Path, sheet: pathlib.Path, themes: list[str]) -> None:
     print(f"{sheet}: {sheet.stat().st_size:,} bytes, {', '.join(chosen)}")
 
 
-def licences(themes: pathlib.Path, package: str) -> str:
-    """Name the licences in a package's debian/copyright."""
-    path = themes.parent / "doc" / package / "copyright"
-    if not path.exists():
-        return f"no {path}"
-    found = re.findall(r"^Licen[sc]e: *(\S.*)$", path.read_text("utf-8"), re.MULTILINE)
-    return ", ".join(dict.fromkeys(found)) or f"see {path}"
-
-
 def main() -> None:
-    """Write the folder and the preview, print counts and licences."""
+    """Write the folder and the preview, print counts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--themes", type=pathlib.Path, required=True, help="/usr/share/icons")
     parser.add_argument("--out", type=pathlib.Path, required=True)
@@ -185,7 +168,6 @@ def main() -> None:
     for theme, by_class in counts.items():
         numbers = ", ".join(f"{kind} {count}" for kind, count in sorted(by_class.items()))
         print(f"{theme}: {by_class.total()} ({numbers})")
-        print(f"    licences: {licences(options.themes, THEMES[theme])}")
     print(f"{options.out}: {sum(map(collections.Counter.total, counts.values())):,} pictures")
     if options.preview:
         preview(options.out, options.preview, list(counts))

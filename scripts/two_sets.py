@@ -4,7 +4,7 @@
     npm pack emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0
     for name in google twitter; do mkdir -p $name; tar xzf emoji-datasource-$name-16.0.0.tgz \
         -C $name; done
-    python -m benchmarks.two_sets --fashion=/usr/share/datasets/fashion-mnist --emoji=. --out=data
+    python -m scripts.two_sets --fashion=/usr/share/datasets/fashion-mnist --emoji=. --out=data
 
 fashion: the left and the right half of each of Fashion-MNIST's 60,000 training and 10,000 test
 images (Xiao, Rasul and Vollgraf, arXiv 1708.07747; MIT licence), and their classes. many: 20,000 of
@@ -26,6 +26,7 @@ SIDE = 24
 
 
 def fashion(source: pathlib.Path, out: pathlib.Path) -> None:
+    """Write the sets fashion, its test images, and many."""
     for name, part in (("train", "fashion"), ("t10k", "fashion_test")):
         images = _idx(source / f"{name}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
         np.save(out / f"{part}_a.npy", images[:, :, :14])
@@ -45,6 +46,7 @@ def _idx(path: pathlib.Path, offset: int) -> np.ndarray:
 
 
 def emoji(source: pathlib.Path, out: pathlib.Path) -> None:
+    """Write the set emoji."""
     makers = ("google", "twitter")
     rows = json.loads((source / "google" / "package" / "emoji.json").read_text())
     both = [row for row in rows if all(row[f"has_img_{maker}"] for maker in makers)]
@@ -65,6 +67,7 @@ def _draw(path: pathlib.Path) -> np.ndarray:
 
 
 def main() -> None:
+    """Write the sets whose sources are named, and print what there is."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--fashion", type=pathlib.Path, help="folder of the four .gz files")
     parser.add_argument("--emoji", type=pathlib.Path, help="folder with google/ and twitter/")
