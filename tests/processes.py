@@ -1,8 +1,11 @@
 """Processes that tests start: their environment, and several on 127.0.0.1 as several hosts."""
 
+import contextlib
 import importlib.metadata
+import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -56,6 +59,72 @@ def start(*arguments, devices=1, stdin=None):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+FORK = """
+import gc, json, os, runpy, sys
+sys.path.insert(0, os.getcwd())
+import gca_jax.commands, gca_jax.evaluation.evaluate, gca_jax.report.run, gca_jax.training.train
+gc.freeze()
+for line in sys.stdin:
+    process = os.fork()
+    if not process:
+        for number, name in enumerate(sys.argv[1:], start=1):
+            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+        sys.argv = ["main.py", *json.loads(line)]
+        runpy.run_path("main.py", run_name="__main__")
+        sys.exit()
+    print(process, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+"""
+
+
+class Main:
+    """main.py on one device, in processes forked off one that has the imports; one at a time."""
+
+    def __init__(self, folder):
+        self._said = [folder / name for name in ("out", "err")]
+        self.parent = start("-c", FORK, *self._said, stdin=subprocess.PIPE)
+
+    def start(self, *arguments):
+        """Start it with these arguments."""
+        for file in self._said:
+            file.unlink(missing_ok=True)
+        self.parent.stdin.write(f"{json.dumps(arguments)}\n")
+        self.parent.stdin.flush()
+        self._process = int(self.parent.stdout.readline())
+
+    def wait(self):
+        """Its exit status, once it has ended; below 0: minus the signal that ended it."""
+        return int(self.parent.stdout.readline())
+
+    def kill(self):
+        """Kill it, if it has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+
+    def ended(self):
+        """Whether it has: the parent has taken its status then."""
+        try:
+            os.kill(self._process, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def said(self):
+        """What it wrote to standard output and standard error."""
+        return [file.read_text() if file.exists() else "" for file in self._said]
+
+
+@contextlib.contextmanager
+def forked(folder):
+    """Give a `Main` whose files are in a folder."""
+    main = Main(folder)
+    try:
+        yield main
+        assert main.parent.communicate(timeout=60) == ("", "")
+    finally:
+        main.parent.kill()
 
 
 def run(program, count, devices, *arguments):

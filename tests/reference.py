@@ -11,7 +11,8 @@ import numpy as np
 
 def unit(z):
     z = np.asarray(z, np.float64)
-    return z / np.linalg.norm(z, axis=1, keepdims=True)
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    return z / np.where(length > 0, length, 1.0)  # a row of zeros stays one
 
 
 def cost_matrix(z_a, z_b, layout="cross", similarity_floor=None, self_pairs="exclude", cost=None):

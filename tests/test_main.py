@@ -18,40 +18,16 @@ pytestmark = pytest.mark.slow
 TINY = [f"--config.{key}={value}" for key, value in processes.NETWORK.items()]
 
 
-FORK = """
-import gc, json, os, runpy, sys
-sys.path.insert(0, os.getcwd())
-import gca_jax.commands, gca_jax.evaluation.evaluate, gca_jax.report.run, gca_jax.training.train
-gc.freeze()
-for line in sys.stdin:
-    process = os.fork()
-    if not process:
-        for number, name in enumerate(sys.argv[1:], start=1):
-            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-        sys.argv = ["main.py", *json.loads(line)]
-        runpy.run_path("main.py", run_name="__main__")
-        sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """Run main.py on one device, in a process forked off one that has the imports."""
-    folder = tmp_path_factory.mktemp("said")
-    files = [folder / name for name in ("out", "err")]
-    parent = processes.start("-c", FORK, *files, stdin=subprocess.PIPE)
+    """Run main.py with some arguments: its status, and what it says."""
+    with processes.forked(tmp_path_factory.mktemp("said")) as main:
 
-    def run(*arguments):
-        parent.stdin.write(f"{json.dumps(arguments)}\n")
-        parent.stdin.flush()
-        return int(parent.stdout.readline()), *(file.read_text() for file in files)
+        def run(*arguments):
+            main.start(*arguments)
+            return main.wait(), *main.said()
 
-    yield run
-    try:
-        assert parent.communicate(timeout=60) == ("", "")
-    finally:
-        parent.kill()
+        yield run
 
 
 def test_mistakes_are_one_line_and_status_1(command, tmp_path):
