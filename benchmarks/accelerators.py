@@ -1,23 +1,21 @@
-"""Memory, collectives and FLOPs on an H100 and on TPU v5e slices, compiled without one.
+"""Memory, collectives and FLOPs on an H100, TPU v5e slices and many CPUs, compiled without one.
 
-python -m benchmarks.accelerators                       # an hour or two on two cores
-python -m benchmarks.accelerators --quick               # the losses alone
-python -m benchmarks.accelerators --only='8 H100'       # cases whose title has these words
-python -m benchmarks.accelerators --python=.../bin/python
+python -m benchmarks.accelerators               # an hour or two on two cores
+python -m benchmarks.accelerators --quick       # losses of 4,096 rows
+python -m benchmarks.accelerators --only=H100   # cases whose title has these words
 
-XLA compiles for a device that it is told about; nothing is executed, so there are no times. It
-needs the plug-ins of both kinds of device, which change what JAX finds: install them in an
-environment of their own, beside this project's requirements, and name its Python. Cases that are
-not run keep their lines in the JSON.
+XLA compiles for a device that it is told about; nothing is executed, so there are no times. GPUs
+and TPUs need the plug-ins of both, which change what JAX finds: install them beside this project's
+requirements in an environment of their own, and take its Python; without them the CPUs are left.
+Cases that are not compiled keep their lines in the JSON.
 """
 
-import collections
 import importlib.metadata
+import importlib.util
 import json
 import math
 import os
 import pathlib
-import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -47,7 +45,7 @@ class Target(NamedTuple):
     platform: str
     topology: str
     devices: int
-    memory: int  # bytes of each that JAX may use
+    memory: int | None = None  # bytes of each that JAX may use; None: those of this machine
 
 
 H100, V5E = int(0.75 * 84_929_347_584), int(15.75 * GIB)
@@ -58,6 +56,7 @@ TARGETS = {
     "8 v5e": Target("tpu", "v5e:2x4", 8, V5E),
     "16 v5e": Target("tpu", "v5e:4x4", 16, V5E),
     "256 v5e": Target("tpu", "v5e:16x16", 256, V5E),
+    **{f"{n} CPU": Target("cpu", "", n) for n in (8, 64, 256)},  # virtual ones, of one process
 }
 
 
@@ -65,7 +64,7 @@ class Case(NamedTuple):
     """What to compile: a loss of n rows, or the step of a config on a batch of n images."""
 
     target: str
-    what: str  # a mode of a loss, or "step"
+    what: str  # "step", or a way of a loss: "dense" and "sharded whole" keep K whole
     name: str  # the loss, or the config
     n: int
 
@@ -77,21 +76,27 @@ class Case(NamedTuple):
 
 def cases(quick):
     """All that is compiled, the quickest first."""
+    ways = ("sharded whole", "sharded", "dense")
+    if quick:
+        found = [Case("8 CPU", way, "gca_ince", 4096) for way in ways]
+        return found + [Case(t, "dense", "gca_ince", 4096) for t in ("1 H100", "1 v5e")]
     found = [Case(t, "dense", name, 4096) for t in ("1 H100", "1 v5e") for name in LOSSES]
+    found += [Case(f"{n} CPU", way, "gca_ince", 65536) for n in (8, 64, 256) for way in ways]
     found += [Case(t, "rule", name, 65536) for t in ("1 H100", "1 v5e") for name in LOSSES]
     found += [Case(t, "sharded", name, 65536) for t in ("8 H100", "16 v5e") for name in LOSSES]
     found += [Case("256 v5e", "sharded", "gca_uot", 65536)]
-    steps = [
+    found += [
         Case(target, "step", name, batch)
         for name, batches in (("cifar10", (512, 2048, 2048)), ("imagenet100", (128, 1024, 1024)))
         for target, batch in zip(("1 H100", "8 H100", "8 v5e"), batches, strict=True)
     ]
-    steps.append(Case("256 v5e", "step", "cifar10", 32768))
-    return sorted(found + ([] if quick else steps), key=lambda case: case.what == "step")
+    return [*found, Case("256 v5e", "step", "cifar10", 32768)]
 
 
 def mesh(target):
     """The devices of a target, which this machine need not have, along the axis `data`."""
+    if target.platform == "cpu":
+        return jax.make_mesh((target.devices,), ("data",), axis_types=(AxisType.Auto,))
     known = {"topology_name": target.topology}
     if target.platform == "cuda":
         described = pathlib.Path(__file__).with_name("h100.textproto").read_text()
@@ -107,10 +112,10 @@ def lower(case, devices):
 def lowered_loss(case, devices):
     """Value and gradient of a loss of n rows, d = 128, joint layout."""
     rows, whole = (NamedSharding(devices, PartitionSpec(*axes)) for axes in (("data",), ()))
-    split = case.what == "sharded"
+    split = case.what.startswith("sharded")
     one = losses.sharded(case.name, devices) if split else losses.METHODS[case.name]
     settings = {"epsilon": loss.EPSILON, "layout": "joint"}
-    if case.what == "dense":
+    if case.what in ("dense", "sharded whole"):
         settings["block_size"] = case.n
     step = jax.value_and_grad(lambda a, b: one(a, b, **settings)[0], argnums=(0, 1))
     z = jax.ShapeDtypeStruct((case.n // 2, 128), jnp.float32, sharding=rows)
@@ -132,16 +137,6 @@ def lowered_step(case, devices):
         return step.trace(experiment.build(settings, dataset=dataset)).lowered
 
 
-def collectives(step):
-    """Kind, floats of the largest array, how often; one in a loop counts once, runs once a turn."""
-    found = collections.Counter()
-    for kind, shapes in measure.exchanged(step):
-        axes = [re.search(r"\[(.*)\]", shape)[1].split(",") for shape in shapes]
-        found[kind, max(math.prod(int(x) for x in each if x) for each in axes)] += 1
-    order = sorted(found.items(), key=lambda item: -item[0][1])
-    return [{"kind": kind, "floats": size, "times": k} for (kind, size), k in order]
-
-
 def compile_case(*fields):
     """Compile one case in this process."""
     case = Case(*fields)
@@ -157,7 +152,7 @@ def compile_case(*fields):
         "arguments": arguments,
         "peak": memory.peak_memory_in_bytes,
         "flops": count and count / target.devices,
-        "collectives": collectives(compiled),
+        "collectives": measure.collectives(compiled),
     }
 
 
@@ -167,36 +162,36 @@ def flops(case):
     It is counted on a CPU, as the compiler for GPUs does not count, of the convolutions that
     accelerators run: those for a CPU have loops.
     """
-    if case.what not in ("dense", "step"):
+    if case.what not in ("dense", "step") or TARGETS[case.target].platform == "cpu":
         return None
     cpu = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
     with mock.patch("gca_jax.models.convolution.FEW_CHANNELS", math.inf):
         return lower(case, cpu).cost_analysis()["flops"]
 
 
-def in_process(python, case):
+def in_process(case):
     """Compile a case in a process of its own, as an accelerator's plug-in wants it."""
     call = f"a.json.dumps(a.compile_case(*{tuple(case)}))"
     program = f"from benchmarks import accelerators as a; print({call})"
-    run = subprocess.run(
-        [python, "-c", program], env=os.environ | ENVIRONMENT, capture_output=True, text=True
-    )
+    target, environment = TARGETS[case.target], os.environ | ENVIRONMENT
+    if target.platform == "cpu":
+        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={target.devices}"
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if run.returncode:
         said = [line for line in run.stderr.splitlines() if "Error" in line] or ["no message"]
         return case._asdict() | {"error": f"status {run.returncode}: {said[-1][:300]}"}
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def missing(python):
+def missing():
     """One line that says what to install, or None where both plug-ins are there."""
-    found = f"(name for name in {PLUGINS} if not importlib.util.find_spec(name))"
-    command = [python, "-c", f"import importlib.util; print(*{found})"]
-    absent = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    absent = [name for name in PLUGINS if not importlib.util.find_spec(name)]
     if not absent:
         return None
     return (
-        f"{python} has no {' and no '.join(absent)}: in an environment of its own, "
-        f"{python} -m pip install {' '.join(packages())}, then --python=PATH of its Python"
+        f"{sys.executable} has no {' and no '.join(absent)}: beside the requirements in an "
+        f"environment of their own, python -m pip install {' '.join(packages())}"
     )
 
 
@@ -208,21 +203,22 @@ def packages():
     return [*cuda, libtpu.partition(";")[0].strip()]
 
 
-def work(quick, only, python):
+def work(quick, only):
     """Compile the cases; the lines of the others stay as they are in the JSON."""
-    if said := missing(python):
-        sys.exit(said)
+    chosen = [case for case in cases(quick) if only in case.title]
+    if said := missing():
+        print(said)
+        chosen = [case for case in chosen if TARGETS[case.target].platform == "cpu"]
     found = {}
-    for case in cases(quick):
-        if only in case.title:
-            found[case] = in_process(python, case)
-            print(f"{case.title:<40}{summary(found[case])}", flush=True)
+    for case in chosen:
+        found[case] = in_process(case)
+        print(f"{case.title:<44}{summary(found[case])}", flush=True)
     path = pathlib.Path(OUT)
-    known = json.loads(path.read_text())["lines"] if path.exists() else []
+    known = json.loads(path.read_text())["lines"] if path.exists() and not quick else []
     lines = {Case(*(line[field] for field in Case._fields)): line for line in known} | found
     return {
         "jax": jax.__version__,
-        "lines": [lines[case] for case in cases(False) if case in lines],
+        "lines": [lines[case] for case in cases(quick) if case in lines],
     }
 
 
@@ -235,5 +231,4 @@ def summary(line):
 
 
 if __name__ == "__main__":
-    options = dict(quick=False, only="", python=sys.executable)
-    measure.command("accelerators", __doc__, work, **options)
+    measure.command("accelerators", __doc__, work, only="")

@@ -1,17 +1,17 @@
-"""What embedding a batch in chunks (`train.encoder_chunk`) saves of memory and costs in time.
+"""What embedding a batch in chunks (`train.encoder_chunk`) saves of memory.
 
-python -m benchmarks.chunks         # batch 256: a few minutes on two cores
-python -m benchmarks.chunks --quick # batch 64
+python -m benchmarks.chunks          # batch 256
+python -m benchmarks.chunks --quick  # batch 32, in one chunk and in four
 
-A whole training step, views and update included, on random images; GCA-UOT, joint layout. Memory is
-that of the loop over chunks, as accelerators have it; time that of what a CPU runs, where the loop
-over convolutions is unrolled.
+A whole training step, update included, compiled for a CPU with the loop over chunks that
+accelerators run; GCA-UOT, joint layout. Nothing is run: on a CPU the loop over convolutions is
+unrolled, which saves no memory (docs/engine.md).
 """
 
+from functools import partial
 from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -20,54 +20,42 @@ from gca_jax import losses, models
 from gca_jax.training import state, step
 from tests import toy
 
-HEADS = dict(projector_hidden=2048, projector_dim=128)
+SIDE = 32
 NETWORKS = {
-    "ResNet, width 16, 32 x 32": (
-        dict(encoder="resnet", stage_sizes=(1, 1, 1), width=16, block="basic", stem="cifar"),
-        32,
+    "ResNet, width 16": dict(
+        encoder="resnet", stage_sizes=(1, 1, 1), width=16, block="basic", stem="cifar"
     ),
-    "ViT, width 64, depth 4, 32 x 32": (
-        dict(encoder="vit", width=64, depth=4, heads=4, patch=4, positions="sincos"),
-        32,
+    "ViT, width 64, depth 4": dict(
+        encoder="vit", width=64, depth=4, heads=4, patch=4, positions="sincos"
     ),
 }
 
 
-def compiled(model, side, batch, chunk):
-    """A training step, compiled, and its arguments."""
-    network, optimizer = models.create(**model, **HEADS), optax.adamw(1e-3)
-    variables = state.init_variables(network, jax.random.key(0), (side, side, 3))
-    initial = state.create_state(variables, optimizer, with_target=False)
-
-    def loss(z_a, z_b):
-        return losses.gca_uot(z_a, z_b, epsilon=0.5, layout="joint")
-
+def megabytes(model, batch, chunk):
+    """Temporaries of a training step."""
+    network = models.create(**model, projector_hidden=2048, projector_dim=128)
+    optimizer, key = optax.adamw(1e-3), jax.random.key(0)
+    variables = state.init_variables.eval_shape(network, key, (SIDE, SIDE, 3))
+    start = partial(state.create_state, optimizer=optimizer, with_target=False)
+    loss = partial(losses.gca_uot, epsilon=0.5, layout="joint")
     parts = toy.experiment(network, loss, encoder_chunk=chunk)  # its views have no temporaries
     train_step = step.make_train_step(parts, optimizer, 1)
-    images = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
-    arguments = initial, jax.random.key(1), toy.whole(jnp.asarray(images))
-    return jax.jit(train_step).lower(*arguments).compile(), arguments
+    images = toy.whole(np.zeros((batch, SIDE, SIDE, 3), np.uint8))
+    with mock.patch("gca_jax.training.chunks._must_unroll", return_value=False):
+        lowered = jax.jit(train_step).lower(jax.eval_shape(start, variables), key, images)
+    return round(measure.temporaries(lowered.compile()) / 1e6, 1)
 
 
 def work(quick):
-    """Temporaries and seconds by network and chunk; null is the whole batch."""
-    batch, lines = 64 if quick else 256, []
-    for name, (model, side) in NETWORKS.items():
-        sizes = [None, *(batch // k for k in (2, 4, 8, 16))]
-        steps = {size: compiled(model, side, batch, size) for size in sizes}
-        runs = {size: lambda one=one, args=args: one(*args) for size, (one, args) in steps.items()}
-        times = measure.seconds(runs, repeats=3, settle=False)
-        for size in sizes:
-            with mock.patch("gca_jax.training.chunks._must_unroll", return_value=False):
-                looped, _ = compiled(model, side, batch, size)
-            megabytes = measure.temporaries(looped) / 1e6
-            lines.append(
-                {"network": name, "batch": batch, "chunk": size, "seconds": times[size]}
-                | {"temporaries_mb": round(megabytes, 1)}
-            )
-            print(f"{name:<34}{size!s:>6}{megabytes:>10.0f} MB{times[size]:>8.2f} s", flush=True)
+    batch, lines = 32 if quick else 256, []
+    for name, model in NETWORKS.items():
+        for parts in (1, 4) if quick else (1, 2, 4, 8, 16):
+            chunk = None if parts == 1 else batch // parts
+            found = megabytes(model, batch, chunk)
+            lines.append({"network": name, "batch": batch, "chunk": chunk, "temporaries_mb": found})
+            print(f"{name:<34}{chunk!s:>6}{found:>10.0f} MB", flush=True)
     return {"lines": lines}
 
 
 if __name__ == "__main__":
-    measure.command("chunks", __doc__, work, quick=False)
+    measure.command("chunks", __doc__, work)

@@ -1,7 +1,8 @@
 """Time and memory of one loss, value and gradient, and ratios to its peers in the same run.
 
-python -m benchmarks.loss            # n = 1,024 and 2,048, about a minute
-python -m benchmarks.loss --full     # n up to 4,096; `benchmarks.scaling` has larger ones
+python -m benchmarks.loss          # n = 1,024 and 2,048, about two minutes
+python -m benchmarks.loss --full   # n up to 4,096; `benchmarks.scaling` has larger ones
+python -m benchmarks.loss --quick  # n = 1,024, few repeats, the dense losses alone
 
 Every function takes both views (n/2, d) and returns the value; joint layout, self-pairs excluded.
 Peers do the same work, written the usual ways.
@@ -119,12 +120,12 @@ def milliseconds(title, functions, z, **options):
     return {name: 1e3 * s for name, s in seconds.items()}
 
 
-def dense(n, classes):
+def dense(n, classes, **options):
     """Time one size: milliseconds, temporaries and ratios."""
     functions = {name: f for name, f in COMPARED.items() if n <= LARGEST.get(name, n)}
     data = f"{classes} clusters" if classes else "random"
     z = measure.views(n, classes=classes)
-    seconds, temporaries = measure.losses(f"n = {n}, {data}", functions, *z)
+    seconds, temporaries = measure.losses(f"n = {n}, {data}", functions, *z, **options)
     ratios = {f"{a} / {b}": seconds[a] / seconds[b] for a, b, _ in RATIOS if a in seconds}
     for a, b, goal in RATIOS:
         if a in seconds:
@@ -144,31 +145,6 @@ def by_epsilon(epsilon, n=2048):
     functions = {name: ours(name, epsilon) for name in methods}
     functions["simclr plain"] = partial(plain_ntxent, epsilon=epsilon)
     return milliseconds(f"n = {n}, ε = {epsilon}", functions, measure.views(n, classes=10))
-
-
-def sweep_by_blocks(n):
-    """Time one sweep over a K kept whole: two products, or both on blocks of rows in turn."""
-    k, start = jnp.exp(_log_kernel(*measure.views(n))), jnp.ones(n, jnp.float32)
-    product = partial(jnp.matmul, precision="highest")
-
-    def whole(k, v):
-        return 1 / product(1 / product(k, v), k)
-
-    def blocks(k, v, rows):
-        def block(total, k):
-            return total + product(1 / product(k, v), k), None
-
-        return 1 / jax.lax.scan(block, 0 * v, k.reshape(-1, rows, n))[0]
-
-    ways = {"whole": whole} | {
-        f"{rows} rows": partial(blocks, rows=rows) for rows in (16, 64, 256, 512)
-    }
-    turns = {
-        name: jax.jit(lambda k, v, way=way: jax.lax.fori_loop(0, 20, lambda _, v: way(k, v), v))
-        for name, way in ways.items()
-    }
-    seconds = measure.seconds({name: partial(turn, k, start) for name, turn in turns.items()})
-    return {name: 1e3 * s / 20 for name, s in seconds.items()}
 
 
 def learned_epsilon(name, n=2048):
@@ -209,7 +185,9 @@ def megaflops(name, n=512):
     return measure.compiled(COMPARED[name], *measure.views(n)).cost_analysis()["flops"] / 1e6
 
 
-def work(full):
+def work(quick, full):
+    if quick:
+        return {"dense": [dense(1024, 0, patience=20.0)]}
     sizes = (1024, 2048, 4096) if full else (1024, 2048)
     return {
         "dense": [dense(n, classes) for classes in (0, 10) for n in sizes],
@@ -221,9 +199,6 @@ def work(full):
         },
         "milliseconds at epsilon 0.05 by n": {
             str(n): by_epsilon(0.05, n) for n in ((1024, 4096, 8192) if full else (1024,))
-        },
-        "milliseconds of a sweep, K whole and read by blocks of rows": {
-            str(n): sweep_by_blocks(n) for n in sizes
         },
         "milliseconds with a learned target (n = 2048)": {
             "whole": learned_target(False),

@@ -1,9 +1,10 @@
-"""Command line, time and memory of the benchmarks: alternating runs in one process, medians."""
+"""Command line, times and memory of the benchmarks: medians of runs that take turns."""
 
 import argparse
 import collections
 import functools
 import json
+import math
 import os
 import pathlib
 import re
@@ -14,13 +15,14 @@ import numpy as np
 
 
 def command(name, doc, work, **options):
-    """Give a benchmark its command line; print what `work(**options)` finds and write it as JSON.
+    """Parse a benchmark's flags, call `work(quick, **options)`, print and write its result as JSON.
 
-    An option that is False is a switch; any other is the default of a value.
+    An option that is False is a switch; any other is the default of a value. With `--quick`, which
+    is for trying that a benchmark runs, the result is printed alone.
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(f"python -m benchmarks.{name}", None, doc, formatter_class=raw)
-    for option, default in options.items():
+    for option, default in {"quick": False, **options}.items():
         kind = {"action": "store_true"} if default is False else {"default": default}
         parser.add_argument(f"--{option}", **kind)
     parser.add_argument("--out", default=f"benchmarks/results/{name}.json", help="%(default)s")
@@ -29,6 +31,8 @@ def command(name, doc, work, **options):
     device = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
     result = {**device, "load_before": before, **work(**values)}
     print(json.dumps(result, indent=2))
+    if values["quick"]:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written: {path}")
@@ -55,25 +59,20 @@ def temporaries(step):
     return step.memory_analysis().temp_size_in_bytes
 
 
-def exchanged(step):
-    """Each collective of a compiled step, such as ("all-reduce", ["f32[2048]"]).
-
-    One that stands in a loop is there once, and runs once a turn.
-    """
-    found = re.findall(
-        r"= (.*?) ((?:all-|reduce-scatter|collective-)[a-z-]*?)(?:-start)?\(", step.as_text()
-    )
-    return [
-        (kind, re.findall(r"[a-z]+\d+\[[\d,]*\]", types))
-        for types, kind in found
-        if not kind.endswith("-done")
-    ]
-
-
 def collectives(step):
-    """What `exchanged` has, as names such as "all-reduce f32[2048]", and how often."""
-    names = (f"{kind} {' '.join(sorted(set(shapes)))}" for kind, shapes in exchanged(step))
-    return dict(collections.Counter(names).most_common())
+    """Kind, floats of the largest array and how often, of each exchange of a compiled step.
+
+    One that stands in a loop counts once, and runs once a turn.
+    """
+    found, of_arrays = collections.Counter(), r"[a-z]+\d+\[([\d,]*)\]"
+    pattern = r"= (.*?) ((?:all-|reduce-scatter|collective-)[a-z-]*?)(?:-start)?\("
+    for types, kind in re.findall(pattern, step.as_text()):
+        if not kind.endswith("-done"):
+            shapes = re.findall(of_arrays, types)
+            sizes = [math.prod(int(side) for side in each.split(",") if side) for each in shapes]
+            found[kind, max(sizes)] += 1
+    order = sorted(found.items(), key=lambda item: -item[0][1])
+    return [{"kind": kind, "floats": size, "times": k} for (kind, size), k in order]
 
 
 def seconds(functions, repeats=9, patience=60.0, settle=True, clock=time.perf_counter):
@@ -102,7 +101,10 @@ def seconds(functions, repeats=9, patience=60.0, settle=True, clock=time.perf_co
 
 
 def stepping(step, state, *batch):
-    """A function that makes a training step, which reuses the buffers of the state before it."""
+    """A function that makes a training step, which reuses the buffers of the state before it.
+
+    Each call donates the state, so that memory and time are those of the loop.
+    """
     states = [state]
 
     def function():

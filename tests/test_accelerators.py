@@ -1,29 +1,24 @@
 """Bounds on what XLA's compilers for GPUs and TPUs make of losses and steps; optional.
 
-CI does not install the plug-ins: `ACCELERATORS_PYTHON=.../bin/python pytest ...` names a Python
-that has them; `python -m benchmarks.accelerators` says which packages they are.
+CI does not install the plug-ins: `python -m benchmarks.accelerators` says which packages they are.
 """
 
 import functools
-import os
-import sys
 
 import pytest
 
 from benchmarks import accelerators
 
-PYTHON = os.environ.get("ACCELERATORS_PYTHON", sys.executable)
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(accelerators.missing(PYTHON) is not None, reason="needs plug-ins of JAX"),
+    pytest.mark.skipif(accelerators.missing() is not None, reason="needs plug-ins of JAX"),
 ]
 MEGABYTE = 1e6
 
 
 @functools.cache
 def compiled(*fields):
-    found = accelerators.in_process(PYTHON, accelerators.Case(*fields))
+    found = accelerators.in_process(accelerators.Case(*fields))
     assert "error" not in found, found
     return found
 
