@@ -1,7 +1,7 @@
 """Encoders and heads; the only place that knows Flax."""
 
 from gca_jax.models.encoders import ENCODERS
-from gca_jax.models.network import Embedded, Network, Predictor, Projector, create
+from gca_jax.models.network import Embedded, Head, Network, create
 from gca_jax.models.resnet import ResNet, ResNet18, ResNet50
 from gca_jax.models.towers import Towers
 from gca_jax.models.vit import ViT
@@ -9,9 +9,8 @@ from gca_jax.models.vit import ViT
 __all__ = [
     "ENCODERS",
     "Embedded",
+    "Head",
     "Network",
-    "Predictor",
-    "Projector",
     "ResNet",
     "ResNet18",
     "ResNet50",

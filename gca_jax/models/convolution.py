@@ -39,40 +39,41 @@ def convolve(
     def forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
         return plain(x, kernel), (x, kernel)
 
-    def backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-        x, kernel = kept
+    def backward(residuals: tuple[Array, Array], ct: Array) -> tuple[Array, Array]:
+        x, kernel = residuals
 
-        def by_convolution(x: Array, cotangent: Array) -> Array:
-            (found,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](cotangent)
+        def by_convolution(x: Array, ct: Array) -> Array:
+            (found,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](ct)
             return found
 
-        def by_products(x: Array, cotangent: Array) -> Array:
-            return of_kernel(x, cotangent, kernel.shape[:2], strides, padding).astype(kernel.dtype)
+        def by_products(x: Array, ct: Array) -> Array:
+            return ct_kernel(x, ct, kernel.shape[:2], strides, padding).astype(kernel.dtype)
 
-        (of_x,) = jax.vjp(lambda x: plain(x, kernel), x)[1](cotangent)
+        (ct_x,) = jax.vjp(lambda x: plain(x, kernel), x)[1](ct)
         # Where processes share the batch, their loops would wait for each other's sums out of step.
         if x.shape[-1] < FEW_CHANNELS or jax.process_count() > 1:
-            return of_x, by_convolution(x, cotangent)
-        of = jax.lax.platform_dependent(x, cotangent, cpu=by_products, default=by_convolution)
-        return of_x, of
+            return ct_x, by_convolution(x, ct)
+        # Chosen when the program is lowered: one traced on a CPU may be for an accelerator.
+        found = jax.lax.platform_dependent(x, ct, cpu=by_products, default=by_convolution)
+        return ct_x, found
 
     convolved.defvjp(forward, backward)
     return convolved(x, kernel)
 
 
-def of_kernel(
+def ct_kernel(
     x: Image,
-    cotangent: Float[Array, "b h2 w2 c2"],
+    ct: Float[Array, "b h2 w2 c2"],
     window: Sequence[int],
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
 ) -> Kernel:
-    """Give the cotangent of a kernel from that of the convolution.
+    """Compute the cotangent of a kernel from that of the convolution.
 
     The patches of some images, so many as stay in the cache, are laid side by side for one product.
     Chunk k of n has the images k, k + n, ...: a share of each device's.
     """
-    (b, height, width, c2), c, (rows, columns) = cotangent.shape, x.shape[-1], window
+    (b, height, width, c2), c, (rows, columns) = ct.shape, x.shape[-1], window
 
     def patches(x: Array) -> Array:
         padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
@@ -94,9 +95,10 @@ def of_kernel(
     def split(x: Array) -> Array:
         return x.reshape(b // chunks, chunks, *x.shape[1:]).swapaxes(0, 1)
 
+    # A sum over thousands of patches: in float32 for bfloat16 too, as XLA's own is.
     zero = jnp.zeros((c2, rows * columns * c), jnp.promote_types(x.dtype, jnp.float32))
     if chunks == 1:
-        total, _ = add(zero, (x, cotangent))
+        total, _ = add(zero, (x, ct))
     else:
-        total, _ = jax.lax.scan(add, zero, (split(x), split(cotangent)))
+        total, _ = jax.lax.scan(add, zero, (split(x), split(ct)))
     return total.T.reshape(rows, columns, c, c2)

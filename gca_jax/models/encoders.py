@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from flax import linen as nn
 
+from gca_jax.check import one_of
 from gca_jax.models import resnet, vit
 
 Settings = dict[str, object]
@@ -31,8 +32,7 @@ ENCODERS: dict[str, Encoder] = {"resnet": resnet, "vit": vit}
 
 def create(name: str, settings: Settings) -> nn.Module:
     """Make an encoder by name from all its settings, and no others."""
-    if name not in ENCODERS:
-        raise ValueError(f"unknown encoder {name!r}; one of: {', '.join(ENCODERS)}")
+    one_of("encoder", name, ENCODERS)
     known = ENCODERS[name].settings(32).keys()
     if settings.keys() != known:
         raise ValueError(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gca_jax import check
 from gca_jax.models import encoders, precision
 from gca_jax.models.resnet import norm
 
@@ -17,7 +18,7 @@ Pair = tuple[Float[Array, "b d"], Float[Array, "b d"]]
 
 
 class Embedded(NamedTuple):
-    """What a training step takes from a network for a batch of pairs.
+    """Output of a network in training, for a batch of pairs.
 
     Attributes:
         pair: Embeddings of both sides.
@@ -30,36 +31,25 @@ class Embedded(NamedTuple):
     features: tuple[Array, ...] = ()
 
 
-class Projector(nn.Module):
-    """Linear(hidden) - ReLU - Linear(dim), both without bias: the head of the published runs.
+class Head(nn.Module):
+    """Linear(hidden) - batch norm, if any - ReLU - Linear(dim).
 
-    With `batch_norm`, Linear - batch norm - ReLU - Linear, as BYOL's (arXiv 2006.07733).
+    The projector of the published runs has neither batch norm nor biases. BYOL's (arXiv 2006.07733)
+    has batch norm, and its predictor both.
     """
 
     hidden: int
     dim: int
     batch_norm: bool = False
+    use_bias: bool = False
 
     @nn.compact
-    def __call__(self, h: Float[Array, "b f"], train: bool = False) -> Float[Array, "b d"]:
-        """Embed features."""
-        h = nn.Dense(self.hidden, use_bias=False, name="hidden")(h)
+    def __call__(self, x: Float[Array, "b f"], train: bool = False) -> Float[Array, "b d"]:
+        """Project features, or predict the other view's embeddings from this one's."""
+        x = nn.Dense(self.hidden, use_bias=self.use_bias, name="hidden")(x)
         if self.batch_norm:
-            h = norm(train, "norm")(h)
-        return nn.Dense(self.dim, use_bias=False, name="out")(nn.relu(h))
-
-
-class Predictor(nn.Module):
-    """BYOL's predictor: Linear(hidden) - batch norm - ReLU - Linear(dim) (arXiv 2006.07733)."""
-
-    hidden: int
-    dim: int
-
-    @nn.compact
-    def __call__(self, z: Float[Array, "b d"], train: bool) -> Float[Array, "b d"]:
-        """Predict the other view's embeddings."""
-        z = nn.Dense(self.hidden, name="hidden")(z)
-        return nn.Dense(self.dim, name="out")(nn.relu(norm(train, "norm")(z)))
+            x = norm(train, "norm")(x)
+        return nn.Dense(self.dim, use_bias=self.use_bias, name="out")(nn.relu(x))
 
 
 class Network(nn.Module):
@@ -79,11 +69,10 @@ class Network(nn.Module):
 
     def setup(self):
         """Name the heads."""
-        self.projector = Projector(
-            self.projector_hidden, self.projector_dim, self.projector_batch_norm
-        )
+        hidden, dim = self.projector_hidden, self.projector_dim
+        self.projector = Head(hidden, dim, self.projector_batch_norm)
         if self.predictor_hidden is not None:
-            self.predictor = Predictor(self.predictor_hidden, self.projector_dim)
+            self.predictor = Head(self.predictor_hidden, dim, batch_norm=True, use_bias=True)
 
     def __call__(self, x: Float[Array, "b ..."], train: bool = False) -> Float[Array, "b d"]:
         """Embed a batch; `train` lets batch norm use and update batch statistics."""
@@ -92,12 +81,12 @@ class Network(nn.Module):
     def encode_and_project(
         self, x: Float[Array, "b ..."], train: bool
     ) -> tuple[Float[Array, "b d"], Float[Array, "b f"]]:
-        """Give embeddings and features."""
+        """Compute embeddings and features."""
         h = self.encode(x, train)
         return self.projector(h, train), h
 
     def encode(self, x: Float[Array, "b ..."], train: bool = False) -> Float[Array, "b f"]:
-        """Give the features of a batch: what evaluation sees."""
+        """Compute the features of a batch: what evaluation sees."""
         takes_train = "train" in inspect.signature(type(self.encoder).__call__).parameters
         h = self.encoder(x, train=train) if takes_train else self.encoder(x)
         if h.ndim != 2:
@@ -115,20 +104,17 @@ class Network(nn.Module):
     def embed(
         self, variables: Any, views: tuple[Array, Array], method: str = "encode_and_project"
     ) -> Embedded:
-        """Embed both views in one pass with shared batch statistics; give the new ones too.
-
-        It computes in the network's dtype and gives float32 or more.
-        """
+        """Embed both views in one pass with shared batch statistics, in the network's dtype."""
         return _embed(self, variables, views, method)
 
     @nn.nowrap
     def learned(self, variables: Any) -> Mapping[str, Any]:
-        """Give the settings of the loss that the network learns: none."""
+        """Return the settings of the loss that the network learns: none."""
         return {}
 
     @nn.nowrap
     def blank(self, shape: tuple[int, ...]) -> tuple[Array]:
-        """Give one sample of zeros, (h, w, c) of an image, as arguments of `touch`."""
+        """Make one sample of zeros of a shape, [h, w, c] of an image, as arguments of `touch`."""
         return (jnp.zeros((1, *shape)),)
 
     def touch(self, x: Float[Array, "b ..."]) -> Array:
@@ -137,9 +123,11 @@ class Network(nn.Module):
         return z if self.predictor_hidden is None else self.predict(z)
 
 
-@partial(jax.jit, static_argnums=(0, 3))  # traced once for networks and batches that are alike
+@partial(jax.jit, static_argnums=(0, 3))  # BYOL embeds twice: traced once for both networks
 def _embed(network: Network, variables: Any, views: tuple[Array, Array], method: str) -> Embedded:
     variables, (a, b) = precision.cast(variables, views, network.dtype)
+    # The views of an image stay neighbours: the device that holds it makes and embeds both, and no
+    # pixel moves between devices.
     x = jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
     found, updates = network.apply(variables, x, train=True, method=method, mutable=["batch_stats"])
     found = found if isinstance(found, tuple) else (found,)
@@ -199,8 +187,8 @@ def create(
         predictor_hidden=predictor_hidden,
     )
     for key, size in sizes.items():
-        if size is not None and size < 1:
-            raise ValueError(f"{key} must be at least 1, got {size}")
+        if size is not None:
+            check.at_least(key, size, 1)
     precision.check(dtype)
     if isinstance(encoder, str):
         encoder = encoders.create(encoder, settings)

@@ -5,17 +5,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gca_jax.check import one_of
+
 DTYPES = ("float32", "bfloat16")
 
 
 def check(dtype: str | None) -> None:
     """Refuse a dtype that networks do not compute in; None is float32."""
-    if dtype not in (None, *DTYPES):
-        raise ValueError(f"unknown dtype {dtype!r}; one of: {', '.join(DTYPES)}")
+    if dtype is not None:
+        one_of("dtype", dtype, DTYPES)
 
 
 def embedding(z: jax.Array) -> jax.Array:
-    """Give embeddings to the loss in float32 or more."""
+    """Widen embeddings to float32 at least: the loss exponentiates their products."""
     return z.astype(jnp.promote_types(z.dtype, jnp.float32))
 
 

@@ -1,9 +1,9 @@
 """Residual networks (He et al., 2016), as torchvision defines them, for small and large images.
 
-Padding is explicit and equal on both sides, the bottleneck's stride sits on its 3x3 convolution,
-and convolutions start from the normal fan-out initialisation. Every residual branch starts with its
-batch-norm scale at one: with zeros an untrained network would be a subsampler of pixels,
-and the comparison with a random encoder would flatter every method.
+Padding is equal on both sides, the bottleneck's stride sits on its 3x3 convolution, convolutions
+start from the normal fan-out initialisation. Every residual branch starts with its batch-norm scale
+at one: with zeros an untrained network would be a subsampler of pixels, and the comparison with a
+random encoder would flatter every method.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gca_jax import check
 from gca_jax.models.convolution import convolve
 
 start = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -21,21 +22,15 @@ start = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 def conv(features: int, kernel: int, stride: int, name: str) -> nn.Conv:
     """Make a square convolution without bias, padded by half its kernel on each side."""
-    side, padding = (kernel, kernel), kernel // 2
-    return nn.Conv(
-        features,
-        side,
-        stride,
-        padding,
-        use_bias=False,
-        kernel_init=start,
-        conv_general_dilated=convolve,
-        name=name,
+    options: dict[str, Any] = dict(
+        use_bias=False, kernel_init=start, conv_general_dilated=convolve, name=name
     )
+    # Explicit: "SAME" pads a strided convolution on one side alone, which torchvision does not.
+    return nn.Conv(features, (kernel, kernel), stride, kernel // 2, **options)
 
 
 def norm(train: bool, name: str) -> nn.BatchNorm:
-    """Make batch norm with PyTorch's momentum; under `jit` its mean runs over the global batch."""
+    """Make batch norm, its momentum PyTorch's; under `jit` its mean is of the global batch."""
     return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name)
 
 
@@ -71,7 +66,7 @@ class BottleneckBlock(nn.Module):
 
 
 def shortcut(x: Array, channels: int, stride: int, train: bool) -> Array:
-    """Give the input itself, or its 1x1 projection where the block changes its shape."""
+    """Return the input, or its 1x1 projection where the block changes its shape."""
     if stride == 1 and x.shape[-1] == channels:
         return x
     return norm(train, "norm_shortcut")(conv(channels, 1, stride, "conv_shortcut")(x))
@@ -112,7 +107,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b f"]:
-        """Give features, or scores [b, num_classes]."""
+        """Compute features [b, f], or scores [b, num_classes]."""
         x = STEMS[self.stem](x, self.width, train)
         for stage, blocks in enumerate(self.stage_sizes):
             for index in range(blocks):
@@ -133,11 +128,9 @@ ResNet50 = partial(ResNet, stage_sizes=(3, 4, 6, 3), block="bottleneck", width=6
 
 def create(*, stage_sizes: Sequence[int], block: str, width: int, stem: str) -> ResNet:
     """Make an encoder from its settings, `ResNet`'s attributes."""
-    for key, value, known in (("block", block, BLOCKS), ("stem", stem, STEMS)):
-        if value not in known:
-            raise ValueError(f"unknown {key} {value!r}; one of: {', '.join(known)}")
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
+    check.one_of("block", block, BLOCKS)
+    check.one_of("stem", stem, STEMS)
+    check.at_least("width", width, 1)
     if not stage_sizes or min(stage_sizes) < 1:
         raise ValueError(f"stage_sizes needs at least one block a stage, got {tuple(stage_sizes)}")
     return ResNet(tuple(stage_sizes), block, width, stem)

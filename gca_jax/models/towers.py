@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gca_jax import check
 from gca_jax.models import precision
 from gca_jax.models.network import Embedded
 
@@ -14,10 +15,7 @@ TOWERS = ("mlp", "linear")
 
 
 class Tower(nn.Module):
-    """A perceptron with hidden layers of these widths, each Linear - layer norm - ReLU.
-
-    Without hidden layers it is one linear map.
-    """
+    """A perceptron with hidden layers of these widths, each Linear - layer norm - ReLU, or none."""
 
     hidden: tuple[int, ...]
     dim: int
@@ -51,7 +49,7 @@ class Towers(nn.Module):
     def setup(self):
         """Name the temperature."""
         if self.epsilon is not None:
-            start = jnp.log(self.epsilon)
+            start = jnp.log(self.epsilon)  # as CLIP's: steps are relative, and ε stays above 0
             self.log_epsilon = self.param("log_epsilon", lambda key: jnp.asarray(start))
 
     def __call__(
@@ -69,14 +67,14 @@ class Towers(nn.Module):
         return self.b(y)
 
     def temperature(self) -> Float[Array, ""] | None:
-        """Give the learned ε, at least `epsilon_min`."""
+        """Return the learned ε, at least `epsilon_min`."""
         if self.epsilon is None:
             return None
         return jnp.maximum(jnp.exp(self.log_epsilon), self.epsilon_min)
 
     @nn.nowrap
     def blank(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Give a row of zeros of each width, as arguments of `touch`."""
+        """Make a row of zeros of each width, as arguments of `touch`."""
         return jnp.zeros((1, shape[0])), jnp.zeros((1, shape[1]))
 
     def touch(self, x: Float[Array, "n f"], y: Float[Array, "m g"]) -> Any:
@@ -93,7 +91,7 @@ class Towers(nn.Module):
 
     @nn.nowrap
     def learned(self, variables: Any) -> Mapping[str, Any]:
-        """Give the settings of the loss that the towers learn: the temperature, or none."""
+        """Return the settings of the loss that the towers learn: the temperature, or none."""
         epsilon = self.bind(variables).temperature()
         return {} if epsilon is None else {"epsilon": epsilon, "epsilon_min": self.epsilon_min}
 
@@ -126,12 +124,12 @@ def create(
     """
     towers: dict[str, Any] = {}
     for side, tower, hidden in (("a", tower_a, hidden_a), ("b", tower_b, hidden_b)):
-        if tower not in TOWERS:
-            raise ValueError(f"tower_{side} must be one of {', '.join(TOWERS)}; got {tower!r}")
+        check.one_of(f"tower_{side}", tower, TOWERS)
         widths = tuple(hidden) if tower == "mlp" else ()
-        if any(width < 1 for width in (*widths, dim)):
-            raise ValueError(f"hidden_{side} and dim must be at least 1, got {widths} and {dim}")
+        for width in widths:
+            check.at_least(f"a width of hidden_{side}", width, 1)
         towers[side] = Tower(widths, dim)
+    check.at_least("dim", dim, 1)
     if epsilon is not None and not 0 < epsilon_min <= epsilon:
         raise ValueError(f"epsilon_min must be above 0 and at most {epsilon}, got {epsilon_min}")
     precision.check(dtype)

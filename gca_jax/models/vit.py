@@ -14,6 +14,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gca_jax import check
+
 Tokens = Float[Array, "b n w"]
 
 SIZES: dict[str, dict[str, int]] = {
@@ -65,19 +67,19 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
-        """Give features, one for each channel of a token."""
+        """Compute features, one for each channel of a token."""
         x = dense(self.width, name="patches")(to_patches(x, self.patch))
         rows, columns = x.shape[1:3]
         fixed = self.positions == "sincos"
         at = sincos(rows, columns, self.width) if fixed else self.learned(rows, columns)
-        x = x + at.astype(x.dtype)
+        x = x + at.astype(x.dtype)  # fixed positions are float32, and would widen bfloat16
         x = x.reshape(x.shape[0], rows * columns, self.width)
         for index in range(self.depth):
             x = Block(self.heads, name=f"block{index}")(x)
         return jnp.mean(nn.LayerNorm(name="norm")(x), axis=1)
 
     def learned(self, rows: int, columns: int) -> Float[Array, "1 rows columns w"]:
-        """Give a weight for each patch and channel, of images of one size."""
+        """Return a weight for each patch and channel, of images of one size."""
         shape = 1, rows, columns, self.width
         if self.has_variable("params", "positions"):
             known: tuple[int, ...] = self.get_variable("params", "positions").shape
@@ -100,7 +102,7 @@ def to_patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b rows c
 
 
 def sincos(rows: int, columns: int, width: int) -> Float[Array, "1 rows columns w"]:
-    """Sines and cosines of a patch's column and of its row, each a quarter of `width` (MoCo v3)."""
+    """Tabulate MoCo v3's positions: sines and cosines of column and row, `width` / 4 of each."""
     quarter = width // 4
     frequencies = 10_000.0 ** (-np.arange(quarter) / quarter)
     y, x = (np.multiply.outer(np.arange(n), frequencies) for n in (rows, columns))
@@ -111,11 +113,9 @@ def sincos(rows: int, columns: int, width: int) -> Float[Array, "1 rows columns 
 
 def create(*, width: int, depth: int, heads: int, patch: int, positions: str) -> ViT:
     """Make an encoder from its settings, `ViT`'s attributes."""
-    if positions not in POSITIONS:
-        raise ValueError(f"unknown positions {positions!r}; one of: {', '.join(POSITIONS)}")
+    check.one_of("positions", positions, POSITIONS)
     for key, size in dict(width=width, depth=depth, heads=heads, patch=patch).items():
-        if size < 1:
-            raise ValueError(f"{key} must be at least 1, got {size}")
+        check.at_least(key, size, 1)
     if width % heads:
         raise ValueError(f"width must divide by heads, {heads}; got {width}")
     if positions == "sincos" and width % 4:

@@ -1,4 +1,4 @@
-"""The theorems of the paper as functions of two batches, with the domain on which each holds.
+"""The theorems of the paper as functions of two batches; each says on which it holds.
 
     check = theorem_5(z_a, z_b, epsilon=0.1)
     check.holds, check.residual, check.tolerance, check.statement
@@ -35,12 +35,12 @@ THEOREM_6_COUNTEREXAMPLE: tuple[np.ndarray, np.ndarray, dict[str, Any]] = (
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What came of checking a statement on one batch.
+    """Result of checking a statement on one batch.
 
     Attributes:
-      residual: How far the statement is from holding; for an inequality its violation, >= 0.
-      tolerance: What rounding, or a stated bound, allows the residual to be.
-      statement: The statement in words and symbols.
+        residual: How far the statement is from holding; for an inequality its violation, >= 0.
+        tolerance: What rounding, or a stated bound, allows the residual to be.
+        statement: The statement in words and symbols.
     """
 
     residual: Float[Array, ""]
@@ -57,9 +57,9 @@ def theorem_1(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5) -> Check:
     """INCE = KL(I/B‖Prox_rows(K)), value and gradient. Always holds.
 
     Args:
-      z_a: Embeddings of the first view (B, d).
-      z_b: Embeddings of the second view (B, d).
-      epsilon: ε > 0.
+        z_a: Embeddings of the first view [n, d].
+        z_b: Embeddings of the second view [n, d].
+        epsilon: ε > 0.
     """
 
     def equation_1(z_a: Views, z_b: Views) -> Array:
@@ -78,8 +78,8 @@ def theorem_2(
     """RINCE = -(1/q)(diag(P)/u)^q + (1/q)(λI/u)^q of the row projection P. Always holds.
 
     Args:
-      q: In (0, 1].
-      lam: λ > 0.
+        q: In (0, 1].
+        lam: λ > 0.
     """
 
     def equation_11(z_a: Views, z_b: Views) -> Array:
@@ -136,7 +136,7 @@ def theorem_3(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5) -> Check:
     ‖x - x'‖ + ‖y - y'‖ of the pairs; Lip is the critic's constant on their support.
 
     Args:
-      z_a: Embeddings of a toy batch: distances (B², B²) are formed.
+        z_a: Embeddings of a toy batch: distances [n², n²] are formed.
     """
     batch = z_a.shape[0]
     rince, _ = losses.rince(z_a, z_b, epsilon=epsilon, q=1.0, lam=1 / batch)
@@ -161,8 +161,8 @@ def theorem_4(z_a: Views, z_b: Views) -> Check:
     """KL(I‖S) = Σ_i ‖q(z'_i) - z''_i‖² with S = exp(-‖·‖²), value and gradient. Always holds.
 
     Args:
-      z_a: Predictions q(z') (B, d).
-      z_b: Target network's embeddings (B, d).
+        z_a: Predictions q(z') [n, d].
+        z_b: Target network's embeddings [n, d].
     """
 
     def aligned(z_a: Views, z_b: Views) -> Array:
@@ -189,8 +189,8 @@ def theorem_5(
     Always holds, for any target with marginals μ, ν; they are taken from the target.
 
     Args:
-      iterations: T; 2T half-steps are followed.
-      target: P_tgt; None is I/B.
+        iterations: T; 2T half-steps are followed.
+        target: P_tgt; None is I/B.
     """
     kernel = ot.cosine_kernel(z_a, z_b, epsilon=epsilon)
     resolved = resolve(target, kernel)
@@ -238,7 +238,7 @@ def theorem_7(z_a: Views, z_b: Views, *, epsilon: ArrayLike = 0.5, iterations: i
 
 
 def _scores(z_a: Views, z_b: Views, epsilon: ArrayLike) -> Float[Array, "n n"]:
-    """s = cos/ε of equation 1."""
+    """Compute the scores s = cos/ε of equation 1."""
     return jnp.matmul(_unit(z_a), _unit(z_b).T, precision="highest") / epsilon
 
 
@@ -247,8 +247,9 @@ def _unit(z: Views) -> Float[Array, "n d"]:
 
 
 def _wasserstein_1(distance: Float[ArrayLike, "b c"]) -> np.ndarray:
-    """W₁ of B atoms of mass 1/B to B² atoms of mass 1/B²: distance (B, B²)."""
+    """Solve W₁ of n atoms of mass 1/n to n² atoms of mass 1/n² exactly: distance [n, n²]."""
     distance = np.asarray(distance)  # JAX gives a callback its own arrays
+    # Each atom as n of mass 1/n²: between equal masses the optimal plan is an assignment.
     spread = np.repeat(distance, len(distance), axis=0)
     return np.asarray(spread[linear_sum_assignment(spread)].mean(), distance.dtype)
 
@@ -260,7 +261,7 @@ def _same_function(
     z_a: Views,
     z_b: Views,
 ) -> Check:
-    """Equality of two values and of their gradients, each relative to its size."""
+    """Compare two values and their gradients, each relative to its size."""
     x, gx = jax.value_and_grad(left, argnums=(0, 1))(z_a, z_b)
     y, gy = jax.value_and_grad(right, argnums=(0, 1))(z_a, z_b)
     gx, gy = jnp.stack(gx), jnp.stack(gy)

@@ -18,7 +18,7 @@ SHAPES = ((2, 2), (6, 16), (16, 4))
 
 
 def main() -> None:
-    """Tries every theorem in float64, prints the table, fails if one that always holds did not."""
+    """Try every theorem in float64, print the table, fail if one that always holds did not."""
     parser = argparse.ArgumentParser(prog="python -m gca_jax.theorems", description=main.__doc__)
     parser.add_argument("--batches", type=int, default=300, help="random batches (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the batches (default 0)")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def cases(batches: int, seed: int) -> Iterator[tuple[str, Statement, list[Batches], str]]:
-    """Name, statement, about so many random batches (B 2-16, d 2-16, ε 0.05-2), and the claim."""
+    """Yield name, statement, about `batches` random ones (n 2-16, d 2-16, ε 0.05-2), and claim."""
     count = batches // len(SHAPES)
     drawn = [_draw(seed, shape, count) for shape in SHAPES]
     for name, statement in _ALWAYS.items():
@@ -63,7 +63,7 @@ def cases(batches: int, seed: int) -> Iterator[tuple[str, Statement, list[Batche
 
 
 def _draw(seed: int, shape: tuple[int, int], count: int, noise: float | None = None) -> Batches:
-    """So many batches of one shape, with hyper-parameters drawn for each."""
+    """Draw `count` batches of one shape, with hyper-parameters of each."""
     rng = np.random.default_rng([seed, *shape])
     z_a = rng.standard_normal((count, *shape))
     spread = rng.choice([0.0, 0.05, 0.2, 1.0, 10.0], count) if noise is None else noise
@@ -79,7 +79,7 @@ def _draw(seed: int, shape: tuple[int, int], count: int, noise: float | None = N
 
 
 def _of(theorem: Statement, *names: str) -> Statement:
-    """A theorem as a function of all that is drawn for a batch, of which it takes these names."""
+    """Make of a theorem a function of all that is drawn for a batch, which takes these names."""
     return lambda z_a, z_b, **drawn: theorem(z_a, z_b, **{name: drawn[name] for name in names})
 
 
@@ -89,7 +89,7 @@ def _five_blocks(z_a: Array, z_b: Array, epsilon: Array, **_: Array) -> th.Check
 
 
 def _six_limit(z_a: Array, z_b: Array, epsilon: Array, **_: Array) -> th.Check:
-    """In the limit q → 0 both sides are KL divergences (`limit_rince_to_ince`)."""
+    """Check Theorem 6 for q → 0, where both sides are KL divergences (`limit_rince_to_ince`)."""
     kernel, identity = ot.cosine_kernel(z_a, z_b, epsilon=epsilon), ot.target.identity(len(z_a))
     one, many = (ot.project(kernel, half_steps=half_steps) for half_steps in (1, 19))
     residual = ot.divergence.kl(identity, many) - ot.divergence.kl(identity, one)

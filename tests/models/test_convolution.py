@@ -35,18 +35,18 @@ def test_the_gradient_of_the_kernel_is_the_sum_of_products():
     for i, j, h, w in np.ndindex(3, 3, 3, 3):
         expected[i, j] += padded[:, 2 * h + i, 2 * w + j].T @ g[:, h, w]
     arguments = jnp.asarray(x, jnp.float32), jnp.asarray(g, jnp.float32)
-    found = convolution.of_kernel(*arguments, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    found = convolution.ct_kernel(*arguments, (3, 3), (2, 2), ((1, 1), (1, 1)))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_images_are_convolved_in_several_chunks_too(monkeypatch):
     x, g = jax.random.normal(jax.random.key(0), (2, 6, 4, 4, 3))
     arguments = x, g, (3, 3), (1, 1), ((1, 1), (1, 1))
-    whole = convolution.of_kernel(*arguments)
+    whole = convolution.ct_kernel(*arguments)
     monkeypatch.setattr(convolution, "AT_ONCE", 2 * 4 * 4 * 9 * 3)
-    jaxpr = jax.make_jaxpr(lambda x, g: convolution.of_kernel(x, g, *arguments[2:]))(x, g)
+    jaxpr = jax.make_jaxpr(lambda x, g: convolution.ct_kernel(x, g, *arguments[2:]))(x, g)
     assert "length=3" in str(jaxpr)
-    np.testing.assert_allclose(convolution.of_kernel(*arguments), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(convolution.ct_kernel(*arguments), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_accelerators_keep_the_compiler_s_convolutions():

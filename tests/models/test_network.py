@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 
 from gca_jax import models
-from gca_jax.models import Predictor, Projector, ResNet
+from gca_jax.models import Head, ResNet
 
 HEADS = dict(projector_hidden=8, projector_dim=5)
 TINY = dict(stage_sizes=(1,), block="basic", width=4, stem="cifar")
@@ -20,9 +20,9 @@ class Fixed(nn.Module):
 
     def setup(self):
         self.encoder = ResNet((1,), "basic", 4, "cifar")
-        self.projector = Projector(8, 5)
+        self.projector = Head(8, 5)
         if self.predictor_hidden is not None:
-            self.predictor = Predictor(self.predictor_hidden, 5)
+            self.predictor = Head(self.predictor_hidden, 5, batch_norm=True, use_bias=True)
 
     def __call__(self, x, train):
         z = self.projector(self.encoder(x, train))
@@ -104,7 +104,7 @@ class Listed(nn.Module):
     [
         (Plain, "encoder must be a name or an instance of a Flax module, got a type"),
         (Listed([1]), "attributes of the encoder Listed must be hashable, such as tuples"),
-        ("lstm", "unknown encoder 'lstm'; one of: resnet, vit"),
+        ("lstm", "encoder must be one of resnet, vit; got 'lstm'"),
     ],
 )
 def test_what_is_no_encoder_is_refused(encoder, message):
@@ -147,5 +147,5 @@ def test_a_projector_with_batch_norm_is_its_formula(train):
 
 @pytest.mark.parametrize("key", ["projector_hidden", "projector_dim", "predictor_hidden"])
 def test_heads_have_a_width(key):
-    with pytest.raises(ValueError, match=f"{key} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{key} must be an integer >= 1, got 0"):
         models.create(**TINY, **{**HEADS, key: 0})

@@ -71,5 +71,5 @@ def test_towers_multiply_in_bfloat16_and_keep_the_temperature():
     ],
 )
 def test_another_dtype_is_refused(make):
-    with pytest.raises(ValueError, match="unknown dtype 'float16'; one of: float32, bfloat16"):
+    with pytest.raises(ValueError, match="dtype must be one of bfloat16, float32; got 'float16'"):
         make("float16")

@@ -112,9 +112,9 @@ def test_predict_returns_all_batch_statistics():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"block": "dense"}, "unknown block 'dense'; one of: basic, bottleneck"),
-        ({"stem": "vit"}, "unknown stem 'vit'; one of: cifar, imagenet"),
-        ({"width": 0}, "width must be at least 1, got 0"),
+        ({"block": "dense"}, "block must be one of basic, bottleneck; got 'dense'"),
+        ({"stem": "vit"}, "stem must be one of cifar, imagenet; got 'vit'"),
+        ({"width": 0}, "width must be an integer >= 1, got 0"),
         ({"stage_sizes": ()}, "stage_sizes needs at least one block"),
     ],
 )

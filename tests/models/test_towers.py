@@ -40,8 +40,8 @@ def test_the_temperature_starts_where_it_was_set_and_stays_above_its_bound():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tower_a": "cnn"}, "tower_a must be one of mlp, linear; got 'cnn'"),
-        ({"hidden_a": (0,)}, "must be at least 1"),
+        ({"tower_a": "cnn"}, "tower_a must be one of linear, mlp; got 'cnn'"),
+        ({"hidden_a": (0,)}, "a width of hidden_a must be an integer >= 1, got 0"),
         ({"epsilon": 0.05, "epsilon_min": 0.1}, "epsilon_min must be above 0 and at most 0.05"),
     ],
 )

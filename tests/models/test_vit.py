@@ -129,8 +129,8 @@ def test_a_patch_that_does_not_divide_the_image_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"positions": "rotary"}, "unknown positions 'rotary'; one of: sincos, learned"),
-        ({"depth": 0}, "depth must be at least 1, got 0"),
+        ({"positions": "rotary"}, "positions must be one of learned, sincos; got 'rotary'"),
+        ({"depth": 0}, "depth must be an integer >= 1, got 0"),
         ({"heads": 3}, "width must divide by heads, 3; got 8"),
         ({"width": 6}, "width must divide by 4 for sincos positions, got 6"),
     ],
