@@ -34,7 +34,7 @@ losses: _common _methods _sharded .
 theorems: __main__
 config: files groups make .
 experiment
-training: optimizer probe state chunks checkpoint initial step log train
+training: optimizer probe state chunks checkpoint initial step log hooks train
 evaluation: splits features baseline frozen result knn softmax linear classifier sgd domains
     corruptions plan nearest representation online pairs . encoder evaluate
 studies: study . grid results statistics launch

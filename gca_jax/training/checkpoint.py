@@ -6,10 +6,9 @@ remember) and `config`. One whose files are no longer as they were written is pa
 one before it.
 """
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -24,21 +23,21 @@ from gca_jax.workdir import RunFolder
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How many updates were made (the position in the data too), and how long they took.
+    """Where a run stands."""
 
-    `hooks` is what each hook remembers, JSON by the hook's name.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
+    step: int = 0  # number of updates made, which is the position in the data too
+    seconds: float = 0.0  # that they took
     compile_seconds: float = 0.0
-    hooks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    hooks: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the memory of each, JSON
 
 
 def open_manager(folder: RunFolder, clean: bool = True) -> ocp.CheckpointManager:
-    """Open a run's checkpoints, of which the latest two are kept; use it as a context manager.
+    """Open a run's checkpoints as a context manager; the latest two are kept.
 
-    `clean` removes what a killed process left half written.
+    Args:
+        folder: Of the run.
+        clean: Whether to remove what a killed process left half written: a writer may, a reader
+            would remove what another process is writing.
     """
     standard, json = ocp.StandardCheckpointHandler, ocp.JsonCheckpointHandler
     # Orbax fails on a relative path, and only in its background thread.
@@ -66,7 +65,7 @@ def save(
 ) -> None:
     """Start to write a checkpoint, unless there is one of this step; `config` is the run's record.
 
-    The state may be donated to the next step at once.
+    Orbax copies the state before it returns, so that the next step may take its buffers.
     """
     if manager.latest_step() == progress.step:
         return
@@ -105,8 +104,12 @@ def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variabl
     """
     if at is not None and (at not in folder.saved or not folder.is_intact(at)):
         raise ValueError(f"the checkpoint of step {at} is damaged, or is not there")
-    with _open_latest(folder) as (manager, latest):
-        step = latest if at is None else at
+    if folder.newest is None:
+        raise FileNotFoundError(
+            f"no checkpoint in {folder.path}: train first, with --mode=pretrain"
+        )
+    with open_manager(folder, clean=False) as manager:
+        step = folder.newest if at is None else at
         shapes = manager.item_metadata(step)["variables"].tree
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         items = args.Composite(variables=args.StandardRestore(_place(shapes, device)))
@@ -114,19 +117,8 @@ def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variabl
     return found["variables"], step
 
 
-@contextlib.contextmanager
-def _open_latest(folder: RunFolder) -> Iterator[tuple[ocp.CheckpointManager, int]]:
-    """Open a run's checkpoints to read, and find the latest step that is intact."""
-    if folder.newest is None:
-        raise FileNotFoundError(
-            f"no checkpoint in {folder.path}: train first, with --mode=pretrain"
-        )
-    with open_manager(folder, clean=False) as manager:
-        yield manager, folder.newest
-
-
 def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
-    """Part what evaluation reads from the rest, without a missing target: Orbax takes no None."""
+    """Part what evaluation reads from the rest, without fields that are None: Orbax takes none."""
     fields = {name: value for name, value in state._asdict().items() if value is not None}
     names = ("params", "batch_stats", "probe")
     variables = {name: fields.pop(name) for name in names if name in fields}
@@ -134,6 +126,7 @@ def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
 
 
 def _place(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:
+    """Describe arrays of a tree on devices: without a sharding Orbax wants those that wrote it."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
     )

@@ -29,23 +29,18 @@ def in_chunks(embed: Embed, size: int) -> Embed:
     def embedded(variables: Any, views: tuple[Array, Array]) -> Embedded:
         rows = len(views[0])
 
-        def of_chunk(_: None, chunk: tuple[Array, Array]) -> tuple[None, Embedded]:
+        def embed_chunk(_: None, chunk: tuple[Array, Array]) -> tuple[None, Embedded]:
             return None, embed(variables, chunk)
 
         def split(x: Array) -> Array:
             return x.reshape(size, rows // size, *x.shape[1:]).swapaxes(0, 1)
 
-        def joined(z: Array) -> Array:
-            return z.swapaxes(0, 1).reshape(rows, *z.shape[2:])
-
         chunks = jax.tree.map(split, views)
-        unroll = _must_unroll(of_chunk, chunks)
-        # Nothing else has to keep the second run apart from the first where there is a loop.
-        again = jax.checkpoint(of_chunk, prevent_cse=unroll)
+        unroll = _must_unroll(embed_chunk, chunks)
+        # Where there is a loop, nothing else has to keep the second run apart from the first.
+        again = jax.checkpoint(embed_chunk, prevent_cse=unroll)
         _, found = jax.lax.scan(again, None, chunks, unroll=unroll)
-        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats)
-        pair, features = jax.tree.map(joined, (found.pair, found.features))
-        return Embedded(pair, mean, features)
+        return _joined(found, lambda z: z.swapaxes(0, 1).reshape(rows, *z.shape[2:]))
 
     return embedded
 
@@ -61,16 +56,19 @@ def in_groups(embed: Embed, groups: int) -> Embed:
         rows = len(views[0])
         split = jax.tree.map(lambda x: x.reshape(groups, rows // groups, *x.shape[1:]), views)
         found = jax.vmap(lambda part: embed(variables, part, *method))(split)
-        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), found.batch_stats)
-        pair, features = jax.tree.map(
-            lambda z: z.reshape(rows, *z.shape[2:]), (found.pair, found.features)
-        )
-        return Embedded(pair, mean, features)
+        return _joined(found, lambda z: z.reshape(rows, *z.shape[2:]))
 
     return embedded
 
 
-def _must_unroll(of_chunk: Callable[..., object], chunks: tuple[Array, Array]) -> bool:
+def _joined(parts: Embedded, join: Callable[[Array], Array]) -> Embedded:
+    """Join the embeddings and features of parts, and average their batch statistics."""
+    mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), parts.batch_stats)
+    pair, features = jax.tree.map(join, (parts.pair, parts.features))
+    return Embedded(pair, mean, features)
+
+
+def _must_unroll(embed_chunk: Callable[..., object], chunks: tuple[Array, Array]) -> bool:
     """Tell whether a loop would be too slow: over convolutions on a CPU.
 
     XLA's compiler for CPUs makes convolutions fast in a program's outermost part alone; in a loop
@@ -80,7 +78,7 @@ def _must_unroll(of_chunk: Callable[..., object], chunks: tuple[Array, Array]) -
     if jax.default_backend() != "cpu":
         return False
     first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), chunks)
-    return "conv_general_dilated" in str(jax.make_jaxpr(of_chunk)(None, first))
+    return "conv_general_dilated" in str(jax.make_jaxpr(embed_chunk)(None, first))
 
 
 def check(size: int | None, groups: int | None, batch_size: int, devices: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run starts from: weights drawn from its seed, or an encoder that was trained before."""
+"""Initial weights of a run: drawn from its seed, or an encoder's from a checkpoint or a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,9 @@ from gca_jax.workdir import RunFolder
 def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> state.Variables:
     """Draw the variables of the first step; the encoder's are those of `initial`, if it is set.
 
-    `given` is what `encoder` has read; None: it is read now.
+    Args:
+        experiment: Of the run.
+        given: What `encoder` has read; None: it is read now.
     """
     drawn = state.init_variables(experiment.network, experiment.key, experiment.data.input_shape)
     given = (encoder(experiment) or {}) if given is None else given

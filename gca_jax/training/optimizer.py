@@ -1,12 +1,13 @@
 """Optimizers and their learning rate by name."""
 
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
+
+from gca_jax import check
 
 Mask = Callable[[PyTree], PyTree] | None
 """Parameters -> which of them decay; None: all."""
@@ -64,40 +65,43 @@ def make_optimizer(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """Make an optimizer and its learning rate by step from the `optimizer` group of a config.
 
-    The rate rises linearly from zero (the first step is not zero) over `warmup_epochs`, or over
-    `warmup_steps` in their place, and falls to `final_learning_rate`, or stays constant where that
-    is the same. The decay is of all parameters, or of all but biases and the parameters of
-    normalisations. `clip_norm` is the largest norm of a gradient; a longer one is scaled down to
-    it. `options` are what the optimizer takes besides (`momentum` for sgd and lars).
+    Args:
+        total_steps: Length of the run.
+        steps_per_epoch: Batches of an epoch.
+        name: Key of `OPTIMIZERS`.
+        learning_rate: Its maximum, after the warm-up.
+        final_learning_rate: Where it falls to along half a cosine; the maximum: it is constant.
+        warmup_epochs: Length of the linear rise from zero (the first step is not zero).
+        weight_decay: Of all parameters, or of those that are left.
+        warmup_steps: Length of the rise in steps, in place of `warmup_epochs`.
+        exclude_bias_and_norm: Whether biases and parameters of normalisations do not decay.
+        clip_norm: Largest norm of a gradient; a longer one is scaled down to it.
+        **options: What the optimizer takes besides (`momentum` for sgd and lars).
+
+    Raises:
+        ValueError: An unknown name, or a number out of its range.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {name!r}; one of: {', '.join(OPTIMIZERS)}")
-    numbers = dict(warmup_epochs=warmup_epochs, weight_decay=weight_decay, **options)
-    for key, value in {"learning_rate": learning_rate, **numbers}.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{key} must be a finite number, got {value}")
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
-    if not 0 <= final_learning_rate <= learning_rate:
-        raise ValueError(
-            f"final_learning_rate must be from 0 to learning_rate, got {final_learning_rate}"
-        )
-    if not weight_decay >= 0:
-        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"clip_norm must be above 0, got {clip_norm}")
-    if warmup_steps is not None and warmup_epochs:
+    check.one_of("name", name, OPTIMIZERS)
+    check.positive("learning_rate", learning_rate)
+    check.between("final_learning_rate", final_learning_rate, 0.0, learning_rate)
+    for key, value in dict(
+        warmup_epochs=warmup_epochs, weight_decay=weight_decay, **options
+    ).items():
+        check.non_negative(key, value)
+    if clip_norm is not None:
+        check.positive("clip_norm", clip_norm)
+    in_steps = warmup_steps is not None
+    if warmup_steps is None:
+        warmup_steps = round(warmup_epochs * steps_per_epoch)
+    elif warmup_epochs:
         raise ValueError(
             f"warmup_steps={warmup_steps} stands in place of warmup_epochs, which must be 0 then; "
             f"got {warmup_epochs}"
         )
-    unit, warmup = "warmup_epochs", warmup_epochs
-    if warmup_steps is None:
-        warmup_steps = round(warmup_epochs * steps_per_epoch)
-    else:
-        unit, warmup = "warmup_steps", warmup_steps
     if not 0 <= warmup_steps < total_steps:
-        raise ValueError(f"{unit} must be at least 0 and shorter than the run, got {warmup}")
+        unit = "warmup_steps" if in_steps else "warmup_epochs"
+        got = warmup_steps if in_steps else warmup_epochs
+        raise ValueError(f"{unit} must be at least 0 and shorter than the run, got {got}")
     schedule = warmup_cosine(learning_rate, final_learning_rate, warmup_steps, total_steps)
     spared = {"mask": neither_bias_nor_norm} if exclude_bias_and_norm else {}
     optimizer = OPTIMIZERS[name](schedule, weight_decay=weight_decay, **spared, **options)

@@ -39,7 +39,7 @@ class TrainState(NamedTuple):
 def init_variables(
     network: Network | Towers, key: PRNGKeyArray, input_shape: tuple[int, ...]
 ) -> Variables:
-    """Draw the initial weights and batch statistics for images (h, w, c) or rows of two widths."""
+    """Draw initial weights and batch statistics for images [h, w, c] or rows of two widths."""
     drawn = network.init(key, *network.blank(input_shape), method="touch")
     variables = {"params": {}, "batch_stats": {}, **drawn}
     if others := variables.keys() - {"params", "batch_stats"}:
@@ -58,7 +58,11 @@ def create_state(
 ) -> TrainState:
     """Make the state before the first step; a target network starts as a copy of the online one.
 
-    `probed` are the numbers of features and classes of an online probe; None: there is none.
+    Args:
+        variables: Of the network.
+        optimizer: Of its weights.
+        with_target: Whether there is a target network, as in BYOL.
+        probed: Numbers of features and classes of an online probe; None: there is none.
     """
     params, statistics = variables["params"], variables["batch_stats"]
     target = jax.tree.map(jnp.copy, variables) if with_target else None

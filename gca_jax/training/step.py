@@ -2,8 +2,7 @@
 
 Both views go through the network in one pass, as SimCLR's do: batch norm then normalises them with
 common statistics. In two passes each view would have statistics of its own, and the network could
-tell the views apart. The two views of an image stay neighbours in that batch, so a device that
-holds the image holds both of its views and no pixel moves between devices.
+tell the views apart.
 """
 
 import dataclasses
@@ -42,7 +41,7 @@ TrainStep = Callable[[TrainState, PRNGKeyArray, Batch], tuple[TrainState, Metric
 
 
 class Forward(NamedTuple):
-    """What the forward pass leaves beside the loss: log scalars and new batch statistics."""
+    """By-products of the loss: scalars for the log, new batch statistics, features of a probe."""
 
     aux: dict[str, Array]
     batch_stats: PyTree
@@ -58,7 +57,7 @@ def contrastive_loss(
     state: TrainState,
     views: Views,
 ) -> tuple[Array, Forward]:
-    """Compute the loss of the two views' embeddings."""
+    """Compute the loss of both views' embeddings; a learned temperature replaces its setting."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     (z_a, z_b), batch_stats, features = embed(variables, views)
     learned = network.learned(variables)
@@ -75,9 +74,10 @@ def byol_loss(
     state: TrainState,
     views: Views,
 ) -> tuple[Array, Forward]:
-    """Compare predictions of one view with BYOL's target of the other, both ways round."""
+    """Compute BYOL's loss: predictions of each view against the target network's other view."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     z, batch_stats, features = embed(variables, views)
+    # Both have batch norm and one collection: the predictor's new statistics join the encoder's.
     variables = {"params": params, "batch_stats": batch_stats}
     (p_a, p_b), batch_stats, _ = predict(variables, z, "predict")
     (t_a, t_b), target_stats, _ = jax.lax.stop_gradient(embed(state.target, views))
@@ -93,37 +93,29 @@ def make_train_step(
 ) -> TrainStep:
     """Make the pure function (state, key, batch) -> (state, metrics).
 
-    Step k uses `fold_in(key, k)`, so that nothing random has to be saved; runs that differ in the
-    key alone share what is compiled.
-
     Args:
-        experiment: Network, data, loss and target.
+        experiment: Network, data, loss and target plan.
         optimizer: Of the network's weights.
         total_steps: Length of the run, over which BYOL's decay rises to one.
         mesh: Devices that the loss is split over; None: its partition is left to the compiler.
     """
-    network, data, target = experiment.network, experiment.data, experiment.target
-    settings, loss_fn = experiment.train, spread(experiment, mesh)
-    whole: Embed = network.embed
-    if settings.batch_norm_groups is not None:
-        whole = in_groups(whole, settings.batch_norm_groups)
-    embed = whole if settings.encoder_chunk is None else in_chunks(whole, settings.encoder_chunk)
-    decay = byol_decay(settings.target_decay, total_steps)
-    objective: Callable[..., tuple[Array, Forward]] = partial(contrastive_loss, network, embed)
-    if decay is not None:
-        objective = partial(byol_loss, embed, whole)
+    data, settings = experiment.data, experiment.train
+    objective, decay = make_objective(experiment), byol_decay(settings.target_decay, total_steps)
+    loss_fn = split_loss(experiment, mesh)
 
     def train_step(
         state: TrainState, key: PRNGKeyArray, batch: Batch
     ) -> tuple[TrainState, Metrics]:
+        # Randomness is a function of the step, so nothing random has to be saved. The key is an
+        # argument and no constant: runs that differ in their seed alone share what is compiled.
         views = data.views(jax.random.fold_in(key, state.step), batch.inputs)
-        loss = partial(loss_fn, **target.keywords(batch.info, state.step))
+        loss = partial(loss_fn, **experiment.target.keywords(batch.info, state.step))
         value_and_grad = jax.value_and_grad(partial(objective, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = None
-        if decay is not None:
+        if decay is not None:  # BYOL's target network: a moving average of the new weights
             moved = optax.incremental_update(params, state.target["params"], 1 - decay(state.step))
             average = {"params": moved, "batch_stats": forward.target_stats}
         metrics = {
@@ -139,23 +131,39 @@ def make_train_step(
             h, labels = jnp.concatenate(forward.features), jnp.tile(batch.info["labels"], 2)
             head, head_state, logged = probe.update(head, head_state, h, labels)
             metrics |= logged
-        own = params, forward.batch_stats, opt_state, average
-        return TrainState(state.step + 1, *own, head, head_state), metrics
+        trained = params, forward.batch_stats, opt_state, average
+        return TrainState(state.step + 1, *trained, head, head_state), metrics
 
     return train_step
 
 
-def spread(experiment: Experiment, mesh: Mesh | None) -> Loss:
-    """Split the loss over the devices of a mesh; the compiler partitions a caller's own."""
+def make_objective(experiment: Experiment) -> Callable[..., tuple[Array, Forward]]:
+    """Choose the function (loss, params, state, views) -> (value, `Forward`) of an experiment."""
+    network, settings = experiment.network, experiment.train
+    whole: Embed = network.embed
+    if settings.batch_norm_groups is not None:
+        whole = in_groups(whole, settings.batch_norm_groups)
+    embed = whole if settings.encoder_chunk is None else in_chunks(whole, settings.encoder_chunk)
+    if settings.target_decay is None:
+        return partial(contrastive_loss, network, embed)
+    return partial(byol_loss, embed, whole)  # embeddings are small: predicted without chunks
+
+
+def split_loss(experiment: Experiment, mesh: Mesh | None) -> Loss:
+    """Split the loss over the devices of a mesh; the compiler partitions a caller's own.
+
+    By hand, since the compiler's partition gathers the embeddings three times, and cannot have
+    blocks of the kernel on each device.
+    """
     if mesh is None or mesh.size == 1 or "loss" in experiment.given:
         return experiment.loss
     return partial(losses.sharded(experiment.method, mesh), **experiment.config.loss)
 
 
 def byol_decay(at_start: float | None, total_steps: int) -> optax.Schedule | None:
-    """Let the decay of BYOL's target rise to one along half a cosine (arXiv 2006.07733, appendix).
+    """Make the schedule of BYOL's decay: half a cosine up to one (arXiv 2006.07733, appendix).
 
-    None: there is no target network.
+    None where there is no target network.
     """
     if at_start is None:
         return None
@@ -164,7 +172,7 @@ def byol_decay(at_start: float | None, total_steps: int) -> optax.Schedule | Non
 
 
 def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
-    """Jit a step over a mesh: a batch split by row, state replicated, its old buffers reused.
+    """Jit a step over a mesh, the batch split by row, the state replicated.
 
     The compiler partitions the rest, so batch norm and the loss see the global batch and the
     result is that of one device up to rounding.
@@ -174,7 +182,7 @@ def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
         train_step,
         in_shardings=(whole, whole, rows),
         out_shardings=(whole, whole),
-        donate_argnums=0,
+        donate_argnums=0,  # the new state takes the buffers of the old one
     )
 
 
@@ -188,8 +196,8 @@ class Training:
     steps_per_epoch: int
     total_steps: int
     learning_rate: Callable[[int], float]
-    initial: Callable[..., TrainState]  # perhaps of an encoder, as `initial.draw` takes it
-    abstract: TrainState
+    initial: Callable[..., TrainState]  # from an encoder's weights, or drawn: see `initial.draw`
+    abstract: TrainState  # shapes and dtypes
     lowered: jax.stages.Lowered
 
     @cached_property
@@ -213,29 +221,22 @@ def trace(experiment: Experiment) -> Training:
 
     Nothing runs on the devices: they may be ones that XLA compiles for and this machine lacks.
     """
-    mesh, key, settings = make_mesh(), experiment.key, experiment.train
-    network, data = experiment.network, experiment.data
+    mesh, key = make_mesh(), jax.ShapeDtypeStruct((), experiment.key.dtype)
     with context("config.train"):
         order = _order(experiment, mesh)
         per_epoch = steps_per_epoch(order.size, order.batch_size)
-        total = settings.steps or settings.epochs * per_epoch
+        total = experiment.train.steps or experiment.train.epochs * per_epoch
         if total >= 2**31:
-            raise ValueError(f"epochs must give less than 2^31 steps, got {settings.epochs}")
+            epochs = experiment.train.epochs
+            raise ValueError(f"epochs must give less than 2^31 steps, got {epochs}")
     with context("config.optimizer"):
         optimizer, rate = make_optimizer(total, per_epoch, **experiment.config.optimizer)
-    with_target = settings.target_decay is not None
-    create = partial(create_state, optimizer=optimizer, with_target=with_target)
     with context("config.model"):
-        shapes = init_variables.eval_shape(network, key, data.input_shape)
-        classes = experiment.probed_classes
-        if classes is not None:
-            create = partial(create, probed=(_width(network, shapes, data.input_shape), classes))
-        abstract = jax.eval_shape(create, shapes)
+        create, abstract = _states(experiment, optimizer)
     train_step = make_train_step(experiment, optimizer, total, mesh)
     with context("loss" if "loss" in experiment.given else "config.loss"):
-        lowered = shard(train_step, mesh).lower(
-            abstract, jax.ShapeDtypeStruct((), key.dtype), _example(experiment, order.batch_size)
-        )
+        batch = _example(experiment, order.batch_size)
+        lowered = shard(train_step, mesh).lower(abstract, key, batch)
 
     def start(given: Mapping[str, Any] | None = None) -> TrainState:
         return jax.device_put(create(initial.draw(experiment, given)), replicated(mesh))
@@ -243,12 +244,28 @@ def trace(experiment: Experiment) -> Training:
     schedule = jax.jit(rate)
 
     def learning_rate(step: int) -> float:
-        """Give the rate of a step; it moves to the device and back explicitly, as guards demand."""
+        # To the device and back explicitly, as a guard of transfers demands.
         return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
 
     return Training(
         experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, lowered
     )
+
+
+def _states(
+    experiment: Experiment, optimizer: optax.GradientTransformation
+) -> tuple[Callable[[Variables], TrainState], TrainState]:
+    """Make the function from variables to the first state, and shapes and dtypes of that state."""
+    network, shape = experiment.network, experiment.data.input_shape
+    shapes = init_variables.eval_shape(network, experiment.key, shape)
+    probed = None
+    if experiment.probed_classes is not None:
+        encode = partial(network.apply, method="encode")
+        features = jax.eval_shape(encode, shapes, *network.blank(shape))
+        probed = features.shape[1], experiment.probed_classes
+    with_target = experiment.train.target_decay is not None
+    create = partial(create_state, optimizer=optimizer, with_target=with_target, probed=probed)
+    return create, jax.eval_shape(create, shapes)
 
 
 def _everywhere(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
@@ -257,30 +274,19 @@ def _everywhere(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
     return jax.jit(wrap, out_shardings=replicated(mesh))(np.asarray(jax.random.key_data(key)))
 
 
-def _width(network: Any, shapes: Variables, shape: tuple[int, ...]) -> int:
-    """Count the features that the encoder gives of an image."""
-    encode = partial(network.apply, method="encode")
-    found: jax.ShapeDtypeStruct = jax.eval_shape(encode, shapes, *network.blank(shape))
-    return found.shape[1]
-
-
 def _order(experiment: Experiment, mesh: Mesh) -> Order:
-    """Order the images of batches that the devices can share."""
-    size, seed = experiment.train.batch_size, experiment.seed
-    if size % mesh.size:
-        raise ValueError(
-            f"batch_size must divide by the number of devices, {mesh.size}; got {size}"
-        )
+    """Order the samples into batches that the devices can share."""
     train = experiment.train
-    chunks.check(train.encoder_chunk, train.batch_norm_groups, size, mesh.size)
-    return Order(len(experiment.data), size, seed, jax.process_index(), jax.process_count())
+    size, devices = train.batch_size, mesh.size
+    if size % devices:
+        raise ValueError(f"batch_size must divide by the number of devices, {devices}; got {size}")
+    chunks.check(train.encoder_chunk, train.batch_norm_groups, size, devices)
+    rank, processes = jax.process_index(), jax.process_count()
+    return Order(len(experiment.data), size, experiment.seed, rank, processes)
 
 
 def _example(experiment: Experiment, size: int) -> Batch:
     """Describe a batch of the whole run: shapes and dtypes, as all devices together have them."""
-    data = experiment.data
-    info = {
-        name: jax.ShapeDtypeStruct((size, *data.info[name].shape[1:]), data.info[name].dtype)
-        for name in experiment.takes
-    }
-    return Batch(data.example(size), jax.ShapeDtypeStruct((size,), np.int32), info)
+    info = {name: experiment.data.info[name] for name in experiment.takes}
+    shapes = {k: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for k, x in info.items()}
+    return Batch(experiment.data.example(size), jax.ShapeDtypeStruct((size,), np.int32), shapes)

@@ -160,7 +160,7 @@ def test_a_finished_run_is_trained_further_as_if_it_had_been_longer(tiny, tmp_pa
     second = RunFolder.open(tmp_path / "further", further.record)  # of another process
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as broken:  # killed before its first step
-        broken.setattr(train.Session, "train", lambda self: 1 / 0)
+        broken.setattr(train, "_train", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             pretrain(further, tmp_path / "further")
     assert pretrain(further, tmp_path / "further")["steps"] == 6

@@ -1,0 +1,159 @@
+"""What happens beside a step: the protocol of hooks, and those that stop and save a run."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import jax
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from gca_jax import distributed
+from gca_jax.shapes import Summary
+from gca_jax.signals import handled
+from gca_jax.training import checkpoint
+from gca_jax.training.checkpoint import Progress
+from gca_jax.training.state import Metrics, TrainState
+from gca_jax.training.step import Training
+from gca_jax.workdir import RunFolder
+
+STOP: Literal["stop"] = "stop"
+
+
+@runtime_checkable
+class Hook(Protocol):
+    """What happens beside a step.
+
+    It is called after each one with the step's number, the new state and the step's metrics, to
+    which it may add scalars for the log. It returns nothing, a changed state, or `STOP`. `memory`
+    is JSON that is saved in checkpoints under the hook's name, and given back when a run goes on.
+    """
+
+    name: str
+    memory: dict[str, Any]
+
+    def __call__(
+        self, step: int, state: TrainState, metrics: Metrics
+    ) -> TrainState | Literal["stop"] | None:
+        """Do what is to be done after a step."""
+        ...
+
+
+class Stop:
+    """Requests a stop after Ctrl-C or SIGTERM; a hook."""
+
+    name = "stop"
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Any] = {}
+        self.number = 0  # of the signal
+        self.agreed = False
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> Literal["stop"] | None:
+        """Request a stop after this step; several processes agree on one."""
+        if jax.process_count() > 1:
+            self.agreed = multihost_utils.reached_preemption_sync_point(step)
+            return STOP if self.agreed else None
+        return STOP if self.number > 0 else None
+
+    @property
+    def status(self) -> int:
+        """Give the exit status, as in `Stopped`."""
+        return int(self.number == signal.SIGINT)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Let Ctrl-C or SIGTERM request a stop instead of breaking off a step; a second one breaks off.
+
+    Where several processes train together, JAX takes SIGTERM, to any of them, for a notice to all.
+    """
+    stop, together = Stop(), jax.process_count() > 1
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # Python lets no other thread handle signals
+        return
+
+    def handler(number: int, frame: object) -> None:
+        if stop.number:
+            raise KeyboardInterrupt
+        stop.number = number
+        os.write(2, b"\nstopping after this step ...\n")  # a print may be interrupted in itself
+        if together:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    caught = (signal.SIGINT,) if together else (signal.SIGINT, signal.SIGTERM)
+    try:
+        with handled(dict.fromkeys(caught, handler)):
+            yield stop
+    finally:
+        if together:  # JAX no longer waits for the signal; it may come late to some of them.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.agreed else signal.SIG_DFL)
+
+
+@dataclasses.dataclass(eq=False)
+class Saver:
+    """Saves checkpoints every few epochs and at the end; a hook, the last one."""
+
+    training: Training
+    folder: RunFolder
+    manager: ocp.CheckpointManager
+    progress: Progress  # of the checkpoint that was written or read last
+    flush: Callable[[], None]  # writes the log; raises if a number in it is not finite
+    command: str | None = None
+    hooks: Sequence[Hook] = ()
+    memory: dict[str, Any] = dataclasses.field(default_factory=dict)
+    name = "saver"
+
+    def __post_init__(self) -> None:
+        self._start, self._began = self.progress, time.perf_counter()
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Save the state if it is time."""
+        epochs = self.training.experiment.train.checkpoint_every_epochs
+        every = epochs * self.training.steps_per_epoch
+        if step % every == 0 or step == self.training.total_steps:
+            self.save(step, state)
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Save the state of a step, unless it is saved, and the summary beside it."""
+        if step == self.progress.step:
+            return
+        self.flush()  # first: a state whose loss is not finite must not be saved
+        seconds = self._start.seconds + time.perf_counter() - self._began
+        memory = {hook.name: dict(hook.memory) for hook in self.hooks if hook.memory}
+        self.progress = dataclasses.replace(self._start, step=step, seconds=seconds, hooks=memory)
+        self.folder.need_space(self.training.bytes)
+        checkpoint.save(self.manager, state, self.progress, self.training.experiment.record)
+        self.summarise(finished=False)
+
+    def summarise(self, finished: bool) -> Summary:
+        """Write `training.json`, and return its content."""
+        self.folder.need_space()
+        experiment, progress = self.training.experiment, self.progress
+        weights = jax.tree.leaves(self.training.abstract.params)
+        summary: Summary = {
+            "finished": finished,
+            "steps": progress.step,
+            "train_seconds": progress.compile_seconds + progress.seconds,
+            "images_per_second": progress.step * experiment.train.batch_size / progress.seconds,
+            "device": describe_devices(),
+            "parameters": sum(leaf.size for leaf in weights),
+            "unit": experiment.data.unit,
+            **experiment.data.inputs,
+        }
+        if self.command is not None:
+            summary["command"] = self.command
+        self.folder.write_summary(summary, distributed.first())
+        return summary
+
+
+def describe_devices() -> str:
+    """Name the devices, such as `1 x cpu (8 cores)` or `4 x NVIDIA H200`."""
+    kind = jax.devices()[0].device_kind
+    cores = f" ({os.cpu_count()} cores)" if jax.default_backend() == "cpu" else ""
+    return f"{jax.device_count()} x {kind}{cores}"
