@@ -22,7 +22,7 @@ from tests import reference
 
 pytestmark = pytest.mark.slow
 
-PROGRAMS, CALLS = os.environ.get("GCA_JAX_PROGRAMS"), 8
+PROGRAMS, CALLS = os.environ.get("GCA_JAX_PROGRAMS"), 6
 SIZES, WIDTHS, DTYPES = (
     (1, 2, 3, 5, 8, 16, 33),
     (1, 2, 3, 16),
@@ -189,7 +189,7 @@ def compiled(name, words, about, fixed):
 
 
 @settings(
-    max_examples=int(PROGRAMS or 24),
+    max_examples=int(PROGRAMS or 20),
     derandomize=PROGRAMS is None,
     deadline=None,
     database=None,
