@@ -25,9 +25,8 @@ from gca_jax.data.sources import reading, tree
 from gca_jax.data.sources.in_place import Files
 from gca_jax.data.sources.tree import Tree
 from gca_jax.data.tables import checked
-from gca_jax.evaluation.encoder import Encoder, checked_images
 from gca_jax.evaluation.evaluate import evaluate
-from gca_jax.evaluation.features import Features
+from gca_jax.evaluation.features import Encoder, Features, checked_images
 from gca_jax.evaluation.pairs import embed_rows
 from gca_jax.experiment import build, network_of, policy_of
 from gca_jax.training import state

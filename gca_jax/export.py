@@ -9,7 +9,7 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
-from gca_jax.evaluation.encoder import Encoder
+from gca_jax.evaluation.features import Encoder
 from gca_jax.files import replace
 from gca_jax.models import ResNet, formats
 

@@ -19,9 +19,13 @@ HUB_DEPTH = 10
 
 
 def alignment(z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
-    """mean_i ‖z'_i - z''_i‖² of the normalised embeddings, in [0, 4]; lower is closer.
+    """Compute mean_i ‖z'_i - z''_i‖² of the normalised embeddings, in [0, 4]; lower is closer.
 
     Wang & Isola 2020 (with exponent 2).
+
+    Args:
+        z_a: Embeddings of the first view [n, d].
+        z_b: Embeddings of the second view [n, d].
     """
     return jnp.mean(jnp.sum((_unit(z_a) - _unit(z_b)) ** 2, axis=-1))
 
@@ -29,14 +33,14 @@ def alignment(z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "n d"]) -> Flo
 def uniformity(
     z: Float[ArrayLike, "n d"], *, block_size: int | None = None, axis_name: str | None = None
 ) -> Float[Array, ""]:
-    """log mean_{i≠j} exp(-2‖z_i - z_j‖²) of the normalised embeddings, in [-8, 0].
+    """Compute log mean_{i≠j} exp(-2‖z_i - z_j‖²) of the normalised embeddings, in [-8, 0].
 
     Lower is more uniform; NaN for n = 1. Wang & Isola 2020.
 
     Args:
-      z: Embeddings (n, d).
-      block_size: Rows of the n×n similarities formed at a time; None forms all.
-      axis_name: Mapped axis whose devices share those rows; each has all of z.
+        z: Embeddings [n, d].
+        block_size: Rows of the n×n similarities formed at a time; None forms all.
+        axis_name: Mapped axis whose devices share those rows; each has all of z.
     """
     z = _unit(z)
     n = z.shape[0]
@@ -47,9 +51,9 @@ def uniformity(
 
 
 def effective_rank(z: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
-    """exp(entropy of the normalised singular values), in [1, min(n, d)].
+    """Compute exp(entropy of the normalised singular values), in [1, min(n, d)].
 
-    Of the normalised embeddings. Roy & Vetterli 2007.
+    Of the normalised embeddings [n, d]. Roy & Vetterli 2007.
     """
     s = jnp.linalg.svd(_unit(z), compute_uv=False)
     p = s / s.sum()
@@ -62,16 +66,16 @@ def gradient_cosine(
     z_a: Float[ArrayLike, "n d"],
     z_b: Float[ArrayLike, "n d"],
 ) -> Float[Array, ""]:
-    """Cosine between two losses' gradients with respect to both views' embeddings.
+    """Compute the cosine between two losses' gradients with respect to both views' embeddings.
 
     1 means that the two pull the batch the same way: two names for one objective. 0 if a gradient
     is zero.
 
     Args:
-      loss_a: (z_a, z_b) → scalar.
-      loss_b: (z_a, z_b) → scalar.
-      z_a: Embeddings of the first view (n, d).
-      z_b: Embeddings of the second view (n, d).
+        loss_a: (z_a, z_b) → scalar.
+        loss_b: (z_a, z_b) → scalar.
+        z_a: Embeddings of the first view [n, d].
+        z_b: Embeddings of the second view [n, d].
     """
     g = jnp.concatenate(jax.grad(loss_a, argnums=(0, 1))(z_a, z_b)).ravel()
     h = jnp.concatenate(jax.grad(loss_b, argnums=(0, 1))(z_a, z_b)).ravel()
@@ -84,7 +88,7 @@ def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
 
 
 class Retrieval(NamedTuple):
-    """What a retrieval found.
+    """Ranks of the partners, and how often each candidate is found.
 
     Attributes:
         ranks: [n], place of each query's own partner, from 1; half a place for each that ties.
@@ -116,6 +120,7 @@ def retrieve(
         own = scores[np.arange(len(scores)), start + np.arange(len(scores))][:, None]
         ties = (scores == own).sum(axis=1) - 1
         ranks[rows] = 1 + (scores > own).sum(axis=1) + ties / 2
+        # The order among the first does not matter, so they are not sorted.
         first = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
         occurrences += np.bincount(first.ravel(), minlength=m)
     return Retrieval(ranks, occurrences)

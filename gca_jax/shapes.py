@@ -27,9 +27,12 @@ class Summary(TypedDict):
 
 SUMMARY = {name: Summary.__annotations__[name] for name in Summary.__required_keys__}
 RESULT = {
-    **dict.fromkeys(("name", "title", "over", "procedure", "picture", "caption"), str),
+    "name": str,
     "accuracy": {str: float},
     "sd": dict,
+    "settings?": {str: dict},
+    # an earlier version's, which said how each result is shown
+    **dict.fromkeys(("title?", "over?", "procedure?", "picture?", "caption?"), str),
 }
 EVALUATION = {
     "step": int,

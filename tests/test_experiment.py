@@ -157,7 +157,7 @@ def test_a_loss_of_the_caller_s_is_trained_and_evaluated_without_a_plan(tiny, tm
     report = write(tmp_path)
     assert report["plan_within_class"] is None
     page = (tmp_path / "report.md").read_text()
-    assert "## Left out\n\n- the mean transport plan and the cosine to INCE's gradient: " in page
+    assert "## Left out\n\n- plan, gradient_cosine: " in page
     assert "build(config, loss=distance)" in page
     assert "plan.png" not in page
     assert sorted(p.stem for p in (tmp_path / "figures").iterdir()) == [

@@ -35,10 +35,10 @@ theorems: __main__
 config: files groups make .
 experiment
 training: optimizer probe state chunks checkpoint initial step log hooks train
-evaluation: splits features baseline frozen result knn softmax linear classifier sgd domains
-    corruptions plan nearest representation online pairs . encoder evaluate
+evaluation: splits features baseline frozen result knn softmax linear sgd domains corruptions
+    plan nearest representation online pairs . evaluate
 studies: study . grid results statistics launch
-report: markdown figures pairs run runs study_figures study neighbours preview
+report: entries markdown figures pairs run runs study_figures study neighbours preview
 api export
 commands
 cli

@@ -1,9 +1,9 @@
 """What an encoder has learned: probes on frozen features, beside honest baselines.
 
 An evaluation is a function of a `Frozen` model (a trained network and its data) that gives a
-`Result`: numbers, arrays, and its own words for the report, or why there is nothing to measure. A
-new one is a file beside the others, a line of `EVALUATIONS`, and its name in `evaluations` of the
-kind of data that it is of; `knn` is an example of a probe.
+`Result`: numbers and arrays, or why there is nothing to measure. A new one is a file beside the
+others, a line of `EVALUATIONS`, and its name in `evaluations` of the kind of data that it is of;
+`knn` is an example of a probe. `report.entries` says how a result is shown.
 """
 
 from collections.abc import Callable

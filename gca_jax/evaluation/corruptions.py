@@ -1,16 +1,16 @@
-"""Linear probes that were fitted to clean images, on corruptions of the test images.
+"""Linear probes, fitted to clean images, on corruptions of the test images.
 
-The corruptions are made on the fly (`data.corruptions`), of any labelled data set, from the images
-that the run is judged by: a run that is judged on validation images reads no test image. A finished
-run on CIFAR-10 is judged on CIFAR-10-C, which has every corruption of its test images at five
-severities (D. Hendrycks and T. Dietterich, "Benchmarking neural network robustness to common
-corruptions and perturbations", ICLR 2019).
+Of CIFAR-10 these are CIFAR-10-C, every corruption of its test images at five severities (D.
+Hendrycks and T. Dietterich, "Benchmarking neural network robustness to common corruptions and
+perturbations", ICLR 2019). Of any other labelled images, and in a run's own evaluation, they are
+made by `data.corruptions` from the images that the run is evaluated on: where those are validation
+images, no test image is read.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,29 +24,29 @@ from gca_jax.data.sources import tfds_sets
 from gca_jax.evaluation import features, linear
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import NO_LABELS, Labelled, Result
-from gca_jax.evaluation.splits import Labels, Settings
+from gca_jax.evaluation.splits import Labels
 from gca_jax.experiment import Experiment, context
 from gca_jax.training import checkpoint
 from gca_jax.workdir import RunFolder
 
-TITLE = "corruptions"
 Found = dict[str, Any]
 """`clean` accuracy, `accuracy` (corruption to its accuracies by severity), `mean` over a subset."""
-MADE = {
-    "all": lambda corruption: True,
-    "without occlusion": lambda corruption: corruption != "occlusion",  # which is our own
-}
-"""Means over corruptions and severities, each alike: name to which are in it."""
+Subsets = Mapping[str, Callable[[str], bool]]
+"""Means over corruptions and severities, each alike: name to which corruptions are in it."""
+Sets = Mapping[tuple[str, int], Callable[[], tuple[Images, Labels]]]
+"""(corruption, severity) -> what reads or makes its test images, with their labels."""
 
 NAME = "cifar10_corrupted"
-ROW = sources.find(NAME)
 EXTRA = ("gaussian_blur", "saturate", "spatter", "speckle_noise")
-OF_CIFAR = {
+OF_CIFAR: Subsets = {
     "all": lambda corruption: True,
     "without the extra four": lambda corruption: corruption not in EXTRA,
     "snow": lambda corruption: corruption == "snow",  # what the authors' code averages
 }
-"""Those of CIFAR-10-C."""
+MADE: Subsets = {
+    "all": lambda corruption: True,
+    "without occlusion": lambda corruption: corruption != "occlusion",  # which is our own
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,51 +72,68 @@ class Corrupted:
         return corruptions.corrupt(self.images[rows], self.name, self.severity, self.seed, start)
 
 
-def evaluate(frozen: Frozen) -> Result | None:
-    """Measure the corruptions where `config.evaluation.corruptions` asks for them."""
-    if not frozen.settings.corruptions:
-        return None
-    if not frozen.dataset.labelled:
-        return Result("corruptions", TITLE, left_out=NO_LABELS)
-    return Result("corruptions", TITLE, numbers={"corruptions": measure(frozen)})
+def made(frozen: Frozen) -> Sets:
+    """Corrupt the test images on the fly; the random numbers are those of the run's seed."""
+    images, labels = frozen.dataset.test_images, frozen.dataset.test_labels
+    kinds = product(corruptions.names(images.shape[-1]), corruptions.SEVERITIES)
+
+    def corrupt(kind: str, severity: int) -> tuple[Images, Labels]:
+        return Corrupted(images, kind, severity, frozen.experiment.seed), labels
+
+    return {kind: partial(corrupt, *kind) for kind in kinds}
 
 
-def measure(frozen: Frozen) -> Found:
-    """Measure the linear probes of all of `probes.ENCODERS` on every corruption and severity.
+def cifar10_c(frozen: Frozen) -> Sets:
+    """Open every set of CIFAR-10-C, so that a missing one is named before any is encoded."""
+    data, row = frozen.experiment.config.data, sources.find(NAME)
+    options = data.data_dir, data.limit, data.skip_unreadable
+    found = {}
+    for kind in product(tfds_sets.corruptions(), tfds_sets.SEVERITIES):
+        builder = tfds_sets.open_corrupted(NAME, row, *kind, data.data_dir)
+        found[kind] = partial(tfds_sets.read_split, NAME, row, builder, "test", *options)
+    return found
 
-    Encoder, probe and the strength that was chosen are the same for every corruption; none is
-    chosen on corrupted images. The random numbers are those of the run's seed.
+
+def measure(frozen: Frozen, sets: Sets, subsets: Subsets) -> Found:
+    """Measure the linear probe of each encoder on every corruption and severity.
+
+    Encoder, probe and C are the same for every corruption; none is chosen on corrupted images.
 
     Returns:
-        `clean`, `accuracy` and `mean` of the trained encoder; `baselines`, an encoder to its own.
+        `clean`, `accuracy` and `mean` of the trained encoder; where there are baselines,
+        `baselines`, an encoder to its own.
     """
-    data = frozen.dataset
-    kinds = corruptions.names(data.test_images.shape[-1])
-    probes = frozen.once(linear.probes)
     found: dict[str, Found] = {
-        encoder: {"clean": clean.accuracy, "accuracy": {kind: [] for kind in kinds}}
+        encoder: {"clean": clean.accuracy, "accuracy": {kind: [] for kind, _ in sets}}
         for encoder, clean in frozen.once(linear.scores).items()
     }
-    for kind in tqdm(kinds, TITLE, unit=" corruptions", disable=None):
-        for severity in corruptions.SEVERITIES:
-            images = Corrupted(data.test_images, kind, severity, frozen.experiment.seed)
-            seen = features.extract(frozen.encoders, images)
-            for encoder, probe in probes.items():
-                share = probe.accuracy(Labelled(seen[encoder], data.test_labels))
-                found[encoder]["accuracy"][kind].append(share)
+    for (kind, _), read in tqdm(sets.items(), "corruptions", unit=" sets", disable=None):
+        images, labels = read()
+        seen = features.extract(frozen.encoders, images)
+        for encoder, probe in frozen.once(linear.probes).items():
+            share = probe.accuracy(Labelled(seen[encoder], labels))
+            found[encoder]["accuracy"][kind].append(share)
     for one in found.values():
-        one["mean"] = means(one["accuracy"], MADE)
-    return {**found.pop("trained"), "baselines": found}
+        one["mean"] = means(one["accuracy"], subsets)
+    trained = found.pop("trained")
+    return {**trained, "baselines": found} if found else trained
 
 
-def means(
-    accuracy: Mapping[str, list[float]], subsets: Mapping[str, Callable[[str], bool]]
-) -> dict[str, float]:
+def means(accuracy: Mapping[str, list[float]], subsets: Subsets) -> dict[str, float]:
     """Average accuracies, a list for each corruption, over each of some subsets."""
     return {
         name: float(np.mean([shares for kind, shares in accuracy.items() if chosen(kind)]))
         for name, chosen in subsets.items()
     }
+
+
+def evaluate(frozen: Frozen) -> Result | None:
+    """Measure the corruptions where `config.evaluation.corruptions` asks for them."""
+    if not frozen.settings.corruptions:
+        return None
+    if not frozen.dataset.labelled:
+        return Result("corruptions", left_out=NO_LABELS)
+    return Result("corruptions", numbers={"corruptions": measure(frozen, made(frozen), MADE)})
 
 
 def check(experiment: Experiment) -> None:
@@ -127,68 +144,43 @@ def check(experiment: Experiment) -> None:
             corruptions.names(data.test_images.shape[-1])
 
 
-def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
-    """Measure on corrupted images the linear probe that `evaluate` fits to all clean labels.
-
-    A run on CIFAR-10 is judged on CIFAR-10-C, any other one by `measure`. Encoder, probe
-    and the strength that was chosen are the same for every corruption; none is chosen on corrupted
-    images.
+def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> Found:
+    """Measure the linear probe of a run on corrupted images: CIFAR-10-C of a run on CIFAR-10.
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
         folder: Of a run that has been trained.
 
     Returns:
-        What is written to `corruptions.json`: `step`, the `clean` accuracy, `accuracy` (corruption
-        to its accuracies by severity) and `mean` (the name of a subset, as in `OF_CIFAR`, to the
-        mean over it); of a run on other images the same of its `baselines` too.
+        What is written to `corruptions.json`: `step` and what `measure` gives.
 
     Raises:
         ValueError: The run is another one, its images have no labels, or a corrupted set is not
             prepared.
     """
-    official = experiment.data.name in ("cifar10", NAME)
-    _check(experiment, folder, official)
+    name, split = experiment.data.name, experiment.config.evaluation.split
+    official = name in ("cifar10", NAME)
+    if not experiment.data.dataset.labelled:
+        raise ValueError(f"corruptions are evaluated by a probe of classes; {name} has no labels")
+    if official and split != "test":
+        raise ValueError(
+            f"CIFAR-10-C has corrupted test images; {folder.path} is evaluated on {split} images"
+        )
     folder.refuse_another(experiment.record)
     variables, step = checkpoint.restore_variables(folder)
-    judge = _cifar10_c if official else measure
-    result = {"step": step, **judge(Frozen(experiment, variables))}
+    frozen = Frozen(_on_clean(experiment), variables, baselines=not official)
+    sets = (cifar10_c(frozen), OF_CIFAR) if official else (made(frozen), MADE)
+    result = {"step": step, **measure(frozen, *sets)}
     if distributed.first():
         folder.write_json("corruptions.json", result)
     return result
 
 
-def _check(experiment: Experiment, folder: RunFolder, official: bool) -> None:
-    """Refuse images without labels, and validation images, which CIFAR-10-C does not have."""
-    data = experiment.data.dataset
-    split = Settings(experiment.seed, **experiment.config.evaluation).split
-    if not data.labelled:
-        raise ValueError(f"corruptions are judged by a probe of classes; {data.name} has no labels")
-    if official and split != "test":
-        raise ValueError(
-            f"CIFAR-10-C has corrupted test images; {folder.path} is judged on {split} images"
-        )
-
-
-def _cifar10_c(frozen: Frozen) -> dict[str, Any]:
-    """Measure the trained encoder's probe on every set of CIFAR-10-C."""
-    experiment, dataset, data = frozen.experiment, frozen.dataset, frozen.experiment.config.data
-    named = itertools.product(tfds_sets.corruptions(), tfds_sets.SEVERITIES)
-    # All are opened before the first is judged.
-    opened = {name: tfds_sets.open_corrupted(NAME, ROW, *name, data.data_dir) for name in named}
+def _on_clean(experiment: Experiment) -> Experiment:
+    """Put CIFAR-10 in the place of CIFAR-10-C, whose test images are corrupted already."""
+    if experiment.data.name != NAME:
+        return experiment
+    data = experiment.config.data
     options = {key: data[key] for key in ("data_dir", "limit", "skip_unreadable")}
-    # The test images of CIFAR-10-C are corrupted.
-    clean = sources.load("cifar10", **options) if dataset.name == NAME else dataset
-    plain = experiment.data.plain
-    encode = {NAME: partial(features.encode, experiment.network, plain, frozen.variables)}
-
-    def extract(images: Images, labels: Labels) -> Labelled:
-        return Labelled(features.extract(encode, images)[NAME], labels)
-
-    probe = linear.fit_probe(extract(clean.train_images, clean.train_labels), frozen.settings)
-    accuracy: dict[str, list[float]] = {corruption: [] for corruption, _ in opened}
-    for (corruption, _), builder in tqdm(opened.items(), "CIFAR-10-C", unit=" sets", disable=None):
-        images, labels = tfds_sets.read_split(NAME, ROW, builder, "test", *options.values())
-        accuracy[corruption].append(probe.accuracy(extract(images, labels)))
-    clean_accuracy = probe.accuracy(extract(clean.test_images, clean.test_labels))
-    return {"clean": clean_accuracy, "accuracy": accuracy, "mean": means(accuracy, OF_CIFAR)}
+    clean = dataclasses.replace(experiment.data, dataset=sources.load("cifar10", **options))
+    return dataclasses.replace(experiment, data=clean)

@@ -1,4 +1,4 @@
-"""Probes of images that have domains: which domain it is, and classes in a domain not seen."""
+"""Probes of images with domains: which domain an image is of, and classes in an unseen domain."""
 
 import dataclasses
 from functools import partial
@@ -11,12 +11,6 @@ from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Labelled, Result, Score, probe, shares
 from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 
-DOMAINS = "L2-regularised logistic regression as with all labels, domains in place of classes."
-UNSEEN = """the linear probe on all labels, leaving out one domain: for each domain it is fitted,
-centre, scale and C included, to the training images of the other domains and judged on the test
-images of the one left out; mean over {} domains. The encoder has seen images of every domain,
-without labels."""
-
 
 def evaluate(frozen: Frozen) -> Result | None:
     """Read the domains off the features, where there are any to be read (the paper's Fig. 1B)."""
@@ -24,8 +18,7 @@ def evaluate(frozen: Frozen) -> Result | None:
     if labels is None:
         return None
     fit = partial(linear.score, key="linear_domain_strength")
-    words = dict(name="linear_domain", title="linear, domain", procedure=DOMAINS)
-    return probe(frozen, labels, fit, **words)
+    return probe(frozen, labels, fit, name="linear_domain")
 
 
 def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
@@ -50,17 +43,10 @@ def evaluate_unseen(frozen: Frozen) -> Result | None:
     if not left_out:
         return None
     fit = partial(score_unseen, domains=(data.train_domains, data.test_domains), left_out=left_out)
-    found = probe(
-        frozen,
-        frozen.classes,
-        fit,
-        name="linear_unseen_domain",
-        title="linear, unseen domain",
-        procedure=UNSEEN.format(len(left_out)),
-    )
+    found = probe(frozen, frozen.classes, fit, name="linear_unseen_domain")
     right = np.asarray(found.scores["trained"].predicted) == data.test_labels
-    judged = np.isin(data.test_domains, left_out)
-    by_domain = shares(right[judged], data.test_domains[judged], data.domain_names)
+    tested = np.isin(data.test_domains, left_out)
+    by_domain = shares(right[tested], data.test_domains[tested], data.domain_names)
     return dataclasses.replace(found, numbers={"per_unseen_domain": by_domain})
 
 
@@ -97,13 +83,13 @@ def score_unseen(
     """Score the mean of the probes that each leave out one of the domains `left_out`."""
     of_train, of_test = domains
     predicted = np.full(len(test.labels), -1)
-    strengths, accuracies = [], []
+    chosen, accuracies = [], []
     for domain in left_out:
-        others, judged = of_train != domain, of_test == domain
+        others, tested = of_train != domain, of_test == domain
         seen = Labelled(train.features[others], train.labels[others])
         fitted = linear.fit_probe(seen, settings)
-        predicted[judged] = fitted.predict(test.features[judged])
-        strengths.append(fitted.strength)
-        accuracies.append(np.mean(predicted[judged] == test.labels[judged]))
-    key = "linear_unseen_domain_strengths"
-    return Score(float(np.mean(accuracies)), {key: strengths}, predicted=tuple(predicted.tolist()))
+        predicted[tested] = fitted.predict(test.features[tested])
+        chosen.append(fitted.c)
+        accuracies.append(np.mean(predicted[tested] == test.labels[tested]))
+    settings_of = {"linear_unseen_domain_strengths": chosen}
+    return Score(float(np.mean(accuracies)), settings_of, predicted=tuple(predicted.tolist()))

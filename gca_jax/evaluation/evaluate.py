@@ -1,4 +1,4 @@
-"""The second of a run's three programs: judge the encoder that training left in its folder."""
+"""The second of a run's three programs: evaluate the encoder that training left in its folder."""
 
 import platform
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,6 @@ from typing import Any
 from gca_jax import distributed
 from gca_jax.check import one_of
 from gca_jax.evaluation import CHECKS, EVALUATIONS
-from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Result
 from gca_jax.experiment import Experiment
@@ -38,7 +37,7 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     views and features of test data. All of it is a function of the checkpoint and the
     experiment: the same command gives the same numbers. Where images have no labels, or the loss
     that was given to `build` no transport plan, what needs them is left out, and `left_out` says
-    so. Of several processes each encodes its share of the images, all judge them, the first writes.
+    so. Each process encodes its share of the images, all evaluate them, the first writes.
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
@@ -59,7 +58,7 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
             f"{folder.path} has lost its last checkpoint, of step {training['steps']}: "
             f"--mode=pretrain trains on from step {step}"
         )
-    results = judge(experiment, variables)
+    results = evaluate_all(Frozen(experiment, variables))
     summary = {
         "method": experiment.method,
         "seed": experiment.seed,
@@ -77,10 +76,9 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     return summary
 
 
-def judge(experiment: Experiment, variables: Variables) -> list[Result]:
-    """Give the result of every evaluation that says something of such a run."""
-    frozen = Frozen(experiment, variables)
-    found = (EVALUATIONS[name](frozen) for name in experiment.data.evaluations)
+def evaluate_all(frozen: Frozen) -> list[Result]:
+    """Collect the results of all evaluations that the data name and that say something of them."""
+    found = (EVALUATIONS[name](frozen) for name in frozen.data.evaluations)
     return [result for result in found if result is not None]
 
 
@@ -100,14 +98,9 @@ def numbers(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def left_out(results: Iterable[Result]) -> list[str]:
-    """Say what was left out, in one sentence for each reason."""
-    titles: dict[str, list[str]] = {}
+    """Name what was left out, once for each reason."""
+    named: dict[str, list[str]] = {}
     for result in results:
         if result.left_out:
-            titles.setdefault(result.left_out, []).append(result.title)
-    return [f"{_join(names)}: {reason}" for reason, names in titles.items()]
-
-
-def _join(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{'; '.join(first)} and {last}" if first else last
+            named.setdefault(result.left_out, []).append(result.name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in named.items()]

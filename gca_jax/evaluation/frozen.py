@@ -1,4 +1,4 @@
-"""A frozen model: a trained network with its data, and what it makes of them, computed once."""
+"""A frozen model: a trained network, its data, and features and embeddings, computed once."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 class Kinds(NamedTuple):
-    """What tells test images apart: their classes, or without labels their domains."""
+    """What test images are grouped by: their classes, or without labels their domains."""
 
     word: Literal["class", "domain"]
     numbers: Labels
@@ -40,7 +40,7 @@ class Views(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frozen:
-    """A trained network, frozen, and the data that it is judged by.
+    """A trained network, frozen, with the data that it is evaluated on.
 
     What evaluations share is computed when it is first needed. Which of it there is depends on the
     kind of data: features of those that are probed, `dataset` and views of images.
@@ -48,14 +48,16 @@ class Frozen:
     Attributes:
         experiment: The one that was trained.
         variables: What training left: `params` and `batch_stats`.
+        baselines: Whether the untrained encoder and the raw input are compared with it.
     """
 
     experiment: Experiment
     variables: Variables
+    baselines: bool = True
     _found: dict[Callable[..., Any], Any] = dataclasses.field(default_factory=dict, init=False)
 
     def once(self, compute: Callable[["Frozen"], Found]) -> Found:
-        """Give what several evaluations need, computed for the first of them."""
+        """Call a function that several evaluations need, for the first of them alone."""
         if compute not in self._found:
             self._found[compute] = compute(self)
         return self._found[compute]
@@ -102,6 +104,8 @@ class Frozen:
     def encoders(self) -> dict[str, features.Encode]:
         """What is compared, as functions of a batch: both networks, and the raw input."""
         encode = partial(features.encode, self.experiment.network, self.data.plain)
+        if not self.baselines:
+            return {"trained": partial(encode, self.variables)}
         encoders = {name: partial(encode, each) for name, each in self.networks.items()}
         return {**encoders, self.data.raw_name: self.data.raw}
 

@@ -15,32 +15,30 @@ from gca_jax.evaluation.splits import Settings
 
 TEMPERATURE = 0.07
 AT_ONCE = 2**25  # similarities that are held at a time
-PROCEDURE = """cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy
-on a held-out part of the training split, then the whole of it votes."""
 
 
 def evaluate(frozen: Frozen) -> Result:
     """Classify each test image by the training images whose features are most like its own."""
-    return probe(frozen, frozen.classes, score, name="knn", title="k-NN", procedure=PROCEDURE)
+    return probe(frozen, frozen.classes, score, name="knn")
 
 
 def score(train: Labelled, test: Labelled, settings: Settings) -> Score:
     """Score the vote of k neighbours, k chosen on a held-out part of the training images."""
     held_out = splits.hold_out(train.labels, settings.validation_fraction, settings.seed)
-    k = choose_neighbours(train, held_out, settings.neighbours)
-    nearest = predict(*train, test.features, [k])[0]
-    return Score(float(np.mean(nearest == test.labels)), {"knn_neighbours": k})
+    k = choose_k(train, held_out, settings.neighbours)
+    (predicted,) = predict(*train, test.features, [k])
+    return Score(float(np.mean(predicted == test.labels)), {"knn_neighbours": k})
 
 
-def choose_neighbours(train: Labelled, fold: splits.Fold, neighbours: Sequence[int]) -> int:
+def choose_k(train: Labelled, fold: splits.Fold, candidates: Sequence[int]) -> int:
     """Choose the k that classifies most images of the fold's second part, the first part voting.
 
     Ties go to the larger k, the smoother classifier.
     """
     (features, labels), (fit, held_out) = train, fold
-    candidates = sorted(neighbours, reverse=True)
-    predicted = predict(features[fit], labels[fit], features[held_out], candidates)
-    return candidates[int(np.argmax((predicted == labels[held_out]).mean(axis=1)))]
+    falling = sorted(candidates, reverse=True)
+    predicted = predict(features[fit], labels[fit], features[held_out], falling)
+    return falling[int(np.argmax((predicted == labels[held_out]).mean(axis=1)))]
 
 
 def predict(
@@ -49,12 +47,12 @@ def predict(
     queries: Float[np.ndarray, "m f"],
     neighbours: Sequence[int],
 ) -> Int[np.ndarray, "k m"]:
-    """Classify by weighted vote of the k most similar images, for several k at once.
+    """Classify by weighted vote of the k most similar rows of `bank`, for several k at once.
 
     A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
     al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
     """
-    similarity, index = most_similar(bank, queries, max(neighbours))
+    similarity, index = nearest(bank, queries, max(neighbours))
     weight = np.exp((similarity - 1) / TEMPERATURE)  # times exp(-1 / 0.07) changes no vote
     voted, row = bank_labels[index], np.arange(len(queries))[:, None]
 
@@ -66,7 +64,7 @@ def predict(
     return np.stack([winners(k) for k in neighbours])
 
 
-def most_similar(
+def nearest(
     bank: Float[np.ndarray, "n f"],
     queries: Float[np.ndarray, "m f"],
     k: int,
@@ -74,8 +72,11 @@ def most_similar(
 ) -> tuple[Float[np.ndarray, "m k"], Int[np.ndarray, "m k"]]:
     """Find the k rows of `bank` of highest cosine similarity to each query, in float32.
 
-    With `groups`, those of the rows and those of the queries, the rows are of another group than
-    the query's.
+    Args:
+        bank: [n, f]; a row of zeros is similar to nothing.
+        queries: [m, f].
+        k: At most n, or the rows that are of other groups than a query's.
+        groups: Of the rows [n] and of the queries [m]: neighbours are of another group.
 
     Returns:
         Their similarities, the highest first, and which rows they are; of equal ones the earlier.
@@ -88,6 +89,17 @@ def most_similar(
         found.append(jax.device_get(_highest(unit, _unit(queries[rows]), k, apart)))
     similarity, index = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return similarity, index
+
+
+def nearest_rows(
+    features: Float[np.ndarray, "n f"],
+    queries: Int[np.ndarray, "q"],
+    k: int,
+    groups: Int[np.ndarray, "n"] | None = None,
+) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
+    """Find the neighbours of some rows among the others, or among those of other groups [n]."""
+    own = np.arange(len(features)) if groups is None else groups
+    return nearest(features, features[queries], k, (own, own[queries]))
 
 
 @partial(jax.jit, static_argnames="k")

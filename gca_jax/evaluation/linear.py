@@ -12,23 +12,13 @@ from threadpoolctl import threadpool_limits
 from gca_jax.evaluation import softmax, splits
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.frozen import Frozen
-from gca_jax.evaluation.result import NO_LABELS, Labelled, Result, Score, probe, scored, shares
+from gca_jax.evaluation.result import NO_LABELS, Labelled, Result, Score, probe, shares
 from gca_jax.evaluation.splits import Labels, Settings
 from gca_jax.experiment import Experiment, context
 
-PROCEDURE = """L2-regularised logistic regression on features that are centred and divided by one
-common scale. Its strength C was chosen by log-loss on {:g} % of the training split, held out; the
-probe was then fitted on the whole training split."""
-FEW = """the linear probe on {labels} labels, mean over {draws} class-balanced draws, the same
-draws in every row. C was chosen for each draw by cross-validation within its own labels. Only
-centre and scale see the other training images, without labels."""
-
-CONFUSION = """The linear probe on all labels, trained encoder: of the test images of each class
-(row), the share that is taken for each class (column), in %."""
-
 MAX_ITERATIONS = 5_000
-LARGE = 2**23  # numbers in the features; beyond it scikit-learn takes minutes to hours
 TOLERANCE = 1e-4  # of the gradient of the mean loss
+LARGE = 2**23  # numbers in the features; beyond it scikit-learn takes minutes to hours
 
 
 def check(experiment: Experiment) -> None:
@@ -48,46 +38,33 @@ def check(experiment: Experiment) -> None:
 
 def evaluate(frozen: Frozen) -> Result:
     """Read the classes off the features, with all labels of the training split."""
-    name, title = "linear", "linear, all labels"
     if frozen.classes is None:
-        return Result(name, title, left_out=NO_LABELS)
-    procedure = PROCEDURE.format(100 * frozen.settings.validation_fraction)
-    found = scored(frozen.once(scores), name=name, title=title, procedure=procedure)
-    trained, data = found.scores["trained"], frozen.dataset
-    right = np.array(trained.predicted) == data.test_labels
+        return Result("linear", left_out=NO_LABELS)
+    data, found = frozen.dataset, frozen.once(scores)
+    right = np.array(found["trained"].predicted) == data.test_labels
     numbers: dict[str, object] = {
-        "linear_cross_entropy": trained.cross_entropy,
+        "linear_cross_entropy": found["trained"].cross_entropy,
         "per_class": shares(right, data.test_labels, data.class_names),
     }
     if data.test_domains is not None:
         numbers["per_domain"] = shares(right, data.test_domains, data.domain_names)
-    return dataclasses.replace(found, numbers=numbers, arrays={"linear_right": right})
+    return Result("linear", found, numbers, {"linear_right": right})
 
 
 def evaluate_confusion(frozen: Frozen) -> Result:
     """Count which classes the linear probe takes for which, of the trained encoder."""
-    name, title = "confusion", "the confusion matrix"
     if frozen.classes is None:
-        return Result(name, title, left_out=NO_LABELS)
+        return Result("confusion", left_out=NO_LABELS)
     predicted = frozen.once(scores)["trained"].predicted
     labels = range(frozen.dataset.num_classes)
     counts = confusion_matrix(frozen.classes[1], predicted, labels=labels)
-    return Result(name, title, arrays={name: counts}, picture=name, caption=CONFUSION)
+    return Result("confusion", arrays={"confusion": counts})
 
 
 def evaluate_few(frozen: Frozen) -> Result:
     """Read the classes off the features, with a few labels of each class."""
-    per_class, draws = frozen.settings.labels_per_class, frozen.settings.draws
-    labels = per_class * frozen.dataset.num_classes
-    found = probe(
-        frozen,
-        frozen.classes,
-        score_few,
-        name=f"linear_{per_class}_per_class",
-        title=f"linear, {per_class} labels a class",
-        procedure=FEW.format(labels=labels, draws=draws),
-        over=f"{draws} draws of {labels} labels" if draws > 1 else f"one draw of {labels} labels",
-    )
+    name = f"linear_{frozen.settings.labels_per_class}_per_class"
+    found = probe(frozen, frozen.classes, score_few, name=name)
     by_draw = {
         encoder: {"accuracy": list(score.draws), "sd": score.sd}
         for encoder, score in found.scores.items()
@@ -95,53 +72,16 @@ def evaluate_few(frozen: Frozen) -> Result:
     return dataclasses.replace(found, numbers={"draws": by_draw})
 
 
-def score(
-    train: Labelled, test: Labelled, settings: Settings, key: str = "linear_strength"
-) -> Score:
-    """Score the linear probe on all labels; `key` names the strength that it has chosen."""
-    return judge(fit_probe(train, settings), test, key)
-
-
-def judge(probe: "LinearProbe", test: Labelled, key: str = "linear_strength") -> Score:
-    """Score a probe that has been fitted."""
-    p = probe.probabilities(test.features)
-    classes = probe.model.classes_
-    predicted = classes[p.argmax(axis=1)]
-    return Score(
-        float(np.mean(predicted == test.labels)),
-        {key: probe.strength},
-        predicted=tuple(predicted.tolist()),
-        cross_entropy=float(log_loss(test.labels, p, labels=classes)),
-    )
-
-
-def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
-    """Score the mean of the probes that each see a draw of the labels."""
-    scale = standardiser(train.features)
-    scaled_test = scale(test.features)
-    accuracies, strengths = [], []
-    with threads(train.features):
-        for index in range(settings.draws):
-            drawn = splits.draw(train.labels, settings.labels_per_class, settings.seed, index)
-            x, labels = scale(train.features[drawn]), train.labels[drawn]
-            folds = splits.folds(labels, settings.validation_fraction, settings.seed)
-            strength = choose_strength(x, labels, folds, settings.strengths)
-            accuracies.append(fit(x, labels, strength).score(scaled_test, test.labels))
-            strengths.append(strength)
-    key = f"linear_{settings.labels_per_class}_per_class_strengths"
-    return Score(float(np.mean(accuracies)), {key: strengths}, accuracies)
-
-
 @dataclasses.dataclass(frozen=True)
 class LinearProbe:
-    """A probe that has been fitted: how it standardises features, its model, its strength."""
+    """A probe that has been fitted: how it standardises features, its model, its C."""
 
     scale: Callable[[np.ndarray], np.ndarray]
     model: LogisticRegression
-    strength: float
+    c: float
 
     def accuracy(self, test: Labelled) -> float:
-        """Give the share of images whose most probable class is their label."""
+        """Compute the share of images whose most probable class is their label."""
         return float(np.mean(self.predict(test.features) == test.labels))
 
     def predict(self, features: Features) -> Labels:
@@ -154,19 +94,19 @@ class LinearProbe:
 
 
 def fit_probe(train: Labelled, settings: Settings) -> LinearProbe:
-    """Fit the probe, its strength chosen on a held-out part of the training images."""
+    """Fit the probe, its C chosen on a held-out part of the training images."""
     held_out = splits.hold_out(train.labels, settings.validation_fraction, settings.seed)
     scale = standardiser(train.features)
     x = scale(train.features)
     if x.size > LARGE:
         x = x.astype(np.float32)
     with threads(x):
-        strength = choose_strength(x, train.labels, [held_out], settings.strengths)
-        return LinearProbe(scale, fit(x, train.labels, strength), strength)
+        c = choose_c(x, train.labels, [held_out], settings.strengths)
+        return LinearProbe(scale, fit(x, train.labels, c), c)
 
 
 def probes(frozen: Frozen) -> dict[str, LinearProbe]:
-    """Fit the probe of each of `ENCODERS` to all labels of the training images."""
+    """Fit the probe of each encoder to all labels of the training images."""
     labels = frozen.dataset.train_labels
     return {
         encoder: fit_probe(Labelled(features, labels), frozen.settings)
@@ -178,9 +118,45 @@ def scores(frozen: Frozen) -> dict[str, Score]:
     """Score these probes on the test images."""
     labels = frozen.dataset.test_labels
     return {
-        encoder: judge(fitted, Labelled(frozen.test_features[encoder], labels))
+        encoder: score_probe(fitted, Labelled(frozen.test_features[encoder], labels))
         for encoder, fitted in frozen.once(probes).items()
     }
+
+
+def score_probe(fitted: LinearProbe, test: Labelled, key: str = "linear_strength") -> Score:
+    """Score a probe that has been fitted; `key` names its C in `evaluation.json`."""
+    p, classes = fitted.probabilities(test.features), fitted.model.classes_
+    predicted = classes[p.argmax(axis=1)]
+    return Score(
+        float(np.mean(predicted == test.labels)),
+        {key: fitted.c},
+        predicted=tuple(predicted.tolist()),
+        cross_entropy=float(log_loss(test.labels, p, labels=classes)),
+    )
+
+
+def score(
+    train: Labelled, test: Labelled, settings: Settings, key: str = "linear_strength"
+) -> Score:
+    """Fit the linear probe to all labels and score it."""
+    return score_probe(fit_probe(train, settings), test, key)
+
+
+def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
+    """Score the mean of the probes that each see a draw of the labels."""
+    scale = standardiser(train.features)
+    scaled_test = scale(test.features)
+    accuracies, chosen = [], []
+    with threads(train.features):
+        for index in range(settings.draws):
+            drawn = splits.draw(train.labels, settings.labels_per_class, settings.seed, index)
+            x, labels = scale(train.features[drawn]), train.labels[drawn]
+            folds = splits.folds(labels, settings.validation_fraction, settings.seed)
+            c = choose_c(x, labels, folds, settings.strengths)
+            accuracies.append(fit(x, labels, c).score(scaled_test, test.labels))
+            chosen.append(c)
+    key = f"linear_{settings.labels_per_class}_per_class_strengths"
+    return Score(float(np.mean(accuracies)), {key: chosen}, accuracies)
 
 
 def threads(features: np.ndarray) -> threadpool_limits:
@@ -192,9 +168,9 @@ def standardiser(train: Features) -> Callable[[np.ndarray], np.ndarray]:
     """Make the function that centres each feature and divides all by one number, in float64.
 
     Both come from `train`, whose features get mean 0 and mean variance 1. One common scale makes
-    the regularisation strength mean the same for every encoder. A scale per feature would do so
-    too, but blows up features that are nearly constant (the rim of a scanned digit), which makes
-    raw pixels look worse than they are.
+    C mean the same for every encoder. A scale per feature would do so too, but blows up features
+    that are nearly constant (the rim of a scanned digit), which makes raw pixels look worse than
+    they are.
 
     Raises:
         ValueError: Every feature of `train` is constant, or, then and later, one is not finite.
@@ -215,44 +191,39 @@ def _finite(features: np.ndarray) -> Features:
     return features
 
 
-def fit(features: np.ndarray, labels: Labels, strength: float) -> LogisticRegression:
-    """Fit the model, minimising `strength · Σ cross-entropy + ½ ‖weights‖²` with L-BFGS."""
-    return next(iter(path(features, labels, [strength])))
-
-
-def path(
-    features: np.ndarray, labels: Labels, strengths: Iterable[float]
-) -> Iterator[LogisticRegression]:
-    """Fit the model with each of the strengths, which rise.
-
-    Small problems are scikit-learn's, in float64; large ones are `softmax.path`'s, to the same
-    tolerance in float32, and several times faster.
-    """
-    if features.size > LARGE:
-        yield from softmax.path(
-            features, labels, strengths, tolerance=TOLERANCE, most=MAX_ITERATIONS
-        )
-        return
-    for strength in strengths:
-        model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=TOLERANCE)
-        yield model.fit(features, labels)
-
-
-def choose_strength(
-    features: np.ndarray, labels: Labels, folds: Sequence[splits.Fold], strengths: Sequence[float]
+def choose_c(
+    features: np.ndarray, labels: Labels, folds: Sequence[splits.Fold], candidates: Sequence[float]
 ) -> float:
-    """Choose the strength with the lowest log-loss on the held-out parts of `folds`.
+    """Choose the C with the lowest log-loss on the held-out parts of `folds`.
 
     Log-loss rather than accuracy: on the twenty images that one fold of a 100-label draw holds
-    out, accuracy moves in steps of five points and cannot tell strengths apart. Ties go to the
-    smaller strength, the more regularised probe. A single candidate is not fitted.
+    out, accuracy moves in steps of five points and cannot tell candidates apart. Ties go to the
+    smaller C, the more regularised probe. A single candidate is not fitted.
     """
-    if len(strengths) == 1:
-        return strengths[0]
-    rising = sorted(strengths)
+    if len(candidates) == 1:
+        return candidates[0]
+    rising = sorted(candidates)
     losses = []
     for seen, held_out in folds:
         models = path(features[seen], labels[seen], rising)
         x, y = features[held_out], labels[held_out]
         losses.append([log_loss(y, m.predict_proba(x), labels=m.classes_) for m in models])
     return rising[int(np.argmin(np.mean(losses, axis=0)))]
+
+
+def fit(features: np.ndarray, labels: Labels, c: float) -> LogisticRegression:
+    """Fit the model, minimising `c · Σ cross-entropy + ½ ‖weights‖²` with L-BFGS."""
+    return next(path(features, labels, [c]))
+
+
+def path(
+    features: np.ndarray, labels: Labels, rising: Iterable[float]
+) -> Iterator[LogisticRegression]:
+    """Fit the model with one C after the other: scikit-learn's solver, or `softmax`'s of many."""
+    if features.size > LARGE:
+        most = MAX_ITERATIONS
+        yield from softmax.path(features, labels, rising, tolerance=TOLERANCE, most=most)
+        return
+    model = LogisticRegression(max_iter=MAX_ITERATIONS, tol=TOLERANCE)
+    for c in rising:
+        yield model.set_params(C=c).fit(features, labels)

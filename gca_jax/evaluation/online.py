@@ -1,4 +1,4 @@
-"""What is measured beside training: k-NN, as a hook, and the online probe."""
+"""What is measured beside training: k-NN by a hook, and the online probe's accuracy."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,24 +18,21 @@ from gca_jax.experiment import Experiment
 from gca_jax.training import probe
 from gca_jax.training.state import TrainState
 
-PROCEDURE = """a linear layer trained beside the encoder, on features of both views of each training
-batch and their labels, without a gradient to the encoder. Nothing was chosen. It has followed an
-encoder that changed; the linear probe is fitted to the final one."""
 KNN = "knn_accuracy"  # its name in the log
 NEIGHBOURS = 20
 MOST_IMAGES = 10_000
 
 
 def hooks(experiment: Experiment) -> list["OnlineKnn"]:
-    """Make the hooks that an experiment's config asks for, as `training.train` takes them."""
+    """Make the hooks that `config.train` asks for, as `train(..., hooks=)` takes them."""
     return [] if experiment.train.knn_every_epochs is None else [OnlineKnn(experiment)]
 
 
 class OnlineKnn:
-    """k-NN among training images every few epochs (`train.knn_every_epochs`); a hook.
+    """Logs the accuracy of k-NN among training images every `train.knn_every_epochs`; a hook.
 
-    No test image is read: of at most 10,000 training images every other one votes on the rest. It
-    encodes images as evaluation does, without augmentation and with the running statistics.
+    No test image is read: of at most 10,000 training images every other one votes on the rest.
+    Images are encoded as in evaluation, without augmentation and by the running statistics.
     """
 
     name = "knn"
@@ -57,13 +54,13 @@ class OnlineKnn:
             metrics[KNN] = jax.device_put(self.accuracy(state))
 
     def accuracy(self, state: TrainState) -> np.float32:
-        """Give the share of held-out training images that k-NN classifies rightly."""
+        """Compute the share of held-out training images that k-NN classifies rightly."""
         variables: Mapping[str, Any] = {"params": state.params, "batch_stats": state.batch_stats}
         on_one_device = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
         h = features.extract({"": partial(self._encode, on_one_device)}, self._seen.images)[""]
-        k, labels = min(NEIGHBOURS, len(h[::2])), self._seen.labels
-        voted = predict(h[::2], labels[::2], h[1::2], [k])[0]
-        return np.float32(np.mean(voted == labels[1::2]))
+        labels, k = self._seen.labels, min(NEIGHBOURS, len(h[::2]))
+        (predicted,) = predict(h[::2], labels[::2], h[1::2], [k])
+        return np.float32(np.mean(predicted == labels[1::2]))
 
 
 def evaluate(frozen: Frozen) -> Result | None:
@@ -71,10 +68,8 @@ def evaluate(frozen: Frozen) -> Result | None:
     head = frozen.variables.get("probe")
     if head is None:
         return None
-    name, title = "linear_online", "linear, online"
     if frozen.classes is None:
-        return Result(name, title, left_out=NO_LABELS)
-    scored = probe.scores(head, jnp.asarray(frozen.test_features["trained"]))
-    right = np.asarray(scored.argmax(axis=1)) == frozen.classes[1]
-    scores = {"trained": Score(float(right.mean()), {})}
-    return Result(name, title, scores=scores, procedure=PROCEDURE)
+        return Result("linear_online", left_out=NO_LABELS)
+    scores = probe.scores(head, jnp.asarray(frozen.test_features["trained"]))
+    right = np.asarray(scores.argmax(axis=1)) == frozen.classes[1]
+    return Result("linear_online", {"trained": Score(float(right.mean()), {})})

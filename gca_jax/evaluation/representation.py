@@ -1,4 +1,4 @@
-"""The embeddings of two augmented views: how aligned, how uniform, and how losses pull them."""
+"""Alignment and uniformity of two augmented views' embeddings, and the losses' gradients there."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,26 +12,14 @@ from gca_jax.data.batches import taken
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Result
 
-CAPTION = """Alignment is the mean squared distance between the unit embeddings of two views of an
-image (0 is best); uniformity is log E exp(−2‖z − z′‖²) over pairs of different images (lower is
-more uniform). On augmented views of the test split at the end of training: alignment
-{alignment:.3f}, uniformity {uniformity:.3f}, effective rank {effective_rank:.1f}. The points are
-training batches with batch statistics of their own{byol}, so they need not meet the star."""
-BYOL = ", and BYOL's are predictions beside the target network's embeddings"
-NAME, TITLE, KEY = "gradient_cosine", "the cosine to INCE's gradient", "gradient_cosine_to_ince"
-GRADIENTS = """On a test batch the gradients of this loss and of INCE on the same kernel have cosine
-{:.4f} (1: one objective under two names)."""
+KEY = "gradient_cosine_to_ince"
 # What of a method's hyper-parameters says which kernel it sees: INCE is compared on the same.
 KERNEL_OPTIONS = ("epsilon", "layout", "similarity_floor", "self_pairs", "cost_fn", "target")
 
 
 def evaluate(frozen: Frozen) -> Result:
-    """Measure what augmented views of test images say of the representation."""
-    found = representation(*frozen.views[1:])
-    byol = BYOL if frozen.experiment.method == "byol" else ""
-    caption = CAPTION.format(byol=byol, **found)
-    title = "alignment against uniformity over training"
-    return Result("views", title, numbers=found, picture="alignment_uniformity", caption=caption)
+    """Measure the embeddings of two augmented views of each test image."""
+    return Result("views", numbers=representation(*frozen.views[1:]))
 
 
 def representation(
@@ -54,14 +42,13 @@ def representation(
 def evaluate_gradients(frozen: Frozen) -> Result:
     """Compare the gradients on one batch of test images, as large as those of training."""
     if reason := frozen.no_plan:
-        return Result(NAME, TITLE, numbers={KEY: None}, left_out=reason)
+        return Result("gradient_cosine", numbers={KEY: None}, left_out=reason)
     experiment, (rows, z_a, z_b) = frozen.experiment, frozen.views
     order = np.random.default_rng(experiment.seed).permutation(len(rows))
     batch = order[: experiment.train.batch_size]
     hyper = frozen.loss_keywords(taken(frozen.info, frozen.info, rows[batch]))
     cosine = gradient_cosine_to_ince(experiment.method, hyper, z_a[batch], z_b[batch])
-    caption = "" if cosine is None else GRADIENTS.format(cosine)
-    return Result(NAME, TITLE, numbers={KEY: cosine}, caption=caption)
+    return Result("gradient_cosine", numbers={KEY: cosine})
 
 
 def gradient_cosine_to_ince(

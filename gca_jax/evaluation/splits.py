@@ -1,16 +1,17 @@
-"""Settings of the probes, and which images each may see: functions of labels and seed alone.
+"""Settings of the probes, and the splits and draws of their images.
 
-Nothing here takes features, so every encoder that is compared gets the same images.
+These are functions of labels and seed alone, so that every encoder is compared on the same images.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int
 from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from gca_jax.check import at_least, positive
 
 Labels: TypeAlias = Int[np.ndarray, "n"]
 TestLabels: TypeAlias = Int[np.ndarray, "m"]
@@ -19,11 +20,13 @@ Fold: TypeAlias = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the probes are fitted with: the `evaluation` group, see `gca_jax.config.EVALUATION`.
+    """Settings of the probes: the `evaluation` group, see `gca_jax.config.EVALUATION`.
 
     Attributes:
         seed: The run's seed, of every split and draw.
-        split: `experiment.build` sees to it, so that what is classified are the test images here.
+        strengths: Candidates of C, the inverse regularisation.
+        neighbours: Candidates of k.
+        split: Read by `experiment.build`, which puts validation images in the place of test images.
 
     Raises:
         ValueError: A setting is out of range; the message names it.
@@ -42,14 +45,10 @@ class Settings:
     finetune_epochs: int = 0
 
     def __post_init__(self):
-        if self.labels_per_class < 2:
-            raise ValueError(
-                "labels_per_class must be at least 2 (one to fit, one to choose the strength), "
-                f"got {self.labels_per_class}"
-            )
+        at_least("labels_per_class", self.labels_per_class, 2)  # one to fit, one to choose C
         for name, low in {"draws": 1, "sgd_epochs": 0, "finetune_epochs": 0}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), low)
+        positive("sgd_learning_rate", self.sgd_learning_rate)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must lie in (0, 1), got {self.validation_fraction}"
@@ -58,10 +57,6 @@ class Settings:
             raise ValueError(f"strengths must be positive numbers, got {list(self.strengths)}")
         if not self.neighbours or min(self.neighbours) < 1:
             raise ValueError(f"neighbours must be integers >= 1, got {list(self.neighbours)}")
-        if not 0 < self.sgd_learning_rate < math.inf:
-            raise ValueError(
-                f"sgd_learning_rate must be a finite number above 0, got {self.sgd_learning_rate}"
-            )
 
     def check(
         self, train_labels: Labels, test_labels: TestLabels, names: Sequence[str] | None = None

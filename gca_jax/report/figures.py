@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
-from gca_jax.evaluation.result import ENCODERS
+from gca_jax.report.entries import ENCODERS
 from gca_jax.report.markdown import title
 from gca_jax.workdir import Json, RunFolder
 

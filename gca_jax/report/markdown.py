@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from gca_jax.check import counted
-from gca_jax.evaluation.result import ENCODERS
+from gca_jax.report.entries import ENCODERS
 from gca_jax.workdir import Json
 
 WIDTH = 100

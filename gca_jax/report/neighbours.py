@@ -18,8 +18,9 @@ from gca_jax.data.sources import reading
 from gca_jax.data.sources.in_place import Files
 from gca_jax.data.sources.tree import scan_any
 from gca_jax.data.splits import evenly_spaced
-from gca_jax.evaluation.encoder import Encoder
-from gca_jax.evaluation.nearest import nearest, two_dimensions
+from gca_jax.evaluation.features import Encoder
+from gca_jax.evaluation.knn import nearest_rows
+from gca_jax.evaluation.nearest import two_dimensions
 from gca_jax.files import replace
 from gca_jax.report.figures import COLOURS
 from gca_jax.report.markdown import html
@@ -123,12 +124,12 @@ def find(
     if n < 2:
         raise ValueError(f"neighbours need at least 2 pictures, got {n}")
     features, everyone = encoder.encode(images), np.arange(n)
-    near = {"nearest": nearest(features, everyone, min(NEIGHBOURS, n - 1))[0]}
+    near = {"nearest": nearest_rows(features, everyone, min(NEIGHBOURS, n - 1))[1]}
     if "domain" in groups:
         domains = groups["domain"].numbers
         others = n - np.bincount(domains).max()  # of the largest domain
         if others:
-            across, _ = nearest(features, everyone, min(NEIGHBOURS, others), groups=domains)
+            _, across = nearest_rows(features, everyone, min(NEIGHBOURS, others), domains)
             near["in other domains"] = across
     places = two_dimensions(features, encoder.config.seed)
     return Neighbourhood(title, images, names, groups, places, near)

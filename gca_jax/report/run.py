@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from gca_jax.check import counted
 from gca_jax.files import finite
-from gca_jax.report import figures, markdown, pairs
+from gca_jax.report import entries, figures, markdown, pairs
 from gca_jax.training.log import show
 from gca_jax.workdir import Json, RunFolder
 
@@ -81,7 +81,7 @@ def summary(folder: RunFolder) -> Json:
         raise FileNotFoundError(f"{log} is missing: the run's log belongs to its report")
     if not folder.log:
         raise ValueError(f"{log} is empty: nothing was logged, so there is nothing to draw")
-    return {
+    report = {
         **{key: value for key, value in evaluation.items() if key != "step"},
         "dataset": evaluation["dataset"]["name"],
         "split": evaluation["dataset"],
@@ -89,6 +89,7 @@ def summary(folder: RunFolder) -> Json:
         **folder.summary,
         "config": folder.config,
     }
+    return {**report, "results": entries.described(report)}
 
 
 def _corruptions(folder: RunFolder, step: int) -> Json | None:

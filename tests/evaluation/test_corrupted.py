@@ -122,5 +122,6 @@ def test_arrays_of_colour_have_all_twelve(tiny, monkeypatch):
     rng = np.random.default_rng(0)
     data = arrays(rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8), np.arange(60) % 2)
     config = {"augment.mean": (0.5,) * 3, "augment.std": (0.5,) * 3, "train.batch_size": 8}
-    found = corrupted.measure(frozen(tiny, data, **config))
+    one = frozen(tiny, data, **config)
+    found = corrupted.measure(one, corrupted.made(one), corrupted.MADE)
     assert len(found["accuracy"]) == 12

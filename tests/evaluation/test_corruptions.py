@@ -114,7 +114,7 @@ def test_a_run_judged_on_validation_images_is_refused(tmp_path, tiny):
     experiment = build(tiny(**{"evaluation.split": "validation"}))
     images = dataclasses.replace(experiment.data.dataset, name="cifar10")
     data = dataclasses.replace(experiment.data, dataset=images)
-    with pytest.raises(ValueError, match=f"{tmp_path} is judged on validation images"):
+    with pytest.raises(ValueError, match=f"{tmp_path} is evaluated on validation images"):
         judge_corrupted(dataclasses.replace(experiment, data=data), tmp_path)
 
 

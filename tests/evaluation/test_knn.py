@@ -60,12 +60,49 @@ def test_the_k_chosen_is_the_best_on_the_held_out_part():
     fit, held_out = np.arange(0, 60, 2), np.arange(1, 60, 2)
     noisy = labels.copy()
     noisy[fit[::4]] = 1 - noisy[fit[::4]]
-    assert knn.choose_neighbours(Labelled(features, noisy), (fit, held_out), [1, 9]) == 9
+    assert knn.choose_k(Labelled(features, noisy), (fit, held_out), [1, 9]) == 9
 
 
 def test_ties_go_to_the_larger_k():
     labels = np.repeat([0, 1], 20).astype(np.int32)
     features = np.eye(2)[labels]
     fold = np.arange(0, 40, 2), np.arange(1, 40, 2)
-    chosen = knn.choose_neighbours(Labelled(features, labels), fold, [1, 5, 3])
+    chosen = knn.choose_k(Labelled(features, labels), fold, [1, 5, 3])
     assert chosen == 5
+
+
+def test_neighbours_are_those_of_brute_force():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 5)).astype(np.float32) * rng.uniform(0.1, 10, size=(30, 1))
+    similarities, found = knn.nearest_rows(x.astype(np.float32), np.array([0, 17]), 4)
+    for query, rows, values in zip((0, 17), found, similarities, strict=True):
+        cosine = {
+            i: float(x[i] @ x[query] / np.linalg.norm(x[i]) / np.linalg.norm(x[query]))
+            for i in range(30)
+            if i != query
+        }
+        best = sorted(cosine, key=cosine.__getitem__, reverse=True)[:4]
+        assert rows.tolist() == best
+        np.testing.assert_allclose(values, [cosine[i] for i in best], rtol=1e-5)
+
+
+def test_a_copy_of_the_query_is_its_neighbour_and_a_zero_feature_is_no_error():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 3)).astype(np.float32)
+    x[4] = 2 * x[1]
+    x[5] = 0
+    similarities, found = knn.nearest_rows(x, np.array([1]), 5)
+    assert found[0, 0] == 4
+    assert sorted(found[0].tolist()) == [0, 2, 3, 4, 5]
+    np.testing.assert_allclose(similarities[0, 0], 1)
+    assert np.isfinite(similarities).all()
+
+
+def test_neighbours_are_of_other_groups():
+    rng = np.random.default_rng(0)
+    x, groups = rng.normal(size=(30, 5)).astype(np.float32), np.arange(30) % 3
+    similarities, found = knn.nearest_rows(x, np.array([4, 9]), 20, groups)
+    _, everyone = knn.nearest_rows(x, np.array([4, 9]), 29)
+    for query, rows, every in zip((4, 9), found, everyone, strict=True):
+        assert rows.tolist() == [i for i in every if groups[i] != groups[query]]
+    assert np.isfinite(similarities).all()

@@ -1,6 +1,4 @@
-import types
 from functools import partial
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,6 @@ import pytest
 
 from gca_jax import models
 from gca_jax.evaluation import features, representation
-from gca_jax.evaluation.frozen import Frozen, Views
 from gca_jax.training import state
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 1)).astype(np.uint8)
@@ -53,14 +50,3 @@ def test_representation_equals_its_definitions():
         rank.append(np.exp(-(p * np.log(p)).sum()))
     assert out["uniformity"] == pytest.approx(np.mean(uniformity), rel=1e-5)
     assert out["effective_rank"] == pytest.approx(np.mean(rank), rel=1e-5)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("method", ["byol", "ince"])
-def test_the_caption_has_the_numbers_and_what_is_special_of_byol(method):
-    z = jax.random.normal(jax.random.key(0), (2, 6, 3))
-    experiment = types.SimpleNamespace(method=method)
-    pairs = Views(np.arange(6), *z)
-    found = representation.evaluate(mock.Mock(Frozen, views=pairs, experiment=experiment))
-    assert f"effective rank {found.numbers['effective_rank']:.1f}" in found.caption
-    assert ("BYOL's are predictions" in found.caption) == (method == "byol")

@@ -10,8 +10,8 @@ LABELS = np.arange(600, dtype=np.int32) % 10
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels_per_class": 1}, "labels_per_class must be at least 2"),
-        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"labels_per_class": 1}, "labels_per_class must be an integer >= 2, got 1"),
+        ({"draws": 0}, "draws must be an integer >= 1, got 0"),
         ({"validation_fraction": 0.0}, "validation_fraction must lie in"),
         ({"validation_fraction": 1.0}, "validation_fraction must lie in"),
         ({"validation_fraction": -0.1}, "validation_fraction must lie in"),
@@ -20,10 +20,10 @@ LABELS = np.arange(600, dtype=np.int32) % 10
         ({"neighbours": (0, 3)}, "neighbours must be integers >= 1"),
         ({"neighbours": ()}, "neighbours must be integers >= 1"),
         ({"strengths": (0.0, 1.0)}, "strengths must be positive"),
-        ({"sgd_epochs": -1}, "sgd_epochs must be at least 0, got -1"),
-        ({"finetune_epochs": -1}, "finetune_epochs must be at least 0, got -1"),
-        ({"sgd_learning_rate": 0.0}, "sgd_learning_rate must be a finite number above 0"),
-        ({"sgd_learning_rate": float("nan")}, "sgd_learning_rate must be a finite number above 0"),
+        ({"sgd_epochs": -1}, "sgd_epochs must be an integer >= 0, got -1"),
+        ({"finetune_epochs": -1}, "finetune_epochs must be an integer >= 0, got -1"),
+        ({"sgd_learning_rate": 0.0}, "sgd_learning_rate must be a finite number > 0"),
+        ({"sgd_learning_rate": float("nan")}, "sgd_learning_rate must be a finite number > 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(change, message):

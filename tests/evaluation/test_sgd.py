@@ -10,10 +10,9 @@ from sklearn.datasets import load_digits
 
 from gca_jax import data
 from gca_jax.data.views import augment
-from gca_jax.evaluation import classifier, evaluate, sgd
+from gca_jax.evaluation import evaluate, sgd
 from gca_jax.evaluation.frozen import Frozen
 from gca_jax.experiment import build
-from gca_jax.report import markdown
 from gca_jax.training.optimizer import warmup_cosine
 from gca_jax.training.state import init_variables
 
@@ -60,12 +59,16 @@ def results(one):
     return dict(zip(NAMES, found, strict=True))
 
 
+def encode(one):
+    return functools.partial(sgd.of_network, one.experiment.network)
+
+
 @pytest.fixture(scope="module", params=[True, False], ids=["frozen", "whole"])
 def trained(one, request):
     """Whether the encoder is frozen, its variables before, and the classifier after."""
-    trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, head_only=request.param)
+    trainer = sgd.trainer(one, encode(one), EPOCHS, head_only=request.param)
     before = jax.tree.map(np.array, one.variables)
-    after, accuracies = classifier.fit(trainer, one.variables, one.dataset, EPOCHS, 0)
+    after, accuracies = sgd.fit(trainer, one.variables, one.dataset, EPOCHS, 0)
     assert len(accuracies) == (1 if request.param else EPOCHS)
     return request.param, before, after
 
@@ -91,8 +94,8 @@ def test_a_head_on_pixels_is_nesterov_s_softmax_regression():
     schedule = warmup_cosine(RATE, 0.0, 0, 4)
     from gca_jax.training.optimizer import sgd as make
 
-    trainer = classifier.Trainer(
-        classifier.of_pixels, policy, make(schedule, weight_decay=0.0), jax.random.key(0), True
+    trainer = sgd.Trainer(
+        sgd.of_pixels, policy, make(schedule, weight_decay=0.0), jax.random.key(0), True
     )
     state = trainer.start({}, dataset.train_images, 3)
     weights, bias = np.zeros((64, 3)), np.zeros(3)
@@ -115,7 +118,7 @@ def test_a_head_on_pixels_is_nesterov_s_softmax_regression():
 
 
 @pytest.mark.slow
-def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
+def test_each_protocol_reports_the_epoch_that_it_names(results):
     head, last, best = (results[name] for name in NAMES)
     assert [result.name for result in results.values()] == list(NAMES)
     assert set(head.scores) == {"trained", "random_encoder", "pixels"}
@@ -125,9 +128,6 @@ def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
         assert len(accuracies) == EPOCHS
         assert last.scores[encoder].accuracy == accuracies[-1]
         assert best.scores[encoder].accuracy == max(accuracies)
-    gain = 100 * (max(history["trained"]) - history["trained"][-1])
-    assert f"worth {gain:.1f} points (trained encoder)" in best.procedure
-    assert "on the test images" in best.procedure.replace("\n", " ")
     assert head.scores["pixels"].accuracy > 0.6
     numbers = evaluate.numbers(list(results.values()))
     assert set(numbers["baselines"]["pixels"]) == {"linear_sgd"}
@@ -135,18 +135,9 @@ def test_each_protocol_has_its_columns_and_says_what_was_chosen(results):
 
 
 @pytest.mark.slow
-def test_the_report_shows_columns_of_which_pixels_have_none(results):
-    shown = [result.as_json() for result in results.values()]
-    page = markdown.scores("test accuracy, %", shown)
-    (row,) = [line for line in page.splitlines() if line.startswith("| raw pixels")]
-    assert row.endswith("| – | – |")
-    assert "fine-tuned, best epoch on test images" in page
-
-
-@pytest.mark.slow
 def test_encoders_of_other_weights_give_other_classifiers(one):
-    trainer = sgd.trainer(one, sgd._encode(one), EPOCHS, head_only=True)
-    fit = functools.partial(classifier.fit, trainer, data=one.dataset, epochs=EPOCHS, seed=0)
+    trainer = sgd.trainer(one, encode(one), EPOCHS, head_only=True)
+    fit = functools.partial(sgd.fit, trainer, data=one.dataset, epochs=EPOCHS, seed=0)
     a, again, b = (
         fit(variables)[0].head["kernel"]
         for variables in (one.variables, one.variables, one.networks["random_encoder"])
@@ -165,6 +156,6 @@ def test_without_epochs_nothing_is_said_and_without_labels_why(frozen):
 
 def test_the_learning_rate_is_the_setting_and_falls_to_zero(frozen):
     slow = dataclasses.replace(frozen(**{"evaluation.sgd_learning_rate": 1e-9}))
-    trainer = sgd.trainer(slow, classifier.of_pixels, 1, head_only=True)
-    state, _ = classifier.fit(trainer, {}, slow.dataset, 1, 0)
+    trainer = sgd.trainer(slow, sgd.of_pixels, 1, head_only=True)
+    state, _ = sgd.fit(trainer, {}, slow.dataset, 1, 0)
     assert 0 < np.abs(state.head["kernel"]).max() < 1e-7
