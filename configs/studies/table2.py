@@ -82,12 +82,9 @@ def get_config(options: str = "") -> studies.Study:
     }
     methods = {
         label: studies.Method(
-            method.words + variant.suffix,
-            method.set,
-            method.choose if variant.small else {},
-            method.against,
+            m.words + variant.suffix, m.set, m.choose if variant.small else {}, m.against
         )
-        for label, method in METHODS.items()
+        for label, m in METHODS.items()
         if variant.data != "fashion" or label in ON_FASHION
     }
     extreme: dict[str, object] = {"augment.policy": "large_erase"}
