@@ -25,7 +25,11 @@ class Summary(TypedDict):
     command: NotRequired[str]  # that was typed, last
 
 
-SUMMARY = {name: Summary.__annotations__[name] for name in Summary.__required_keys__}
+SUMMARY = {
+    name: kind
+    for name, kind in Summary.__annotations__.items()
+    if name in Summary.__required_keys__
+}
 RESULT = {
     "name": str,
     "accuracy": {str: float},

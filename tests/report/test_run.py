@@ -243,15 +243,6 @@ def test_a_run_that_was_not_evaluated_is_refused(workdir):
         write(workdir)
 
 
-def test_an_evaluation_of_an_earlier_version_is_refused(workdir):
-    path = workdir / "evaluation.json"
-    evaluation = json.loads(path.read_text())
-    del evaluation["results"]
-    path.write_text(json.dumps(evaluation))
-    with pytest.raises(ValueError, match=r"of an earlier version.*--mode=evaluate"):
-        write(workdir)
-
-
 def test_an_evaluation_of_an_earlier_step_is_refused(workdir):
     change(workdir / "evaluation.json", step=15)
     with pytest.raises(ValueError, match="of step 15, the run is at step 20"):

@@ -69,7 +69,8 @@ def test_a_study_from_its_file_to_its_report(tmp_path):
     assert (status, err) == (0, "3 runs done, 0 failed, 0 left\n")
     assert times == {path: path.stat().st_mtime_ns for path in workdir.rglob("report.json")}
 
-    run = workdir / "runs/all/GCA/seed0"  # loses its evaluation: it is evaluated again, not trained
+    run = workdir / found["runs"][-1]["folder"]
+    # It loses its evaluation: it is evaluated again, not trained.
     kept = ("training.json", "metrics.jsonl", "config.json", "evaluation.json", "report.json")
     before = {name: (run / name).read_bytes() for name in kept}
     trained = (run / "training.json").stat().st_mtime_ns

@@ -94,9 +94,10 @@ def test_a_run_without_an_intact_checkpoint_starts_again(unbroken, run, experime
     jax.tree.map(np.testing.assert_array_equal, weights(run), weights(unbroken))
 
 
-def test_a_checkpoint_of_an_earlier_version_has_no_checksums(run):
+def test_a_checkpoint_without_checksums_is_damaged(run, capsys):
     (run / "checkpoints/6" / files.CHECKSUMS).unlink()
-    assert RunFolder(run).newest == 6
+    assert RunFolder(run).newest == 3
+    assert "checkpoints/6 is damaged (checksums.json is missing)" in capsys.readouterr().out
 
 
 def test_reading_leaves_a_checkpoint_that_is_being_written(run):

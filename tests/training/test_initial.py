@@ -33,7 +33,7 @@ def folder(tiny, colours, tmp_path_factory):
     saved.encoders(tiny, colours, folder)
     for name in ("basic", "bottleneck", "vit"):
         for kind in ("safetensors", "msgpack"):
-            write(gca_jax.load(folder / name), folder / f"{name}.{kind}", kind)
+            write(gca_jax.load(folder / name), folder / f"{name}.{kind}")
     return folder
 
 

@@ -195,7 +195,7 @@ BROKEN = {0: None, 7: {"bytes": b"no picture", "path": None}}
 
 
 def test_a_row_that_cannot_be_read_is_named(save):
-    message = r"^split train, row 0: there is no image\. .* leave such images out with --skip_unr"
+    message = r"^split train, row 0: there is no image\. .* leave such images out with --config"
     for options in ({}, {"size": 6}):
         with pytest.raises(ValueError, match=message) as caught:
             load(save(train=range(40), broken=BROKEN), **options)
