@@ -39,10 +39,10 @@ def load(
     `labelled_root` serve the probes, root is read without labels and pretrained on: all of it, or
     its folder train if it has splits, but never a test picture of `labelled_root`.
     """
-    remedy = f"name yours with --config.data.root=DIR ({name}: {row.origin})"
     if root is None:
-        raise ValueError(f"{name} is a folder: {remedy}")
+        raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
     if not os.path.isdir(os.path.expanduser(root)):
+        remedy = f"name yours with --config.data.root=DIR ({name}: {row.origin})"
         raise ValueError(f"there is no folder {root}; {remedy}")
     if channels is not None:
         check.at_least("channels", channels, 1)
