@@ -226,9 +226,9 @@ def study(command: Command) -> None:
 
 def status(command: Command) -> None:
     """Say where a run or a study stands."""
-    from gca_jax.report import study
+    from gca_jax.report import status
 
-    for line in study.status(Path(command.folder), command.config):
+    for line in status.status(Path(command.folder), command.config):
         print(line)
 
 

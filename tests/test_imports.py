@@ -38,7 +38,7 @@ training: optimizer probe state chunks checkpoint initial step log hooks train
 evaluation: splits features baseline frozen result knn softmax linear sgd domains corruptions
     plan nearest representation online pairs . evaluate
 studies: study . grid results statistics launch
-report: entries markdown figures pairs run runs study_figures study neighbours preview
+report: status entries markdown figures pairs run runs study_figures study neighbours preview
 api export
 commands
 cli

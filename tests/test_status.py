@@ -2,13 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 
 from gca_jax import studies
 from gca_jax.files import write_json
-from gca_jax.report.study import status
+from gca_jax.report.status import status
 from gca_jax.studies.grid import all_runs, cells
 from gca_jax.workdir import RunFolder, as_json
 from tests.studies import stub
@@ -92,3 +94,10 @@ def test_a_run_of_a_study_whose_config_alone_is_written_has_not_begun(tmp_path, 
 def test_a_folder_of_neither_is_refused(tmp_path, tiny):
     with pytest.raises(FileNotFoundError, match="there is no run and no study in"):
         next(status(tmp_path, tiny()))
+
+
+def test_a_status_draws_nothing():
+    """It is asked again and again: what pictures need is not imported for it."""
+    code = "import sys, gca_jax.commands, gca_jax.report.status; print('matplotlib' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

@@ -5,6 +5,7 @@ A result of an evaluation has numbers alone; one without an entry here is shown 
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from gca_jax.workdir import Json
@@ -132,6 +133,11 @@ def _views(report: Json) -> str:
     return VIEWS.format(byol=predicted if report["method"] == "byol" else "", **report)
 
 
+def _nearest(name: str, of: str, report: Json) -> str:
+    (first, *_) = report[f"{name}_neighbours"]["neighbours"]
+    return NEAREST.format(k=len(first), of=of)
+
+
 VIEWS = """Alignment is the mean squared distance between the unit embeddings of two views of an
 image (0 is best); uniformity is log E exp(−2‖z − z′‖²) over pairs of different images (lower is
 more uniform). On augmented views of the test split at the end of training: alignment
@@ -141,10 +147,10 @@ BY_SGD = """SGD with Nesterov momentum 0.9, without weight decay, the learning r
 {asked[sgd_learning_rate]:g} to zero as a cosine, on batches of up to 512 images augmented as the
 policy {config[augment][policy]} does it for a classifier. The last epoch is reported; nothing was
 chosen."""
-NEAREST = """Test images (left) and the other test images{} that are nearest to each by the cosine
-similarity of the encoder's features, which stands above them. The queries are evenly spaced over
-the test split, not chosen. Where images have labels, neighbours of another class than the query's
-have a frame."""
+NEAREST = """Test images (left) and the {k} other test images{of} that are nearest to each by the
+cosine similarity of the encoder's features, which stands above them. The queries are evenly spaced
+over the test split, not chosen. Where images have labels, neighbours of another class than the
+query's have a frame."""
 OVER_TRAINING = "alignment against uniformity over training"
 ELSEWHERE = " of other domains"
 
@@ -211,11 +217,13 @@ ENTRIES = {
         caption="""The linear probe on all labels, trained encoder: of the test images of each
         class (row), the share that is taken for each class (column), in %.""",
     ),
-    "nearest": Entry("nearest neighbours", picture="nearest", caption=NEAREST.format("")),
+    "nearest": Entry(
+        "nearest neighbours", picture="nearest", caption=partial(_nearest, "nearest", "")
+    ),
     "nearest_across": Entry(
         "nearest neighbours" + ELSEWHERE,
         picture="nearest_across",
-        caption=NEAREST.format(ELSEWHERE),
+        caption=partial(_nearest, "nearest_across", ELSEWHERE),
     ),
     "plane": Entry(
         "test features in two dimensions",

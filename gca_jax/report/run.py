@@ -1,15 +1,12 @@
-"""Writes the report of an evaluated run, and says where a run stands."""
+"""Writes the report of an evaluated run."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.image import imread
 
-from gca_jax.check import counted
 from gca_jax.files import finite
 from gca_jax.report import entries, figures, markdown, pairs
 from gca_jax.training.log import show
@@ -103,44 +100,3 @@ def _corruptions(folder: RunFolder, step: int) -> Json | None:
         file=sys.stderr,
     )
     return None
-
-
-def status(folder: RunFolder) -> Iterator[str]:
-    """Say what is done of a run, what it last logged and saved; nothing is computed or written."""
-    if (fault := folder.damage) is not None:
-        yield f"{folder.path}: damaged: {fault}"
-        return
-    config, rows = folder.config, folder.log
-    name = f"{config['method']} on {config['data']['name']}, seed {config['seed']}"
-    yield f"{folder.path}: {name}"
-    yield f"training    {training_status(folder)}"
-    if rows:
-        last = [rows[-1].get(name) for name in ("loss", "gradient_norm")]
-        loss, norm = ("not finite" if x is None else f"{x:.5g}" for x in last)  # null in the log
-        yield f"loss        {loss} and gradient norm {norm} at step {rows[-1]['step']}"
-    saved = sorted(folder.saved)
-    yield f"checkpoint  {f'step {saved[-1]}' if saved else 'none yet'}"
-    for name in ("evaluation", "report"):
-        yield f"{name:<12}{'written' if folder.has(f'{name}.json') else 'not yet'}"
-
-
-def training_status(folder: RunFolder) -> str:
-    """Say how many steps of how many are done, and when the last one was logged."""
-    if (fault := folder.damage) is not None:
-        return f"damaged: {fault}"
-    if folder.has("training.json") and folder.summary["finished"]:
-        steps, seconds = folder.summary["steps"], folder.summary["train_seconds"]
-        return f"finished, {counted(steps, 'step')} in {seconds:.0f} s"
-    rows = folder.log
-    if not rows:
-        return "no step is logged yet"
-    seconds = round(time.time() - (folder.path / "metrics.jsonl").stat().st_mtime)
-    where, ago = progress(rows[-1], folder.config), timedelta(seconds=max(seconds, 0))
-    return f"{where}, epoch {rows[-1].get('epoch') or 0:.1f}, logged {ago} ago"
-
-
-def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Say at which step of how many a row of a run's log is."""
-    per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
-    total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
-    return f"step {row['step']} of {total} ({row['step'] / total:.0%})"

@@ -17,7 +17,8 @@ from gca_jax.check import counted
 from gca_jax.files import write_text
 from gca_jax.report.figures import COLOURS, curve
 from gca_jax.report.markdown import html
-from gca_jax.report.run import headline, progress
+from gca_jax.report.run import headline
+from gca_jax.report.status import progress
 from gca_jax.workdir import Json, RunFolder, flatten
 
 ALWAYS = {"method": "method", "data.name": "data", "seed": "seed"}

@@ -1,26 +1,23 @@
-"""Writes the report of a study, also of one that was stopped, and says where a study stands."""
+"""Writes the report of a study, also of one that was stopped."""
 
 import csv
 import io
 import math
 import platform
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from gca_jax.check import counted
 from gca_jax.files import finite, write_figure, write_json, write_text
-from gca_jax.report import run, runs, study_figures
+from gca_jax.report import runs, study_figures
 from gca_jax.report.markdown import markdown
-from gca_jax.studies import ConfigDict, Study, statistics
-from gca_jax.studies.grid import Cell, all_runs, cells, number_of_runs
-from gca_jax.studies.results import Results, collect, read_failed
+from gca_jax.studies import Study, statistics
+from gca_jax.studies.grid import Cell
+from gca_jax.studies.results import Results, collect
 from gca_jax.studies.statistics import Entry, Measured, analyse, as_json
-from gca_jax.workdir import Json, RunFolder
+from gca_jax.workdir import Json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 NOTHING = "–"
-SHOWN = 10  # runs of a kind that a status names, so that all is one screen
 
 
 def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
@@ -170,51 +167,3 @@ def _write_rows(path: Path, results: Results) -> None:
         values = row.values.values()
         writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])
     write_text(path, text.getvalue())
-
-
-def status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
-    """Say where the run or the study in a folder stands; nothing is computed or written.
-
-    Args:
-        path: The workdir.
-        config: The study's, with which the runs that have not begun are counted too; any other is
-            not looked at.
-
-    Raises:
-        FileNotFoundError: There is neither a run nor a study in the folder.
-    """
-    if (path / "runs").is_dir():
-        yield from _status(path, config)
-    elif (path / "config.json").exists():
-        yield from run.status(RunFolder(path))
-    else:
-        raise FileNotFoundError(
-            f"there is no run and no study in {path}: --workdir=DIR names the folder of one"
-        )
-
-
-def _status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
-    """Count the runs of a study that are done, failed and under way; name the latter."""
-    failed = {one["folder"]: one["error"] for one in read_failed(path)}
-    every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
-    folders = {where.relative_to(path).as_posix(): RunFolder(where) for where in every}
-    begun = {name: folder for name, folder in folders.items() if folder.begun}
-    done = [name for name, folder in begun.items() if folder.has("report.json")]
-    total = ""
-    if isinstance(config, Study):
-        grid = cells(config)
-        done = [one.folder for one in all_runs(grid) if one.is_finished(path)]
-        number = number_of_runs(config, grid)
-        left = number - len(done) - len(failed.keys() - set(done))
-        total = f" of {number}, {left} left"
-    unfinished = [name for name in begun if name not in {*done, *failed}]
-    yield f"{path}: {counted(len(done), 'run')} done{total}, {len(failed)} failed"
-    if not total:
-        yield "the study's --config counts those that have not begun too"
-    for name in unfinished[:SHOWN]:
-        yield f"begun   {name}: {run.training_status(begun[name])}"
-    for name, error in [*failed.items()][:SHOWN]:
-        yield f"failed  {name}: {error}"
-    for kind, number in (("begun", len(unfinished)), ("failed", len(failed))):
-        if number > SHOWN:
-            yield f"and {number - SHOWN} more that have {kind}"

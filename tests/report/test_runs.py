@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.files import write_checksums
 from gca_jax.report import runs
-from gca_jax.report.study import status
+from gca_jax.report.status import status
 from tests.report import conftest
 from tests.report.conftest import CONFIG, TRAINING, corruptions, evaluation, metrics_row
 

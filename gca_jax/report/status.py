@@ -1,0 +1,107 @@
+"""Says where a run or a study stands, by the files in its folder.
+
+Apart from the reports: a command that is asked again and again draws nothing.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gca_jax.check import counted
+from gca_jax.studies import ConfigDict, Study
+from gca_jax.studies.grid import all_runs, cells, number_of_runs
+from gca_jax.studies.results import read_failed
+from gca_jax.workdir import RunFolder
+
+SHOWN = 10  # runs of a kind that a status names, so that all is one screen
+
+
+def status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
+    """Say where the run or the study in a folder stands; nothing is computed or written.
+
+    Args:
+        path: The workdir.
+        config: The study's, with which the runs that have not begun are counted too; any other is
+            not looked at.
+
+    Raises:
+        FileNotFoundError: There is neither a run nor a study in the folder.
+    """
+    if (path / "runs").is_dir():
+        yield from _study(path, config)
+    elif (path / "config.json").exists():
+        yield from _run(RunFolder(path))
+    else:
+        raise FileNotFoundError(
+            f"there is no run and no study in {path}: --workdir=DIR names the folder of one"
+        )
+
+
+def _study(path: Path, config: ConfigDict | Study) -> Iterator[str]:
+    """Count the runs of a study that are done, failed and under way; name the latter."""
+    failed = {one["folder"]: one["error"] for one in read_failed(path)}
+    every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
+    folders = {where.relative_to(path).as_posix(): RunFolder(where) for where in every}
+    begun = {name: folder for name, folder in folders.items() if folder.begun}
+    done = [name for name, folder in begun.items() if folder.has("report.json")]
+    total = ""
+    if isinstance(config, Study):
+        grid = cells(config)
+        done = [one.folder for one in all_runs(grid) if one.is_finished(path)]
+        number = number_of_runs(config, grid)
+        left = number - len(done) - len(failed.keys() - set(done))
+        total = f" of {number}, {left} left"
+    unfinished = [name for name in begun if name not in {*done, *failed}]
+    yield f"{path}: {counted(len(done), 'run')} done{total}, {len(failed)} failed"
+    if not total:
+        yield "the study's --config counts those that have not begun too"
+    for name in unfinished[:SHOWN]:
+        yield f"begun   {name}: {training(begun[name])}"
+    for name, error in [*failed.items()][:SHOWN]:
+        yield f"failed  {name}: {error}"
+    for kind, number in (("begun", len(unfinished)), ("failed", len(failed))):
+        if number > SHOWN:
+            yield f"and {number - SHOWN} more that have {kind}"
+
+
+def _run(folder: RunFolder) -> Iterator[str]:
+    """Say what is done of a run, what it last logged and saved; nothing is computed or written."""
+    if (fault := folder.damage) is not None:
+        yield f"{folder.path}: damaged: {fault}"
+        return
+    config, rows = folder.config, folder.log
+    name = f"{config['method']} on {config['data']['name']}, seed {config['seed']}"
+    yield f"{folder.path}: {name}"
+    yield f"training    {training(folder)}"
+    if rows:
+        last = [rows[-1].get(name) for name in ("loss", "gradient_norm")]
+        loss, norm = ("not finite" if x is None else f"{x:.5g}" for x in last)  # null in the log
+        yield f"loss        {loss} and gradient norm {norm} at step {rows[-1]['step']}"
+    saved = sorted(folder.saved)
+    yield f"checkpoint  {f'step {saved[-1]}' if saved else 'none yet'}"
+    for name in ("evaluation", "report"):
+        yield f"{name:<12}{'written' if folder.has(f'{name}.json') else 'not yet'}"
+
+
+def training(folder: RunFolder) -> str:
+    """Say how many steps of how many are done, and when the last one was logged."""
+    if (fault := folder.damage) is not None:
+        return f"damaged: {fault}"
+    if folder.has("training.json") and folder.summary["finished"]:
+        steps, seconds = folder.summary["steps"], folder.summary["train_seconds"]
+        return f"finished, {counted(steps, 'step')} in {seconds:.0f} s"
+    rows = folder.log
+    if not rows:
+        return "no step is logged yet"
+    seconds = round(time.time() - (folder.path / "metrics.jsonl").stat().st_mtime)
+    where, ago = progress(rows[-1], folder.config), timedelta(seconds=max(seconds, 0))
+    return f"{where}, epoch {rows[-1].get('epoch') or 0:.1f}, logged {ago} ago"
+
+
+def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Say at which step of how many a row of a run's log is."""
+    per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
+    total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
+    return f"step {row['step']} of {total} ({row['step'] / total:.0%})"
