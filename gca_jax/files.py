@@ -28,6 +28,11 @@ LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 class DamagedError(ValueError):
     """A file of a run is cut, or is JSON of another shape; the message names it, in one line."""
 
+    @classmethod
+    def of(cls, path: Path, fault: object) -> "DamagedError":
+        """Say what is wrong with a file that a program here wrote."""
+        return cls(f"{path} is damaged ({fault}): run again the program that wrote it")
+
 
 def lock(file: IO[str]) -> bool:
     """Lock an open file for this process; tell whether no other one has."""
@@ -46,10 +51,7 @@ def read_json(path: Path) -> Any:
         found = json.loads(path.read_text())
         json.dumps(found, ensure_ascii=False).encode()  # Half a character could not be printed.
     except (ValueError, RecursionError) as error:  # nor is it text, perhaps
-        words = str(error).splitlines()[0]
-        raise DamagedError(
-            f"{path} is damaged ({words}): run again the program that wrote it"
-        ) from error
+        raise DamagedError.of(path, str(error).splitlines()[0]) from error
     return found
 
 

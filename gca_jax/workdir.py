@@ -421,9 +421,7 @@ class RunFolder:
             try:
                 check.shape(path.name, found, wanted)
             except ValueError as error:
-                raise DamagedError(
-                    f"{path} is damaged ({error}): run again the program that wrote it"
-                ) from None
+                raise DamagedError.of(path, error) from None
             self._known[name] = found
         return self._known[name]
 

@@ -24,7 +24,8 @@ from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
 
 PATIENCE = 60.0  # seconds that runs have to save when the study is stopped
-INTERVAL = 0.1  # seconds between two looks at the processes, and at those of other commands
+INTERVAL = 0.1  # seconds between two looks at the processes
+ELSEWHERE = 2.0  # seconds between two looks at the runs of other commands, perhaps over a network
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -197,6 +198,7 @@ class Workers:
     launcher: list[str]
     program: Program
     at_work: dict[int, Job] = dataclasses.field(default_factory=dict)  # by place
+    looked: dict[str, float] = dataclasses.field(default_factory=dict)  # when, at another's runs
 
     def work(self) -> None:
         """Execute all runs that wait, and those that become possible by them."""
@@ -218,7 +220,9 @@ class Workers:
     def _begin_some(self) -> None:
         """Begin runs at the free places."""
         for run in [*self.session.waiting]:
-            if len(self.at_work) < self.places:
+            if len(self.at_work) == self.places:
+                break
+            if time.monotonic() - self.looked.get(run.folder, -math.inf) >= ELSEWHERE:
                 with contextlib.ExitStack() as claim:
                     self._begin(run, claim)
 
@@ -228,6 +232,7 @@ class Workers:
         place = min({*range(self.places)} - self.at_work.keys())
         try:
             if not folder.claim(claim):
+                self.looked[run.folder] = time.monotonic()
                 return  # It waits for the other command, and is done here if that does not.
             if not run.is_finished(self.session.workdir):
                 folder.plan(run.record)

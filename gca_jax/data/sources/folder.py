@@ -1,7 +1,5 @@
 """Pictures in a folder of the user's, PACS among them."""
 
-import os
-
 import numpy as np
 from jaxtyping import Int
 
@@ -41,12 +39,9 @@ def load(
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
-    if not os.path.isdir(os.path.expanduser(root)):
-        remedy = f"name yours with --config.data.root=DIR ({name}: {row.origin})"
-        raise ValueError(f"there is no folder {root}; {remedy}")
     if channels is not None:
         check.at_least("channels", channels, 1)
-    trees = _scan(root, labelled_root, labelled, domains, channels is not None)
+    trees = _scan(root, labelled_root, labelled, domains, channels is not None, row.origin)
     known = trees[-1].classes
     if row.classes is not None and known is not None and len(set(known)) != row.classes:
         raise ValueError(
@@ -84,10 +79,11 @@ def _scan(
     labelled: bool | None,
     domains: bool | None,
     arrays: bool,
+    origin: str,
 ) -> list[Tree]:
     """Scan the labelled folder, if there is one, and root; print what they have."""
     if labelled_root is None:
-        found = tree.scan(root, labelled, domains, arrays=arrays)
+        found = tree.scan(root, labelled, domains, arrays=arrays, origin=origin)
         guessed = labelled is None and found.classes is not None
         hint = "; if these folders are no classes, say --config.data.labelled=False"
         print(f"{found}{hint if guessed else ''}")
@@ -97,6 +93,6 @@ def _scan(
     probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root", arrays=arrays)
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
-    trees = [probed, tree.scan(root, False, domains, arrays=arrays)]
+    trees = [probed, tree.scan(root, False, domains, arrays=arrays, origin=origin)]
     print(f"pretraining on {trees[1]}; probes on {trees[0]}")
     return trees

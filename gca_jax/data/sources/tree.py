@@ -65,17 +65,19 @@ def scan(
     domains: bool | None = None,
     option: str = "--config.data.root",
     arrays: bool = False,
+    origin: str = "",
 ) -> Tree:
     """Read the tree below the folder that the flag `option` names.
 
     Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
     `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
     says so; if it is None, the depth and the names of a labelled tree say so. Files .npy count with
-    `arrays`.
+    `arrays`. `origin` says where such a folder comes from, if it is not there.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
-        raise ValueError(f"there is no folder {root}; name yours with {option}=DIR")
+        remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
+        raise ValueError(f"there is no folder {root}; {remedy}")
     suffixes = SUFFIXES + ARRAYS * arrays
     every = [*_walk(root)]
     found = sorted(_facts(root, path) for path in every if path.name.lower().endswith(suffixes))

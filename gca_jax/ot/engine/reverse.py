@@ -48,7 +48,7 @@ class _Back(NamedTuple):
     t: Int[Array, ""]
     negligible: Bool[Array, ""]
     ending: Bool[Array, ""]  # the step to come is expected to leave what is negligible
-    contracted: Bool[Array, ""]  # the last step contracted all terms too
+    contracted: Bool[Array, ""]  # whether the last step contracted all terms too
     ct_u: Float[Array, " n"]
     ct_v: Float[Array, " m"]
     sum_u: Float[Array, " n"]
@@ -165,21 +165,21 @@ def _run_back(
     points = residuals.problem.points
     tolerance = rounding_of(start.size.dtype) * start.size
     sweep_back = partial(_sweep_back, residuals, factors, tolerance)
-    contracted = partial(_ct_points, residuals, factors, p_rows=p_rows, last_v=last_v)
+    contract_all = partial(_ct_points, residuals, factors, p_rows=p_rows, last_v=last_v)
     unfinished = lambda back: (back.t > 0) & ~back.negligible  # noqa: E731
     if residuals.passes.whole is not None or points.y is None:
         back = jax.lax.while_loop(unfinished, sweep_back, start)
-        return back, contracted(back)
+        return back, contract_all(back)
 
     # The last sweep's pass over K can contract the terms as well: its blocks are formed once less.
     def step(state: tuple[_Back, PointsCotangent]) -> tuple[_Back, PointsCotangent]:
-        back, none = state
+        back, before = state
         both = partial(_contracting_sweep_back, residuals, factors, tolerance)
-        return jax.lax.cond(back.ending, both, lambda back: (sweep_back(back), none), back)
+        return jax.lax.cond(back.ending, both, lambda back: (sweep_back(back), before), back)
 
-    nothing: PointsCotangent = (0 * points.x, 0 * points.y)
-    back, ct_points = jax.lax.while_loop(lambda s: unfinished(s[0]), step, (start, nothing))
-    return back, jax.lax.cond(back.contracted, lambda _: ct_points, contracted, back)
+    none: PointsCotangent = (0 * points.x, 0 * points.y)  # counts only where `contracted` is set
+    back, ct_points = jax.lax.while_loop(lambda s: unfinished(s[0]), step, (start, none))
+    return back, jax.lax.cond(back.contracted, lambda _: ct_points, contract_all, back)
 
 
 def _sweep_back(residuals: Residuals, factors: _Factors, tolerance: Array, back: _Back) -> _Back:
@@ -251,7 +251,7 @@ def _earlier(
         negligible=left_over * tau**jump <= tolerance,
         # A sweep shrinks cotangents about as much as the one before.
         ending=few & (left_over**2 <= tolerance * back.size),
-        contracted=back.contracted & False,
+        contracted=back.contracted & False,  # of the same type on a mapped axis
         ct_u=0 * ct_u,
         ct_v=before * tau**jump,
         sum_u=back.sum_u + count * ct_u,
@@ -284,9 +284,7 @@ def _ct_points(
     """Pulls the rank-one terms of all sweeps, K ∘ Σ (p vᵀ + u rᵀ), back to the points."""
     passes, ran = residuals.passes, residuals.out.sweeps
     u, v = factors.u, factors.v
-    few = residuals.converged & (
-        back.t >= ran - 1
-    )  # mostly the last sweep's terms are all there are
+    few = residuals.converged & (back.t >= ran - 1)  # mostly the last sweep has all the terms
 
     def of_last() -> PointsCotangent:
         last = [x[ran - 1][None] for x in (back.p, u, v, back.r)]
