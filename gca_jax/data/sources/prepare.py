@@ -83,7 +83,9 @@ def _hide_gpus() -> None:
 
 def _download_and_prepare(builder: Any, archives: str | None) -> None:
     """Let TFDS do it; if it cannot, raise a ValueError with its reason."""
-    config = tfds.download.DownloadConfig(manual_dir=archives)
+    # Of the others, which `_place` has put where they are looked for, TFDS would refuse a mirror's.
+    by_hand = archives if builder.name == "imagenet2012" else None
+    config = tfds.download.DownloadConfig(manual_dir=by_hand)
     try:
         builder.download_and_prepare(file_format="array_record", download_config=config)
     except KeyboardInterrupt:
