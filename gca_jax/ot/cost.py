@@ -1,6 +1,7 @@
 """Costs of a kernel and the unit vectors that they compare."""
 
 import dataclasses
+import math
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -48,6 +49,10 @@ def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
            [0. , 0. ]], dtype=float32)
     """
     largest = jax.lax.stop_gradient(jnp.abs(z).max(axis=-1, keepdims=True))
+    # XLA may divide by multiplying with 1 / largest, which is subnormal, hence 0, near the dtype's
+    # largest number. A sixteenth of a long row has the same digits.
+    shrink = jnp.where(largest > math.sqrt(jnp.finfo(z.dtype).max), 0.0625, 1.0).astype(z.dtype)
+    z, largest = z * shrink, largest * shrink
     z = z / jnp.where(largest > 0, largest, 1.0)
     squared = jnp.sum(z * z, axis=-1, keepdims=True)
     return jnp.where(squared == 0, 0.0, z * jax.lax.rsqrt(jnp.where(squared == 0, 1.0, squared)))

@@ -68,6 +68,23 @@ def test_cosine_kernel_does_not_depend_on_lengths(scale):
     )
 
 
+def test_rows_up_to_the_largest_float_have_numpys_unit_vectors_and_gradient():
+    """Up to 2**127 the row's squares, and near it 1 / its largest entry, leave float32."""
+    rows, weights = np.random.default_rng(0).uniform(-1, 1, (2, 6, 5))
+    lengths = np.array([[1.0], [1e19], [1e36], [1e38], [2e38], [np.finfo(np.float32).max]])
+    z = np.float32(lengths * rows / np.abs(rows).max(axis=1, keepdims=True))
+    weights = np.float32(lengths * weights)  # large, so that the gradient is no subnormal number
+    unit, pullback = jax.vjp(ot.normalize, jnp.asarray(z))
+    (gradient,) = pullback(jnp.asarray(weights))
+    scaled = np.float64(z) / lengths
+    norm = np.linalg.norm(scaled, axis=1, keepdims=True)
+    want = scaled / norm
+    np.testing.assert_allclose(unit, want, rtol=1e-6)
+    weights = np.float64(weights) / lengths
+    slope = (weights - want * np.sum(want * weights, axis=1, keepdims=True)) / norm
+    np.testing.assert_allclose(gradient, slope, rtol=0, atol=1e-5 * np.abs(slope).max())
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_similarity_floor_clamps_similarities_from_below(layout):
     z_a, z_b = toy.batch(4)
@@ -158,8 +175,15 @@ def test_cost_kernel_refuses_what_is_no_cost_matrix():
         ot.cost_kernel(jnp.ones((3, 3)), epsilon=-1.0)
 
 
-@pytest.mark.parametrize("how", [{"block_size": 3}, {"domain": "scaling"}, {"domain": "log"}])
-@pytest.mark.parametrize("layout", ["cross", "joint"])
+@pytest.mark.parametrize(
+    ("how", "layout"),
+    [
+        ({"block_size": 3}, "cross"),
+        ({"block_size": 3}, "joint"),
+        ({"domain": "scaling"}, "joint"),
+        ({"domain": "log"}, "cross"),
+    ],
+)
 def test_products_in_bfloat16_are_those_of_embeddings_rounded_once(how, layout):
     """InfoNCE and its gradient by hand, in float64, of unit embeddings rounded to bfloat16."""
     epsilon, how = 0.1, {**how, "precision": "bfloat16", "layout": layout}
