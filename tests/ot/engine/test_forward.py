@@ -1,5 +1,7 @@
 """Sweeps that are known without being run, and sweeps whose rows are split over devices."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,12 @@ def plain(x, y, epsilon, taus, mu, nu, *, symmetric, iterations):
     return WEIGHTS[0] @ jnp.log(u) + WEIGHTS[1] @ jnp.log(v) + WEIGHTS[2] @ jnp.log(k @ v)
 
 
+@functools.cache
+def compiled(function, **how):
+    """Value and gradient by all six arguments: the settings of a sweep are arrays, too."""
+    return jax.jit(jax.value_and_grad(functools.partial(function, **how), argnums=range(6)))
+
+
 def inputs(epsilon, taus, total=1.0):
     x, y = (ot.normalize(jnp.asarray(z)) for z in toy.batch(0, n=N, d=5))
     rng = np.random.default_rng(1)
@@ -59,8 +67,7 @@ def test_what_is_not_run_is_as_if_it_were(symmetric, epsilon, taus, total):
     with jax.enable_x64(True):
         arguments = inputs(epsilon, taus, total)
         how = {"symmetric": symmetric, "iterations": 25}
-        step = lambda f: jax.jit(jax.value_and_grad(f, argnums=range(6)))(*arguments)  # noqa: E731
-        got, want = step(lambda *a: value(*a, **how)), step(lambda *a: plain(*a, **how))
+        got, want = (compiled(function, **how)(*arguments) for function in (value, plain))
         for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(g, w, rtol=1e-8, atol=1e-9 * (1 + np.abs(w).max()))
 
@@ -88,8 +95,7 @@ def test_split_rows_give_what_one_device_gives(symmetric, block_size):
             each = lambda *a: jax.lax.pmean(value(*a, **words), "data")  # noqa: E731
             return jax.shard_map(each, mesh=mesh, in_specs=WHOLE, out_specs=WHOLE)(*arguments)
 
-        whole = lambda *a: value(*a, symmetric=symmetric)  # noqa: E731
-        step = lambda f: jax.jit(jax.value_and_grad(f, argnums=range(6)))(*arguments)  # noqa: E731
-        got, want = step(split), step(whole)
+        got = jax.jit(jax.value_and_grad(split, argnums=range(6)))(*arguments)
+        want = compiled(value, symmetric=symmetric)(*arguments)
         for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(g, w, rtol=1e-10, atol=1e-12)
