@@ -41,9 +41,9 @@ def softmax_shares(a, b, joint):
     return (np.diag(p, n) + np.diag(p, -n)) / 2
 
 
-@pytest.mark.parametrize("layout", ["cross", "joint"])
 @pytest.mark.parametrize(
-    ("sharpness", "floor", "keep"), [(1.0, 0.0, 1.0), (2.0, 0.1, 1.0), (0.5, 0.0, 0.5)]
+    ("layout", "sharpness", "floor", "keep"),
+    [("cross", 2.0, 0.1, 1.0), ("cross", 0.5, 0.0, 0.5), ("joint", 2.0, 0.1, 0.5)],
 )
 def test_weights_of_the_row_projection_are_powers_of_the_softmax(layout, sharpness, floor, keep):
     shares = softmax_shares(*VIEWS, layout == "joint")
@@ -67,10 +67,7 @@ def test_weights_of_a_sinkhorn_plan_are_its_mass_on_the_pairs():
     np.testing.assert_allclose(np.diag(target.matrix), mass / mass.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["ince", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rince", "gca_ince", "gca_uot"))],
-)
+@pytest.mark.parametrize("name", ["ince", pytest.param("gca_uot", marks=pytest.mark.slow)])
 def test_no_gradient_flows_through_the_weights(name):
     """The gradient is that of the same loss with the weights as given numbers."""
     loss = losses.METHODS[name]
@@ -87,14 +84,14 @@ def test_no_gradient_flows_through_the_weights(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in losses.METHODS if name != "byol"])
+@pytest.mark.parametrize("name", ["clip", "rince", "gca_uot", "iot_uni"])
 def test_sharpness_0_is_the_identity(name):
     loss, flat = losses.METHODS[name], Partial(self_weighted, sharpness=0.0)
     value = jax.jit(lambda *z: loss(*z, target=flat)[0])(*VIEWS)
     np.testing.assert_allclose(value, jax.jit(lambda *z: loss(*z)[0])(*VIEWS), rtol=1e-6)
 
 
-@pytest.mark.parametrize("epsilon", [1e-3, 0.01, 0.05])
+@pytest.mark.parametrize("epsilon", [1e-3, 0.05])
 def test_small_epsilon_leaves_value_gradient_and_weights_finite(epsilon):
     """All pairs are wrong, and all shares underflow."""
     a, b = VIEWS[0], jnp.roll(VIEWS[0], 1, axis=0)
