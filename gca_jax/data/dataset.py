@@ -168,8 +168,8 @@ class Dataset:
     ) -> "Dataset":
         """Make a data set of parts whose labels and domains index the names."""
         values = attributes(train=train, test=test, pretrain=pretrain or train)
-        names = {"class_names": class_names, "domain_names": domain_names}
-        return cls(name, num_classes=len(class_names or ()), **values, **names)
+        values |= {"class_names": class_names, "domain_names": domain_names}
+        return cls(name, num_classes=len(class_names or ()), **values)
 
     @property
     def labelled(self) -> bool:
