@@ -57,28 +57,22 @@ class Data(Protocol):
 
     def __len__(self) -> int:
         """Count the training samples."""
-        ...
 
     def batches(self, order: "Order", start: int, takes: Collection[str] = ()) -> Generator[Batch]:
         """Yield this process's part of batch `start`, `start + 1`, ..., its `info` of `takes`."""
-        ...
 
     def example(self, size: int) -> Any:
         """Return a `jax.ShapeDtypeStruct` for each array of a batch's inputs."""
-        ...
 
     def views(self, key: PRNGKeyArray, inputs: Any) -> tuple[Array, Array]:
         """Make two views [b, ...] of a batch's inputs."""
-        ...
 
     @property
     def inputs(self) -> Mapping[str, Any]:
         """Describe the network's input as JSON, for use of the network without the data."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """Return names and sizes for `evaluation.json`, as JSON."""
-        ...
 
 
 @runtime_checkable
@@ -100,11 +94,9 @@ class Probed(Data, Protocol):
 
     def plain(self, inputs: Any) -> Array:
         """Prepare a batch of inputs for the network without augmentation."""
-        ...
 
     def raw(self, inputs: Any) -> np.ndarray:
         """Return the raw inputs as features [b, f], the baseline without an encoder."""
-        ...
 
 
 def taken(

@@ -41,7 +41,6 @@ class Records(Protocol):
     def __getitem__(self, position: int, /) -> Mapping[str, Any]: ...
     def place(self, position: int) -> str:
         """Name the file or the row of a record, for messages."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
