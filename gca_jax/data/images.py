@@ -19,6 +19,19 @@ from gca_jax.data.views.augment import Augment
 LARGEST_SIDE = 32  # of raw pixels as features; larger images are resized
 
 
+def pixels(images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b f"]:
+    """Return pixels in [0, 1] as features, of large images after resizing to 32 x 32."""
+    return np.asarray(flatten(np.asarray(images, np.float32) / 255))
+
+
+def flatten(x: Float[Array | np.ndarray, "b h w c"]) -> Float[Array | np.ndarray, "b f"]:
+    """Flatten images, large ones after resizing to 32 x 32."""
+    b, h, w, c = x.shape
+    if max(h, w) > LARGEST_SIDE:
+        x = jax.image.resize(x, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
+    return x.reshape(b, -1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
     """Images to train and evaluate on; a `data.batches.Probed`.
@@ -75,6 +88,8 @@ class ImageData:
     def test_inputs(self) -> Images:
         """Images that probes are evaluated on."""
         return self.dataset.test_images
+
+    raw = staticmethod(pixels)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -139,11 +154,6 @@ class ImageData:
         """Function that normalises uint8 images without augmentation."""
         return self.policy.plain
 
-    @property
-    def raw(self) -> Any:
-        """Function that returns the pixels of uint8 images as features."""
-        return pixels
-
     def describe(self) -> dict[str, Any]:
         """Return the name and sizes of the data set."""
         data = self.dataset
@@ -168,16 +178,3 @@ def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:
     """Draw a share of the views [b, ...] at random and permute these cyclically."""
     drawn = jax.random.permutation(key, len(views))[: round(share * len(views))]
     return views.at[drawn].set(views[jnp.roll(drawn, 1)])
-
-
-def pixels(images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b f"]:
-    """Return pixels in [0, 1] as features, of large images after resizing to 32 x 32."""
-    return np.asarray(flatten(np.asarray(images, np.float32) / 255))
-
-
-def flatten(x: Float[Array | np.ndarray, "b h w c"]) -> Float[Array | np.ndarray, "b f"]:
-    """Flatten images, large ones after resizing to 32 x 32."""
-    b, h, w, c = x.shape
-    if max(h, w) > LARGEST_SIDE:
-        x = jax.image.resize(x, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
-    return x.reshape(b, -1)

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ def load(
     """
     if path is None:
         raise ValueError("name a data set with --config.data.path: one of the hub, or a folder")
-    splits = _open(_library(), path, subset, train, test)
+    splits = _open(path, subset, train, test)
     columns = {"image": image, "label": label, "domain": domain}
     images = [_encoded(split, found, columns) for split, found in splits.items()]
     class_names, labels = _numbers("label", label, splits)
@@ -102,24 +101,21 @@ def load(
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
 
-def _library() -> ModuleType:
+def _open(path: str, subset: str | None, train: str, test: str | None) -> dict[str, Any]:
+    """Open the splits to train and test on, the latter if there is one."""
     try:
         import datasets
     except ModuleNotFoundError as error:
         if error.name != "datasets":
             raise
         raise ValueError(MISSING) from error
-    return datasets
-
-
-def _open(
-    library: ModuleType, path: str, subset: str | None, train: str, test: str | None
-) -> dict[str, Any]:
-    """Open the splits to train and test on, the latter if there is one."""
     folder = Path(path).expanduser()
     saved = any((folder / f"{kind}.json").exists() for kind in ("dataset_dict", "state"))
     try:
-        found = library.load_from_disk(str(folder)) if saved else library.load_dataset(path, subset)
+        if saved:
+            found = datasets.load_from_disk(str(folder))
+        else:
+            found = datasets.load_dataset(path, subset)
     except Exception as error:  # of the network or the library, any class
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} cannot be opened: {reason[0]}") from error
