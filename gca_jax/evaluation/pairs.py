@@ -53,7 +53,7 @@ def _embed(network: models.Towers, method: str, variables: Variables, x: Array) 
 
 def embeddings(frozen: Frozen) -> Embeddings:
     """Embed the evaluation split, evenly spaced where it has very many pairs."""
-    part = frozen.data.judged
+    part = frozen.data.evaluated
     rows = evenly_spaced(len(part.a), MOST_PAIRS)
     return embed(frozen, Part(part.a[rows], part.b[rows]))
 

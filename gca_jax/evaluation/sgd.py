@@ -190,7 +190,7 @@ class Trainer:
     ) -> Int[Array, "b"]:
         """Classify a batch of test images, which is the same in every epoch."""
         key = jax.random.fold_in(jax.random.split(self.key)[1], index)
-        h, _ = self.encode(classifier.variables, self.policy.judging(key, images), False)
+        h, _ = self.encode(classifier.variables, self.policy.evaluation(key, images), False)
         return probe.scores(classifier.head, h).argmax(axis=1)
 
     def accuracy(self, classifier: Classifier, data: Dataset) -> float:
