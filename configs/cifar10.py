@@ -39,11 +39,11 @@ the paper says (docs/evaluation.md). CIFAR-10-C:
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
-    revised = "revised" in words.split(",")
+def get_config(options: str = "") -> config.ConfigDict:
+    revised = "revised" in options.split(",")
     return config.make(
         "images",
-        words,
+        options,
         data=dict(name="cifar10", **config.TFDS),
         side=32,
         augment=dict(policy="cifar", mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),

@@ -28,10 +28,10 @@ The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     return config.make(
         "images",
-        words,
+        options,
         data=dict(name="cifar100", **config.TFDS),
         side=32,
         augment=dict(policy="cifar", mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761)),

@@ -1,4 +1,4 @@
-r"""CIFAR-10-C: the paper's CIFAR-10 run, judged on test images under one corruption.
+r"""CIFAR-10-C: the paper's CIFAR-10 run, evaluated on test images under one corruption.
 
 Paper: arXiv 2502.20141, section 6 and Table 2. Images: Hendrycks and Dietterich, "Benchmarking
 neural network robustness to common corruptions and perturbations", ICLR 2019. Training is that of
@@ -9,7 +9,7 @@ neural network robustness to common corruptions and perturbations", ICLR 2019. T
         --config.data.severity=3 --workdir=runs/cifar10_fog_3
     python main.py --config=configs/cifar10_corrupted.py:gca_uot,smoke --workdir=runs/smoke
 
-To judge one run by all 95 corrupted test sets: `python main.py --mode=corruptions
+To evaluate one run on all 95 corrupted test sets: `python main.py --mode=corruptions
 --workdir=runs/cifar10`. The smoke run takes a minute.
 
 Expected time: about 2.5 hours, an estimate. Expected numbers, published (Table 2; all methods are
@@ -20,10 +20,10 @@ averages the severities of snow alone.
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     return config.make(
         "images",
-        words,
+        options,
         data=dict(
             name="cifar10_corrupted",
             **config.TFDS,

@@ -17,10 +17,10 @@ without one).
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     digits = config.make(
         "images",
-        words,
+        options,
         data=dict(name="digits", limit=int),
         side=8,
         augment=dict(policy="digits", mean=(0.3054,), std=(0.3760,)),

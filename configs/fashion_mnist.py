@@ -27,11 +27,11 @@ SMALL: config.Settings = dict(  # for two CPU cores: 27 MFLOP an image, its two 
 )
 
 
-def get_config(words: str = "") -> config.ConfigDict:
-    small = "small" in words.split(",")
+def get_config(options: str = "") -> config.ConfigDict:
+    small = "small" in options.split(",")
     made = config.make(
         "images",
-        words,
+        options,
         data=dict(name="fashion_mnist", **config.TFDS),
         side=28,
         augment=dict(policy="fashion_mnist", mean=(0.2860,), std=(0.3530,)),

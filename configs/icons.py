@@ -17,10 +17,10 @@ Expected numbers: none published.
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     made = config.make(
         "images",
-        words,
+        options,
         data={"name": "icons", **config.PICTURES, "root": "data/icons", "size": 32},
         side=32,
         augment=dict(policy="cifar", mean=(0.80, 0.81, 0.80), std=(0.29, 0.27, 0.28)),

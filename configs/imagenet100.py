@@ -27,10 +27,10 @@ Expected numbers, published (Table 2: linear evaluation in %, mean and deviation
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     return config.make(
         "images",
-        words,
+        options,
         data=dict(name="imagenet100", size=224, **config.TFDS),
         side=224,
         augment=dict(policy="strong", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),

@@ -19,10 +19,10 @@ Expected numbers, published (Fig. 1B, gca_ince): a linear readout of the domain 
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     return config.make(
         "images",
-        words,
+        options,
         data=dict(name="pacs", **config.PICTURES),
         side=224,
         augment=dict(policy="strong", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),

@@ -18,5 +18,5 @@ Expected numbers: none published; docs/pairs.md has measured ones.
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
-    return config.make("pairs", words)
+def get_config(options: str = "") -> config.ConfigDict:
+    return config.make("pairs", options)

@@ -14,10 +14,10 @@ Expected numbers: none published; the recipe is tuned for no method.
 from gca_jax import config
 
 
-def get_config(words: str = "") -> config.ConfigDict:
+def get_config(options: str = "") -> config.ConfigDict:
     return config.make(
         "images",
-        words,
+        options,
         data=dict(name="stl10", **config.TFDS),
         side=96,
         augment=dict(policy="cifar", mean=(0.4467, 0.4398, 0.4066), std=(0.2603, 0.2566, 0.2713)),

@@ -14,12 +14,12 @@ from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from gca_jax import check, losses, metrics, models, targets
-from gca_jax.data import pairs, sources
+from gca_jax.data import pair_files, sources
 from gca_jax.data.batches import Data
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.images import ImageData
 from gca_jax.data.pairs import Pairs
-from gca_jax.data.splits import judged_by
+from gca_jax.data.splits import evaluated_on
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
 from gca_jax.models import towers
@@ -167,7 +167,7 @@ def _images(
         with context("config.data"):
             dataset = sources.load(**_settings(config.data))
     with context("config.evaluation"):
-        dataset = judged_by(dataset, config.evaluation.split)
+        dataset = evaluated_on(dataset, config.evaluation.split)
     if train.knn_every_epochs is not None and not dataset.labelled:
         raise ValueError("config.train: knn_every_epochs needs labels of the training images")
     data = ImageData(dataset, policy, train.wrong_positives)
@@ -190,7 +190,7 @@ def _pairs(
     if given is None:
         with context("config.data"):
             settings = _settings(config.data)
-            given = pairs.load(**settings, split=config.evaluation.split)
+            given = pair_files.load(**settings, split=config.evaluation.split)
     return given, network
 
 

@@ -47,7 +47,7 @@ Icons = dict[Key, pathlib.Path]
 
 
 def find(theme: pathlib.Path, suffixes: tuple[str, ...]) -> Icons:
-    """Find the best file of each icon: of the size nearest to SIDE from above, PNG before SVG."""
+    """Find the best file of each icon: least size >= SIDE, else the largest; PNG before SVG."""
     index = configparser.ConfigParser(strict=False, interpolation=None)
     index.read(theme / "index.theme", encoding="utf-8")
     found: dict[Key, tuple[tuple[bool, int, bool], pathlib.Path]] = {}
@@ -66,12 +66,12 @@ def find(theme: pathlib.Path, suffixes: tuple[str, ...]) -> Icons:
 
 
 def shared(themes: dict[str, Icons]) -> dict[str, Icons]:
-    """Keep the icons that two themes have, and one name of each file's content in a theme."""
+    """Keep icons that two themes have, and one name of files with equal content in a theme."""
     counts = collections.Counter(key for icons in themes.values() for key in icons)
     kept = {}
     for theme, icons in themes.items():
         by_content: dict[bytes, Key] = {}
-        # The name that most themes have comes first, so that aliases of it are left out.
+        # The name that most themes have comes first and is kept of several aliases.
         for key in sorted(icons, key=lambda key: (-counts[key], key)):
             if counts[key] > 1:
                 content = hashlib.sha256(icons[key].read_bytes()).digest()
@@ -97,7 +97,7 @@ def draw(path: pathlib.Path) -> PIL.Image.Image:
 
 
 def write(themes: dict[str, Icons], out: pathlib.Path) -> dict[str, collections.Counter[str]]:
-    """Write all pictures that differ; count them by theme and class."""
+    """Write all distinct pictures; count them by theme and class."""
     seen: set[bytes] = set()
     counts = {}
     for theme, icons in themes.items():
@@ -108,7 +108,7 @@ def write(themes: dict[str, Icons], out: pathlib.Path) -> dict[str, collections.
             except (OSError, subprocess.CalledProcessError) as error:
                 print(f"left out: {path}: {error}")
                 continue
-            # Blank ones are placeholders of themes.
+            # A theme has blank placeholders.
             if image.tobytes() in seen or len(image.getcolors(SIDE**2) or ()) < 2:
                 continue
             seen.add(image.tobytes())
@@ -119,7 +119,7 @@ def write(themes: dict[str, Icons], out: pathlib.Path) -> dict[str, collections.
 
 
 def preview(out: pathlib.Path, sheet: pathlib.Path, themes: list[str]) -> None:
-    """Draw some icons that all themes have, a row for each theme."""
+    """Draw a sheet of some icons that all themes have, a row for each theme."""
     have = [{str(p.relative_to(out / theme)) for p in (out / theme).rglob("*")} for theme in themes]
     names = sorted(name for name in set.intersection(*have) if name.endswith(".png"))
     chosen = []
@@ -142,7 +142,7 @@ def preview(out: pathlib.Path, sheet: pathlib.Path, themes: list[str]) -> None:
 
 
 def main() -> None:
-    """Write the folder and the preview, print counts."""
+    """Write the folder and the preview; print counts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--themes", type=pathlib.Path, required=True, help="/usr/share/icons")
     parser.add_argument("--out", type=pathlib.Path, required=True)

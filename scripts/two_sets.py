@@ -26,7 +26,7 @@ SIDE = 24
 
 
 def fashion(source: pathlib.Path, out: pathlib.Path) -> None:
-    """Write the sets fashion, its test images, and many."""
+    """Write the sets fashion (training and test images) and many."""
     for name, part in (("train", "fashion"), ("t10k", "fashion_test")):
         images = _idx(source / f"{name}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
         np.save(out / f"{part}_a.npy", images[:, :, :14])
@@ -52,14 +52,13 @@ def emoji(source: pathlib.Path, out: pathlib.Path) -> None:
     both = [row for row in rows if all(row[f"has_img_{maker}"] for maker in makers)]
     for letter, maker in zip("ab", makers, strict=True):
         folder = source / maker / "package" / "img" / maker / "64"
-        np.save(
-            out / f"emoji_{letter}.npy", np.stack([_draw(folder / row["image"]) for row in both])
-        )
+        pictures = np.stack([_draw(folder / row["image"]) for row in both])
+        np.save(out / f"emoji_{letter}.npy", pictures)
     np.save(out / "emoji_labels.npy", np.array([row["category"] for row in both]))
 
 
 def _draw(path: pathlib.Path) -> np.ndarray:
-    """A picture on white, small."""
+    """Draw a picture on white at SIDE x SIDE pixels."""
     image = PIL.Image.open(path).convert("RGBA")
     white = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
     small = white.convert("RGB").resize((SIDE, SIDE), PIL.Image.Resampling.BOX)
@@ -67,7 +66,7 @@ def _draw(path: pathlib.Path) -> np.ndarray:
 
 
 def main() -> None:
-    """Write the sets whose sources are named, and print what there is."""
+    """Write the sets whose sources are given; print the shapes of all files."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--fashion", type=pathlib.Path, help="folder of the four .gz files")
     parser.add_argument("--emoji", type=pathlib.Path, help="folder with google/ and twitter/")

@@ -61,10 +61,17 @@ def start(*arguments, devices=1, stdin=None):
     )
 
 
+QUICK_EVALUATION = """
+import functools
+import gca_jax.evaluation.nearest, gca_jax.evaluation.plan
+gca_jax.evaluation.plan.BATCHES = 2
+gca_jax.evaluation.nearest.TSNE = functools.partial(gca_jax.evaluation.nearest.TSNE, max_iter=250)
+"""  # as the fixture `quick_evaluation`, for processes
 FORK = """
 import gc, json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
 import gca_jax.commands, gca_jax.evaluation.evaluate, gca_jax.report.run, gca_jax.training.train
+exec(sys.argv.pop())
 gc.freeze()
 for line in sys.stdin:
     process = os.fork()
@@ -80,11 +87,11 @@ for line in sys.stdin:
 
 
 class Main:
-    """main.py on one device, in processes forked off one that has the imports; one at a time."""
+    """main.py, in processes forked off one that has the imports; one at a time."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, devices, before):
         self._said = [folder / name for name in ("out", "err")]
-        self.parent = start("-c", FORK, *self._said, stdin=subprocess.PIPE)
+        self.parent = start("-c", FORK, *self._said, before, devices=devices, stdin=subprocess.PIPE)
 
     def start(self, *arguments):
         """Start it with these arguments."""
@@ -98,10 +105,10 @@ class Main:
         """Its exit status, once it has ended; below 0: minus the signal that ended it."""
         return int(self.parent.stdout.readline())
 
-    def kill(self):
-        """Kill it, if it has not ended."""
+    def kill(self, number=signal.SIGKILL):
+        """Kill it, or send it another signal, if it has not ended."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process, signal.SIGKILL)
+            os.kill(self._process, number)
 
     def ended(self):
         """Whether it has: the parent has taken its status then."""
@@ -117,9 +124,9 @@ class Main:
 
 
 @contextlib.contextmanager
-def forked(folder):
-    """Give a `Main` whose files are in a folder."""
-    main = Main(folder)
+def forked(folder, devices=1, before=""):
+    """Give a `Main` on so many devices, with files in a folder; `before` patches the parent."""
+    main = Main(folder, devices, before)
     try:
         yield main
         assert main.parent.communicate(timeout=60) == ("", "")

@@ -230,7 +230,7 @@ def test_align_gives_functions_of_both_sets(capsys):
     a, b, aligned = found["a"], found["b"], found["aligned"]
     recall = float(capsys.readouterr().out.splitlines()[-1])
     assert recall == aligned.report["retrieval"]["a_to_b"]["recall_1"] > 0.5
-    judged = pair(a, b).judged.a
+    judged = pair(a, b).evaluated.a
     z_a, z_b = aligned.a(a[judged]), aligned.b(b[judged])
     np.testing.assert_allclose(np.linalg.norm(z_a, axis=1), 1, rtol=1e-5)
     hits = (z_a @ z_b.T).argmax(axis=1) == np.arange(len(judged))

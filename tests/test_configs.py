@@ -228,33 +228,20 @@ def test_a_kind_of_data_that_there_is_not_is_refused():
         config.make("sounds", "ince")
 
 
-@pytest.mark.parametrize("name", [*NAMES, "pairs"])
-@pytest.mark.parametrize("options", ["", "byol,smoke"])
-def test_a_config_is_made_again_from_a_run_s_file(name, options, tmp_path):
-    made = get(name, options.replace("byol", "iot") if name == "pairs" else options)
-    path = tmp_path / "config.json"
-    path.write_text(made.to_json())
-    again = config.load(str(path))
-    assert again.to_json() == made.to_json()
-    assert again.to_dict() == made.to_dict()  # tuples are tuples
-    with pytest.raises(ValueError, match="a run's config takes no options"):
-        config.load(str(path), "byol")
-
-
 @pytest.mark.slow
 def test_a_config_file_works_from_any_folder(tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text((ROOT / "configs/cifar10_corrupted.py").read_text())
-    arguments = [f"--config={copy}:smoke,byol", "--mode=report"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *arguments, f"--workdir={tmp_path / 'run'}"],
+    assert config.load(str(copy), "smoke,byol") == get("cifar10_corrupted", "smoke,byol")
+    done = subprocess.run(  # a wrong option is refused before most of the package is imported
+        [sys.executable, str(ROOT / "main.py"), f"--config={copy}:moco"],
         cwd=tmp_path,
         env={**os.environ, **processes.environment()},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.stderr.startswith("error: there is no run in")
+    assert done.stderr.startswith(f"error: flag --config={copy}:moco: unknown method 'moco'")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -312,39 +299,46 @@ def tfds_labels():
 @pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("name", WORDS)
 def test_the_smoke_variant_of_every_set_is_ready_to_run(name, tmp_path):
-    """Read from images in its real format, and its step and its evaluation have all they need."""
+    """Read from images in its real format, and its step and its evaluation have all they need.
+
+    A step is traced once for each kind of input, of encoder and of loss among the sets.
+    """
     experiment = smoke(name, tmp_path)
     check(experiment)
     assert experiment.data.describe()["name"] == name
-    trace(experiment)
+    if name in ("cifar10", "cifar100", "svhn", "fashion_mnist", "imagenet100"):
+        trace(experiment)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device", "quick_evaluation")
-@pytest.mark.parametrize("name", ["fashion_mnist", "pacs"])
-def test_a_smoke_variant_runs_from_images_to_report(name, tmp_path):
-    """Gray images of one domain, and images in color of four."""
+def test_a_smoke_variant_runs_from_images_to_report(tmp_path):
+    """Images in color of four domains; other tests run grey ones of one domain, digits."""
     workdir = tmp_path / "run"
-    experiment = smoke(name, tmp_path)
+    experiment = smoke("pacs", tmp_path, width=4)
     summary = pretrain(experiment, workdir)
     assert summary["finished"]
     result = evaluate(experiment, workdir)
-    assert result["dataset"]["name"] == name
-    assert result["dataset"]["image_shape"][-1] == (1 if name == "fashion_mnist" else 3)
+    assert result["dataset"]["name"] == "pacs"
+    assert result["dataset"]["image_shape"][-1] == 3
     rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == summary["steps"] >= 1
     assert all(np.isfinite(row["loss"]) for row in rows)
     with np.load(workdir / "evaluation.npz") as arrays:
-        target = arrays["target"]  # of PACS alone with images of one domain off the positives
-        assert (np.count_nonzero(target) > len(target)) == (name == "pacs")
+        target = arrays["target"]  # with images of one domain off the positives
+        assert np.count_nonzero(target) > len(target)
     read = set(write(workdir)["accuracy"])
-    assert read >= {"linear", "linear_5_per_class", "knn"}
-    assert ({"linear_domain", "linear_unseen_domain"} <= read) == (name == "pacs")
+    assert read >= {"linear", "linear_5_per_class", "knn", "linear_domain", "linear_unseen_domain"}
 
 
-def smoke(name, folder):
-    """The experiment of a smoke run on images that are written into a folder."""
+def smoke(name, folder, **network):
+    """The experiment of a smoke run on images that are written into a folder.
+
+    A stage of the network has one block: more are only traced for longer.
+    """
     config = get(name, f"smoke,{WORDS[name]}")
     config.data.update(write_images(name, folder))
     config.train.update(batch_size=48)
+    depth = {"depth": 1} if "vit" in WORDS[name] else {"stage_sizes": (1,) * 4}
+    config.model.update(depth | network)
     return build(config.lock())

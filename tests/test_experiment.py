@@ -130,7 +130,7 @@ def test_a_run_judged_on_validation_images_never_reads_the_test_images(tiny, tmp
     sizes = {key: result["dataset"][f"{key}_images"] for key in ("train", "pretrain", "test")}
     assert sizes == {"train": 1150, "pretrain": 1150, "test": 287}
     write(tmp_path)
-    assert "**Judged on validation images**" in (tmp_path / "report.md").read_text()
+    assert "**Evaluated on validation images**" in (tmp_path / "report.md").read_text()
 
 
 def test_an_unknown_split_is_a_mistake_of_the_evaluation(tiny):

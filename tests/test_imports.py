@@ -25,7 +25,7 @@ ot: numerics cost inputs engine.sharding engine.passes engine.problem engine.rev
     learned .
 models: convolution resnet vit encoders precision network towers formats .
 data: pictures dataset splits batches stream views.color views.geometry views.policies
-    views.augment views images tables pairs memory corruptions
+    views.augment views images tables pairs pair_files memory corruptions
     sources.reading sources.tree sources.in_place sources.folder sources.tfds_sets sources.hub
     sources.imagenet100 sources sources.prepare .
 metrics

@@ -183,27 +183,20 @@ def test_verbose_shows_where(command, tmp_path):
     assert "config.loss: epsilon" in err
 
 
-def test_the_three_programs_run_quietly_and_twice_alike(command, tmp_path):
-    reports = []
-    for name in ("first", "second"):
-        workdir = tmp_path / name
-        arguments = ["--config=digits:gca_uot", f"--workdir={workdir}", *TINY]
-        arguments += ["--config.train.epochs=2", "--config.evaluation.draws=2"]
-        arguments += ["--config.evaluation.strengths=(1.0,)"]
-        status, out, err = command(*arguments)
-        assert status == 0, err
-        assert f"report: {workdir}/report.md" in out
-        assert "images/s" in err
-        assert "left" in err
-        lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip()]
-        assert all("| step" in line for line in lines), err  # the bar and nothing else
-        reports.append(json.loads((workdir / "report.json").read_text()))
-    for report in reports:
-        for timing in ("train_seconds", "images_per_second"):
-            assert report.pop(timing) > 0
-    assert reports[0]["accuracy"] == reports[1]["accuracy"]
-    assert reports[0]["alignment"] == reports[1]["alignment"]
-    assert reports[0]["uniformity"] == reports[1]["uniformity"]
+def test_the_three_programs_run_quietly(command, tmp_path):
+    """That two runs are alike to the last bit is shown in tests/test_kills.py."""
+    arguments = ["--config=digits:gca_uot", f"--workdir={tmp_path}", *TINY]
+    arguments += ["--config.train.epochs=2", "--config.evaluation.draws=2"]
+    status, out, err = command(*arguments, "--config.evaluation.strengths=(1.0,)")
+    assert status == 0, err
+    assert f"report: {tmp_path}/report.md" in out
+    assert "images/s" in err
+    assert "left" in err
+    lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip()]
+    assert all("| step" in line for line in lines), err  # the bar and nothing else
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["train_seconds"] > 0
+    assert report["images_per_second"] > 0
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):

@@ -137,8 +137,8 @@ def test_a_run_on_pairs_is_built_with_pairs_and_no_encoder(tiny):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", sorted(set(losses.METHODS) - {"byol"}))
-def test_every_method_has_a_gradient_for_both_towers(method):
+@pytest.mark.parametrize("method", ["clip", "gca_rince", "gca_uot", "iot"])
+def test_a_method_has_a_gradient_for_both_towers(method):
     made = build(config(f"{method},smoke"))
     variables = init_variables(made.network, made.key, made.data.input_shape)
     batch = tuple(

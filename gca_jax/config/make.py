@@ -137,7 +137,7 @@ def pairs(
 
     Args:
         options: A method, a kind of towers, `smoke`.
-        data: The two sets and their split, keywords of `data.pairs.load`.
+        data: The two sets and their split, keywords of `data.pair_files.load`.
         target: Settings of the target plan, see `targets.make`.
         model: Keywords of `towers.create`, and `learn_epsilon`.
         optimizer: Changes of `ADAMW`.

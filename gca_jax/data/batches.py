@@ -1,9 +1,9 @@
-"""Batches: their order, and the protocol that a kind of data fulfils to be trained with.
+"""Batches, their order, and the protocol of a kind of data.
 
-Batch k is a function of (seed, k) and of nothing else: each epoch is one permutation, drawn by
-NumPy's counter-based Philox generator with the key (seed, epoch). So a run can start at any step
-without replaying the ones before, and the global batch does not depend on how many processes share
-it. What an epoch leaves over is dropped.
+Batch k depends on (seed, k) alone: each epoch is one permutation, drawn by NumPy's counter-based
+Philox generator with the key (seed, epoch). So a run can start at any step without replaying the
+earlier ones, and the global batch does not depend on the number of processes. The last, incomplete
+batch of an epoch is dropped.
 """
 
 import dataclasses
@@ -16,13 +16,12 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 
 class Batch(NamedTuple):
-    """This process's part of a batch; or, in a compiled step, the whole of it.
+    """This process's part of a batch; inside a compiled step, the global batch.
 
     Attributes:
-        inputs: What views are made of; arrays [b, ...].
-        rows: Which samples these are [b], numbers below the length of the data.
-        info: What a target or a weight has to know of each, arrays [b, ...] by name: "labels",
-            "domains" and others; those alone that were asked for.
+        inputs: Arrays [b, ...] that views are made of.
+        rows: [b], row numbers of the samples in the data.
+        info: Arrays [b, ...] by name that the target or the weights take: "labels", "domains", ...
     """
 
     inputs: Any
@@ -35,11 +34,11 @@ class Data(Protocol):
     """A kind of data, as training and evaluation use it: images, pairs, or one of your own.
 
     Attributes:
-        name: What reports call the data.
-        unit: What is counted: "images", "pairs".
-        input_shape: Shape of what the network sees of one sample, as its `blank` takes it.
-        info: Arrays [n, ...] that targets may take, by name.
-        remedy: What to do where an entry of `info` that a target takes is missing.
+        name: Name in reports.
+        unit: Plural noun of a sample: "images", "pairs".
+        input_shape: Shape of one sample as the network sees it, an argument of its `blank`.
+        info: Arrays [n, ...] by name that targets may take.
+        remedy: End of the error message where `info` lacks an entry that a target takes.
         evaluations: Names of the evaluations, keys of `evaluation.EVALUATIONS`.
     """
 
@@ -57,39 +56,33 @@ class Data(Protocol):
     def evaluations(self) -> Sequence[str]: ...  # noqa: D102
 
     def __len__(self) -> int:
-        """Count the samples that are trained with."""
-        ...
+        """Count the training samples."""
 
     def batches(self, order: "Order", start: int, takes: Collection[str] = ()) -> Generator[Batch]:
-        """Yield this process's part of batch `start`, `start + 1`, ... with the info it `takes`."""
-        ...
+        """Yield this process's part of batch `start`, `start + 1`, ..., its `info` of `takes`."""
 
     def example(self, size: int) -> Any:
-        """Describe the inputs of a batch: a `jax.ShapeDtypeStruct` for each array."""
-        ...
+        """Return a `jax.ShapeDtypeStruct` for each array of a batch's inputs."""
 
     def views(self, key: PRNGKeyArray, inputs: Any) -> tuple[Array, Array]:
-        """Make the two views [b, ...] of a batch's inputs that the network embeds."""
-        ...
+        """Make two views [b, ...] of a batch's inputs."""
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """Describe what the network takes, as JSON, for those who use it when the data are gone."""
-        ...
+        """Describe the network's input as JSON, for use of the network without the data."""
 
     def describe(self) -> dict[str, Any]:
-        """Give names and sizes for `evaluation.json`, as JSON."""
-        ...
+        """Return names and sizes for `evaluation.json`, as JSON."""
 
 
 @runtime_checkable
 class Probed(Data, Protocol):
-    """Data whose encoder is probed: inputs to fit probes on, inputs to evaluate them on.
+    """Data whose encoder is probed.
 
     Attributes:
-        raw_name: The raw input's name among those that are compared, such as "pixels".
-        train_inputs: [n, ...], those that probes are fitted to.
-        test_inputs: [m, ...].
+        raw_name: Name of the raw input in comparisons, such as "pixels".
+        train_inputs: [n, ...], inputs that probes are fitted on.
+        test_inputs: [m, ...], inputs that probes are evaluated on.
     """
 
     @property
@@ -100,23 +93,21 @@ class Probed(Data, Protocol):
     def test_inputs(self) -> Any: ...  # noqa: D102
 
     def plain(self, inputs: Any) -> Array:
-        """Turn a batch of inputs into what the network takes, unaugmented."""
-        ...
+        """Prepare a batch of inputs for the network without augmentation."""
 
     def raw(self, inputs: Any) -> np.ndarray:
-        """Give the raw inputs as features [b, f]: the baseline that costs nothing."""
-        ...
+        """Return the raw inputs as features [b, f], the baseline without an encoder."""
 
 
 def taken(
     info: Mapping[str, np.ndarray], takes: Collection[str], rows: Int[np.ndarray, "b"]
 ) -> dict[str, np.ndarray]:
-    """Give the entries of `info` that are taken, of some rows."""
+    """Select some entries of `info` at some rows."""
     return {name: info[name][rows] for name in takes}
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """Count the whole batches of an epoch; raise a ValueError if one is larger than the set."""
+    """Count the batches of an epoch; raise ValueError if the set is smaller than one batch."""
     if not 1 <= batch_size <= size:
         raise ValueError(
             f"batch_size must be from 1 to {size}, as many as there are to train with; "
@@ -125,9 +116,9 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
     return size // batch_size
 
 
-@functools.lru_cache(maxsize=4)  # Workers at an epoch's border go back and forth between two.
+@functools.lru_cache(maxsize=4)  # At an epoch's end, threads alternate between two epochs.
 def permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, "size"]:
-    """Draw the order of the training set in one epoch; the array is read-only."""
+    """Draw the order of the training set in one epoch, a read-only array."""
     bits = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))
     drawn = np.random.Generator(bits).permutation(size)
     drawn.flags.writeable = False
@@ -136,12 +127,16 @@ def permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, "size"]:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """Rows of every batch that are this process's; a ValueError if processes cannot share them."""
+    """Assigns a contiguous part of every batch to each process.
+
+    Raises:
+        ValueError: The batch size does not divide by the number of processes.
+    """
 
     size: int  # of the training set
-    batch_size: int  # over all processes together
+    batch_size: int  # over all processes
     seed: int
-    process_index: int = 0  # which contiguous part of each batch
+    process_index: int = 0
     process_count: int = 1
 
     def __post_init__(self):
@@ -153,15 +148,15 @@ class Order:
 
     @property
     def share(self) -> int:
-        """Count the rows of a batch that are this process's."""
+        """Number of rows of a batch in this process."""
         return self.batch_size // self.process_count
 
     def epoch(self, step: int) -> int:
-        """Number, from 0, the epoch that batch `step` is of."""
+        """Return the epoch of batch `step`, from 0."""
         return step // steps_per_epoch(self.size, self.batch_size)
 
     def rows(self, step: int) -> Int[np.ndarray, "share"]:
-        """Give the rows of batch `step` that are this process's."""
+        """Return this process's rows of batch `step`."""
         index = step % steps_per_epoch(self.size, self.batch_size)
         first = index * self.batch_size + self.process_index * self.share
         return permutation(self.seed, self.epoch(step), self.size)[first : first + self.share]

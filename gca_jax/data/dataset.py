@@ -1,4 +1,4 @@
-"""A data set, wherever it came from: images in memory or on disk, labels and domains if any."""
+"""A data set of any source: images in memory or on disk, with labels and domains if it has any."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike
 
 from gca_jax.data import pictures
 
-RESIZE = 256 / 224  # shorter side over the centre cropped from it; torchvision's recipe
+RESIZE = 256 / 224  # resized shorter side over centre crop; torchvision's recipe
 
-# None where images have none; Any, so that code for labelled data sets needs no assertions.
+# None for images without any; Any, so that code for labelled data sets needs no assertions.
 Numbers = Int32[np.ndarray, "n"] | Any
 
 
 @runtime_checkable
 class Images(Protocol):
-    """A uint8 array [n, h, w, c] in 0..255, or what gives those of slices and arrays of rows."""
+    """A uint8 array [n, h, w, c], or an object that returns one for a slice or array of rows."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -27,12 +27,12 @@ class Images(Protocol):
 
 
 class ChangedError(ValueError):
-    """A file is not as it was when its folder was scanned: no fault that a run may leave out."""
+    """A file has changed since its folder was scanned; `skip_unreadable` does not cover that."""
 
 
 @runtime_checkable
 class Records(Protocol):
-    """Encoded pictures on disk, by position; each is the entry "image" of its record.
+    """Records on disk by position, whose entry "image" is an encoded picture.
 
     A source that reads many records at once has `__getitems__` too.
     """
@@ -40,20 +40,19 @@ class Records(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, position: int, /) -> Mapping[str, Any]: ...
     def place(self, position: int) -> str:
-        """Name the file, or the row, of a record."""
-        ...
+        """Name the file or the row of a record, for messages."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Streamed:
     """Images of any size that stay on disk; picklable, so that workers can decode them.
 
-    `images[rows]` gives the centre of each as it is evaluated: the shorter side resized to
+    `images[rows]` is the centre of each, for evaluation: the shorter side resized to
     size * 256 / 224, then cropped to size x size.
     """
 
     records: Records
-    positions: Int[np.ndarray, "n"]  # which records, in order
+    positions: Int[np.ndarray, "n"]  # in `records`
     size: int  # pixels of a side of `images[rows]`
     channels: int = 3
 
@@ -71,7 +70,7 @@ class Streamed:
         return len(self.positions)
 
     def decode(self, i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-        """Decode the whole of image i; the error of one that cannot be read names its file."""
+        """Decode the whole of image i; raise ValueError that names its file if it is broken."""
         position = int(self.positions[i])
         try:
             return pictures.pixels(self.records[position]["image"], self.channels)
@@ -95,14 +94,14 @@ class Streamed:
 
 
 class Part(NamedTuple):
-    """Images of a data set with their labels and domains, None where they have none."""
+    """Images of a data set with their labels and domains, or None."""
 
     images: Images
     labels: Numbers = None
     domains: Numbers = None
 
     def take(self, rows: Int[np.ndarray, "k"]) -> "Part":
-        """Take some of the images, with their labels and domains; those on disk stay there."""
+        """Select images with their labels and domains; streamed images stay on disk."""
         images: Images
         if isinstance(self.images, Streamed):
             images = dataclasses.replace(self.images, positions=self.images.positions[rows])
@@ -111,13 +110,9 @@ class Part(NamedTuple):
         return Part(images, *(None if of is None else of[rows] for of in self[1:]))
 
 
-def named(parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Give images, labels and domains of parts as the attributes of a Dataset."""
-    return {
-        f"{name}_{kind}": value
-        for name, part in parts.items()
-        for kind, value in part._asdict().items()
-    }
+def attributes(**parts: Part) -> dict[str, Any]:
+    """Return images, labels and domains of parts under their names in `Dataset`."""
+    return {f"{part}_{kind}": x for part in parts for kind, x in parts[part]._asdict().items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,22 +120,22 @@ class Dataset:
     """A data set, split into training and test images; checked when it is made.
 
     Raises:
-        ValueError: a wrong shape, dtype, length or number; the message names the attribute.
+        ValueError: A wrong shape, dtype, length or range; the message names the attribute.
     """
 
-    name: str  # as in `sources.SOURCES`, or any other
+    name: str  # any; as in `sources.SOURCES` for a known one
     train_images: Images  # [n, h, w, c] in 0..255
-    train_labels: Numbers  # [n] int32 in 0..num_classes - 1; None where the set is unlabelled
+    train_labels: Numbers  # [n] int32 in 0..num_classes - 1; None: unlabelled
     test_images: Images  # [m, h, w, c]; an unlabelled data set has them too
     test_labels: Numbers  # [m]; None if and only if `train_labels` is
-    num_classes: int  # 0 where the data set is unlabelled
-    class_names: tuple[str, ...] | None = None  # where the source has them
-    train_domains: Numbers = None  # [n] int32 in 0..len(domain_names) - 1; None: images have none
+    num_classes: int  # 0: unlabelled
+    class_names: tuple[str, ...] | None = None
+    train_domains: Numbers = None  # [n] int32 in 0..len(domain_names) - 1
     test_domains: Numbers = None  # [m]
-    domain_names: tuple[str, ...] | None = None  # where the source has them
-    # [p, h, w, c] to pretrain with; None in the constructor: the training set
+    domain_names: tuple[str, ...] | None = None
+    # [p, h, w, c] to pretrain on; None in the constructor: the training images
     pretrain_images: Images = None  # type: ignore[assignment]
-    pretrain_labels: Numbers = None  # [p]; None where these have no labels
+    pretrain_labels: Numbers = None  # [p]
     pretrain_domains: Numbers = None  # [p]
 
     def __post_init__(self):
@@ -170,14 +165,14 @@ class Dataset:
         class_names: tuple[str, ...] | None = None,
         domain_names: tuple[str, ...] | None = None,
     ) -> "Dataset":
-        """Join parts whose labels and domains are numbers of these names."""
-        values = named({"train": train, "test": test, "pretrain": pretrain or train})
+        """Make a data set of parts whose labels and domains index the names."""
+        values = attributes(train=train, test=test, pretrain=pretrain or train)
         values |= {"class_names": class_names, "domain_names": domain_names}
         return cls(name, num_classes=len(class_names or ()), **values)
 
     @property
     def labelled(self) -> bool:
-        """Whether training and test images have labels, so that probes can be fitted."""
+        """Whether images have labels to fit probes to."""
         return self.train_labels is not None
 
 
@@ -187,17 +182,17 @@ Reader = Callable[..., Dataset]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """The reader of a known data set, and facts for it: a row of `sources.SOURCES`."""
+    """A row of `sources.SOURCES`: a data set's reader and what that has to know."""
 
     read: Reader
-    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names of the parts
-    builder: str | None = None  # TFDS's name of the data set, if TFDS has it
-    classes: int | None = None  # of a folder that is fetched by hand
-    origin: str = ""  # and where it comes from
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # TFDS's names, by part
+    builder: str | None = None  # TFDS's name of the data set
+    classes: int | None = None  # how many, of a folder downloaded by hand
+    origin: str = ""  # where such a folder comes from
 
 
 def _check_images(name: str, images: Images, others: Images) -> None:
-    """Refuse what is not uint8 [n, h, w, c] with at least one image, of the others' h, w and c."""
+    """Refuse images that are not uint8 [n, h, w, c], n > 0, with the h, w and c of the others."""
     dtype, shape = getattr(images, "dtype", np.dtype(np.uint8)), getattr(images, "shape", ())
     if dtype != np.uint8 or len(shape) != 4 or 0 in shape:
         raise ValueError(f"{name} must be uint8 [n, h, w, c], n > 0; got {dtype} {list(shape)}")
@@ -207,7 +202,7 @@ def _check_images(name: str, images: Images, others: Images) -> None:
 
 
 def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -> None:
-    """Refuse what is not int32 [count] in 0..limit - 1 (None: from 0)."""
+    """Refuse labels or domains that are not int32 [count] in 0..limit - 1 (None: from 0)."""
     if numbers is None:
         return
     dtype, shape = getattr(numbers, "dtype", type(numbers).__name__), np.shape(numbers)
@@ -224,7 +219,7 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
 def named_values(
     name: str, given: ArrayLike | None, count: int | None, each: str = "image"
 ) -> np.ndarray | None:
-    """Check integers or names, one for each image or pair; None where none are given."""
+    """Check labels or domains: integers or names [count], one for each sample; None stays None."""
     if given is None:
         return None
     values = np.asarray(given)
@@ -239,9 +234,11 @@ def named_values(
 def number(
     *values: np.ndarray | Sequence[str] | None,
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
-    """Number the integers or names of several parts together, in sorted order.
+    """Encode the integers or names of several parts as 0, 1, ... in sorted order.
 
-    Gives the numbered values as text, and the numbers of each part; None where there are none.
+    Returns:
+        The values as text in the order of their numbers, None if no part has any; the numbers of
+        each part, None for a part without.
     """
     given = [np.asarray(part) for part in values if part is not None]
     if not given:

@@ -1,4 +1,4 @@
-"""Images as a kind of data: a data set, and the policy that makes two views of its images."""
+"""Images as a kind of data: a data set and the policy that augments its images."""
 
 import dataclasses
 import itertools
@@ -16,22 +16,35 @@ from gca_jax.data.dataset import Dataset, Images, Numbers, Streamed
 from gca_jax.data.stream import stream, two_crops
 from gca_jax.data.views.augment import Augment
 
-LARGEST_SIDE = 32  # of an image whose pixels are features
+LARGEST_SIDE = 32  # of raw pixels as features; larger images are resized
+
+
+def pixels(images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b f"]:
+    """Return pixels in [0, 1] as features, of large images after resizing to 32 x 32."""
+    return np.asarray(flatten(np.asarray(images, np.float32) / 255))
+
+
+def flatten(x: Float[Array | np.ndarray, "b h w c"]) -> Float[Array | np.ndarray, "b f"]:
+    """Flatten images, large ones after resizing to 32 x 32."""
+    b, h, w, c = x.shape
+    if max(h, w) > LARGEST_SIDE:
+        x = jax.image.resize(x, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
+    return x.reshape(b, -1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images to train with and to evaluate on; a `data.batches.Probed`.
+    """Images to train and evaluate on; a `data.batches.Probed`.
 
     Attributes:
         dataset: Images, labels and domains.
         policy: Makes the two views of a batch.
-        wrong_positives: False-positive rate: share of second views that are of another image.
+        false_positive_rate: Share of a batch whose second view is of another image.
     """
 
     dataset: Dataset
     policy: Augment
-    wrong_positives: float = 0.0
+    false_positive_rate: float = 0.0
 
     unit: ClassVar[str] = "images"
     raw_name: ClassVar[str] = "pixels"
@@ -58,65 +71,62 @@ class ImageData:
 
     @property
     def name(self) -> str:
-        """Name the data set."""
+        """Name of the data set."""
         return self.dataset.name
 
     @property
     def images(self) -> Images:
-        """Give the images that are trained with."""
+        """Images [n, h, w, c] to pretrain on."""
         return self.dataset.pretrain_images
 
     @property
     def train_inputs(self) -> Images:
-        """Give the images that probes are fitted to."""
+        """Images that probes are fitted on."""
         return self.dataset.train_images
 
     @property
     def test_inputs(self) -> Images:
-        """Give the images that probes are evaluated on."""
+        """Images that probes are evaluated on."""
         return self.dataset.test_images
+
+    raw = staticmethod(pixels)
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of an image as the network sees it, (h, w, c)."""
+        """Shape (h, w, c) of an image as the network sees it."""
         return self.images.shape[1:]
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Describe the images, and how pictures of other sizes are brought to theirs."""
-        shorter = getattr(self.images, "shorter_side", self.input_shape[0])  # of those on disk
+        """Return the shape of the images and the size to which pictures are resized for it."""
+        shorter = getattr(self.images, "shorter_side", self.input_shape[0])  # `Streamed` has it
         return {"input_shape": list(self.input_shape), "shorter_side": shorter}
 
     @cached_property
     def info(self) -> dict[str, np.ndarray]:
-        """Labels and domains of the images that are trained with, where they have any."""
+        """Labels and domains of `images`, where they have any."""
         return _known(labels=self.dataset.pretrain_labels, domains=self.dataset.pretrain_domains)
 
     @property
     def classes(self) -> int:
-        """Number of classes, of which a part of the images may lack some; 0 without labels."""
+        """Number of classes of the data set; 0 without labels."""
         return self.dataset.num_classes
 
     @property
     def test_info(self) -> dict[str, np.ndarray]:
-        """Labels and domains of the test images, likewise."""
+        """Labels and domains of the test images, where they have any."""
         return _known(labels=self.dataset.test_labels, domains=self.dataset.test_domains)
 
-    @property
-    def _pairs_of_crops(self) -> bool:
-        """Whether a batch has two random crops of each image, cut on the host."""
-        return isinstance(self.images, Streamed) and self.policy.crop is not None
-
     def example(self, size: int) -> jax.ShapeDtypeStruct:
-        """Describe a batch: images [b, h, w, c], or pairs of crops [b, 2, h, w, c]."""
-        pair = (2,) if self._pairs_of_crops else ()
-        return jax.ShapeDtypeStruct((size, *pair, *self.input_shape), np.uint8)
+        """Describe a batch: images [b, h, w, c], or two crops of each [b, 2, h, w, c]."""
+        cropped = isinstance(self.images, Streamed) and self.policy.crop is not None  # on the host
+        return jax.ShapeDtypeStruct((size, *(2,) * cropped, *self.input_shape), np.uint8)
 
     def batches(self, order: Order, start: int, takes: Collection[str] = ()) -> Generator[Batch]:
-        """Yield this process's part of batch `start` (0, or where a run goes on), ..."""
+        """Yield this process's part of batch `start`, `start + 1`, ..., its `info` of `takes`."""
         if isinstance(self.images, Streamed):
             parts = stream(self.images, order, start, self.policy.crop)
         else:  # 3.5 million images of 32 x 32 pixels a second: a thread or queue would gain nothing
@@ -125,32 +135,27 @@ class ImageData:
             yield Batch(part, rows, taken(self.info, takes, rows))
 
     def sample(self, rows: Int[np.ndarray, "k"], seed: int) -> UInt8[np.ndarray, "..."]:
-        """Give chosen images as a batch has them, their crops drawn from a seed."""
-        if not isinstance(self.images, Streamed) or self.policy.crop is None:
-            return self.images[rows]
-        rng, whole = np.random.default_rng(seed), map(self.images.decode, rows)
-        size, crop = self.images.size, self.policy.crop
-        return np.stack([two_crops(rng, image, size, crop) for image in whole])
+        """Return images as in a batch, random crops drawn with a seed."""
+        images, crop = self.images, self.policy.crop
+        if not isinstance(images, Streamed) or crop is None:
+            return images[rows]
+        rng = np.random.default_rng(seed)
+        return np.stack([two_crops(rng, images.decode(row), images.size, crop) for row in rows])
 
     def views(self, key: PRNGKeyArray, inputs: Array) -> tuple[Array, Array]:
-        """Augment images twice; a share of the second views changes places where one is asked."""
+        """Augment images twice, and exchange a share of the second views."""
         one, other = self.policy.views(key, inputs)
-        if self.wrong_positives:
-            other = exchange(jax.random.fold_in(key, 3), other, self.wrong_positives)
+        if self.false_positive_rate:
+            other = exchange(jax.random.fold_in(key, 3), other, self.false_positive_rate)
         return one, other
 
     @property
     def plain(self) -> Any:
-        """Function of uint8 images that gives what the network takes, unaugmented."""
+        """Function that normalises uint8 images without augmentation."""
         return self.policy.plain
 
-    @property
-    def raw(self) -> Any:
-        """Function of uint8 images that gives their pixels as features."""
-        return pixels
-
     def describe(self) -> dict[str, Any]:
-        """Give the name and the sizes of the training and the evaluation split."""
+        """Return the name and sizes of the data set."""
         data = self.dataset
         return {
             "name": data.name,
@@ -165,24 +170,11 @@ class ImageData:
 
 
 def _known(**info: Numbers) -> dict[str, np.ndarray]:
-    """Leave out what images do not have."""
+    """Leave out None."""
     return {name: numbers for name, numbers in info.items() if numbers is not None}
 
 
 def exchange(key: PRNGKeyArray, views: Array, share: float) -> Array:
-    """Pass on a share of the views `[b, ...]`, drawn at random, each to the next that was drawn."""
+    """Draw a share of the views [b, ...] at random and permute these cyclically."""
     drawn = jax.random.permutation(key, len(views))[: round(share * len(views))]
     return views.at[drawn].set(views[jnp.roll(drawn, 1)])
-
-
-def pixels(images: UInt8[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b f"]:
-    """Take the images themselves as features, in [0, 1]; large ones are shrunk to 32 x 32."""
-    return np.asarray(flatten(np.asarray(images, np.float32) / 255))
-
-
-def flatten(x: Float[Array | np.ndarray, "b h w c"]) -> Float[Array | np.ndarray, "b f"]:
-    """Lay the pixels of each image in a row, of large ones those of 32 x 32."""
-    b, h, w, c = x.shape
-    if max(h, w) > LARGEST_SIDE:
-        x = jax.image.resize(x, (b, LARGEST_SIDE, LARGEST_SIDE, c), "linear")
-    return x.reshape(b, -1)

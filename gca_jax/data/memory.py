@@ -1,4 +1,4 @@
-"""Data sets of arrays: in memory, in an archive of `numpy.savez`, or in scikit-learn's wheel."""
+"""Data sets of arrays: in memory, in an archive of `numpy.savez`, or scikit-learn's digits."""
 
 import pathlib
 
@@ -34,25 +34,23 @@ def arrays(
     """Make a data set of arrays: `build(config, dataset=arrays(images, labels))`.
 
     Images are uint8, or floats in [0, 1], which are rounded to multiples of 1/255. Labels and
-    domains are integers or names; the data set numbers them in sorted order and keeps what they
-    were in `class_names` and `domain_names`.
+    domains are integers or names, numbered in sorted order; `class_names` and `domain_names` of
+    the data set keep the originals.
 
     Args:
-        images: [n, h, w, c] or [n, h, w], the training images; also the test images if
-            `test_images` is None: a fifth of each class of each domain, drawn at random and always
-            alike, is then held out.
-        labels: [n]; None: the data set is unlabelled.
-        domains: [n]; None: images have no domain.
+        images: [n, h, w, c] or [n, h, w], training images. Without `test_images`, a fifth of each
+            class of each domain is held out as test images, drawn with a fixed seed.
+        labels: [n]; None: unlabelled.
+        domains: [n]; None: no domains.
         test_images: [m, h, w, c] or [m, h, w].
-        test_labels: [m], where there are labels.
-        test_domains: [m], where there are domains.
-        pretrain_images: [p, h, w, c] or [p, h, w], without labels, to pretrain with instead of the
-            training images.
-        limit: keep at most so many images of each part, evenly spaced.
-        name: what reports call the data set.
+        test_labels: [m], if there are `labels`.
+        test_domains: [m], if there are `domains`.
+        pretrain_images: [p, h, w, c] or [p, h, w], unlabelled, to pretrain on instead of `images`.
+        limit: Most images of each part, evenly spaced.
+        name: Name in reports.
 
     Raises:
-        ValueError: a wrong shape, dtype, length or range; the message names the argument.
+        ValueError: A wrong shape, dtype, length or range; the message names the argument.
     """
     pixels = as_bytes("images", images)
     test_pixels = None if test_images is None else as_bytes("test_images", test_images)
@@ -73,10 +71,10 @@ def arrays(
 
 
 def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
-    """Turn images into uint8 [n, h, w, c]; arguments and errors are those of `arrays`."""
+    """Convert images to uint8 [n, h, w, c]; arguments and errors as in `arrays`."""
     try:
         images = np.asarray(given)
-    except ValueError as error:  # of pictures of several sizes NumPy makes no array
+    except ValueError as error:  # images of several sizes
         raise ValueError(f"{name} must be one array, all images of one size") from error
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         remedy = "with" if images.dtype == bool else "0..255 with .astype(np.uint8), 0..1 with"
@@ -110,7 +108,7 @@ def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
 def _numbers(
     kind: str, given: ArrayLike | None, test_given: ArrayLike | None, counts: tuple[int, int | None]
 ) -> tuple[tuple[str, ...] | None, list[Numbers]]:
-    """Number the labels or domains of training and test images, as `number` does."""
+    """Encode the labels or domains of training and test images as `number` does."""
     if given is None and test_given is None:
         return number(None, None)
     if given is None or (test_given is None) != (counts[1] is None):
@@ -123,7 +121,7 @@ def _numbers(
 
 
 def load(name: str, row: Source, *, file: str | None = None, limit: int | None = None) -> Dataset:
-    """Read an archive whose keys are arguments of `arrays`, perhaps after "train_"."""
+    """Read an archive whose keys are arguments of `arrays`; "train_images" etc. are accepted."""
     if file is None:
         raise ValueError(f"name your file with --config.data.file=X.npz: {HOLDS}")
     path = pathlib.Path(file).expanduser()
@@ -141,7 +139,7 @@ def load(name: str, row: Source, *, file: str | None = None, limit: int | None =
 
 
 def digits(name: str, row: Source, *, limit: int | None = None) -> Dataset:
-    """Read scikit-learn's digits; the split, 360 images to test, is stratified and always alike."""
+    """Read scikit-learn's digits, with a fixed, stratified split of 360 test images."""
     from sklearn.datasets import load_digits  # takes most of a second
     from sklearn.model_selection import train_test_split
 

@@ -1,4 +1,4 @@
-"""Decodes pictures, of any number of channels too, and brings them to a size."""
+"""Decoding pictures, of any number of channels too, and resizing them."""
 
 import io
 import itertools
@@ -8,15 +8,39 @@ from typing import TypeVar
 
 import numpy as np
 import PIL.Image
+import PIL.ImageSequence
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 MODES = {1: "L", 3: "RGB"}
 CHUNK = 1024  # pictures or records read at once
-ARRAY = b"\x93NUMPY"  # how a .npy begins
+ARRAY = b"\x93NUMPY"  # first bytes of a .npy
+BILINEAR = PIL.Image.Resampling.BILINEAR
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """Decode a picture's bytes.
+
+    Sixteen bits are scaled to eight. As 1 or 3 channels, a picture is converted to grey or RGB, on
+    white where it is transparent; .npy and other numbers of channels are for `decode`.
+
+    Raises:
+        OSError: The bytes are no whole picture of this kind.
+    """
+    try:
+        if channels not in MODES or encoded.startswith(ARRAY):
+            return decode(encoded, channels)
+        with PIL.Image.open(io.BytesIO(encoded)) as picture:
+            mode, plain = MODES[channels], _plain(picture)
+            image = np.asarray(plain if plain.mode == mode else plain.convert(mode))
+    except PIL.UnidentifiedImageError as error:
+        raise OSError("is no picture") from error  # Pillow names only a place in memory
+    except (SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error  # Pillow raises these for some broken files
+    return image.reshape(*image.shape[:2], channels)
 
 
 def decode(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
@@ -25,7 +49,7 @@ def decode(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
     Sixteen bits are scaled to eight, floats are in [0, 1].
 
     Raises:
-        ValueError: Another number of channels, or values of another kind or range.
+        ValueError: Another number of channels, or values of another type or range.
         OSError: Pillow cannot read the picture.
     """
     if encoded.startswith(ARRAY):
@@ -42,21 +66,17 @@ def decode(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
 
 
 def _bands(encoded: bytes) -> NDArray:
-    """Read a picture's bands as they are, or the grey pages of a file of several, one a channel."""
+    """Read the bands of a picture, or the grey pages of a file of several, one a channel."""
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as picture:
-            pages = getattr(picture, "n_frames", 1)
-            if pages == 1:
+            if getattr(picture, "n_frames", 1) == 1:
                 return np.asarray(picture)
-            stack = []
-            for page in range(pages):
-                picture.seek(page)
-                stack.append(np.asarray(picture))
+            pages = [np.asarray(page) for page in PIL.ImageSequence.Iterator(picture)]
     except PIL.UnidentifiedImageError as error:
         raise OSError("is no picture that Pillow reads: save it as .npy [h, w, c]") from error
-    if stack[0].ndim != 2 or len({page.shape for page in stack}) > 1:
-        raise ValueError(f"has {pages} pages, which are not grey or not of one size")
-    return np.stack(stack, axis=2)
+    if pages[0].ndim != 2 or len({page.shape for page in pages}) > 1:
+        raise ValueError(f"has {len(pages)} pages, which are not grey or not of one size")
+    return np.stack(pages, axis=2)
 
 
 def _as_bytes(values: NDArray) -> UInt8[np.ndarray, "h w c"]:
@@ -72,39 +92,8 @@ def _as_bytes(values: NDArray) -> UInt8[np.ndarray, "h w c"]:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def resize(
-    image: UInt8[np.ndarray, "h w c"], columns: int, rows: int
-) -> UInt8[np.ndarray, "rows columns c"]:
-    """Resize bilinearly, with antialiasing, each channel for itself."""
-    if image.shape[2] == 3:
-        picture = PIL.Image.fromarray(image)
-        return np.asarray(picture.resize((columns, rows), PIL.Image.Resampling.BILINEAR))
-    planes = (PIL.Image.fromarray(image[..., k]) for k in range(image.shape[2]))
-    resized = (plane.resize((columns, rows), PIL.Image.Resampling.BILINEAR) for plane in planes)
-    return np.stack([np.asarray(plane) for plane in resized], axis=2)
-
-
-def pixels(encoded: bytes, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decode a picture's bytes; an OSError says why they are no whole picture.
-
-    Sixteen bits are scaled to eight, and transparent pixels show white. Other numbers of channels
-    than 1 and 3, and arrays, are for `decode`.
-    """
-    try:
-        if channels not in MODES or encoded.startswith(ARRAY):
-            return decode(encoded, channels)
-        with PIL.Image.open(io.BytesIO(encoded)) as picture:
-            mode, plain = MODES[channels], _plain(picture)
-            image = np.asarray(plain if plain.mode == mode else plain.convert(mode))
-    except PIL.UnidentifiedImageError as error:
-        raise OSError("is no picture") from error  # PIL names only a place in memory
-    except (SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from error  # what PIL raises for some broken files
-    return image.reshape(*image.shape[:2], channels)
-
-
 def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert 16-bit grey to 8 bits, where Pillow clips, and composite transparency on white."""
+    """Scale 16-bit grey to 8 bits, which Pillow would clip, and lay transparency on white."""
     if picture.mode.startswith("I"):
         return PIL.Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
     if not picture.has_transparency_data:
@@ -113,10 +102,23 @@ def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
     return PIL.Image.alpha_composite(white, picture.convert("RGBA"))
 
 
+def resize(
+    image: UInt8[np.ndarray, "h w c"], columns: int, rows: int
+) -> UInt8[np.ndarray, "rows columns c"]:
+    """Resize bilinearly with antialiasing, each channel separately."""
+
+    def resized(picture: NDArray) -> NDArray:
+        return np.asarray(PIL.Image.fromarray(picture).resize((columns, rows), BILINEAR))
+
+    if image.shape[2] == 3:
+        return resized(image)
+    return np.stack([resized(plane) for plane in np.moveaxis(image, 2, 0)], axis=2)
+
+
 def centre(
     image: UInt8[np.ndarray, "h w c"], size: int, shorter: int
 ) -> UInt8[np.ndarray, "size size c"]:
-    """Resize the shorter side to `shorter` pixels, then cut the centre of `size` x `size` out."""
+    """Resize the shorter side to `shorter` pixels, then crop the centre to `size` x `size`."""
     height, width, _ = image.shape
     scale = shorter / min(height, width)
     rows, columns = max(round(height * scale), size), max(round(width * scale), size)
@@ -124,21 +126,10 @@ def centre(
     return resize(image, columns, rows)[top : top + size, left : left + size]
 
 
-def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Map in order, on all cores; PIL decodes without holding the interpreter.
-
-    A pool takes at once all it is given, so it is given a chunk at a time.
-    """
-    rest = iter(items)
-    with ThreadPoolExecutor() as pool:
-        while chunk := list(itertools.islice(rest, CHUNK)):
-            yield from pool.map(function, chunk)
-
-
 def fit(
     image: UInt8[np.ndarray, "rows columns c"], shape: tuple[int, ...], shorter_side: int | None
 ) -> UInt8[np.ndarray, "h w c"]:
-    """Bring a picture to a shape: resized and cropped to a square; else it must have the shape."""
+    """Resize and crop a picture to a square `shape`; raise ValueError if another shape differs."""
     if shorter_side is not None and shape[0] == shape[1]:
         return centre(image, shape[0], shorter_side)
     if image.shape != shape:
@@ -147,8 +138,16 @@ def fit(
     return image
 
 
+def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Map in order, on all cores; Pillow decodes without holding the interpreter's lock."""
+    rest = iter(items)
+    with ThreadPoolExecutor() as pool:
+        while chunk := list(itertools.islice(rest, CHUNK)):  # a pool reads all items at once
+            yield from pool.map(function, chunk)
+
+
 def sprite(images: UInt8[np.ndarray, "n h w c"], side: int, columns: int) -> bytes:
-    """Make one PNG of all images in a grid, each shrunk until no side is longer than `side`."""
+    """Draw images in a grid, each shrunk to at most `side` pixels a side, and encode it as PNG."""
     if images.shape[3] not in MODES:  # which no screen shows: their mean, grey
         images = images.mean(axis=3, keepdims=True).astype(np.uint8)
     n, height, width, channels = images.shape
@@ -158,7 +157,7 @@ def sprite(images: UInt8[np.ndarray, "n h w c"], side: int, columns: int) -> byt
     for i, image in enumerate(images):
         picture = PIL.Image.fromarray(image if channels == 3 else image[..., 0])
         if scale < 1:
-            picture = picture.resize(cell, PIL.Image.Resampling.BILINEAR)
+            picture = picture.resize(cell, BILINEAR)
         sheet.paste(picture, (i % columns * cell[0], i // columns * cell[1]))
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""Which images train and which test: a share held out, or validation images in their place."""
+"""Train/test splits: held-out test images, validation images in place of test images, limits."""
 
 import dataclasses
 
@@ -6,17 +6,17 @@ import numpy as np
 from jaxtyping import Int, Int32
 
 from gca_jax import check
-from gca_jax.data.dataset import Dataset, Part, Streamed, named
+from gca_jax.data.dataset import Dataset, Part, Streamed, attributes
 
-TEST_SHARE = 0.2  # of each class of each domain, where a data set has no test images of its own
+TEST_SHARE = 0.2  # of each class of each domain
 
 
 def hold_out(
     count: int, *known: Int32[np.ndarray, "count"] | None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Draw `TEST_SHARE` of each group of images to test, at random but always the same.
+    """Draw a test set, `TEST_SHARE` of each group of images, with a fixed seed.
 
-    Groups are told apart by the numbers that are known, such as domains and labels.
+    A group is the images with equal `known` values, such as domains and labels.
     """
     groups = np.zeros(count, np.int64)
     for numbers in known:
@@ -35,15 +35,13 @@ def hold_out(
 
 
 def validation(data: Dataset) -> Dataset:
-    """Put a fixed, stratified `TEST_SHARE` of the training images in the place of the test images.
+    """Replace the test images by validation images, a stratified `TEST_SHARE` of the training set.
 
-    They are neither trained nor pretrained with. The data set's own test images are not read, nor
-    are their labels.
+    They are left out of training and pretraining. Test images and labels are not read.
     """
-    known = data.train_labels, data.train_domains
-    fit, held_out = hold_out(len(data.train_images), *known)
-    train = Part(data.train_images, *known)
-    kept, test = (train.take(rows) for rows in (fit, held_out))
+    train = Part(data.train_images, data.train_labels, data.train_domains)
+    fit, held_out = hold_out(len(train.images), train.labels, train.domains)
+    kept, test = train.take(fit), train.take(held_out)
     pretrain = Part(data.pretrain_images, data.pretrain_labels, data.pretrain_domains)
     ours, theirs = pretrain.images, train.images
     if ours is theirs:
@@ -55,18 +53,17 @@ def validation(data: Dataset) -> Dataset:
     ):
         seen = np.isin(ours.positions, theirs.positions[held_out])
         pretrain = pretrain.take(np.flatnonzero(~seen))
-    parts = {"train": kept, "test": test, "pretrain": pretrain}
-    return dataclasses.replace(data, **named(parts))
+    return dataclasses.replace(data, **attributes(train=kept, test=test, pretrain=pretrain))
 
 
-def judged_by(data: Dataset, split: str) -> Dataset:
-    """Give the data set with its evaluation split, test or validation, as its test images."""
+def evaluated_on(data: Dataset, split: str) -> Dataset:
+    """Return the data set with its evaluation split, test or validation, as its test images."""
     check.one_of("split", split, ("test", "validation"))
     return validation(data) if split == "validation" else data
 
 
 def evenly_spaced(count: int, limit: int | None) -> Int[np.ndarray, "n"]:
-    """Choose `limit` of `count` rows, from the first to the last; all where there are no more."""
+    """Choose `limit` of `count` rows, evenly spaced from first to last; all if there are fewer."""
     if limit is not None:
         check.at_least("limit", limit, 1)
     if limit is None or limit >= count:

@@ -1,12 +1,12 @@
-"""Random crops of images that stay on disk, decoded by threads while the device trains, with Grain.
+"""Random crops of images on disk, decoded by Grain's threads while the device trains.
 
-Each image is decoded once a batch and gives both of its random crops, at the size the network sees,
-as uint8; the device does the rest of the augmentation. Crops are drawn from (seed, epoch, image).
+Each image is decoded once for both of its random crops, uint8 at the size the network sees; the
+device does the rest of the augmentation. Crops are a function of (seed, epoch, image).
 
 Threads and not processes: Pillow decodes and resizes with Python's lock released, and Grain's
 worker processes import the main program again and need absl's flags, for a tenth more on two cores
-(docs/data.md). An image holds the lock for 0.6 ms (measured once), so threads stop
-gaining near 1,600 images a second in one process; a GPU trains ResNet-50 on some 400.
+(docs/data.md). An image holds the lock for 0.6 ms (measured once), so threads stop scaling near
+1,600 images a second in one process; a GPU trains ResNet-50 on some 400.
 """
 
 import functools
@@ -31,14 +31,14 @@ TRIES = 10
 def stream(
     images: Streamed, order: Order, start: int, crop: Crop | None, threads: int | None = None
 ) -> Iterator[tuple[Int[np.ndarray, "b"], UInt8[np.ndarray, "b ..."]]]:
-    """Yield the rows [b] of batch `start`, ..., and two crops of each or, without, its centre."""
+    """Yield rows [b] of batch `start`, `start + 1`, ..., and two crops (or the centre) of each."""
     threads = threads or os.cpu_count() or 1
     ahead = max(BATCHES_AHEAD * order.share, threads)
-    places = grain.MapDataset.range(start * order.share, 2**62)  # the run decides when to stop
+    places = grain.MapDataset.range(start * order.share, 2**62)  # the training loop stops
     one_by_one = places.map(functools.partial(cut, images, order, crop)).to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     )
-    # A thread of its own stacks the next batch while this one is on its way to the device.
+    # A separate thread stacks the next batch while this one is copied to the device.
     stacked = grain.experimental.ThreadPrefetchIterDataset(
         one_by_one.batch(order.share), prefetch_buffer_size=1
     )
@@ -52,7 +52,7 @@ def stream(
 def cut(
     images: Streamed, order: Order, crop: Crop | None, place: int
 ) -> tuple[np.int64, UInt8[np.ndarray, "..."]]:
-    """Decode the image at a place, counted through all batches, and cut its crops or centre out."""
+    """Decode the image at a place, counted over all batches, and return its crops or centre."""
     step, column = divmod(place, order.share)
     i = order.rows(step)[column]
     if crop is None:
@@ -64,7 +64,7 @@ def cut(
 def two_crops(
     rng: np.random.Generator, image: UInt8[np.ndarray, "h w c"], size: int, crop: Crop
 ) -> UInt8[np.ndarray, "2 size size c"]:
-    """torchvision's RandomResizedCrop of a Pillow image, twice: bilinear, with antialiasing."""
+    """Apply torchvision's RandomResizedCrop of a Pillow image twice: bilinear, antialiased."""
     height, width, _ = image.shape
     crops = []
     for _ in range(2):
@@ -76,10 +76,10 @@ def two_crops(
 def crop_box(
     rng: np.random.Generator, height: int, width: int, scale: Range, ratio: Range
 ) -> tuple[int, int, int, int]:
-    """torchvision's (top, left, rows, columns): the first of ten tries that fits into the image.
+    """Draw torchvision's crop (top, left, rows, columns): the first of ten tries that fits.
 
-    The area, as a part of the image's, is uniform in `scale`, the width over the height log-uniform
-    in `ratio`. If none fits, it is the largest rectangle at the centre.
+    The area relative to the image's is uniform in `scale`, the aspect ratio (width over height)
+    log-uniform in `ratio`. If none fits, the crop is the largest rectangle at the centre.
     """
     for _ in range(TRIES):
         area = height * width * rng.uniform(*scale)

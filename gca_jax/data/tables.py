@@ -1,4 +1,4 @@
-"""Files with a row for each sample, `.npy`, `.npz`, `.parquet` or `.csv`, read and written."""
+"""Reads and writes files with a row for each sample: `.npy`, `.npz`, `.parquet` or `.csv`."""
 
 import contextlib
 import csv
@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike
 
 Names = tuple[str, ...]
 Columns = Mapping[str, np.ndarray]
-"""Names [n], numbers [n], or numbers [n, k], by the name of the column."""
+"""Names [n], numbers [n] or numbers [n, k], by the name of the column."""
 
 
 class Table(NamedTuple):
-    """An array that was read.
+    """An array read from a file.
 
     Attributes:
-        values: [n, ...], numbers; or text [n], of a column that was asked for by its name.
-        rows: [n], the samples' names, where the file has them.
-        columns: [k], the features' names of values [n, k], likewise.
+        values: Numbers [n, ...]; or text [n], of a column read by its name.
+        rows: Names [n] of the samples, if the file has them.
+        columns: Names [k] of the features of values [n, k], if the file has them.
     """
 
     values: np.ndarray
@@ -33,25 +33,25 @@ class Table(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a file holds: arrays by name, and which of them name rows and columns."""
+    """Arrays of a file, and which of them name its rows and columns."""
 
-    arrays: Any
+    arrays: Any  # by name
     rows: str | None = None
     columns: str | None = None
-    named: bool = True  # whether the arrays of a table have names of their own
+    named: bool = True  # whether a table has a header
 
     def text(self, name: str | None) -> Names | None:
-        """Give an array of names as text; None where there is none."""
+        """Return the array `name` as text."""
         return None if name is None else tuple(map(str, self.arrays[name].tolist()))
 
 
 def read(file: str) -> Table:
     """Read an array [n, ...], with the names of its rows and columns.
 
-    An archive of `numpy.savez` must hold one array beside text called `rows` and `columns`, or the
-    file is named as `X.npz:KEY`. Of a table all columns are taken, numbers [n] or lists of one
-    length [n, k], side by side; `X.parquet:NAME` takes one, or those called NAME_0, NAME_1, ...
-    pandas' index, or a first column of text or without a name, names the rows.
+    An archive of `numpy.savez` must hold one array beside text called `rows` and `columns`; else
+    `X.npz:KEY` names the array. A table's columns, numbers [n] or lists of one length [n, k], are
+    concatenated; `X.parquet:NAME` reads one, or the columns NAME_0, NAME_1, ... Rows are named by
+    pandas' index, or by a first column of text or without a name.
 
     Raises:
         ValueError: The file is missing, damaged or of another kind; the message names it.
@@ -59,7 +59,7 @@ def read(file: str) -> Table:
     path, key = _path(file)
     with opened(path) as found:
         if path.suffix in TABLES:
-            return _side_by_side(found, key)
+            return _concatenated(found, key)
         names = [name for name in found.arrays if name not in (found.rows, found.columns)]
         if key is None and len(names) == 1:
             key = names[0]
@@ -69,21 +69,18 @@ def read(file: str) -> Table:
                 if path.suffix == ".npz"
                 else f"a {path.suffix} file has one array and no {key!r}"
             )
-        return _fitting(found.arrays[key], found.text(found.rows), found.text(found.columns))
-
-
-def _fitting(values: np.ndarray, rows: Names | None, columns: Names | None) -> Table:
-    """Check that there are as many names as rows and columns."""
-    for axis, (kind, names) in enumerate((("rows", rows), ("columns", columns))):
-        if names is not None and (values.ndim <= axis or len(names) != values.shape[axis]):
-            raise ValueError(f"it has {len(names)} names of {kind} for {list(values.shape)}")
-    return Table(values, rows, columns)
+        table = Table(found.arrays[key], found.text(found.rows), found.text(found.columns))
+        shape = table.values.shape
+        for axis, kind in enumerate(("rows", "columns")):
+            if (given := getattr(table, kind)) is not None and (len(given),) != shape[axis:][:1]:
+                raise ValueError(f"it has {len(given)} names of {kind} for {list(shape)}")
+        return table
 
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[Contents]:
-    """Open a file; a ValueError names it where it, or an array of it, is not what was wanted."""
-    if not path.is_file():  # a pipe would be waited for
+    """Open a file; turn errors of reading, also inside the block, into a ValueError naming it."""
+    if not path.is_file():  # opening a pipe would block
         raise ValueError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
     if path.suffix not in READERS:
         raise ValueError(f"{path} must be a file {', '.join(READERS)}")
@@ -99,7 +96,7 @@ def opened(path: pathlib.Path) -> Iterator[Contents]:
 
 
 def _path(file: str) -> tuple[pathlib.Path, str | None]:
-    """Split FILE:KEY; a drive's colon stays with the file."""
+    """Split FILE:KEY, not at the colon of a drive."""
     whole = pathlib.Path(file).expanduser()
     head, colon, key = file.rpartition(":")
     if colon and not whole.exists() and pathlib.Path(head).suffix in READERS:
@@ -115,7 +112,7 @@ def _npy(path: pathlib.Path) -> Contents:
 def _npz(path: pathlib.Path) -> Contents:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no archive of numpy.savez")
-    archive = np.load(path, allow_pickle=False)  # which reads an array when it is asked for
+    archive = np.load(path, allow_pickle=False)  # reads each array on access
     kinds = ("rows", "columns")
     text: dict[str, Any] = {
         kind: kind for kind in kinds if kind in archive and archive[kind].dtype.kind == "U"
@@ -124,7 +121,7 @@ def _npz(path: pathlib.Path) -> Contents:
 
 
 def _parquet(path: pathlib.Path) -> Contents:
-    import pyarrow.parquet  # takes half a second, and few need it
+    import pyarrow.parquet  # takes half a second
 
     table = pyarrow.parquet.read_table(path)
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
@@ -132,7 +129,7 @@ def _parquet(path: pathlib.Path) -> Contents:
 
 
 def _csv(path: pathlib.Path) -> Contents:
-    """Read a table whose first line names the columns, unless all in it are numbers."""
+    """Read a table whose first line is a header unless it is all numbers."""
     import pyarrow.csv
 
     with path.open(encoding="utf-8", newline="") as file:
@@ -147,7 +144,7 @@ def _csv(path: pathlib.Path) -> Contents:
 
 
 def _contents(table: Any, index: list[str]) -> Contents:
-    """Take the columns of pyarrow's table; the index, or a first column of text, names rows."""
+    """Convert a pyarrow table; its index, or a first column of text or unnamed, names the rows."""
     names = table.column_names
     if len(set(names)) < len(names):
         raise ValueError("two of its columns have one name")
@@ -159,8 +156,8 @@ def _contents(table: Any, index: list[str]) -> Contents:
     return Contents(arrays, index[0] if len(index) == 1 else None)
 
 
-def _side_by_side(found: Contents, key: str | None) -> Table:
-    """Join columns of numbers; of one that is asked for by its name, text too."""
+def _concatenated(found: Contents, key: str | None) -> Table:
+    """Concatenate columns of numbers; a column read by its name may hold text."""
     names = [name for name in found.arrays if name != found.rows]
     if key is not None:
         split = [name for name in names if re.fullmatch(rf"{re.escape(key)}_\d+", name)]
@@ -179,7 +176,7 @@ def _side_by_side(found: Contents, key: str | None) -> Table:
 
 
 def _column(name: str, values: np.ndarray, text: bool) -> np.ndarray:
-    """Give a column as [n, k]."""
+    """Return a column as [n, k]."""
     try:
         column = np.stack([*values]) if values.dtype == object else values
     except (TypeError, ValueError) as error:
@@ -209,7 +206,7 @@ def _to_parquet(file: IO[bytes], columns: Columns) -> None:
 
 
 def _to_csv(file: IO[bytes], columns: Columns) -> None:
-    """Write a matrix as columns NAME_0, NAME_1, ..., its numbers as short as they can be read."""
+    """Write a matrix as columns NAME_0, NAME_1, ..., numbers with the fewest exact digits."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(
@@ -230,7 +227,7 @@ WRITERS: dict[str, Callable[[IO[bytes], Columns], None]] = {
 
 
 def matched(name_a: str, a: ArrayLike, name_b: str, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Check two sets whose rows belong together: finite numbers, as many rows in each."""
+    """Check two sets with matching rows: finite numbers, as many rows in each."""
     x, y = checked(name_a, a), checked(name_b, b)
     if len(x) != len(y):
         raise ValueError(f"{name_a} has {len(x)} rows and {name_b} has {len(y)}: rows are pairs")
@@ -238,7 +235,7 @@ def matched(name_a: str, a: ArrayLike, name_b: str, b: ArrayLike) -> tuple[np.nd
 
 
 def checked(name: str, values: ArrayLike) -> np.ndarray:
-    """Check a set: at least one row [n, ...] of finite numbers; a vector [n] becomes [n, 1]."""
+    """Check a set [n, ...] of finite numbers, n > 0; a vector [n] becomes [n, 1]."""
     array = np.asarray(values)
     if array.dtype == bool:
         array = array.astype(np.uint8)

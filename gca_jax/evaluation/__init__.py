@@ -1,9 +1,9 @@
-"""What an encoder has learned: probes on frozen features, beside honest baselines.
+"""Evaluations of a trained encoder: probes on frozen features, beside two baselines.
 
 An evaluation is a function of a `Frozen` model (a trained network and its data) that gives a
 `Result`: numbers and arrays, or why there is nothing to measure. A new one is a file beside the
-others, a line of `EVALUATIONS`, and its name in `evaluations` of the kind of data that it is of;
-`knn` is an example of a probe. `report.entries` says how a result is shown.
+others, a line of `EVALUATIONS`, and its name in `evaluations` of the kinds of data it applies to;
+`knn` is an example of a probe. `report.entries` holds how a result is shown.
 """
 
 from collections.abc import Callable
@@ -47,13 +47,13 @@ EVALUATIONS: dict[str, Callable[[Frozen], Result | None]] = {
     "extremes": pairs.evaluate_extremes,
     "embeddings": pairs.evaluate_embeddings,
 }
-"""Every evaluation; the data name those that are of their kind, in the order of the report.
+"""All evaluations by name; each kind of data lists its own, in the order of the report.
 
-None where it says nothing of such data, or is not asked for.
+An evaluation returns None where it does not apply to the data or is switched off.
 """
 CHECKS: dict[str, Callable[[Experiment], None]] = {
     "linear": linear.check,
     "corruptions": corruptions.check,
     "retrieval": pairs.check,
 }
-"""What an evaluation refuses, to be asked before a long training."""
+"""Checks of data and settings, made before a long training."""

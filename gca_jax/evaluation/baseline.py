@@ -1,4 +1,4 @@
-"""The untrained encoder that a trained one has to beat: same architecture and seed, made fair."""
+"""The untrained-encoder baseline: same architecture and seed, with calibrated statistics."""
 
 from functools import partial
 from typing import Any
@@ -13,13 +13,13 @@ from gca_jax.evaluation.features import Inputs, Prepare, Variables
 from gca_jax.models import Network
 from gca_jax.training import state
 
-CALIBRATION_IMAGES = 2048  # which go through the network in one batch
+CALIBRATION_IMAGES = 2048  # at most, all in one batch
 
 
 def untrained(
     network: Network, seed: int, inputs: Inputs, prepare: Prepare, input_shape: tuple[int, ...]
 ) -> Variables:
-    """Draw the encoder's variables as the run began, without a fresh network's two handicaps.
+    """Initialise the encoder as the run did, without a fresh network's two handicaps.
 
     Residual branches that start at scale zero would make a fresh ResNet a subsampler of pixels,
     and running statistics that have seen no image would leave its activations unnormalised. So

@@ -32,20 +32,20 @@ from gca_jax.workdir import RunFolder
 Found = dict[str, Any]
 """`clean` accuracy, `accuracy` (corruption to its accuracies by severity), `mean` over a subset."""
 Subsets = Mapping[str, Callable[[str], bool]]
-"""Means over corruptions and severities, each alike: name to which corruptions are in it."""
+"""Name of a mean -> predicate of the corruptions in it; all severities weigh the same."""
 Sets = Mapping[tuple[str, int], Callable[[], tuple[Images, Labels]]]
-"""(corruption, severity) -> what reads or makes its test images, with their labels."""
+"""(corruption, severity) -> function that reads or makes its test images and labels."""
 
 NAME = "cifar10_corrupted"
 EXTRA = ("gaussian_blur", "saturate", "spatter", "speckle_noise")
-OF_CIFAR: Subsets = {
+CIFAR_SUBSETS: Subsets = {
     "all": lambda corruption: True,
     "without the extra four": lambda corruption: corruption not in EXTRA,
     "snow": lambda corruption: corruption == "snow",  # what the authors' code averages
 }
-MADE: Subsets = {
+OWN_SUBSETS: Subsets = {
     "all": lambda corruption: True,
-    "without occlusion": lambda corruption: corruption != "occlusion",  # which is our own
+    "without occlusion": lambda corruption: corruption != "occlusion",  # not of CIFAR-10-C
 }
 
 
@@ -72,8 +72,8 @@ class Corrupted:
         return corruptions.corrupt(self.images[rows], self.name, self.severity, self.seed, start)
 
 
-def made(frozen: Frozen) -> Sets:
-    """Corrupt the test images on the fly; the random numbers are those of the run's seed."""
+def on_the_fly(frozen: Frozen) -> Sets:
+    """Corrupt the test images when they are read; the run's seed seeds the corruptions."""
     images, labels = frozen.dataset.test_images, frozen.dataset.test_labels
     kinds = product(corruptions.names(images.shape[-1]), corruptions.SEVERITIES)
 
@@ -132,12 +132,14 @@ def evaluate(frozen: Frozen) -> Result | None:
     if not frozen.settings.corruptions:
         return None
     if not frozen.dataset.labelled:
-        return Result("corruptions", left_out=NO_LABELS)
-    return Result("corruptions", numbers={"corruptions": measure(frozen, made(frozen), MADE)})
+        return Result("corruptions", skipped=NO_LABELS)
+    return Result(
+        "corruptions", numbers={"corruptions": measure(frozen, on_the_fly(frozen), OWN_SUBSETS)}
+    )
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse images that corruptions, which are asked for, cannot be applied to."""
+    """Raise if `config.evaluation.corruptions` is set and the images cannot be corrupted."""
     data = experiment.data.dataset
     if data.labelled and experiment.config.evaluation.corruptions:
         with context("config.evaluation"):
@@ -169,7 +171,7 @@ def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> Found:
     folder.refuse_another(experiment.record)
     variables, step = checkpoint.restore_variables(folder)
     frozen = Frozen(_on_clean(experiment), variables, baselines=not official)
-    sets = (cifar10_c(frozen), OF_CIFAR) if official else (made(frozen), MADE)
+    sets = (cifar10_c(frozen), CIFAR_SUBSETS) if official else (on_the_fly(frozen), OWN_SUBSETS)
     result = {"step": step, **measure(frozen, *sets)}
     if distributed.first():
         folder.write_json("corruptions.json", result)
@@ -177,7 +179,7 @@ def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> Found:
 
 
 def _on_clean(experiment: Experiment) -> Experiment:
-    """Put CIFAR-10 in the place of CIFAR-10-C, whose test images are corrupted already."""
+    """Replace CIFAR-10-C by CIFAR-10: its test images are already corrupted."""
     if experiment.data.name != NAME:
         return experiment
     data = experiment.config.data

@@ -13,7 +13,7 @@ from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 
 
 def evaluate(frozen: Frozen) -> Result | None:
-    """Read the domains off the features, where there are any to be read (the paper's Fig. 1B)."""
+    """Probe the features for domains (the paper's Fig. 1B); None where there are none to learn."""
     labels = domains(frozen.dataset, frozen.settings.validation_fraction)
     if labels is None:
         return None
@@ -22,7 +22,7 @@ def evaluate(frozen: Frozen) -> Result | None:
 
 
 def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestLabels] | None:
-    """Give the domains of training and test images, for a probe to learn instead of classes.
+    """Return the domains of training and test images, as labels of a probe.
 
     Returns:
         None where there is nothing to learn: images have no domains, those of the test images were
@@ -37,24 +37,24 @@ def domains(dataset: Dataset, validation_fraction: float) -> tuple[Labels, TestL
 
 
 def evaluate_unseen(frozen: Frozen) -> Result | None:
-    """Read the classes off the features of domains whose labels the probe has not seen."""
+    """Probe the features for classes in domains held out from the probe."""
     data = frozen.dataset
-    left_out = unseen(data, frozen.settings.validation_fraction)
-    if not left_out:
+    held_out = unseen(data, frozen.settings.validation_fraction)
+    if not held_out:
         return None
-    fit = partial(score_unseen, domains=(data.train_domains, data.test_domains), left_out=left_out)
+    fit = partial(score_unseen, domains=(data.train_domains, data.test_domains), held_out=held_out)
     found = probe(frozen, frozen.classes, fit, name="linear_unseen_domain")
     right = np.asarray(found.scores["trained"].predicted) == data.test_labels
-    tested = np.isin(data.test_domains, left_out)
+    tested = np.isin(data.test_domains, held_out)
     by_domain = shares(right[tested], data.test_domains[tested], data.domain_names)
     return dataclasses.replace(found, numbers={"per_unseen_domain": by_domain})
 
 
 def unseen(dataset: Dataset, validation_fraction: float) -> list[int]:
-    """List the domains that can be left out: of the training images, and with test images.
+    """List the domains that can be held out: they have training and test images.
 
     The other domains must have two classes or more, each with images enough to hold some out, and
-    all classes of the test images of the one left out.
+    all classes of the test images of the domain held out.
     """
     domains, labels = dataset.train_domains, dataset.train_labels
     if domains is None or dataset.test_domains is None or labels is None:
@@ -78,13 +78,13 @@ def score_unseen(
     settings: Settings,
     *,
     domains: tuple[Labels, TestLabels],
-    left_out: list[int],
+    held_out: list[int],
 ) -> Score:
-    """Score the mean of the probes that each leave out one of the domains `left_out`."""
+    """Score the mean of the probes that each hold out one of the domains `held_out`."""
     of_train, of_test = domains
     predicted = np.full(len(test.labels), -1)
     chosen, accuracies = [], []
-    for domain in left_out:
+    for domain in held_out:
         others, tested = of_train != domain, of_test == domain
         seen = Labelled(train.features[others], train.labels[others])
         fitted = linear.fit_probe(seen, settings)

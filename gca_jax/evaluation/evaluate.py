@@ -1,4 +1,4 @@
-"""The second of a run's three programs: evaluate the encoder that training left in its folder."""
+"""Evaluates the latest checkpoint of a run and writes `evaluation.json`."""
 
 import platform
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from gca_jax.experiment import Experiment
 from gca_jax.training import checkpoint
 from gca_jax.workdir import RunFolder
 
-BASELINES = ("trained", "random_encoder", "pixels")  # that are named where there is no probe
+BASELINES = ("trained", "random_encoder", "pixels")  # listed, empty, where no probe was fitted
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "ott-jax", "numpy", "scikit-learn")
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse what could not be evaluated afterwards: to be asked before a long training.
+    """Raise before a long training what evaluation would raise after it.
 
     Raises:
         ValueError: labels and settings that do not go together, or an unknown evaluation.
@@ -36,8 +36,8 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     Probes treat the trained encoder, the untrained one and the raw input alike; the rest comes from
     views and features of test data. All of it is a function of the checkpoint and the
     experiment: the same command gives the same numbers. Where images have no labels, or the loss
-    that was given to `build` no transport plan, what needs them is left out, and `left_out` says
-    so. Each process encodes its share of the images, all evaluate them, the first writes.
+    that was given to `build` no transport plan, what needs them is skipped, and listed under
+    `left_out`. Each process encodes its share of the images, all evaluate them, the first writes.
 
     Args:
         experiment: The one that was trained, from `experiment.build`.
@@ -65,8 +65,8 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
         "step": step,
         "dataset": experiment.data.describe(),
         **numbers(results),
-        "left_out": left_out(results),
-        "results": [result.as_json() for result in results if not result.left_out],
+        "left_out": skipped(results),
+        "results": [result.as_json() for result in results if not result.skipped],
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }
     arrays = {name: array for result in results for name, array in result.arrays.items()}
@@ -77,13 +77,13 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
 
 
 def evaluate_all(frozen: Frozen) -> list[Result]:
-    """Collect the results of all evaluations that the data name and that say something of them."""
+    """Run the evaluations that the data name; those that do not apply are dropped."""
     found = (EVALUATIONS[name](frozen) for name in frozen.data.evaluations)
     return [result for result in found if result is not None]
 
 
 def numbers(results: Sequence[Result]) -> dict[str, Any]:
-    """Give all numbers by their keys in `evaluation.json`."""
+    """Merge the numbers of all results, by their keys in `evaluation.json`."""
     scored = dict.fromkeys(encoder for result in results for encoder in result.scores)
     compared = scored or dict.fromkeys(BASELINES)
     accuracy: dict[str, dict[str, float]] = {encoder: {} for encoder in compared}
@@ -97,10 +97,10 @@ def numbers(results: Sequence[Result]) -> dict[str, Any]:
     return {"accuracy": trained, "baselines": accuracy, "settings": settings, **others}
 
 
-def left_out(results: Iterable[Result]) -> list[str]:
-    """Name what was left out, once for each reason."""
+def skipped(results: Iterable[Result]) -> list[str]:
+    """Group the names of skipped evaluations by reason, one line each."""
     named: dict[str, list[str]] = {}
     for result in results:
-        if result.left_out:
-            named.setdefault(result.left_out, []).append(result.name)
+        if result.skipped:
+            named.setdefault(result.skipped, []).append(result.name)
     return [f"{', '.join(names)}: {reason}" for reason, names in named.items()]

@@ -22,7 +22,7 @@ Variables: TypeAlias = Mapping[str, Any]
 """`{"params": ..., "batch_stats": ...}`, as `Network.apply` takes them."""
 Features: TypeAlias = Float[np.ndarray, "n f"]
 Inputs: TypeAlias = Any
-"""An array [n, ...], or what gives slices of one, such as images that lie on disk."""
+"""An array [n, ...], or anything with slices of one, such as images on disk."""
 Batch: TypeAlias = Shaped[np.ndarray, "b ..."]
 Prepare: TypeAlias = Callable[[Array], Float[Array, "b ..."]]
 Encode: TypeAlias = Callable[[Batch], Float[Array | np.ndarray, "b f"]]
@@ -41,7 +41,7 @@ def batch_size(shape: tuple[int, ...], most: int = SAMPLES_AT_ONCE) -> int:
 
 
 def batches(inputs: Inputs, size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    """Give this process's share of all inputs, in batches with their indices, padded by zeros."""
+    """Yield this process's batches of the inputs with their indices, zero-padded to one size."""
     size = batch_size(inputs.shape[1:]) if size is None else size
     for index in distributed.share(-(-len(inputs) // size)):
         part = inputs[index * size : (index + 1) * size]
@@ -53,7 +53,7 @@ def extract(
 ) -> dict[str, Features]:
     """Extract float32 features of all inputs by several encoders, reading each once.
 
-    They go through in batches of `size`; None: as `batch_size` has it. Of several processes each
+    They go through in batches of `size`; None: of `batch_size(shape)`. Of several processes each
     extracts its share, and all get all features.
 
     Raises:
@@ -118,8 +118,8 @@ class Encoder:
         config: The run's.
         network: Encoder and heads: `apply(variables, encoder.plain(images))` gives embeddings.
         variables: `params` and `batch_stats`.
-        plain: Turns a batch (uint8 images) into what the network takes.
-        checked: Turns what a caller gives into a batch, or refuses it.
+        plain: Turns a batch (uint8 images) into the network's input.
+        checked: Turns a caller's arrays into a batch, or raises.
         step: The training step that the variables are of.
         shape: (h, w, c) of an image.
         shorter_side: Pixels to which a picture's shorter side is resized before its centre of
@@ -138,7 +138,7 @@ class Encoder:
     policy: Augment | None = dataclasses.field(repr=False, default=None)
 
     def __call__(self, images: ArrayLike) -> Features:
-        """Give the features that the run's evaluation sees.
+        """Return the features [n, f] that the run's evaluation uses.
 
         Many images go through the network in batches of one size, which is compiled once. The
         remainder of a batch is filled up.
@@ -153,13 +153,13 @@ class Encoder:
         return self.encode(self.checked(images))
 
     def encode(self, inputs: Inputs) -> Features:
-        """Give the features of checked inputs, such as uint8 images, which may lie on disk."""
+        """Return the features of checked inputs, such as uint8 images, which may be on disk."""
         few = 1 << (len(inputs) - 1).bit_length()  # so that few sizes are ever compiled
         return extract({"": self.features}, inputs, min(self.batch_size, few))[""]
 
     @property
     def reads_arrays(self) -> bool:
-        """Whether files .npy are pictures to it: where the run was told a number of channels."""
+        """Whether .npy files are read as images: where the config sets the number of channels."""
         told = self.config.data.get("channels") is not None
         return told or self.shape[2] not in (1, 3)
 
@@ -174,7 +174,7 @@ class Encoder:
 
 
 def checked_images(shape: tuple[int, ...], images: ArrayLike) -> np.ndarray:
-    """Give uint8 images of the shape that an encoder was trained on, or refuse others."""
+    """Return images as uint8; raise unless they have the encoder's `shape`."""
     x = as_bytes("images", images)
     if x.shape[1:] != shape:
         raise ValueError(

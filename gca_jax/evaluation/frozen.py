@@ -16,15 +16,15 @@ from gca_jax.evaluation.splits import Labels, Settings, TestLabels
 from gca_jax.experiment import Experiment
 from gca_jax.targets import Info
 
-MOST_IMAGES = 10_000  # whose views are measured
-BATCH_SIZE = 120  # of views that a plan joins
+MOST_IMAGES = 10_000  # at most, of which views are embedded
+BATCH_SIZE = 120  # images in the plan of a batch
 NO_PLAN = "the loss was given in Python, and only the methods of this package have a plan"
 
 Found = TypeVar("Found")
 
 
 class Kinds(NamedTuple):
-    """What test images are grouped by: their classes, or without labels their domains."""
+    """How test images are grouped: by class or, without labels, by domain."""
 
     word: Literal["class", "domain"]
     numbers: Labels
@@ -42,8 +42,8 @@ class Views(NamedTuple):
 class Frozen:
     """A trained network, frozen, with the data that it is evaluated on.
 
-    What evaluations share is computed when it is first needed. Which of it there is depends on the
-    kind of data: features of those that are probed, `dataset` and views of images.
+    What evaluations share is computed when it is first needed. What there is depends on the kind
+    of data: features of data that are probed, `dataset` and views of images alone.
 
     Attributes:
         experiment: The one that was trained.
@@ -57,7 +57,7 @@ class Frozen:
     _found: dict[Callable[..., Any], Any] = dataclasses.field(default_factory=dict, init=False)
 
     def once(self, compute: Callable[["Frozen"], Found]) -> Found:
-        """Call a function that several evaluations need, for the first of them alone."""
+        """Call `compute` once and cache its value for the other evaluations."""
         if compute not in self._found:
             self._found[compute] = compute(self)
         return self._found[compute]
@@ -102,7 +102,7 @@ class Frozen:
 
     @cached_property
     def encoders(self) -> dict[str, features.Encode]:
-        """What is compared, as functions of a batch: both networks, and the raw input."""
+        """The encoders compared, as functions of a batch: both networks and the raw input."""
         encode = partial(features.encode, self.experiment.network, self.data.plain)
         if not self.baselines:
             return {"trained": partial(encode, self.variables)}
@@ -124,7 +124,7 @@ class Frozen:
 
     @cached_property
     def embed(self) -> Embed:
-        """Embeds two augmented views of a batch of images."""
+        """Function that embeds two augmented views of a batch of images."""
         experiment = self.experiment
         return partial(features.embed, experiment.network, self.data.policy.views, self.variables)
 
@@ -151,10 +151,10 @@ class Frozen:
 
     @property
     def info(self) -> dict[str, np.ndarray]:
-        """What the target has to know of each test image, arrays `[m]` by name."""
+        """Entries of each test image that the target takes, arrays `[m]` by name."""
         return {name: self.data.test_info[name] for name in self.experiment.target.takes}
 
     def loss_keywords(self, info: Info) -> dict[str, Any]:
-        """Give the keywords of the method's loss for a batch of which this is known."""
+        """Return the keywords of the method's loss for a batch with these `info` entries."""
         experiment = self.experiment
         return {**experiment.config.loss, **experiment.target.keywords(info)}

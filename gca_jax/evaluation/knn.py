@@ -1,4 +1,4 @@
-"""k-nearest neighbours on cosine similarity: what the geometry alone knows of the classes."""
+"""k-nearest-neighbour classification and search by cosine similarity."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,11 +14,11 @@ from gca_jax.evaluation.result import Labelled, Result, Score, probe
 from gca_jax.evaluation.splits import Settings
 
 TEMPERATURE = 0.07
-AT_ONCE = 2**25  # similarities that are held at a time
+AT_ONCE = 2**25  # similarities in memory at a time
 
 
 def evaluate(frozen: Frozen) -> Result:
-    """Classify each test image by the training images whose features are most like its own."""
+    """Classify each test image by a vote of its nearest training images."""
     return probe(frozen, frozen.classes, score, name="knn")
 
 
@@ -97,7 +97,7 @@ def nearest_rows(
     k: int,
     groups: Int[np.ndarray, "n"] | None = None,
 ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
-    """Find the neighbours of some rows among the others, or among those of other groups [n]."""
+    """Find the nearest other rows of some rows; with `groups` [n], those of other groups."""
     own = np.arange(len(features)) if groups is None else groups
     return nearest(features, features[queries], k, (own, own[queries]))
 

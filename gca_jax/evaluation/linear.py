@@ -18,11 +18,11 @@ from gca_jax.experiment import Experiment, context
 
 MAX_ITERATIONS = 5_000
 TOLERANCE = 1e-4  # of the gradient of the mean loss
-LARGE = 2**23  # numbers in the features; beyond it scikit-learn takes minutes to hours
+LARGE = 2**23  # entries of the features; beyond it scikit-learn takes minutes to hours
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse labels and settings that do not go together, in which no probe could be fitted."""
+    """Raise if no probe could be fitted to these labels with these settings."""
     config, data = experiment.config, experiment.data.dataset
     with context("config.evaluation"):
         settings = Settings(experiment.seed, **config.evaluation)
@@ -37,9 +37,9 @@ def check(experiment: Experiment) -> None:
 
 
 def evaluate(frozen: Frozen) -> Result:
-    """Read the classes off the features, with all labels of the training split."""
+    """Evaluate the linear probe fitted to all labels of the training split."""
     if frozen.classes is None:
-        return Result("linear", left_out=NO_LABELS)
+        return Result("linear", skipped=NO_LABELS)
     data, found = frozen.dataset, frozen.once(scores)
     right = np.array(found["trained"].predicted) == data.test_labels
     numbers: dict[str, object] = {
@@ -52,9 +52,9 @@ def evaluate(frozen: Frozen) -> Result:
 
 
 def evaluate_confusion(frozen: Frozen) -> Result:
-    """Count which classes the linear probe takes for which, of the trained encoder."""
+    """Compute the confusion matrix of the trained encoder's linear probe."""
     if frozen.classes is None:
-        return Result("confusion", left_out=NO_LABELS)
+        return Result("confusion", skipped=NO_LABELS)
     predicted = frozen.once(scores)["trained"].predicted
     labels = range(frozen.dataset.num_classes)
     counts = confusion_matrix(frozen.classes[1], predicted, labels=labels)
@@ -62,7 +62,7 @@ def evaluate_confusion(frozen: Frozen) -> Result:
 
 
 def evaluate_few(frozen: Frozen) -> Result:
-    """Read the classes off the features, with a few labels of each class."""
+    """Evaluate the linear probe fitted to a few labels of each class."""
     name = f"linear_{frozen.settings.labels_per_class}_per_class"
     found = probe(frozen, frozen.classes, score_few, name=name)
     by_draw = {
@@ -74,7 +74,7 @@ def evaluate_few(frozen: Frozen) -> Result:
 
 @dataclasses.dataclass(frozen=True)
 class LinearProbe:
-    """A probe that has been fitted: how it standardises features, its model, its C."""
+    """A fitted probe: its standardisation of features, its model and its C."""
 
     scale: Callable[[np.ndarray], np.ndarray]
     model: LogisticRegression
@@ -143,7 +143,7 @@ def score(
 
 
 def score_few(train: Labelled, test: Labelled, settings: Settings) -> Score:
-    """Score the mean of the probes that each see a draw of the labels."""
+    """Score the mean over probes that are each fitted to one draw of the labels."""
     scale = standardiser(train.features)
     scaled_test = scale(test.features)
     accuracies, chosen = [], []
@@ -165,7 +165,7 @@ def threads(features: np.ndarray) -> threadpool_limits:
 
 
 def standardiser(train: Features) -> Callable[[np.ndarray], np.ndarray]:
-    """Make the function that centres each feature and divides all by one number, in float64.
+    """Return the function that centres each feature and divides all by one scale, in float64.
 
     Both come from `train`, whose features get mean 0 and mean variance 1. One common scale makes
     C mean the same for every encoder. A scale per feature would do so too, but blows up features
@@ -184,7 +184,7 @@ def standardiser(train: Features) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _finite(features: np.ndarray) -> Features:
-    """Give the features in float64, or refuse them."""
+    """Convert features to float64; raise if one is not finite."""
     features = np.asarray(features, np.float64)
     if not np.isfinite(features).all():
         raise ValueError("features must be finite: the encoder gave NaN or infinity")
@@ -219,7 +219,7 @@ def fit(features: np.ndarray, labels: Labels, c: float) -> LogisticRegression:
 def path(
     features: np.ndarray, labels: Labels, rising: Iterable[float]
 ) -> Iterator[LogisticRegression]:
-    """Fit the model with one C after the other: scikit-learn's solver, or `softmax`'s of many."""
+    """Fit the model for each C in turn: by scikit-learn, or `softmax` where features are many."""
     if features.size > LARGE:
         most = MAX_ITERATIONS
         yield from softmax.path(features, labels, rising, tolerance=TOLERANCE, most=most)

@@ -1,4 +1,4 @@
-"""Which test images lie near each other by their features: neighbours of a few, a map of many."""
+"""Nearest neighbours of a few test images by their features, and a t-SNE map of many."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ from gca_jax.evaluation.result import Result
 
 QUERIES, NEIGHBOURS = 6, 5
 PERPLEXITY, MOST_DIMENSIONS = 30, 50
-MOST_POINTS = 2_000  # that a picture can show
+MOST_POINTS = 2_000  # on the map
 
 
 def evaluate(frozen: Frozen) -> Result:
@@ -43,10 +43,10 @@ def _result(
     similarities: Float[np.ndarray, "q k"],
     found: Int[np.ndarray, "q k"],
 ) -> Result:
-    """Give queries and their neighbours with what a picture shows of them."""
+    """Collect queries and neighbours with the images, labels and domains that the figure shows."""
     data = frozen.dataset
     rows = np.concatenate([queries[:, None], found], axis=1)
-    images = data.test_images[rows.ravel()]  # which may lie on disk: taken by one list of rows
+    images = data.test_images[rows.ravel()]  # may be on disk: read by one list of rows
     arrays = {f"{name}_images": images.reshape(*rows.shape, *images.shape[1:])}
     if data.labelled:
         arrays[f"{name}_labels"] = data.test_labels[rows]

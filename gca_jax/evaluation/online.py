@@ -1,4 +1,4 @@
-"""What is measured beside training: k-NN by a hook, and the online probe's accuracy."""
+"""Evaluation during training: a hook that logs k-NN, and the online probe's accuracy."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -24,7 +24,7 @@ MOST_IMAGES = 10_000
 
 
 def hooks(experiment: Experiment) -> list["OnlineKnn"]:
-    """Make the hooks that `config.train` asks for, as `train(..., hooks=)` takes them."""
+    """Return the hooks that `config.train` switches on, for `train(..., hooks=)`."""
     return [] if experiment.train.knn_every_epochs is None else [OnlineKnn(experiment)]
 
 
@@ -69,7 +69,7 @@ def evaluate(frozen: Frozen) -> Result | None:
     if head is None:
         return None
     if frozen.classes is None:
-        return Result("linear_online", left_out=NO_LABELS)
+        return Result("linear_online", skipped=NO_LABELS)
     scores = probe.scores(head, jnp.asarray(frozen.test_features["trained"]))
     right = np.asarray(scores.argmax(axis=1)) == frozen.classes[1]
     return Result("linear_online", {"trained": Score(float(right.mean()), {})})

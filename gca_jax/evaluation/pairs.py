@@ -23,7 +23,7 @@ from gca_jax.targets import Info
 
 Embeddings = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]
 
-MOST_PAIRS = 10_000  # that are retrieved from
+MOST_PAIRS = 10_000  # at most, candidates of a retrieval
 PLAN_SWEEPS = 50
 SHOWN = 8  # pairs in a row of pictures
 ROWS_AT_ONCE = 8_192
@@ -53,13 +53,13 @@ def _embed(network: models.Towers, method: str, variables: Variables, x: Array) 
 
 def embeddings(frozen: Frozen) -> Embeddings:
     """Embed the evaluation split, evenly spaced where it has very many pairs."""
-    part = frozen.data.judged
+    part = frozen.data.evaluated
     rows = evenly_spaced(len(part.a), MOST_PAIRS)
     return embed(frozen, Part(part.a[rows], part.b[rows]))
 
 
 def loss_settings(frozen: Frozen) -> dict[str, Any] | None:
-    """Give the keywords of the method's loss, ε as it is after training; None of a given loss."""
+    """Return the keywords of the method's loss, with the trained ε; None for a caller's loss."""
     if "loss" in frozen.experiment.given:
         return None
     learned: Any = frozen.experiment.network.apply(frozen.variables, method="temperature")
@@ -80,7 +80,7 @@ def evaluate_retrieval(frozen: Frozen) -> Result:
 
 
 def _block_size(count: int) -> int | None:
-    """Form a kernel of many pairs in blocks."""
+    """Choose the block size of the kernel: None, the whole of it, for few pairs."""
     return None if count <= 4_096 else 1_024
 
 
@@ -108,9 +108,9 @@ def _retrieve_by_plan(
 
 
 def evaluate_weights(frozen: Frozen) -> Result:
-    """Weigh every training pair by the plan's mass on it, as `ot.learned.self_weighted` does."""
+    """Compute each training pair's weight, its mass in the plan (`ot.learned.self_weighted`)."""
     if frozen.once(loss_settings) is None:
-        return Result("weights", numbers={"weights": None}, left_out=NO_PLAN)
+        return Result("weights", numbers={"weights": None}, skipped=NO_PLAN)
     part, shares = frozen.data.train, frozen.once(log_shares)
     weights = np.exp(shares - shares.max())
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
@@ -147,7 +147,7 @@ def log_shares(frozen: Frozen) -> Float[np.ndarray, "n"]:
 
 
 def _against_known(shares: Float[np.ndarray, "n"], wrong: np.ndarray) -> dict[str, float | None]:
-    """Measure how well small weights find the pairs that noise has shuffled."""
+    """Measure how well small weights detect the shuffled pairs."""
     count = int(wrong.sum())
     if count in (0, len(wrong)):
         return {"auc": None, "precision": None, "wrong_share": count / len(wrong)}
@@ -157,7 +157,7 @@ def _against_known(shares: Float[np.ndarray, "n"], wrong: np.ndarray) -> dict[st
 
 
 def evaluate_extremes(frozen: Frozen) -> Result | None:
-    """Show the pairs of least and of most weight, where both sides are pictures."""
+    """Select the pairs of least and of most weight, where both sides are images."""
     pairs = frozen.data
     if frozen.once(loss_settings) is None or not (pairs.a.pictures and pairs.b.pictures):
         return None
@@ -175,7 +175,7 @@ def evaluate_embeddings(frozen: Frozen) -> Result:
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse settings of the `evaluation` group that are out of their range."""
+    """Raise if a setting of the `evaluation` group is out of range."""
     with context("config.evaluation"):
         for name in ("rounds", "suspects"):
             at_least(name, experiment.config.evaluation[name], 1)

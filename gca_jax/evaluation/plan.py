@@ -23,17 +23,17 @@ Transport = Callable[[Array, Array, Info], tuple[Array, Array]]
 
 
 class Drawn(NamedTuple):
-    """Of which images a plan is drawn, and how its rows are sorted.
+    """The images of a mean plan's batches, and how rows are sorted.
 
     Attributes:
-        kind: What tells images apart.
-        part: Which images these are.
+        kind: What images are grouped and sorted by.
+        part: The split that they come from.
         images: [m, h, w, c].
         numbers: [m], class or domain of each image.
         info: Entries [m] that the target takes.
         per_kind: Images of each class or domain in a batch.
         batches: How many are averaged.
-        within: [m], which sorts images of one class or domain.
+        within: [m], sort key within one class or domain; None for none.
     """
 
     kind: Literal["class", "domain"]
@@ -51,7 +51,7 @@ def evaluate(frozen: Frozen) -> Result:
     by_domain = not frozen.no_plan and "domains" in frozen.experiment.target.takes
     if frozen.no_plan or (frozen.kinds is None and not by_domain):
         reason = frozen.no_plan or NO_LABELS
-        return Result("plan", numbers={"plan_within_class": None}, left_out=reason)
+        return Result("plan", numbers={"plan_within_class": None}, skipped=reason)
     drawn = _batch_by_domain(frozen) if by_domain else _batches_by_kind(frozen)
     arrays = mean_plan(frozen.embed, _transport(frozen), drawn, frozen.experiment.seed)
     rows = arrays.pop("plan_rows")
@@ -66,14 +66,14 @@ def evaluate(frozen: Frozen) -> Result:
 
 
 def _batches_by_kind(frozen: Frozen) -> Drawn:
-    """Draw batches of test images with as many of each class or, without labels, domain."""
+    """Choose batches of test images balanced by class or, without labels, by domain."""
     kinds, images = frozen.kinds, frozen.dataset.test_images
     assert kinds is not None
     return Drawn(kinds.word, "test", images, kinds.numbers, frozen.info, frozen.per_kind, BATCHES)
 
 
 def _batch_by_domain(frozen: Frozen) -> Drawn:
-    """Draw one batch with as many images of each domain, which the target joins.
+    """Choose one domain-balanced batch, for a target that joins images by domain.
 
     Training images where all test images are of one domain, for which the target would be flat.
     """

@@ -13,12 +13,12 @@ from gca_jax.evaluation.frozen import Frozen
 from gca_jax.evaluation.result import Result
 
 KEY = "gradient_cosine_to_ince"
-# What of a method's hyper-parameters says which kernel it sees: INCE is compared on the same.
+# Hyper-parameters that define the kernel: INCE is compared on the same one.
 KERNEL_OPTIONS = ("epsilon", "layout", "similarity_floor", "self_pairs", "cost_fn", "target")
 
 
 def evaluate(frozen: Frozen) -> Result:
-    """Measure the embeddings of two augmented views of each test image."""
+    """Measure alignment, uniformity and rank on two augmented views of the test images."""
     return Result("views", numbers=representation(*frozen.views[1:]))
 
 
@@ -42,7 +42,7 @@ def representation(
 def evaluate_gradients(frozen: Frozen) -> Result:
     """Compare the gradients on one batch of test images, as large as those of training."""
     if reason := frozen.no_plan:
-        return Result("gradient_cosine", numbers={KEY: None}, left_out=reason)
+        return Result("gradient_cosine", numbers={KEY: None}, skipped=reason)
     experiment, (rows, z_a, z_b) = frozen.experiment, frozen.views
     order = np.random.default_rng(experiment.seed).permutation(len(rows))
     batch = order[: experiment.train.batch_size]

@@ -1,6 +1,6 @@
 """Results of evaluations: numbers and arrays; and fitting one probe to each encoder's features.
 
-How a result is shown, its title, its caption and how it was obtained, is said in `report.entries`.
+`report.entries` holds the title, caption and procedure that the report shows for each.
 """
 
 import dataclasses
@@ -43,21 +43,21 @@ class Score(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one evaluation found, or why it was left out.
+    """What one evaluation found, or why it was skipped.
 
     Attributes:
         name: Key of a probe's accuracies in `evaluation.json`, and of its entry in the report.
         scores: Score of the trained encoder and of each baseline, for a probe.
         numbers: Other entries of `evaluation.json`, by key; as JSON values.
         arrays: Entries of `evaluation.npz`.
-        left_out: Why nothing was measured; empty where something was.
+        skipped: Why nothing was measured; empty where something was.
     """
 
     name: str
     scores: Mapping[str, Score] = dataclasses.field(default_factory=dict)
     numbers: Mapping[str, object] = dataclasses.field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    left_out: str = ""
+    skipped: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Give what the report is made of, as JSON values."""
@@ -89,7 +89,7 @@ def probe(
     Args:
         frozen: The frozen model.
         labels: What to read, of the training [n] and of the test images [m]; `frozen.classes`, as
-            a rule. None leaves the probe out.
+            a rule. None skips the probe.
         fit: Fits the probe to training images, and scores it on test images, whose labels are only
             counted.
         name: Key of the accuracies in `evaluation.json`.
@@ -98,7 +98,7 @@ def probe(
         The result, or that there are no labels.
     """
     if labels is None:
-        return Result(name, left_out=NO_LABELS)
+        return Result(name, skipped=NO_LABELS)
     scores = {}
     for encoder, features in frozen.train_features.items():
         train = Labelled(features, labels[0])

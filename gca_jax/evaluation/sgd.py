@@ -1,4 +1,4 @@
-"""Classifiers that SGD trains on augmented images, as the paper's were: long, so off by default.
+"""Classifiers trained by SGD on augmented images, as in the paper; slow, so off by default.
 
 `linear_sgd` is the linear evaluation that the paper describes, `finetune` what its authors' code
 does on CIFAR: there the encoder is trained as well, and the best epoch on test images is reported.
@@ -46,7 +46,7 @@ def evaluate_finetuned(frozen: Frozen) -> Result | None:
     """Train encoder and head, for `finetune_epochs`; report the last epoch."""
     epochs = frozen.settings.finetune_epochs
     found = _result(frozen, "finetune", epochs, finetuned, last)
-    if found is None or found.left_out:
+    if found is None or found.skipped:
         return found
     return dataclasses.replace(found, numbers={"finetune_by_epoch": frozen.once(finetuned)})
 
@@ -68,11 +68,11 @@ def _result(
     train: Callable[[Frozen], ByEpoch],
     choose: Callable[[list[float]], float],
 ) -> Result | None:
-    """Score what is trained, where there are epochs and labels."""
+    """Train and score a classifier, where there are epochs and labels."""
     if not epochs:
         return None
     if frozen.classes is None:
-        return Result(name, left_out=NO_LABELS)
+        return Result(name, skipped=NO_LABELS)
     found = frozen.once(train)
     return Result(name, {encoder: Score(choose(each), {}) for encoder, each in found.items()})
 
@@ -124,7 +124,7 @@ class Classifier(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step changes."""
+    """Training state of a classifier."""
 
     classifier: Classifier
     opt_state: optax.OptState
@@ -136,10 +136,10 @@ class Trainer:
     """How a classifier is trained; its methods are compiled once.
 
     Attributes:
-        encode: Gives the features that the head reads.
+        encode: Computes the features that the head takes.
         policy: Augments the images.
-        optimizer: Of the head, and of the encoder's weights unless that is frozen.
-        key: Of everything random.
+        optimizer: Of the head and, unless the encoder is frozen, its weights.
+        key: Of augmentations.
         frozen: Whether the encoder and its batch statistics stay as they are.
     """
 
@@ -159,7 +159,7 @@ class Trainer:
 
     @partial(jax.jit, static_argnums=0)
     def step(self, state: State, images: UInt8[Array, "b h w c"], labels: Int[Array, "b"]) -> State:
-        """Make a step down the cross-entropy; what is random is a function of its number."""
+        """Take one SGD step; its randomness is a function of the step's number."""
         (head, variables), opt_state, step = state
         key = jax.random.fold_in(jax.random.split(self.key)[0], step)
         x = self.policy.training(key, images)
@@ -180,7 +180,7 @@ class Trainer:
         return State(Classifier(head, variables), opt_state, step + 1)
 
     def _trained(self, classifier: Classifier) -> tuple[Head, Variables]:
-        """Give what SGD changes."""
+        """Return the variables that SGD updates."""
         variables = {} if self.frozen else {"params": classifier.variables["params"]}
         return classifier.head, variables
 
@@ -190,7 +190,7 @@ class Trainer:
     ) -> Int[Array, "b"]:
         """Classify a batch of test images, which is the same in every epoch."""
         key = jax.random.fold_in(jax.random.split(self.key)[1], index)
-        h, _ = self.encode(classifier.variables, self.policy.judging(key, images), False)
+        h, _ = self.encode(classifier.variables, self.policy.evaluation(key, images), False)
         return probe.scores(classifier.head, h).argmax(axis=1)
 
     def accuracy(self, classifier: Classifier, data: Dataset) -> float:
@@ -205,7 +205,7 @@ class Trainer:
 
 
 def trainer(frozen: Frozen, encode: Encode, epochs: int, *, head_only: bool) -> Trainer:
-    """Make the trainer of so many epochs, its learning rate falling from the setting to zero."""
+    """Return a trainer whose learning rate falls to zero over `epochs`, as a cosine."""
     experiment, each = frozen.experiment, order(frozen.dataset, frozen.experiment.seed)
     steps = each.size // each.batch_size
     rate = optax.cosine_decay_schedule(frozen.settings.sgd_learning_rate, epochs * steps)

@@ -61,7 +61,7 @@ class Settings:
     def check(
         self, train_labels: Labels, test_labels: TestLabels, names: Sequence[str] | None = None
     ) -> None:
-        """Refuse settings with which probes of these labels could not be fitted.
+        """Raise if probes could not be fitted to these labels with these settings.
 
         Raises:
             ValueError: A class or the training split is too small; the message names the setting.
@@ -105,7 +105,7 @@ def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
 
 
 def can_hold_out(labels: Labels, fraction: float) -> bool:
-    """Tell whether each class has images enough to be in both parts of `hold_out`."""
+    """Return whether every class has enough images for both parts of `hold_out`."""
     return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
 
 

@@ -1,6 +1,6 @@
 """How the report shows each result: its title, its caption, and how its numbers were obtained.
 
-A result of an evaluation has numbers alone; one without an entry here is shown under its name.
+Evaluations return numbers alone; a result without an entry here is shown under its name.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gca_jax.workdir import Json
 
-Words = str | Callable[[Json], str]
+Text = str | Callable[[Json], str]
 """A format string, or a function, of the content of `report.json` and of `asked`, the config's
 settings of the evaluation."""
 
@@ -20,7 +20,7 @@ ENCODERS = {
     "pixels": "raw pixels",
     "raw": "raw input",
 }
-"""What is compared, by its name in the report: the trained encoder and two baselines."""
+"""Encoders compared and their names in the report: the trained one and the baselines."""
 
 
 class Entry(NamedTuple):
@@ -34,23 +34,23 @@ class Entry(NamedTuple):
         caption: What a reader should know of the numbers or the picture; empty for nothing.
     """
 
-    title: Words
-    procedure: Words = ""
-    over: Words = ""
-    picture: Words = ""
-    caption: Words = ""
+    title: Text
+    procedure: Text = ""
+    over: Text = ""
+    picture: Text = ""
+    caption: Text = ""
 
 
 def described(report: Json) -> list[Json]:
-    """Give the results of a report with the words of their entries.
+    """Add titles, captions and procedures to the results of a report.
 
-    Results of a run that an earlier version has evaluated bring words of their own.
+    Results written by an earlier version bring texts of their own.
     """
     known = {**report, "asked": report["config"]["evaluation"]}
-    return [{**_words(result, known), **result} for result in report["results"]]
+    return [{**_texts(result, known), **result} for result in report["results"]]
 
 
-def _words(result: Json, report: Json) -> dict[str, str]:
+def _texts(result: Json, report: Json) -> dict[str, str]:
     """Fill in the entry of a result, on one line each."""
     words = dict.fromkeys(Entry._fields, "") | {"title": result["name"]}
     if "title" in result:
@@ -65,7 +65,7 @@ def _words(result: Json, report: Json) -> dict[str, str]:
 
 
 def _chosen(result: Json) -> str:
-    """Name what each encoder's probe has chosen, where it is one number."""
+    """List the hyper-parameter chosen for each encoder's probe, where it is one number."""
     chosen = [
         f"{value:g} ({ENCODERS[encoder]})"
         for encoder, settings in result["settings"].items()
@@ -92,7 +92,7 @@ def _best_epoch(report: Json) -> str:
 
 
 def _plan(report: Json) -> str:
-    """Say of which images the plan is, and how much of its mass stays within a class."""
+    """Describe the images of the plan and the share of its mass within a class."""
     if "plan_of" in report:
         kind, part = report["plan_of"]["kind"], report["plan_of"]["part"]
         shares = report["plan_within_domain"]

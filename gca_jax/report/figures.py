@@ -1,4 +1,4 @@
-"""Draws the pictures of a run's report, each from the report's numbers and the run's folder.
+"""Draws the figures of a run's report from `report.json` and the run's folder.
 
 Colours tell things apart for colour-blind readers too: Okabe and Ito's palette, and viridis.
 """
@@ -251,7 +251,7 @@ def show_plans(figure: Figure, panels: Iterable[Axes], plans: Sequence[np.ndarra
 
 
 def within(plan: np.ndarray, labels: np.ndarray, kind: str = "class") -> str:
-    """Say how much of a plan's mass stays within a class, or domain, off the positive pairs."""
+    """Describe the share of a plan's mass within a class or domain, off the positive pairs."""
     share, uniform = within_class(plan, labels)
     if share is None:
         return "all mass on the positive pairs"
@@ -269,7 +269,7 @@ def columns(folder: RunFolder, *names: str) -> list[Float[np.ndarray, "k"]]:
 
 
 def kind_of(report: Json) -> str:
-    """Name what images are told apart by, as `Frozen.kinds` has it."""
+    """Return how images are grouped, as in `Frozen.kinds`: by class or by domain."""
     return "class" if report["split"]["classes"] else "domain"
 
 

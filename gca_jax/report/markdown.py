@@ -16,7 +16,7 @@ from gca_jax.workdir import Json
 
 WIDTH = 100
 UNFILLED = ("#", "|", "![", "    ", "```")
-"""What a block of Markdown begins with whose line breaks mean something."""
+"""Prefixes of Markdown blocks whose line breaks are kept."""
 EXTREMES = 6  # rows from either end of a long table of classes
 
 

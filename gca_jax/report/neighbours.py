@@ -39,7 +39,7 @@ class Group(NamedTuple):
 
 
 class Neighbourhood(NamedTuple):
-    """What a page shows.
+    """Content of the page.
 
     Attributes:
         title: Of the page.
@@ -47,18 +47,16 @@ class Neighbourhood(NamedTuple):
         names: [n], of the pictures.
         groups: Under "class" and "domain", where pictures have them.
         places: [n, 2], on the map.
-        nearest: [n, k], the rows nearest to each by cosine similarity, the nearest first.
-        across: [n, k], likewise among the pictures of other domains; None where there are none.
+        near: [n, k], rows of each image's neighbours by cosine similarity, the nearest first:
+            under "nearest" and, where there are any, "in other domains".
     """
 
     title: str
     images: UInt8[np.ndarray, "n h w c"]
-    names: Sequence[str]  # [n], of the pictures
-    groups: Mapping[str, Group]  # under "class" and "domain", where pictures have them
-    places: Float[np.ndarray, "n 2"]  # on the map
+    names: Sequence[str]
+    groups: Mapping[str, Group]
+    places: Float[np.ndarray, "n 2"]
     near: Mapping[str, Int[np.ndarray, "n _"]]
-    """Rows of each picture's neighbours by cosine similarity, the nearest first: "nearest" and,
-    where there are any, "in other domains"."""
 
     @property
     def labels(self) -> list[str]:

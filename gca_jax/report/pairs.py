@@ -1,4 +1,4 @@
-"""What the report of a run on pairs has of its own: pictures, and the suspected wrong pairs."""
+"""Figures of a run on pairs, and the list of suspected wrong pairs."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ WAYS = {"a_to_b": "a to b", "b_to_a": "b to a"}
 
 
 def headline(found: Json) -> dict[str, float]:
-    """Choose the shares that are said first: recall@1, both ways."""
+    """Return recall@1 in both directions."""
     shares = found["retrieval"]
     return {f"recall@1, {named}": shares[way]["recall_1"] for way, named in WAYS.items()}
 
@@ -23,8 +23,8 @@ def headline(found: Json) -> dict[str, float]:
 def tables(report: Json, folder: RunFolder) -> dict[str, str]:
     """Give `suspects.csv`: the training pairs of least weight, by their rows in both files.
 
-    The least comes first. `shuffled` tells a pair that was shuffled on purpose. There is nothing of
-    a loss without plan.
+    The least comes first. `shuffled` tells a pair that was shuffled on purpose. Empty for
+    a loss without a plan.
     """
     if "log_shares" not in folder.arrays:
         return {}

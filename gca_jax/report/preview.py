@@ -1,4 +1,4 @@
-"""Draws what a policy does to images before they are trained with, and corruptions of one."""
+"""Draws augmented views of training images, and the corruptions of one test image."""
 
 import pathlib
 
@@ -32,7 +32,7 @@ def preview(experiment: Experiment, workdir: str | pathlib.Path | None = None) -
 def preview_corruptions(
     experiment: Experiment, workdir: str | pathlib.Path | None = None
 ) -> pathlib.Path:
-    """Draw an image that the run is judged by, corrupted in all ways, into `corruptions.png`."""
+    """Draw a test image under every corruption into `corruptions.png`."""
     data = experiment.data.dataset
     row = int(experiment.seed % len(data.test_images))
     figure = corruption_sheet(data.test_images[row : row + 1], experiment.seed)

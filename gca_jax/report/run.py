@@ -20,8 +20,8 @@ class Page(NamedTuple):
 
     Attributes:
         template: Of the page, rendered with the content of `report.json`.
-        headline: The content of `report.json` or `evaluation.json` -> the shares to say first.
-        tables: The content of `report.json`, the run's folder -> further files, their text by name.
+        headline: Content of `report.json` or `evaluation.json` -> the main accuracies.
+        tables: (content of `report.json`, run's folder) -> text of further files by name.
     """
 
     template: str
@@ -67,12 +67,12 @@ def write(folder: RunFolder) -> Json:
 
 
 def headline(found: Json, kind: str) -> dict[str, float]:
-    """Choose the shares that are said when a report is written, of a kind of data."""
+    """Return the main accuracies of a run on one kind of data."""
     return PAGES[kind].headline(found)
 
 
 def summary(folder: RunFolder) -> Json:
-    """Give the numbers of an evaluated run as one dictionary, the content of `report.json`."""
+    """Collect the content of `report.json` from the files of an evaluated run."""
     evaluation, log = folder.evaluation, folder.path / "metrics.jsonl"
     if not log.exists():
         raise FileNotFoundError(f"{log} is missing: the run's log belongs to its report")
@@ -90,7 +90,7 @@ def summary(folder: RunFolder) -> Json:
 
 
 def _corruptions(folder: RunFolder, step: int) -> Json | None:
-    """Read what corrupted images showed at this step; say so where it is of another one."""
+    """Read the accuracies on corruptions; None, with a note, if they are of another step."""
     found = folder.corruptions
     if found is None or found["step"] == step:
         return found

@@ -1,4 +1,4 @@
-"""Writes `index.html`, a page over all runs below a folder, from the files that they left."""
+"""Writes `index.html`, a table and curves of all runs below a folder."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from gca_jax.report.status import progress
 from gca_jax.workdir import Json, RunFolder, flatten
 
 ALWAYS = {"method": "method", "data.name": "data", "seed": "seed"}
-"""Settings that are shown always, and the heads of their columns."""
+"""Settings that are always shown, and the heads of their columns."""
 NO_SHARES = ("alignment", "uniformity", "effective_rank", "train_seconds")
 CURVES = ("loss", "alignment", "uniformity")
 POINTS = 100  # of a curve, at most
@@ -30,7 +30,7 @@ POINTS = 100  # of a curve, at most
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is known of a run, finished or not."""
+    """Summary of a run, finished or not."""
 
     folder: str  # below the folder of all
     settings: Mapping[str, Any]  # of its config, by dotted key
@@ -108,7 +108,7 @@ def _panel(key: str, runs: list[Run], colours: list[str]) -> str:
 
 
 def collect(folder: Path) -> list[Run]:
-    """Read all runs below a folder, in the order of their names; of a damaged one, its fault."""
+    """Read all runs below a folder in the order of their names; damaged ones have their error."""
     runs = []
     for path in sorted(_folders(folder)):
         name, run = path.relative_to(folder).as_posix(), RunFolder(path)
@@ -128,7 +128,7 @@ def studies(folder: Path, runs: list[Run]) -> list[str]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """Find folders of runs; nothing inside of one is looked at."""
+    """Find the folders of runs, without descending into a run."""
     for where, inner, files in os.walk(folder):
         if "config.json" in files:
             inner.clear()
@@ -159,14 +159,14 @@ def _read(run: RunFolder, name: str) -> Run:
 
 
 def _results(evaluation: Json, training: Json, kind: str) -> dict[str, float]:
-    """Choose the numbers that runs are compared by."""
+    """Collect the numbers that runs are compared by."""
     found: dict[str, Any] = dict(headline(evaluation, kind))
     found |= {key: {**training, **evaluation}.get(key) for key in NO_SHARES}
     return {key: x for key, x in found.items() if isinstance(x, int | float) and math.isfinite(x)}
 
 
 def _curve(rows: list[Json], key: str) -> list[tuple[float, float]]:
-    """Thin a quantity of the log out; its last point stays."""
+    """Subsample a logged quantity, keeping its last point."""
     known = [
         (row["epoch"], row[key]) for row in rows if row.get(key) is not None and row.get("epoch")
     ]
@@ -175,7 +175,7 @@ def _curve(rows: list[Json], key: str) -> list[tuple[float, float]]:
 
 
 def varied(runs: list[Run]) -> dict[str, bool]:
-    """Name the settings in which runs differ; whether two of one method and data set do."""
+    """Map settings in which runs differ to whether runs of one method and data set do."""
     found: dict[str, bool] = {}
     for key in dict.fromkeys(key for run in runs for key in run.settings if key not in ALWAYS):
         groups: dict[tuple[str, ...], set[str]] = {}
@@ -188,7 +188,7 @@ def varied(runs: list[Run]) -> dict[str, bool]:
 
 
 def value(run: Run, key: str) -> str:
-    """Give a setting as a reader would write it; nothing where it is not set."""
+    """Format a setting; empty where it is not set."""
     found = run.settings.get(key)
     if found is None:
         return ""

@@ -1,6 +1,6 @@
-"""Says where a run or a study stands, by the files in its folder.
+"""Reports the progress of a run or a study from the files in its folder.
 
-Apart from the reports: a command that is asked again and again draws nothing.
+Imports no Matplotlib: the command is run often and must start fast.
 """
 
 import time
@@ -15,11 +15,11 @@ from gca_jax.studies.grid import all_runs, cells, number_of_runs
 from gca_jax.studies.results import read_failed
 from gca_jax.workdir import RunFolder
 
-SHOWN = 10  # runs of a kind that a status names, so that all is one screen
+SHOWN = 10  # runs of each kind, so that a status fits on one screen
 
 
 def status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
-    """Say where the run or the study in a folder stands; nothing is computed or written.
+    """Yield lines on the progress of the run or study in a folder, which is only read.
 
     Args:
         path: The workdir.
@@ -67,7 +67,7 @@ def _study(path: Path, config: ConfigDict | Study) -> Iterator[str]:
 
 
 def _run(folder: RunFolder) -> Iterator[str]:
-    """Say what is done of a run, what it last logged and saved; nothing is computed or written."""
+    """Yield lines on what a run has done, last logged and saved."""
     if (fault := folder.damage) is not None:
         yield f"{folder.path}: damaged: {fault}"
         return
@@ -86,7 +86,7 @@ def _run(folder: RunFolder) -> Iterator[str]:
 
 
 def training(folder: RunFolder) -> str:
-    """Say how many steps of how many are done, and when the last one was logged."""
+    """Describe how many steps are done and when the last one was logged."""
     if (fault := folder.damage) is not None:
         return f"damaged: {fault}"
     if folder.has("training.json") and folder.summary["finished"]:
@@ -101,7 +101,7 @@ def training(folder: RunFolder) -> str:
 
 
 def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Say at which step of how many a row of a run's log is."""
+    """Describe the step of a log row as a share of all steps."""
     per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
     total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
     return f"step {row['step']} of {total} ({row['step'] / total:.0%})"

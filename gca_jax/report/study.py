@@ -1,4 +1,4 @@
-"""Writes the report of a study, also of one that was stopped."""
+"""Writes the report of a study, complete or not."""
 
 import csv
 import io
@@ -26,10 +26,10 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     And `index.html`, over all runs, trials too.
 
     Args:
-        study: What was to be found out.
+        study: The study.
         grid: Its runs, from `grid.cells`.
         workdir: The study's folder.
-        command: What was typed.
+        command: The command line, for the page.
 
     Returns:
         The page's path.

@@ -135,7 +135,7 @@ Curve = tuple[Float[np.ndarray, "k"], Float[np.ndarray, "seeds k"]]
 
 
 def _curves(results: Results, workdir: Path) -> dict[tuple[str, str], Curve]:
-    """Read the losses of final runs; seeds whose logs have other epochs are left out."""
+    """Read the losses of final runs; seeds whose logs have other epochs are skipped."""
     logs: dict[tuple[str, str], list[tuple[list[float], list[float]]]] = {}
     for row in results.rows:
         rows = RunFolder(workdir / row.folder).log

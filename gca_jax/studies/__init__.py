@@ -1,4 +1,4 @@
-"""Studies: grids of ordinary runs, resumable, from which a report with intervals is made.
+"""Studies: resumable grids of ordinary runs, with a report of means and intervals.
 
 A study's file defines `get_config(options="")`, which returns a `Study` (docs/studies.md).
 """
@@ -14,9 +14,9 @@ from gca_jax.studies.study import Condition, Method, Study
 __all__ = ["Condition", "ConfigDict", "Method", "Study", "make", "read_options", "variant"]
 
 make = Study
-"""The name until 0.3.0 of what makes a study."""
+"""The name of `Study` until 0.3.0."""
 
-CONFIGS = {"fashion": "fashion_mnist"}  # of data sets that options name by another word
+CONFIGS = {"fashion": "fashion_mnist"}  # config files that are not named as the option
 SHORT: dict[str, dict[str, Any]] = {  # changes that make a run short enough for two cores
     "digits": {"train.epochs": 20, "train.checkpoint_every_epochs": 20, "evaluation.draws": 5},
     "fashion": {
@@ -30,30 +30,30 @@ SHORT: dict[str, dict[str, Any]] = {  # changes that make a run short enough for
 
 
 class Variant(NamedTuple):
-    """The data set of a study's runs and their size: short for two cores, or full."""
+    """Data set and size of a study's runs: short, for two CPU cores, or full."""
 
-    data: str  # as the options name it
+    data: str  # the option that names the data set
     base: str  # config file of the runs
     small: bool  # whether the runs are short
     common: dict[str, Any]  # changes that make them short; none in a smoke run
-    suffix: str  # of a method's own options: ",small", ",smoke" or nothing
-    few: int  # labels of each class that the few-label probe sees
-    accuracy_of_few: str  # that probe's accuracy in `evaluation.json`
-    flags: frozenset[str]  # the other options that were given
+    suffix: str  # appended to a method's options: ",small", ",smoke" or nothing
+    few: int  # labels per class of the few-label probe
+    accuracy_of_few: str  # path of that probe's accuracy in `evaluation.json`
+    flags: frozenset[str]  # the study's own options that were given
 
     @property
     def again(self) -> bool:
-        """Whether a difference is asked again, of seeds that it was not found with."""
+        """Whether to test a difference again, with seeds that it was not found with."""
         return "again" in self.flags
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the final runs: five, and ten others where a difference is asked again."""
+        """Seeds of the final runs: five, or ten others to test a difference again."""
         return tuple(range(5, 15)) if self.again else (0, 1, 2, 3, 4)
 
 
 def read_options(options: str, known: Collection[str]) -> frozenset[str]:
-    """Read options, separated by commas; a ValueError for one that is not known."""
+    """Parse comma-separated options; raise ValueError for an unknown one."""
     named = frozenset(options.split(",")) - {""}
     for option in sorted(named - set(known)):
         raise ValueError(f"unknown option {option!r}; there are: {', '.join(known)}")
@@ -63,15 +63,15 @@ def read_options(options: str, known: Collection[str]) -> frozenset[str]:
 def variant(
     options: str, *, sets: Collection[str] = ("cifar10",), flags: Collection[str] = ()
 ) -> Variant:
-    """Read which variant of a study is asked for; without an option that on digits.
+    """Parse the options of a study into its variant; the default data set is digits.
 
     Args:
-        options: After the colon of --config.
+        options: The text after the colon of --config.
         sets: Options that name a data set other than digits.
-        flags: Options that the study has besides; `smoke` is known to all.
+        flags: Other options of the study; every study has `smoke`.
 
     Raises:
-        ValueError: An option that is not known, or two data sets.
+        ValueError: An unknown option, or two data sets.
     """
     named = read_options(options, (*sets, *flags, SMOKE))
     chosen = sorted(named & set(sets))

@@ -1,4 +1,4 @@
-"""The runs of a study: their configs, made and checked before any begins, and their folders."""
+"""The runs of a study: their folders, and their configs, all checked before any run begins."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ from gca_jax.files import DamagedError
 from gca_jax.studies.study import Changes, Study, check, slug
 from gca_jax.workdir import RunFolder, as_json, differences, first_differences, flatten
 
-LONGEST = 100  # letters of a folder's name
+LONGEST = 100  # characters of the settings in a folder's name
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,18 +27,18 @@ class Run:
 
     condition: str  # label of its column
     method: str  # label of its row
-    settings: Mapping[str, Any]  # values of the method's candidates, by dotted key
+    settings: Mapping[str, Any]  # the candidate's values, by dotted key
     seed: int
     final: bool  # whether the report shows it; else it serves to choose settings
-    config: ConfigDict  # an ordinary run's, locked
+    config: ConfigDict  # of an ordinary run, locked
 
     @functools.cached_property
     def record(self) -> dict[str, object]:
-        """Its config as its folder has it."""
+        """The config as JSON."""
         return as_json(self.config)
 
     def is_finished(self, workdir: Path) -> bool:
-        """Tell whether its folder holds the report of this very config, and results to be read."""
+        """Tell whether its folder holds the report of this very config, and readable results."""
         folder = RunFolder(workdir / self.folder)
         try:
             if folder.report is None or not folder.report.get("finished", True):
@@ -50,13 +50,13 @@ class Run:
 
     @functools.cached_property
     def folder(self) -> str:
-        """Where it lies, from the study's folder, with `/`: readable, legal on any file system."""
+        """Path of its folder in the study's, with `/`: readable, legal on any file system."""
         last = {key: key.rsplit(".", 1)[-1] for key in self.settings}
         counts = Counter(last.values())
         names = {key: short if counts[short] == 1 else key for key, short in last.items()}
         plain = ",".join(f"{names[key]}={value}" for key, value in self.settings.items())
         text = re.sub(r"[^A-Za-z0-9.,=+_-]+", "_", plain)[:LONGEST]
-        if text != plain:  # two that differ in what is replaced or cut must not share a folder
+        if text != plain:  # settings that differ only in what was replaced or cut need two folders
             text += "-" + hashlib.sha256(plain.encode()).hexdigest()[:8]
         name = "-".join(filter(None, (text, f"seed{self.seed}", "validation" * (not self.final))))
         return "/".join(("runs", slug(self.condition), slug(self.method), name))
@@ -64,13 +64,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:
-    """A method under a condition: its candidates, and for each of them the runs."""
+    """A method under a condition: its candidates, and the runs of each."""
 
     condition: str
     method: str
     candidates: tuple[Changes, ...]  # one without keys where nothing is chosen
     trials: tuple[tuple[Run, ...], ...]  # evaluated on validation images
-    finals: tuple[tuple[Run, ...], ...]  # to be done if the candidate is chosen
+    finals: tuple[tuple[Run, ...], ...]  # executed if the candidate is chosen
 
     @property
     def chooses(self) -> bool:
@@ -79,17 +79,17 @@ class Cell:
 
 
 def cells(study: Study, template: ConfigDict | None = None) -> list[Cell]:
-    """Make all configs of a study, as flags may have changed it, by columns.
+    """Make the configs of all runs, column by column.
 
     Args:
-        study: What is to be found out.
-        template: The config of one run in the place of the base file, for `--seeds`.
+        study: The study, with the changes of flags.
+        template: Config of a run in place of the base file, for `--seeds`.
 
     Raises:
-        ValueError: The study cannot be; no base file, a key that a method's config does not have,
-            or two runs alike.
+        ValueError: The study is invalid, its base file is missing, a method's config lacks a key,
+            or two runs share a folder.
     """
-    check(study)
+    check(study)  # again: flags set its fields after it was made
     bases = {label: _base(study, each.words, template) for label, each in study.methods.items()}
     grid = [
         _cell(study, condition, label, bases[label])
@@ -104,7 +104,7 @@ def cells(study: Study, template: ConfigDict | None = None) -> list[Cell]:
 
 
 def _base(study: Study, options: str, template: ConfigDict | None) -> ConfigDict:
-    """Make the config of a method by the base file."""
+    """Make the config of a method from the base file."""
     if template is not None:
         return template
     config = configs.load(study.base, options)
@@ -142,7 +142,7 @@ def _cell(study: Study, condition: str, label: str, base: ConfigDict) -> Cell:
 
 
 def _changed(config: ConfigDict, changes: Changes, whose: str) -> ConfigDict:
-    """Copy a config with changes of keys that it has."""
+    """Copy a config and change some of its keys."""
     own = config.copy_and_resolve_references().lock()
     known = dict(flatten(own))
     for path, value in flatten(changes):
@@ -158,23 +158,22 @@ def _changed(config: ConfigDict, changes: Changes, whose: str) -> ConfigDict:
 
 
 def all_runs(grid: list[Cell]) -> Iterator[Run]:
-    """Every run that a study may come to."""
+    """Yield every run that a study may execute."""
     for cell in grid:
-        for groups in (cell.trials, cell.finals):
-            yield from itertools.chain.from_iterable(groups)
+        yield from itertools.chain(*cell.trials, *cell.finals)
 
 
 def number_of_runs(study: Study, grid: list[Cell]) -> int:
-    """Count the runs that a study comes to: of the final ones, those of the chosen candidates."""
+    """Count the runs of a study: all trials, and the final runs of the chosen candidates."""
     return sum(sum(map(len, cell.trials)) + len(study.seeds) for cell in grid)
 
 
 def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
-    """Raise a ValueError where a run's folder holds a run of another config."""
+    """Raise ValueError if a folder holds a run of another config."""
     for run in all_runs(grid):
         folder = RunFolder(workdir / run.folder)
         if folder.saved or folder.has("report.json"):
-            with contextlib.suppress(DamagedError, FileNotFoundError):  # then it is made again
+            with contextlib.suppress(DamagedError, FileNotFoundError):  # such a run is done again
                 if found := first_differences(folder.config, run.record, 3):
                     raise ValueError(
                         f"{folder.path} holds a run of another config: the study or its base was "

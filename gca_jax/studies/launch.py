@@ -1,7 +1,7 @@
-"""Executes a study: each run a process of its own, some at a time, here or by a launcher.
+"""Executes a study: each run in a process, several at a time, here or by a cluster's launcher.
 
-What a run's folder holds is all that is known of it, so that the same command goes on after a stop,
-and several commands work on one study.
+All state is in the runs' folders, so the same command resumes a stopped study, and several commands
+can work on one study.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ from gca_jax.studies.results import Session
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
 
-PATIENCE = 60.0  # seconds that runs have to save when the study is stopped
-INTERVAL = 0.1  # seconds between two looks at the processes
-ELSEWHERE = 2.0  # seconds between two looks at the runs of other commands, perhaps over a network
+PATIENCE = 60.0  # seconds for runs to save when the study is stopped
+INTERVAL = 0.1  # seconds between polls of the processes
+ELSEWHERE = 2.0  # seconds between polls of runs of other commands, perhaps over a network
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGE = Path(__file__).resolve().parents[2]
 
 Program = Callable[[Path], list[str]]
-"""The folder of a run -> the command that does it."""
+"""The folder of a run -> the command that executes it."""
 
 
 def program(path: Path) -> list[str]:
-    """Give the command that does a run, whose config is in its folder."""
-    config, workdir = f"--config={path / 'config.json'}", f"--workdir={path}"
-    return [sys.executable, "-m", "gca_jax", config, workdir]
+    """Return the command that executes the run whose config is in a folder."""
+    config = f"--config={path / 'config.json'}"
+    return [sys.executable, "-m", "gca_jax", config, f"--workdir={path}"]
 
 
 def execute(
@@ -49,30 +49,33 @@ def execute(
     launcher: str = "",
     program: Program = program,
 ) -> int:
-    """Execute what is left of a study on `jobs` processes, and give the number of failed runs.
+    """Execute the remaining runs of a study on `jobs` workers.
 
-    A run that fails is named, written to `failed.json` and tried again by the next call; the others
-    go on. One that another command has claimed is waited for, and done here if that ends without
-    finishing it.
+    A run that fails is printed, written to `failed.json`, and tried again by the next call; the
+    others continue. A run that another command has claimed is waited for, and executed here if that
+    command ends without finishing it.
 
     Args:
-        study: What is to be found out.
+        study: The study.
         grid: Its runs, from `grid.cells`.
         workdir: The study's folder.
-        jobs: How many processes run at a time.
-        limit_minutes: After which a run is killed and has failed; None: never.
-        launcher: What starts a process elsewhere, such as `srun -n1 --gpus=1`; empty: here.
-        program: Gives the command of a run.
+        jobs: Number of processes at a time.
+        limit_minutes: Time limit of a run, which is killed and counts as failed; None: no limit.
+        launcher: Command that starts a process elsewhere, such as `srun -n1 --gpus=1`; empty: here.
+        program: Returns the command of a run.
+
+    Returns:
+        The number of failed runs.
 
     Raises:
         ValueError: A folder holds a run of another config.
-        Stopped: Ctrl-C or SIGTERM; the runs have saved, and the same call goes on.
+        Stopped: Ctrl-C or SIGTERM; the runs have saved, and the same call resumes them.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
     refuse_other_runs(workdir, grid)
     workdir.mkdir(parents=True, exist_ok=True)
-    # All runs keep what they compile in one folder, unless the user has named one.
+    # All runs share one compilation cache, unless the user has named another.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((workdir / "compiled").resolve()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     with _stop_on_signals():
@@ -80,7 +83,7 @@ def execute(
         try:
             Workers(
                 session,
-                min(jobs, session.left),  # the cores are not for more
+                min(jobs, session.left),  # idle workers would take a share of the cores
                 math.inf if limit_minutes is None else limit_minutes,
                 shlex.split(launcher),
                 program,
@@ -93,25 +96,26 @@ def execute(
             ) from error
         finally:
             if sys.stderr.isatty():
-                print(file=sys.stderr, flush=True)  # which ends the line of the progress
+                print(file=sys.stderr, flush=True)  # ends the line of the progress
     return len(session.failed)
 
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """Let SIGTERM, and the end of the terminal, stop a study as Ctrl-C does."""
+    """Let SIGTERM and SIGHUP stop a study as Ctrl-C does."""
 
     def handler(number: int, frame: object) -> None:
         raise Stopped("", 0)
 
     kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    caught = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # as nohup does
+    # nohup ignores SIGHUP, and so does a study under it.
+    caught = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]
     with handled(dict.fromkeys(caught, handler)):
         yield
 
 
 class Job:
-    """A run that is executed by a process of its own; what it prints is appended to `log.txt`."""
+    """The process of a run, whose output is appended to `log.txt`."""
 
     claim: contextlib.ExitStack
 
@@ -127,25 +131,25 @@ class Job:
                 stdout=log,
                 stderr=log,
                 env=_environment(len(cores), parts),
-                start_new_session=True,  # Ctrl-C reaches the study alone, which passes it on
+                start_new_session=True,  # Ctrl-C reaches only the study, which asks runs to save
             )
-        if cores:  # XLA counts them when its backend starts, seconds from now.
+        if cores:  # in time: XLA counts its cores when its backend starts, seconds from now
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(self.process.pid, cores)
 
     def minutes(self) -> float:
-        """Tell how long it has taken."""
+        """Return the minutes since it began."""
         return (time.monotonic() - self.begun) / 60
 
     def has_ended(self, limit_minutes: float) -> bool:
-        """Tell whether its process has ended; one that takes too long is killed."""
+        """Tell whether its process has ended; kill it after the limit."""
         if self.process.poll() is None and self.minutes() >= limit_minutes:
             self.kill()
             self._late = f"no end after {limit_minutes:g} minutes"
         return self.process.returncode is not None
 
     def error(self) -> str | None:
-        """Say why a process that has ended did not do its run; None if it did."""
+        """Describe why its process failed; None if it succeeded."""
         if self._late is not None:
             return self._late
         code = self.process.returncode
@@ -155,14 +159,14 @@ class Job:
             return f"its process ended by signal {signal.Signals(-code).name}"
         with self._log.open("rb") as log:
             log.seek(self._logged)
-            words = log.read().decode(errors="replace").split("\n")
-        lines = [line for line in words if line.strip()]
-        begins = [place for place, line in enumerate(lines) if line.startswith("error: ")]
-        said = " ".join(" ".join(lines[begins[-1] if begins else -1 :]).split())
-        return said.removeprefix("error: ") or f"its process ended with status {code}"
+            text = log.read().decode(errors="replace").rstrip()
+        # An error may have several lines; without one, the last line is that of an exception.
+        _, found, message = f"\n{text}".rpartition("\nerror: ")
+        message = message if found else text.rpartition("\n")[2]
+        return " ".join(message.split()) or f"its process ended with status {code}"
 
     def kill(self) -> None:
-        """Kill it with the processes that it has started."""
+        """Kill it and the processes that it has started."""
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
@@ -170,7 +174,7 @@ class Job:
 
 
 def share(place: int, parts: int) -> list[int]:
-    """Give a place's part of the cores that this process may use; empty: all of them."""
+    """Assign a worker its share of this process's cores; empty: all of them."""
     if parts == 1 or not hasattr(os, "sched_getaffinity"):
         return []
     cores = sorted(os.sched_getaffinity(0))
@@ -180,7 +184,7 @@ def share(place: int, parts: int) -> list[int]:
 
 
 def _environment(threads: int, parts: int) -> dict[str, str]:
-    """Let a process use its cores, and its part of a GPU's memory; the user's word counts."""
+    """Limit a process to its share of threads and GPU memory, unless the user has set them."""
     wanted = dict.fromkeys(THREADS, str(threads)) if threads else {}
     if parts > 1:
         wanted["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / parts:.3f}"
@@ -190,18 +194,18 @@ def _environment(threads: int, parts: int) -> dict[str, str]:
 
 @dataclasses.dataclass
 class Workers:
-    """Processes that execute the runs of a session, each at a place with its part of the cores."""
+    """Processes that execute the runs of a session, each on its share of the cores."""
 
     session: Session
-    places: int
+    places: int  # processes at a time
     limit_minutes: float
     launcher: list[str]
     program: Program
     at_work: dict[int, Job] = dataclasses.field(default_factory=dict)  # by place
-    looked: dict[str, float] = dataclasses.field(default_factory=dict)  # when, at another's runs
+    polled: dict[str, float] = dataclasses.field(default_factory=dict)  # when a claim failed
 
     def work(self) -> None:
-        """Execute all runs that wait, and those that become possible by them."""
+        """Execute all waiting runs, and those that they make possible."""
         waiting = self.session.waiting
         try:
             while waiting or self.at_work:
@@ -218,26 +222,26 @@ class Workers:
             raise
 
     def _begin_some(self) -> None:
-        """Begin runs at the free places."""
+        """Begin runs at free places."""
         for run in [*self.session.waiting]:
             if len(self.at_work) == self.places:
                 break
-            if time.monotonic() - self.looked.get(run.folder, -math.inf) >= ELSEWHERE:
+            if time.monotonic() - self.polled.get(run.folder, -math.inf) >= ELSEWHERE:
                 with contextlib.ExitStack() as claim:
                     self._begin(run, claim)
 
     def _begin(self, run: Run, claim: contextlib.ExitStack) -> None:
-        """Begin a run, unless another command is at it, or has finished it in the meantime."""
+        """Begin a run, unless another command is executing it or has finished it meanwhile."""
         folder, job, error = RunFolder(self.session.workdir / run.folder), None, None
         place = min({*range(self.places)} - self.at_work.keys())
         try:
             if not folder.claim(claim):
-                self.looked[run.folder] = time.monotonic()
-                return  # It waits for the other command, and is done here if that does not.
+                self.polled[run.folder] = time.monotonic()
+                return  # it keeps waiting, and is executed here if the other command does not
             if not run.is_finished(self.session.workdir):
                 folder.plan(run.record)
                 command = [*self.launcher, *self.program(folder.path)]
-                parts = 1 if self.launcher else self.places  # A launcher gives each its part.
+                parts = 1 if self.launcher else self.places  # a launcher assigns cores itself
                 job = Job(run, folder.path, command, share(place, parts), parts)
         except OSError as failure:
             error = f"{failure.filename or folder.path}: {failure.strerror}"
@@ -248,10 +252,10 @@ class Workers:
             self.at_work[place], job.claim = job, claim.pop_all()
 
     def _stop(self) -> None:
-        """Ask runs to save and to end, by one signal each."""
+        """Ask runs to save and end, by one SIGTERM each."""
         print("\nstopping, when all have saved ...", file=sys.stderr, flush=True)
         jobs = [*self.at_work.values()]
-        with contextlib.suppress(KeyboardInterrupt):  # a second one: they are not waited for
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting
             for job in jobs:
                 job.process.terminate()
             end = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""What the runs of a study found, what failed, and what is left: all read off their folders."""
+"""Results, failures and remaining runs of a study, all read from the runs' folders."""
 
 import itertools
 import math
@@ -14,20 +14,20 @@ from gca_jax.studies.grid import Cell, Run, number_of_runs
 from gca_jax.studies.study import Changes, Study
 from gca_jax.workdir import RunFolder, flatten
 
-EVERY = 30.0  # seconds between two lines of progress where standard error is no terminal
-GROUPS = ("accuracy", "retrieval")  # of evaluation.json, whose numbers are measures of one config
+EVERY = 30.0  # seconds between lines of progress where standard error is no terminal
+GROUPS = ("accuracy", "retrieval")  # of evaluation.json: the measures of `--seeds`
 
 
 class Choice(NamedTuple):
-    """What was chosen for a method under a condition."""
+    """The candidate chosen for a method under a condition."""
 
-    best: int | None  # index of the candidate; None where none is known yet, or all failed
-    scores: tuple[float | None, ...]  # mean over the seeds of each; None where a run is missing
-    complete: bool  # whether no trial is left to be done
+    best: int | None  # index of the candidate; None if trials are missing, or all failed
+    scores: tuple[float | None, ...]  # mean of each over seeds; None where a run is missing
+    complete: bool  # whether no trial is left
 
 
 class Row(NamedTuple):
-    """A final run that is finished; a measure that it lacks is NaN."""
+    """A finished final run; a measure that it lacks is NaN."""
 
     condition: str
     method: str
@@ -38,21 +38,20 @@ class Row(NamedTuple):
 
 
 class Results(NamedTuple):
-    """All that a report is made of."""
+    """The contents of a report."""
 
     rows: list[Row]
     choices: dict[tuple[str, str], Choice]
     measures: dict[str, str]
     failed: list[Mapping[str, Any]]
     missing: list[str]
-    """Folders of runs that are neither finished nor failed; a cell without a choice counts once."""
+    """Folders of runs that are neither finished nor failed; one entry for a cell without choice."""
 
 
 def number(folder: Path, where: str) -> float:
-    """Read a number at a dotted path of a run's `evaluation.json`; a ValueError if there is none.
+    """Read a number at a dotted path of a run's `evaluation.json`; raise ValueError if it is none.
 
-    NaN where it is null: nothing was there to be measured. `training.json:train_seconds` is a path
-    in another file.
+    Null, for nothing to measure, is NaN. `training.json:train_seconds` is a path in another file.
     """
     file, _, where = where.rpartition(":")
     file = file or "evaluation.json"
@@ -70,7 +69,7 @@ def number(folder: Path, where: str) -> float:
 
 
 def _number(workdir: Path, run: Run, where: str) -> float:
-    """Read a number of a finished run; NaN where it has none."""
+    """Read a number of a finished run; NaN if it has none."""
     try:
         return number(workdir / run.folder, where)
     except (ValueError, OSError):
@@ -78,7 +77,7 @@ def _number(workdir: Path, run: Run, where: str) -> float:
 
 
 def fault(study: Study, workdir: Path, run: Run) -> str | None:
-    """Say what a finished run lacks of what the study reads; None if nothing."""
+    """Describe what a finished run lacks that the study reads; None if nothing."""
     try:
         for path in study.measures.values() if run.final else [str(study.choose_by)]:
             if math.isnan(number(workdir / run.folder, path)) and not run.final:
@@ -89,9 +88,9 @@ def fault(study: Study, workdir: Path, run: Run) -> str | None:
 
 
 def choose(study: Study, cell: Cell, workdir: Path, failed: Collection[str]) -> Choice:
-    """Choose among a cell's candidates: the best mean over seeds, the earlier of equal ones.
+    """Choose the candidate with the best mean over seeds, the earlier one of a tie.
 
-    A candidate of which a run is in a folder that `failed`, or is not done yet, cannot be chosen.
+    A candidate with a missing run, or one in a folder of `failed`, cannot be chosen.
     """
     if not cell.chooses:
         return Choice(0, (None,), True)
@@ -109,7 +108,7 @@ def choose(study: Study, cell: Cell, workdir: Path, failed: Collection[str]) -> 
 
 
 def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
-    """Read all that is there, also of a study that was stopped or whose runs failed."""
+    """Collect the results of a study, which may be unfinished or have failed runs."""
     failures = read_failed(workdir)
     failed = {one["folder"] for one in failures}
     rows, missing, choices = [], [], {}
@@ -134,7 +133,7 @@ def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
 
 
 def _accuracies(folder: Path) -> dict[str, str]:
-    """Find the paths of all accuracies of a run, where a study names no measures, by labels."""
+    """Find all accuracies of a run, {label: path}, for a study that names no measures."""
     evaluation = RunFolder(folder).evaluation
     return {
         path.replace("_", " "): f"{group}.{path}"
@@ -145,19 +144,19 @@ def _accuracies(folder: Path) -> dict[str, str]:
 
 
 def read_failed(workdir: Path) -> list[Mapping[str, Any]]:
-    """Read `failed.json`; empty where there is none."""
+    """Read `failed.json`; [] if there is none."""
     path = workdir / "failed.json"
     return read_json(path) if path.exists() else []
 
 
 class Session:
-    """One sitting of a study: which runs can be begun, what failed, and what is left.
+    """The queue of one call of `execute`, and its progress.
 
     Attributes:
-        waiting: Runs that can be begun; those that choose settings come first.
-        failed: What `failed.json` says of the runs that failed, by folder.
-        total: How many runs the study comes to; without those that nothing can be chosen for.
-        left: How many of them are neither finished nor failed.
+        waiting: Runs that can begin; trials come first.
+        failed: Entries of `failed.json` by folder.
+        total: Number of runs of the study, without cells whose candidates all failed.
+        left: Number of runs that are neither finished nor failed.
     """
 
     def __init__(self, study: Study, grid: list[Cell], workdir: Path):
@@ -167,7 +166,7 @@ class Session:
         self.total = self.left = number_of_runs(study, grid)
         self._undecided = {(cell.condition, cell.method): cell for cell in grid}
         self._began, self._ended, self._shown = time.monotonic(), 0, -math.inf
-        write_json(workdir / "failed.json", [])  # what failed before is tried again
+        write_json(workdir / "failed.json", [])  # runs that failed before are tried again
         for cell in grid:
             for runs in cell.trials:
                 self._enqueue(runs)
@@ -176,18 +175,18 @@ class Session:
         self._show()
 
     def done(self, run: Run, error: str | None) -> None:
-        """Note that a run has ended, and enqueue the runs that it makes possible."""
+        """Record that a run has ended, and enqueue the runs that it makes possible."""
         self._ended += 1
         if error is None and not run.is_finished(self.workdir):
             error = "it ended without a report"
         self._note(run, error or fault(self.study, self.workdir, run))
         self._decide(run.condition, run.method)
-        # Seed by seed, so that a study that is stopped has the same seeds of all methods.
+        # Seed by seed, so that a stopped study has the same seeds of all methods.
         self.waiting.sort(key=lambda run: (run.final, run.final and run.seed))
         self._show()
 
     def _enqueue(self, runs: Iterable[Run]) -> None:
-        """Let runs wait that are not finished; a finished one may lack what the study reads."""
+        """Enqueue unfinished runs; a finished run fails if it lacks what the study reads."""
         for run in runs:
             if run.is_finished(self.workdir):
                 self._note(run, fault(self.study, self.workdir, run))
@@ -209,7 +208,7 @@ class Session:
                 self.total -= len(self.study.seeds)
 
     def _note(self, run: Run, error: str | None) -> None:
-        """Count a run as done or failed; other commands may have written their failures."""
+        """Count a run as done or failed, and keep the failures that other commands have written."""
         self.left -= 1
         if error is not None:
             names = ("folder", "condition", "method", "settings", "seed")
@@ -221,19 +220,19 @@ class Session:
             write_json(self.workdir / "failed.json", [*known.values()])
 
     def _show(self) -> None:
-        """Show the progress: in a terminal on one line, else now and then and at the end."""
+        """Show the progress: on one line in a terminal, else every 30 s and at the end."""
         done = self.total - self.left - len(self.failed)
-        words = f"{counted(done, 'run')} done, {len(self.failed)} failed, {self.left} left"
+        text = f"{counted(done, 'run')} done, {len(self.failed)} failed, {self.left} left"
         now = time.monotonic()
         if self._ended and self.left:
             minutes = math.ceil((now - self._began) / self._ended * self.left / 60)
-            words += f", about {minutes} min" if minutes < 100 else f", about {minutes / 60:.1f} h"
+            text += f", about {minutes} min" if minutes < 100 else f", about {minutes / 60:.1f} h"
         if sys.stderr.isatty():
-            print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif now - self._shown >= EVERY or not self.left:
             self._shown = now
-            self._say(words)
+            self._say(text)
 
-    def _say(self, words: str) -> None:
-        """Print a line of its own."""
-        print("\r\x1b[K" * sys.stderr.isatty() + words, file=sys.stderr, flush=True)
+    def _say(self, text: str) -> None:
+        """Print a line, in place of the progress."""
+        print("\r\x1b[K" * sys.stderr.isatty() + text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Means over seeds with intervals, paired comparisons, and the correction for making many.
+"""Means over seeds with intervals, paired comparisons, and Holm's correction for their number.
 
-Seeds are the unit: intervals are Student's over runs, and say nothing of other data sets. A
-bootstrap over test items stands beside them, and says nothing of other seeds.
+Seeds are the unit: Student's t intervals over runs say nothing about other data sets. A bootstrap
+over test items complements them, and says nothing about other seeds.
 """
 
 import dataclasses
@@ -20,49 +20,49 @@ from gca_jax.workdir import RunFolder
 
 LEVEL = 0.95
 DRAWS = 2_000  # of a bootstrap
-BATCH = 100  # draws that are in memory at a time: 8 MB for 10,000 items
-POINTS = 100.0  # of a fraction
+BATCH = 100  # draws in memory at a time: 8 MB for 10,000 items
+POINTS = 100.0  # percentage points of a fraction
 
 
 class Summary(NamedTuple):
-    """Runs of one method; NaN where there are too few."""
+    """Summary of the runs of a method; NaN where there are too few."""
 
     n: int
     mean: float
     sd: float  # standard deviation, with n - 1
-    half_width: float  # of the interval of the mean
+    half_width: float  # of the t interval of the mean
 
 
 class Comparison(NamedTuple):
-    """Differences between runs of two methods with the same seeds; NaN where they are too few."""
+    """Differences of two methods over common seeds; NaN where there are too few."""
 
     n: int  # pairs of runs
     mean: float
-    half_width: float  # of the interval of the mean
-    p: float  # of the two-sided paired t-test that the mean is 0
+    half_width: float  # of the t interval of the mean
+    p: float  # two-sided paired t-test of a mean of 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A method under a condition, by one measure, in the unit that is shown."""
+    """One measure of a method under a condition, in the unit shown."""
 
     condition: str
     method: str
     values: Mapping[int, float]  # by seed
     summary: Summary
-    difference: Comparison | None = None  # to the reference, if there is one
-    p_holm: float = math.nan  # of the difference, corrected for all comparisons of the measure
-    items: tuple[float, float, float] | None = None  # difference and interval over test items
+    difference: Comparison | None = None  # from the reference, if there is one
+    p_holm: float = math.nan  # p corrected for all comparisons of the measure
+    items: tuple[float, float, float] | None = None  # difference, interval over test items
 
     @property
     def differs(self) -> bool:
-        """Whether the difference is one after the correction."""
+        """Whether the difference is significant after the correction."""
         return self.p_holm < 1 - LEVEL  # False where it is NaN
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """All entries of one measure, by condition and method; in points unless it is `plain`."""
+    """One measure by condition and method; in percentage points unless it is `plain`."""
 
     label: str
     path: str
@@ -71,7 +71,7 @@ class Measured:
 
     @property
     def unit(self) -> str:
-        """The label with its unit."""
+        """Label with unit."""
         return self.label if self.plain else f"{self.label}, %"
 
 
@@ -88,18 +88,18 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def half_width(sd: float, n: int) -> float:
-    """Give half the width of the t interval of a mean of `n` runs; NaN of one run."""
+    """Compute half the width of the t interval of a mean of `n` runs; NaN for one run."""
     return float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
 
 
 def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
-    """Compare runs pair by pair: both in the same order of seeds.
+    """Compare runs pair by pair; both are in the same order of seeds.
 
-    Differences that are 0 for all pairs have p = 1. Where they are all alike and not 0, such as one
-    test image in each of three runs, no spread is known: interval and p are NaN.
+    Differences of 0 in all pairs have p = 1. Where all are equal and not 0, such as one test image
+    in each of three runs, no spread is known: interval and p are NaN.
 
     Raises:
-        ValueError: Not the same number of runs.
+        ValueError: The numbers of runs differ.
     """
     if len(ours) != len(reference):
         raise ValueError(f"pairs are needed, got {len(ours)} and {len(reference)} runs")
@@ -114,9 +114,9 @@ def compare(ours: Sequence[float], reference: Sequence[float]) -> Comparison:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values by Holm's step-down method; those that are NaN are no comparisons.
+    """Adjust p values by Holm's step-down method; NaN is no comparison.
 
-    Rejecting where the result is below α keeps the chance of any false rejection below α.
+    Rejecting where the result is below α keeps the family-wise error rate below α.
 
     >>> holm([0.01, 0.04])
     [0.02, 0.04]
@@ -130,7 +130,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def correlate(x: Sequence[float], y: Sequence[float]) -> tuple[int, float, float]:
-    """Count pairs, and give Pearson's and Spearman's correlation; NaN where one is constant."""
+    """Return the number of pairs, Pearson's and Spearman's correlation; NaN if one is constant."""
     if len(x) < 3 or len(set(x)) < 2 or len(set(y)) < 2:
         return len(x), math.nan, math.nan
     pearson, spearman = (float(each(x, y).statistic) for each in (stats.pearsonr, stats.spearmanr))
@@ -147,16 +147,16 @@ def bootstrap(
     """Bootstrap the mean difference over items, which both methods and all seeds share.
 
     Args:
-        ours: A number for each item by each run, such as 1 where it is classified rightly.
-        reference: The same of the reference.
-        seed: Of the draws.
-        draws: How many times the items are drawn, with replacement.
+        ours: A number per run and item, such as 1 for a correct classification, [runs, items].
+        reference: The same for the reference.
+        seed: Seed of the draws.
+        draws: Number of resamples.
 
     Returns:
         The mean difference, and the ends of its percentile interval.
 
     Raises:
-        ValueError: The items are not the same, or there are none.
+        ValueError: The items differ, or there are none.
     """
     if ours.shape[1:] != reference.shape[1:] or 0 in (*ours.shape, *reference.shape):
         raise ValueError(f"runs [seeds, items] are of {ours.shape} and {reference.shape}")
@@ -175,7 +175,7 @@ def bootstrap(
 
 
 def analyse(study: Study, results: Results, workdir: Path) -> list[Measured]:
-    """Summarise and compare each measure; the headline, which is the first, also by items."""
+    """Summarise and compare each measure; the first, the headline, also over items."""
     measured = [_measured(study, results, label) for label in results.measures]
     if measured and study.items:
         measured[0] = _with_items(study, results, workdir, measured[0])
@@ -191,28 +191,21 @@ def _measured(study: Study, results: Results, label: str) -> Measured:
     for row in results.rows:
         if not math.isnan(value := row.values[label]):
             values[row.condition, row.method][row.seed] = scale * value
-    entries = {
-        key: Entry(*key, seeds, summarise([*seeds.values()]), _difference(study, values, key))
-        for key, seeds in values.items()
-    }
+    entries = {}
+    for key, seeds in values.items():
+        alone = study.reference_of(key[1]) is None
+        difference = None if alone else compare(*_paired(study, values, key))
+        entries[key] = Entry(*key, seeds, summarise([*seeds.values()]), difference)
     p_values = {key: each.difference.p for key, each in entries.items() if each.difference}
     for key, p in zip(p_values, holm([*p_values.values()]), strict=True):
         entries[key] = dataclasses.replace(entries[key], p_holm=p)
     return Measured(label, results.measures[label], plain, entries)
 
 
-def _difference(
-    study: Study, values: Mapping[tuple[str, str], Mapping[int, float]], key: tuple[str, str]
-) -> Comparison | None:
-    if study.reference_of(key[1]) is None:
-        return None
-    return compare(*_paired(study, values, key))
-
-
 def _paired(
     study: Study, found: Mapping[tuple[str, str], Mapping[int, Any]], key: tuple[str, str]
 ) -> tuple[list[Any], list[Any]]:
-    """Give what was found with a method and with its reference, for the seeds that both have."""
+    """Pair the values of a method and of its reference over the seeds that both have."""
     ours = found.get(key, {})
     reference = found.get((key[0], str(study.reference_of(key[1]))), {})
     seeds = [seed for seed in ours if seed in reference]
@@ -220,7 +213,7 @@ def _paired(
 
 
 def _with_items(study: Study, results: Results, workdir: Path, measured: Measured) -> Measured:
-    """Add the bootstrap over items where the runs of both methods have the array."""
+    """Add the bootstrap over items to entries whose runs, and their reference's, have the array."""
     arrays: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for row in results.rows:
         stored = RunFolder(workdir / row.folder).arrays
@@ -232,14 +225,13 @@ def _with_items(study: Study, results: Results, workdir: Path, measured: Measure
         ours, reference = _paired(study, arrays, key)
         if ours:
             mean, low, high = bootstrap(np.stack(ours), np.stack(reference))
-            entries[key] = dataclasses.replace(
-                entry, items=(scale * mean, scale * low, scale * high)
-            )
+            items = scale * mean, scale * low, scale * high
+            entries[key] = dataclasses.replace(entry, items=items)
     return dataclasses.replace(measured, entries=entries)
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
-    """Give a measure as JSON values, NaN where a number is not known."""
+    """Convert a measure to JSON values; unknown numbers are NaN."""
     entries = [
         {
             "condition": entry.condition,

@@ -1,4 +1,4 @@
-"""A study in memory: rows (methods), columns (conditions), seeds and measures."""
+"""The description of a study: methods (rows), conditions (columns), seeds and measures."""
 
 import dataclasses
 import itertools
@@ -13,9 +13,9 @@ from gca_jax.workdir import flatten
 Changes: TypeAlias = Mapping[str, Any] | ConfigDict
 """Dotted keys of a run's config and their values: `{"train.epochs": 3}`."""
 Published = tuple[float, float, int]
-"""Mean, standard deviation and number of runs, as printed: in points where ours are."""
+"""Mean, standard deviation and number of runs, in the unit that the report shows."""
 
-RESERVED = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")  # no file of Windows has such a name
+RESERVED = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")  # names that Windows forbids
 CHOOSE_SEED = 1000
 
 
@@ -26,8 +26,8 @@ class Method:
     Attributes:
         words: Options after the colon of --config: "gca_ince" or "gca_ince,vit".
         set: Changes of the base config.
-        choose: Candidates of keys, whose product is tried on validation images.
-        against: Label of what it is compared with, where that is not the study's reference.
+        choose: Candidate values by key; their product is tried on validation images.
+        against: Label of the method to compare with, in place of the study's reference.
     """
 
     words: str
@@ -41,11 +41,11 @@ class Method:
 
 @dataclasses.dataclass
 class Condition:
-    """One column of a study; its changes are made after those of the method.
+    """One column of a study.
 
     Attributes:
-        set: Changes of the config.
-        x: Where it stands on the x axis, if it does.
+        set: Changes of the config, applied after those of the method.
+        x: Its position on the figure's x axis, if any.
     """
 
     set: Changes = dataclasses.field(default_factory=dict)
@@ -56,7 +56,7 @@ class Condition:
 
 
 class Labelled(dict[str, Any]):
-    """Entries by label; a flag finds `GCA-UOT` as `GCA_UOT`, for its keys have no dashes."""
+    """Entries by label; flags, whose keys have no dashes, find `GCA-UOT` as `GCA_UOT`."""
 
     def __missing__(self, key: str) -> Any:
         found = [label for label in self if key in (slug(label), as_key(label))]
@@ -69,31 +69,32 @@ class Labelled(dict[str, Any]):
 class Study:
     """A grid of runs, as the `get_config` of a study's file returns it.
 
-    It is not frozen, since flags set its fields: `--config.seeds='(0,)'`. Changes of configs are
-    groups in it, so that flags reach them too: `--config.common.train.epochs=5`.
+    Not frozen, since flags set its fields: `--config.seeds='(0,)'`. Changes of configs are groups,
+    so that flags reach them too: `--config.common.train.epochs=5`.
 
     Attributes:
         base: Config file of the runs, from the repository's root: "configs/digits.py".
-        common: Changes of all runs, made before those of methods and conditions. A type in place
-            of a value declares a key that a flag may set: `{"data.root": str}`.
+        common: Changes of all runs, applied before those of methods and conditions. A type in
+            place of a value declares a key that a flag may set: `{"data.root": str}`.
         methods: Rows of the tables, by label.
         conditions: Columns of the tables, by label: `Condition`, or its changes; None: one, "all".
-        seeds: Of the final runs, which are evaluated on test images.
-        choose_seeds: Of the runs that are evaluated on validation images; none: 1000, or the first
-            after it that is not in `seeds`.
-        choose_by: Path of what chooses among candidates, larger is better; needed with `choose`.
+        seeds: Seeds of the final runs, which are evaluated on test images.
+        choose_seeds: Seeds of the trials, which are evaluated on validation images; None: 1000, or
+            the next number that is not in `seeds`.
+        choose_by: Path of the measure that chooses among candidates, larger is better; required
+            with `choose`.
         measures: Dotted paths in a run's `evaluation.json`, by label; the first is the headline.
-        plain: Measures that are shown as they are; the others are fractions, shown in points.
+        plain: Measures shown as they are; the others are fractions, shown in percentage points.
         reference: Label of the method that the others are compared with; None: no comparison.
-        published: Numbers of others for the headline, by condition and method.
-        x_label: Of the figure's x axis, with its unit.
-        items: Name of an array in `evaluation.npz`, one number for each test item, for a
-            bootstrap over items beside the intervals over seeds.
-        correlate: Two measures; their correlation over all final runs is reported and drawn.
+        published: Published numbers of the headline, by condition and method.
+        x_label: Label of the figure's x axis, with its unit.
+        items: Name of an array in `evaluation.npz` with one number per test item, for a bootstrap
+            over items beside the intervals over seeds.
+        correlate: Two measures whose correlation over all final runs is reported and drawn.
         plans: Whether the mean transport plan of each method is drawn (Figure A4).
 
     Raises:
-        ValueError: The grid is empty, labels are alike, or something named is not there.
+        ValueError: The grid is empty, two labels share a folder, or a name is unknown.
     """
 
     base: str = dataclasses.field(kw_only=False)
@@ -129,22 +130,22 @@ class Study:
 
     @property
     def trial_seeds(self) -> tuple[int, ...]:
-        """The seeds of the runs that choose, given or not."""
+        """Seeds of the trials."""
         spare = next(seed for seed in itertools.count(CHOOSE_SEED) if seed not in self.seeds)
         return self.choose_seeds or (spare,)
 
     def reference_of(self, method: str) -> str | None:
-        """Name what a method is compared with; None: with nothing."""
+        """Return the label of the method that a method is compared with; None: no comparison."""
         reference = self.methods[method].against or self.reference
         return None if reference == method else reference
 
     @property
     def references(self) -> set[str]:
-        """Name all that methods are compared with."""
+        """Labels of all methods that others are compared with."""
         return {other for method in self.methods if (other := self.reference_of(method))}
 
     def as_json(self, name: Callable[[str], str] = str) -> dict[str, Any]:
-        """Give it as JSON values; `name` makes keys of the labels of methods and conditions."""
+        """Convert to JSON values; `name` maps labels of methods and conditions to keys."""
         published = [
             [condition, method, *numbers]
             for condition, row in self.published.items()
@@ -164,12 +165,12 @@ class Study:
 
 
 def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
-    """Describe the runs of one config over seeds; all its accuracies are measures."""
+    """Make the study of one config over seeds; all its accuracies are measures."""
     return Study("", methods={config.method: Method("")}, seeds=seeds, measures={})
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Read seeds such as 0-4 or 0,3,7."""
+    """Parse seeds such as 0-4 or 0,3,7."""
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
         raise ValueError(f"--seeds must be like 0-4 or 0,3,7, got {text!r}")
     parts = [list(map(int, part.split("-"))) for part in text.split(",")]
@@ -177,7 +178,7 @@ def seeds(text: str) -> tuple[int, ...]:
 
 
 def grouped(changes: Changes) -> ConfigDict:
-    """Turn dotted keys into locked groups, which flags can reach; a type declares a setting."""
+    """Convert dotted keys to locked groups, which flags can set; a type declares a key."""
     groups: dict[str, Any] = {}
     for path, value in flatten(changes):
         *parents, last = path.split(".")
@@ -194,7 +195,7 @@ def grouped(changes: Changes) -> ConfigDict:
 
 
 def check(study: Study) -> None:
-    """Refuse a study that could not be run or reported; the message is one line."""
+    """Refuse a study that could not be executed or reported."""
     for name in ("methods", "conditions", "seeds"):
         if not getattr(study, name):
             raise ValueError(f"the study's grid is empty: it has no {name}")
@@ -232,7 +233,7 @@ def _check_candidates(study: Study, label: str, method: Method) -> None:
 
 
 def _check_folders(labels: Iterable[str]) -> None:
-    """Refuse labels that share a folder, also where the file system sees no capitals."""
+    """Refuse labels that share a folder on a file system that ignores case."""
     named: dict[str, str] = {}
     for label in labels:
         other = named.setdefault(slug(label).casefold(), label)
@@ -241,11 +242,11 @@ def _check_folders(labels: Iterable[str]) -> None:
 
 
 def slug(label: str) -> str:
-    """Name a label as a folder on any file system."""
+    """Convert a label to a folder's name, legal on any file system."""
     plain = re.sub(r"[^A-Za-z0-9+=-]+", "_", label).strip("_")[:60] or "_"
     return f"{plain}_" if RESERVED.fullmatch(plain) else plain
 
 
 def as_key(label: str) -> str:
-    """Name a label as a part of a flag's key, which has letters, digits and `_`."""
+    """Convert a label to a part of a flag's key: letters, digits and `_`."""
     return re.sub(r"[\W_]+", "_", slug(label)).strip("_")

@@ -1,9 +1,8 @@
 """Checkpoints of a run, by Orbax: written atomically, in the background.
 
 Each holds four items: `variables` (weights, batch statistics, the head of an online probe: all that
-evaluation reads), `optimizer` (the rest of the state), `progress` (step, clock, and what hooks
-remember) and `config`. One whose files are no longer as they were written is passed over for the
-one before it.
+evaluation reads), `optimizer` (the rest of the state), `progress` (step, times, memory of the
+hooks) and `config`. A checkpoint that fails its checksums is skipped for the one before it.
 """
 
 import dataclasses
@@ -23,26 +22,26 @@ from gca_jax.workdir import RunFolder
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a run stands."""
+    """How far a run has come."""
 
-    step: int = 0  # number of updates made, which is the position in the data too
-    seconds: float = 0.0  # that they took
+    step: int = 0  # number of updates, and the position in the data
+    seconds: float = 0.0  # training time, without compilation
     compile_seconds: float = 0.0
-    hooks: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the memory of each, JSON
+    hooks: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # memory by name, JSON
 
 
 def open_manager(folder: RunFolder, clean: bool = True) -> ocp.CheckpointManager:
-    """Open a run's checkpoints as a context manager; the latest two are kept.
+    """Open a run's checkpoints as a context manager; it keeps the latest two.
 
     Args:
-        folder: Of the run.
-        clean: Whether to remove what a killed process left half written: a writer may, a reader
-            would remove what another process is writing.
+        folder: The run's folder.
+        clean: Whether to remove half-written checkpoints of killed processes. Only a writer may: a
+            reader would remove what another process is writing.
     """
     standard, json = ocp.StandardCheckpointHandler, ocp.JsonCheckpointHandler
     # Orbax fails on a relative path, and only in its background thread.
     path = folder.path.absolute() / "checkpoints"
-    # Called by one process, when all files are written and the checkpoint has no name yet.
+    # Called by one process, after all files are written and before the checkpoint gets its name.
     checksums = functools.partial(write_checksums, path)
     return ocp.CheckpointManager(
         path,
@@ -63,9 +62,9 @@ def save(
     progress: Progress,
     config: Mapping[str, object],
 ) -> None:
-    """Start to write a checkpoint, unless there is one of this step; `config` is the run's record.
+    """Start writing a checkpoint, unless this step has one; `config` is the run's record.
 
-    Orbax copies the state before it returns, so that the next step may take its buffers.
+    Orbax copies the state before it returns, so the next step may donate its buffers.
     """
     if manager.latest_step() == progress.step:
         return
@@ -82,7 +81,7 @@ def save(
 def restore(
     manager: ocp.CheckpointManager, abstract: TrainState, sharding: jax.sharding.Sharding
 ) -> tuple[TrainState, Progress]:
-    """Read the latest checkpoint into a state of the same shapes, whatever devices wrote it."""
+    """Restore the latest checkpoint onto these devices, whichever devices wrote it."""
     variables, rest = _split(_place(abstract, sharding))
     arrays = {"variables": args.StandardRestore(variables), "optimizer": args.StandardRestore(rest)}
     items = args.Composite(**arrays, progress=args.JsonRestore())
@@ -92,15 +91,18 @@ def restore(
 
 
 def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variables, int]:
-    """Read the network of a run's checkpoint onto one device, and the step it is from.
+    """Restore the variables of a checkpoint onto one device.
 
     Args:
-        folder: Of the run.
-        at: Which step's; None: the latest that is intact.
+        folder: The run's folder.
+        at: Step of the checkpoint; None: the latest intact one.
+
+    Returns:
+        The variables, and the step of the checkpoint.
 
     Raises:
-        FileNotFoundError: there is no checkpoint in the folder.
-        ValueError: that of the step is damaged, or is not there.
+        FileNotFoundError: The folder has no checkpoint.
+        ValueError: The checkpoint of step `at` is damaged or missing.
     """
     if at is not None and (at not in folder.saved or not folder.is_intact(at)):
         raise ValueError(f"the checkpoint of step {at} is damaged, or is not there")
@@ -118,7 +120,7 @@ def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variabl
 
 
 def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
-    """Part what evaluation reads from the rest, without fields that are None: Orbax takes none."""
+    """Split what evaluation reads from the rest; drop None fields, which Orbax cannot save."""
     fields = {name: value for name, value in state._asdict().items() if value is not None}
     names = ("params", "batch_stats", "probe")
     variables = {name: fields.pop(name) for name in names if name in fields}
@@ -126,7 +128,7 @@ def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
 
 
 def _place(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:
-    """Describe arrays of a tree on devices: without a sharding Orbax wants those that wrote it."""
+    """Describe arrays with a sharding; without one Orbax wants the devices that wrote them."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
     )

@@ -1,4 +1,4 @@
-"""What happens beside a step: the protocol of hooks, and those that stop and save a run."""
+"""The protocol of hooks, which run after each step, and the hooks that stop and save a run."""
 
 import contextlib
 import dataclasses
@@ -27,11 +27,11 @@ STOP: Literal["stop"] = "stop"
 
 @runtime_checkable
 class Hook(Protocol):
-    """What happens beside a step.
+    """A callable that runs after each step.
 
-    It is called after each one with the step's number, the new state and the step's metrics, to
-    which it may add scalars for the log. It returns nothing, a changed state, or `STOP`. `memory`
-    is JSON that is saved in checkpoints under the hook's name, and given back when a run goes on.
+    It gets the step's number, the new state and the step's metrics, to which it may add scalars for
+    the log. It returns nothing, a changed state, or `STOP`. `memory` is JSON that checkpoints save
+    under the hook's name, and that a resumed run restores.
     """
 
     name: str
@@ -40,22 +40,22 @@ class Hook(Protocol):
     def __call__(
         self, step: int, state: TrainState, metrics: Metrics
     ) -> TrainState | Literal["stop"] | None:
-        """Do what is to be done after a step."""
+        """Run after a step."""
         ...
 
 
 class Stop:
-    """Requests a stop after Ctrl-C or SIGTERM; a hook."""
+    """Stops the run after Ctrl-C or SIGTERM; a hook."""
 
     name = "stop"
 
     def __init__(self) -> None:
         self.memory: dict[str, Any] = {}
-        self.number = 0  # of the signal
-        self.agreed = False
+        self.number = 0  # of the signal; 0: none yet
+        self.agreed = False  # whether all processes stop after the same step
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> Literal["stop"] | None:
-        """Request a stop after this step; several processes agree on one."""
+        """Request a stop once a signal has come; several processes agree on the step."""
         if jax.process_count() > 1:
             self.agreed = multihost_utils.reached_preemption_sync_point(step)
             return STOP if self.agreed else None
@@ -63,19 +63,19 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """Give the exit status, as in `Stopped`."""
+        """The exit status, as in `Stopped`."""
         return int(self.number == signal.SIGINT)
 
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Let Ctrl-C or SIGTERM request a stop instead of breaking off a step; a second one breaks off.
+    """Let Ctrl-C or SIGTERM stop the run after the current step; a second signal stops at once.
 
-    Where several processes train together, JAX takes SIGTERM, to any of them, for a notice to all.
+    Where several processes train together, JAX passes a SIGTERM to any of them on to all.
     """
     stop, together = Stop(), jax.process_count() > 1
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # Python lets no other thread handle signals
+        yield stop  # Python handles signals in the main thread only
         return
 
     def handler(number: int, frame: object) -> None:
@@ -91,19 +91,19 @@ def stop_on_signals() -> Iterator[Stop]:
         with handled(dict.fromkeys(caught, handler)):
             yield stop
     finally:
-        if together:  # JAX no longer waits for the signal; it may come late to some of them.
+        if together:  # JAX no longer waits for the signal, which may reach some processes late
             signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.agreed else signal.SIG_DFL)
 
 
 @dataclasses.dataclass(eq=False)
 class Saver:
-    """Saves checkpoints every few epochs and at the end; a hook, the last one."""
+    """Saves checkpoints every few epochs and at the end; the last hook, as it saves the memory."""
 
     training: Training
     folder: RunFolder
     manager: ocp.CheckpointManager
-    progress: Progress  # of the checkpoint that was written or read last
-    flush: Callable[[], None]  # writes the log; raises if a number in it is not finite
+    progress: Progress  # of the last checkpoint written or restored
+    flush: Callable[[], None]  # writes the pending metrics; raises if one is not finite
     command: str | None = None
     hooks: Sequence[Hook] = ()
     memory: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -113,17 +113,17 @@ class Saver:
         self._start, self._began = self.progress, time.perf_counter()
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """Save the state if it is time."""
+        """Save the state if a checkpoint is due."""
         epochs = self.training.experiment.train.checkpoint_every_epochs
         every = epochs * self.training.steps_per_epoch
         if step % every == 0 or step == self.training.total_steps:
             self.save(step, state)
 
     def save(self, step: int, state: TrainState) -> None:
-        """Save the state of a step, unless it is saved, and the summary beside it."""
+        """Save the state of a step and the summary, unless they are saved already."""
         if step == self.progress.step:
             return
-        self.flush()  # first: a state whose loss is not finite must not be saved
+        self.flush()  # before saving: a state with a non-finite loss must not be kept
         seconds = self._start.seconds + time.perf_counter() - self._began
         memory = {hook.name: dict(hook.memory) for hook in self.hooks if hook.memory}
         self.progress = dataclasses.replace(self._start, step=step, seconds=seconds, hooks=memory)
@@ -132,17 +132,16 @@ class Saver:
         self.summarise(finished=False)
 
     def summarise(self, finished: bool) -> Summary:
-        """Write `training.json`, and return its content."""
+        """Write and return the content of `training.json`."""
         self.folder.need_space()
         experiment, progress = self.training.experiment, self.progress
-        weights = jax.tree.leaves(self.training.abstract.params)
         summary: Summary = {
             "finished": finished,
             "steps": progress.step,
             "train_seconds": progress.compile_seconds + progress.seconds,
             "images_per_second": progress.step * experiment.train.batch_size / progress.seconds,
             "device": describe_devices(),
-            "parameters": sum(leaf.size for leaf in weights),
+            "parameters": sum(x.size for x in jax.tree.leaves(self.training.abstract.params)),
             "unit": experiment.data.unit,
             **experiment.data.inputs,
         }

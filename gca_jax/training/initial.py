@@ -1,4 +1,4 @@
-"""Initial weights of a run: drawn from its seed, or an encoder's from a checkpoint or a file."""
+"""Initial weights: drawn from the seed; an encoder's may come from a checkpoint or a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ from gca_jax.workdir import RunFolder
 
 
 def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> state.Variables:
-    """Draw the variables of the first step; the encoder's are those of `initial`, if it is set.
+    """Draw the initial variables; those of the encoder come from `model.initial`, if it is set.
 
     Args:
-        experiment: Of the run.
-        given: What `encoder` has read; None: it is read now.
+        experiment: The run's experiment.
+        given: What `encoder` returned; None: it is read now.
     """
     drawn = state.init_variables(experiment.network, experiment.key, experiment.data.input_shape)
     given = (encoder(experiment) or {}) if given is None else given
@@ -29,14 +29,15 @@ def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> stat
 
 
 def encoder(experiment: Experiment) -> dict[str, Any] | None:
-    """Read the weights and batch statistics of `config.model.initial`; None where it is not set.
+    """Read the encoder's variables from `config.model.initial`; None where it is not set.
 
     Raises:
         FileNotFoundError: There is no such file or run.
-        ValueError: It cannot be read, or is of another encoder: the first entry that differs.
+        ValueError: It cannot be read, or is another encoder; the message names the first
+            differing entry.
     """
-    model, network = experiment.config.model, experiment.network
-    source = model.get("initial")  # towers have no such setting
+    network = experiment.network
+    source = experiment.config.model.get("initial")  # towers have no such setting
     if source is None or not isinstance(network, Network):
         return None
     shapes = state.init_variables.eval_shape(network, experiment.key, experiment.data.input_shape)
@@ -47,7 +48,7 @@ def encoder(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
-    """Read an encoder's arrays by name; whether a ResNet's have torchvision's names."""
+    """Read an encoder's arrays by name, and tell whether the names are torchvision's."""
     if path.is_dir():
         return formats.flax_names(_of_run(path)), False
     if not path.exists():
@@ -63,7 +64,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
 
 
 def _of_run(path: Path) -> state.Variables:
-    """Read the newest checkpoint of a run, or the one that is named."""
+    """Restore the newest checkpoint of a run, or that of a path RUN/checkpoints/STEP."""
     if path.parent.name == "checkpoints" and path.name.isdigit():
         return checkpoint.restore_variables(RunFolder(path.parent.parent), int(path.name))[0]
     folder = RunFolder(path)

@@ -1,4 +1,4 @@
-"""What a run shows and writes while it trains: progress bar, `metrics.jsonl`, TensorBoard."""
+"""Logs a run while it trains: progress bar, `metrics.jsonl`, TensorBoard, Weights & Biases."""
 
 import contextlib
 import hashlib
@@ -25,28 +25,28 @@ from gca_jax.training.state import Metrics
 from gca_jax.training.step import Training
 from gca_jax.workdir import RunFolder
 
-REPELLED, PATIENCE = 0.9, 50  # share of the pairs, and steps on end, after which RINCE collapsed
-SWITCHES = {"block_size", "scaling_domain"}  # of `aux`, that do not change and are no curves
+REPELLED, PATIENCE = 0.9, 50  # share of pairs, and consecutive steps, that count as a collapse
+CONSTANTS = {"block_size", "scaling_domain"}  # entries of `aux` that make no curve
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
 class Lines(io.TextIOBase):
-    """Standard error where it is no terminal: each state of a progress bar is a line of its own."""
+    """Writes each state of a progress bar on a line of its own, where there is no terminal."""
 
     def write(self, text: str) -> int:
-        """Write what there is to read, without carriage returns."""
+        """Write non-empty lines, without carriage returns."""
         for line in text.replace("\r", "\n").splitlines():
             if line.strip():
                 sys.stderr.write(line.rstrip() + "\n")
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what is buffered."""
+        """Flush standard error."""
         sys.stderr.flush()
 
 
 def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
-    """Show steps on standard error, of the first process; rarely where that is no terminal."""
+    """Show steps on standard error, in the first process; every 10 s where it is no terminal."""
     terminal = sys.stderr.isatty()
     return tqdm(
         desc=name,
@@ -58,15 +58,15 @@ def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
         mininterval=0.2 if terminal else 10.0,
         maxinterval=10.0,
         ncols=None if terminal else 100,
-        nrows=20,  # A terminal that does not know its height would get no bar at all.
+        nrows=20,  # tqdm draws no bar in a terminal that does not know its height
     )
 
 
 class Writer:
-    """Appends rows of scalars to the log of a run that continues from a step.
+    """Appends rows of scalars to `metrics.jsonl` and TensorBoard, from a step on.
 
-    What was logged after it, by a session that did not live to save it, is dropped, so that every
-    step is there once.
+    Rows after that step, from a session that was killed before it saved them, are dropped, so each
+    step is logged once.
     """
 
     def __init__(self, folder: RunFolder, step: int):
@@ -76,25 +76,25 @@ class Writer:
         )
 
     def write(self, step: int, row: dict[str, float]) -> None:
-        """Log one row; a number that is not finite becomes null."""
+        """Log one row; a non-finite number becomes null."""
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
         self._file.write((json.dumps({"step": step, **finite}) + "\n").encode())
         self._file.flush()
         for key, value in row.items():
-            if key not in SWITCHES:
+            if key not in CONSTANTS:
                 self._events.add_scalar(key, value, step)
 
     def close(self) -> None:
-        """Write out what is buffered."""
+        """Flush and close the files."""
         self._file.close()
         self._events.close()
 
 
 def wandb(experiment: Experiment) -> ModuleType | None:
-    """Import the library of Weights & Biases if `config.log.wandb` names a project.
+    """Import Weights & Biases if `config.log.wandb` names a project.
 
     Raises:
-        ValueError: It is not installed, or TensorBoard, which its sync needs.
+        ValueError: It, or TensorBoard, which its sync needs, is not installed.
     """
     if (project := experiment.config.log.wandb) is None:
         return None
@@ -109,18 +109,17 @@ def wandb(experiment: Experiment) -> ModuleType | None:
 
 
 def wandb_run(experiment: Experiment, path: pathlib.Path) -> contextlib.AbstractContextManager:
-    """Open the run's page at Weights & Biases, the same one when it goes on, if one is asked for.
+    """Open the run's page at Weights & Biases, if `config.log.wandb` names a project.
 
-    It gets what is written to TensorBoard files that are opened after it. Its id comes from the
-    folder, so that a run which is moved gets another page.
+    It shows what is written to TensorBoard files that are opened later. The id is a hash of the
+    folder's path: a resumed run has the same page, a moved one another.
     """
     if (library := wandb(experiment)) is None:
         return contextlib.nullcontext()
-    known = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     return library.init(
         project=experiment.config.log.wandb,
         name=path.name,
-        id=known,
+        id=hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16],
         resume="allow",
         dir=str(path),
         config=experiment.record,
@@ -129,7 +128,7 @@ def wandb_run(experiment: Experiment, path: pathlib.Path) -> contextlib.Abstract
 
 
 def show(folder: RunFolder, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-    """Add pictures [h, w, c] and the run's config to its TensorBoard files."""
+    """Add images [h, w, c] and the run's config to its TensorBoard files."""
     with SummaryWriter(str(folder.path / "tensorboard")) as events:
         for name, picture in pictures.items():
             events.add_image(name, picture, step, dataformats="HWC")
@@ -137,18 +136,18 @@ def show(folder: RunFolder, step: int, pictures: Mapping[str, np.ndarray]) -> No
         events.add_text("config", textwrap.indent(config, "    "), step)
 
 
-class Log:
+class Log(contextlib.AbstractContextManager["Log"]):
     """Logs metrics one step late, so that reading them never blocks the next dispatch; a hook.
 
-    To read a number is to wait for the device. So the metrics of a step are looked at only when
-    the next step is under way. It is a context manager too.
+    Reading a number waits for the device, so a step's metrics are read after the next step is
+    dispatched. Leaving the context closes the files.
 
     Args:
         training: The run.
-        hint: Says what to try when the loss is not finite.
-        folder: Of the run.
-        start: The step that the session starts from.
-        bar: Shows the loss and the rate.
+        hint: Returns advice for when the loss is not finite.
+        folder: The run's folder.
+        start: Step that the session starts from.
+        bar: Progress bar, which shows the loss and the rate.
     """
 
     name = "log"
@@ -167,19 +166,16 @@ class Log:
         self._last = start, self._began
         self.memory: dict[str, Any] = {"repelled": 0, "warned": False}
 
-    def __enter__(self) -> "Log":
-        return self
-
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
     def __call__(self, step: int, state: object, metrics: Metrics) -> None:
-        """Take the metrics of the step just dispatched; log those of the one before."""
+        """Keep the metrics of the step just dispatched; log those of the previous step."""
         self.flush()
         self._pending = step, metrics
 
     def flush(self) -> None:
-        """Log what is pending, waiting for the device where need be."""
+        """Log the pending metrics, waiting for the device if necessary."""
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
@@ -193,7 +189,7 @@ class Log:
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
         due = step % settings.log_every_steps == 0 or step == self._training.total_steps
-        if due or row.keys() - self._training.metrics:  # what a hook has added is no step's own
+        if due or row.keys() - self._training.metrics:  # a hook's scalars are always logged
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
@@ -205,7 +201,7 @@ class Log:
                 )
 
     def _warn_of_collapse(self, step: int, row: dict[str, float]) -> None:
-        """Say once that RINCE has pushed nearly all pairs apart, from where no gradient leads."""
+        """Warn once that RINCE has pushed nearly all pairs apart, where its gradient vanishes."""
         repelled = self.memory["repelled"] + 1 if row.get("repelled", 0.0) >= REPELLED else 0
         self.memory["repelled"] = repelled
         if repelled < PATIENCE or self.memory["warned"]:

@@ -1,4 +1,4 @@
-"""Optimizers and their learning rate by name."""
+"""Optimizers by name, and the schedule of their learning rate."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from jaxtyping import PyTree
 from gca_jax import check
 
 Mask = Callable[[PyTree], PyTree] | None
-"""Parameters -> which of them decay; None: all."""
+"""Parameters -> whether each decays; None: all do."""
 
 
 def sgd(
     schedule: optax.Schedule, *, weight_decay: float, mask: Mask = None, momentum: float = 0.9
 ) -> optax.GradientTransformation:
-    """Make SGD with Nesterov momentum; the decay is part of the gradient, as PyTorch's is."""
+    """Make SGD with Nesterov momentum; the decay is part of the gradient, as in PyTorch."""
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask),
         optax.sgd(schedule, momentum=momentum, nesterov=True),
@@ -26,7 +26,7 @@ def sgd(
 def adam(
     schedule: optax.Schedule, *, weight_decay: float, mask: Mask = None
 ) -> optax.GradientTransformation:
-    """Make Adam; the decay is part of the gradient, as PyTorch's is."""
+    """Make Adam; the decay is part of the gradient, as in PyTorch."""
     return optax.chain(optax.add_decayed_weights(weight_decay, mask), optax.adam(schedule))
 
 
@@ -35,16 +35,16 @@ def lars(
 ) -> optax.GradientTransformation:
     """Make LARS (You et al., arXiv 1708.03888), as SimCLR and BYOL use it.
 
-    What does not decay is not scaled by its trust ratio either.
+    Parameters that do not decay are not scaled by the trust ratio either.
     """
-    masks = {} if mask is None else {"weight_decay_mask": mask, "trust_ratio_mask": mask}
-    return optax.lars(schedule, weight_decay, momentum=momentum, **masks)
+    own = True if mask is None else mask
+    return optax.lars(schedule, weight_decay, own, trust_ratio_mask=own, momentum=momentum)
 
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": sgd,
     "adam": adam,
-    "adamw": optax.adamw,  # the decay is apart from the gradient, scaled by the learning rate
+    "adamw": optax.adamw,  # the decay is decoupled from the gradient
     "lars": lars,
 }
 
@@ -63,20 +63,21 @@ def make_optimizer(
     clip_norm: float | None = None,
     **options: float,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Make an optimizer and its learning rate by step from the `optimizer` group of a config.
+    """Make an optimizer and its learning-rate schedule from the `optimizer` group of a config.
 
     Args:
-        total_steps: Length of the run.
-        steps_per_epoch: Batches of an epoch.
+        total_steps: Length of the run in steps.
+        steps_per_epoch: Batches per epoch.
         name: Key of `OPTIMIZERS`.
-        learning_rate: Its maximum, after the warm-up.
-        final_learning_rate: Where it falls to along half a cosine; the maximum: it is constant.
-        warmup_epochs: Length of the linear rise from zero (the first step is not zero).
-        weight_decay: Of all parameters, or of those that are left.
-        warmup_steps: Length of the rise in steps, in place of `warmup_epochs`.
+        learning_rate: Peak learning rate, after the warm-up.
+        final_learning_rate: Learning rate at the end of the cosine decay; equal to the peak:
+            constant.
+        warmup_epochs: Length of the linear warm-up, whose first step is not zero.
+        weight_decay: Weight decay of all parameters, or of those not excluded.
+        warmup_steps: Length of the warm-up in steps, in place of `warmup_epochs`.
         exclude_bias_and_norm: Whether biases and parameters of normalisations do not decay.
-        clip_norm: Largest norm of a gradient; a longer one is scaled down to it.
-        **options: What the optimizer takes besides (`momentum` for sgd and lars).
+        clip_norm: Largest global norm of the gradients; larger ones are scaled down to it.
+        **options: Other keywords of the optimizer (`momentum` for sgd and lars).
 
     Raises:
         ValueError: An unknown name, or a number out of its range.
@@ -84,14 +85,14 @@ def make_optimizer(
     check.one_of("name", name, OPTIMIZERS)
     check.positive("learning_rate", learning_rate)
     check.between("final_learning_rate", final_learning_rate, 0.0, learning_rate)
-    for key, value in dict(
-        warmup_epochs=warmup_epochs, weight_decay=weight_decay, **options
-    ).items():
+    numbers = {"warmup_epochs": warmup_epochs, "weight_decay": weight_decay, **options}
+    for key, value in numbers.items():
         check.non_negative(key, value)
     if clip_norm is not None:
         check.positive("clip_norm", clip_norm)
-    in_steps = warmup_steps is not None
+    unit, given = "warmup_steps", warmup_steps
     if warmup_steps is None:
+        unit, given = "warmup_epochs", warmup_epochs
         warmup_steps = round(warmup_epochs * steps_per_epoch)
     elif warmup_epochs:
         raise ValueError(
@@ -99,21 +100,19 @@ def make_optimizer(
             f"got {warmup_epochs}"
         )
     if not 0 <= warmup_steps < total_steps:
-        unit = "warmup_steps" if in_steps else "warmup_epochs"
-        got = warmup_steps if in_steps else warmup_epochs
-        raise ValueError(f"{unit} must be at least 0 and shorter than the run, got {got}")
+        raise ValueError(f"{unit} must be at least 0 and shorter than the run, got {given}")
     schedule = warmup_cosine(learning_rate, final_learning_rate, warmup_steps, total_steps)
-    spared = {"mask": neither_bias_nor_norm} if exclude_bias_and_norm else {}
-    optimizer = OPTIMIZERS[name](schedule, weight_decay=weight_decay, **spared, **options)
+    mask = neither_bias_nor_norm if exclude_bias_and_norm else None
+    optimizer = OPTIMIZERS[name](schedule, weight_decay=weight_decay, mask=mask, **options)
     if clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
     return optimizer, schedule
 
 
 def neither_bias_nor_norm(params: PyTree) -> PyTree:
-    """Tell weights from biases and scales: parameters of one dimension, or named `bias`.
+    """Mark weights; biases and scales are of one dimension or named `bias`.
 
-    Those of attention heads have two dimensions.
+    The biases of attention heads have two dimensions, hence the name.
     """
 
     def is_weight(path: tuple[object, ...], leaf: jax.Array) -> bool:
@@ -123,7 +122,7 @@ def neither_bias_nor_norm(params: PyTree) -> PyTree:
 
 
 def warmup_cosine(peak: float, final: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Rise linearly to `peak` after the warm-up, then half a cosine to `final` at `total_steps`."""
+    """Rise linearly to `peak`, then decay along half a cosine to `final` at `total_steps`."""
 
     def schedule(step):
         rise = (step + 1) / max(warmup_steps, 1)

@@ -1,4 +1,4 @@
-"""The state that a training step changes, and how it and batches lie on the devices."""
+"""The state that a training step updates, and the shardings of state and batches."""
 
 from functools import partial
 from typing import NamedTuple
@@ -19,10 +19,11 @@ Views = tuple[Float[Array, "b ..."], Float[Array, "b ..."]]
 
 
 class TrainState(NamedTuple):
-    """Everything that a training step changes; `batch_stats` is {} without batch norm.
+    """Everything that a training step updates.
 
-    `target` holds the `Variables` of BYOL's target network; None for every other method. `probe`
-    is the head of the online probe and `probe_state` its optimizer's; None without one.
+    `batch_stats` is {} without batch norm. `target` holds the `Variables` of BYOL's target network
+    and is None for other methods; `probe` and `probe_state` are the head of the online probe and
+    its optimizer's state, None without one.
     """
 
     step: Int[Array, ""]
@@ -34,12 +35,12 @@ class TrainState(NamedTuple):
     probe_state: PyTree = None
 
 
-# Drawing weights is over in milliseconds; optimising the code for it would take seconds.
+# Drawing weights takes milliseconds; optimising the code for it would take seconds.
 @partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
 def init_variables(
     network: Network | Towers, key: PRNGKeyArray, input_shape: tuple[int, ...]
 ) -> Variables:
-    """Draw initial weights and batch statistics for images [h, w, c] or rows of two widths."""
+    """Draw initial weights and batch statistics; `input_shape` is (h, w, c), or (d_a, d_b)."""
     drawn = network.init(key, *network.blank(input_shape), method="touch")
     variables = {"params": {}, "batch_stats": {}, **drawn}
     if others := variables.keys() - {"params", "batch_stats"}:
@@ -56,13 +57,13 @@ def create_state(
     with_target: bool,
     probed: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Make the state before the first step; a target network starts as a copy of the online one.
+    """Make the initial state; a target network starts as a copy of the online one.
 
     Args:
-        variables: Of the network.
-        optimizer: Of its weights.
-        with_target: Whether there is a target network, as in BYOL.
-        probed: Numbers of features and classes of an online probe; None: there is none.
+        variables: Variables of the network.
+        optimizer: Optimizer of its weights.
+        with_target: Whether to keep a target network, as BYOL does.
+        probed: Numbers of features and classes of the online probe; None: no probe.
     """
     params, statistics = variables["params"], variables["batch_stats"]
     target = jax.tree.map(jnp.copy, variables) if with_target else None
@@ -72,15 +73,15 @@ def create_state(
 
 
 def make_mesh() -> Mesh:
-    """Lay all devices of all processes along one axis, `data`."""
+    """Make a mesh of all devices of all processes along one axis, `data`."""
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Put the whole array on every device."""
+    """Replicate an array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_row(mesh: Mesh) -> NamedSharding:
-    """Split the first axis over the devices."""
+    """Shard the first axis over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))

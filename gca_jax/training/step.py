@@ -1,8 +1,7 @@
-"""A training step as a pure function of the state and a batch, traced for the devices.
+"""The training step as a pure function of state and batch, traced for the devices.
 
-Both views go through the network in one pass, as SimCLR's do: batch norm then normalises them with
-common statistics. In two passes each view would have statistics of its own, and the network could
-tell the views apart.
+Both views pass through the network as one batch, as in SimCLR, so that batch norm normalises them
+with common statistics. Statistics of its own would let the network tell the views apart.
 """
 
 import dataclasses
@@ -41,7 +40,7 @@ TrainStep = Callable[[TrainState, PRNGKeyArray, Batch], tuple[TrainState, Metric
 
 
 class Forward(NamedTuple):
-    """By-products of the loss: scalars for the log, new batch statistics, features of a probe."""
+    """By-products of the loss: scalars for the log, batch statistics, the probe's features."""
 
     aux: dict[str, Array]
     batch_stats: PyTree
@@ -52,36 +51,31 @@ class Forward(NamedTuple):
 def contrastive_loss(
     network: Network | Towers,
     embed: Embed,
-    loss_fn: Loss,
+    loss: Loss,
     params: PyTree,
     state: TrainState,
     views: Views,
 ) -> tuple[Array, Forward]:
-    """Compute the loss of both views' embeddings; a learned temperature replaces its setting."""
+    """Compute the loss of both views' embeddings; a learned temperature overrides the config's."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     (z_a, z_b), batch_stats, features = embed(variables, views)
     learned = network.learned(variables)
-    value, aux = loss_fn(z_a, z_b, **learned)
+    value, aux = loss(z_a, z_b, **learned)
     logged = {"epsilon": learned["epsilon"]} if learned else {}
     return value, Forward({**aux, **logged}, batch_stats, features=features)
 
 
 def byol_loss(
-    embed: Embed,
-    predict: Embed,
-    loss_fn: Loss,
-    params: PyTree,
-    state: TrainState,
-    views: Views,
+    embed: Embed, predict: Embed, loss: Loss, params: PyTree, state: TrainState, views: Views
 ) -> tuple[Array, Forward]:
     """Compute BYOL's loss: predictions of each view against the target network's other view."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     z, batch_stats, features = embed(variables, views)
-    # Both have batch norm and one collection: the predictor's new statistics join the encoder's.
+    # One collection holds the statistics of encoder and predictor: each pass updates its own.
     variables = {"params": params, "batch_stats": batch_stats}
     (p_a, p_b), batch_stats, _ = predict(variables, z, "predict")
     (t_a, t_b), target_stats, _ = jax.lax.stop_gradient(embed(state.target, views))
-    value, aux = jax.tree.map(lambda x, y: (x + y) / 2, loss_fn(p_a, t_b), loss_fn(p_b, t_a))
+    value, aux = jax.tree.map(lambda x, y: (x + y) / 2, loss(p_a, t_b), loss(p_b, t_a))
     return value, Forward(aux, batch_stats, target_stats, features)
 
 
@@ -95,9 +89,9 @@ def make_train_step(
 
     Args:
         experiment: Network, data, loss and target plan.
-        optimizer: Of the network's weights.
+        optimizer: Optimizer of the network's weights.
         total_steps: Length of the run, over which BYOL's decay rises to one.
-        mesh: Devices that the loss is split over; None: its partition is left to the compiler.
+        mesh: Devices to shard the loss over; None: the compiler partitions it.
     """
     data, settings = experiment.data, experiment.train
     objective, decay = make_objective(experiment), byol_decay(settings.target_decay, total_steps)
@@ -106,23 +100,23 @@ def make_train_step(
     def train_step(
         state: TrainState, key: PRNGKeyArray, batch: Batch
     ) -> tuple[TrainState, Metrics]:
-        # Randomness is a function of the step, so nothing random has to be saved. The key is an
-        # argument and no constant: runs that differ in their seed alone share what is compiled.
+        # Randomness is a function of the step, so checkpoints need no random state. The key is an
+        # argument, not a constant: runs that differ only in their seed share the compiled step.
         views = data.views(jax.random.fold_in(key, state.step), batch.inputs)
         loss = partial(loss_fn, **experiment.target.keywords(batch.info, state.step))
         value_and_grad = jax.value_and_grad(partial(objective, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        average = None
+        target = None
         if decay is not None:  # BYOL's target network: a moving average of the new weights
             moved = optax.incremental_update(params, state.target["params"], 1 - decay(state.step))
-            average = {"params": moved, "batch_stats": forward.target_stats}
+            target = {"params": moved, "batch_stats": forward.target_stats}
         metrics = {
             "loss": value,
             "gradient_norm": optax.tree.norm(gradients),
             "update_norm": optax.tree.norm(updates),
-            # Of what is saved next: finite if and only if all of it is.
+            # Finite if and only if everything that the next checkpoint saves is.
             "parameter_norm": optax.tree.norm((params, forward.batch_stats)),
             **forward.aux,
         }
@@ -131,29 +125,30 @@ def make_train_step(
             h, labels = jnp.concatenate(forward.features), jnp.tile(batch.info["labels"], 2)
             head, head_state, logged = probe.update(head, head_state, h, labels)
             metrics |= logged
-        trained = params, forward.batch_stats, opt_state, average
+        trained = params, forward.batch_stats, opt_state, target
         return TrainState(state.step + 1, *trained, head, head_state), metrics
 
     return train_step
 
 
 def make_objective(experiment: Experiment) -> Callable[..., tuple[Array, Forward]]:
-    """Choose the function (loss, params, state, views) -> (value, `Forward`) of an experiment."""
+    """Make the function (loss, params, state, views) -> (value, `Forward`) of an experiment."""
     network, settings = experiment.network, experiment.train
-    whole: Embed = network.embed
+    predict: Embed = network.embed
     if settings.batch_norm_groups is not None:
-        whole = in_groups(whole, settings.batch_norm_groups)
-    embed = whole if settings.encoder_chunk is None else in_chunks(whole, settings.encoder_chunk)
+        predict = in_groups(predict, settings.batch_norm_groups)
+    chunk = settings.encoder_chunk
+    embed = predict if chunk is None else in_chunks(predict, chunk)
     if settings.target_decay is None:
         return partial(contrastive_loss, network, embed)
-    return partial(byol_loss, embed, whole)  # embeddings are small: predicted without chunks
+    return partial(byol_loss, embed, predict)  # embeddings are small: no chunks to predict them
 
 
 def split_loss(experiment: Experiment, mesh: Mesh | None) -> Loss:
-    """Split the loss over the devices of a mesh; the compiler partitions a caller's own.
+    """Shard the loss over a mesh by hand; the compiler partitions a caller's own loss.
 
-    By hand, since the compiler's partition gathers the embeddings three times, and cannot have
-    blocks of the kernel on each device.
+    The compiler's partition would gather the embeddings three times and could not keep blocks of
+    the kernel on each device.
     """
     if mesh is None or mesh.size == 1 or "loss" in experiment.given:
         return experiment.loss
@@ -161,10 +156,7 @@ def split_loss(experiment: Experiment, mesh: Mesh | None) -> Loss:
 
 
 def byol_decay(at_start: float | None, total_steps: int) -> optax.Schedule | None:
-    """Make the schedule of BYOL's decay: half a cosine up to one (arXiv 2006.07733, appendix).
-
-    None where there is no target network.
-    """
+    """Make the schedule of BYOL's decay, half a cosine up to one (arXiv 2006.07733, appendix)."""
     if at_start is None:
         return None
     fall = optax.cosine_decay_schedule(1 - at_start, total_steps)
@@ -172,54 +164,64 @@ def byol_decay(at_start: float | None, total_steps: int) -> optax.Schedule | Non
 
 
 def shard(train_step: TrainStep, mesh: Mesh) -> jax.stages.Wrapped:
-    """Jit a step over a mesh, the batch split by row, the state replicated.
+    """Jit a step over a mesh: the batch sharded by row, state and key replicated.
 
     The compiler partitions the rest, so batch norm and the loss see the global batch and the
     result is that of one device up to rounding.
     """
-    whole, rows = replicated(mesh), by_row(mesh)
+    whole = replicated(mesh)
     return jax.jit(
         train_step,
-        in_shardings=(whole, whole, rows),
-        out_shardings=(whole, whole),
-        donate_argnums=0,  # the new state takes the buffers of the old one
+        in_shardings=(whole, whole, by_row(mesh)),
+        out_shardings=whole,
+        donate_argnums=0,  # the new state reuses the buffers of the old one
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Training:
-    """An experiment, ready to be trained; `lowered` is its sharded step, traced."""
+    """An experiment that is ready to train; `lowered` is its sharded step, traced."""
 
     experiment: Experiment
     mesh: Mesh
     order: Order
     steps_per_epoch: int
     total_steps: int
-    learning_rate: Callable[[int], float]
-    initial: Callable[..., TrainState]  # from an encoder's weights, or drawn: see `initial.draw`
-    abstract: TrainState  # shapes and dtypes
+    schedule: Callable[[Array], Array]
+    create: Callable[[Variables], TrainState]
+    abstract: TrainState  # shapes and dtypes of the state
     lowered: jax.stages.Lowered
+
+    def initial(self, encoder: Mapping[str, Any] | None = None) -> TrainState:
+        """Make the initial state, replicated; `encoder` is as `initial.draw` takes it."""
+        drawn = initial.draw(self.experiment, encoder)
+        return jax.device_put(self.create(drawn), replicated(self.mesh))
+
+    def learning_rate(self, step: int) -> float:
+        """Compute the learning rate of a step, counted from 0."""
+        # Explicit transfers: `jax.transfer_guard` forbids implicit ones in the loop.
+        return float(jax.device_get(self.schedule(jax.device_put(np.int32(step)))))
 
     @cached_property
     def key(self) -> PRNGKeyArray:
-        """Random key of the views of all steps, on all devices."""
-        return _everywhere(jax.random.split(self.experiment.key)[0], self.mesh)
+        """Random key of all views, replicated."""
+        return _replicate_key(jax.random.split(self.experiment.key)[0], self.mesh)
 
     @property
     def metrics(self) -> set[str]:
-        """Names of the scalars that a step gives."""
+        """Names of a step's scalars."""
         return set(self.lowered.out_info[1])
 
     @property
     def bytes(self) -> int:
-        """Size of a checkpoint."""
+        """Size of a checkpoint in bytes."""
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.abstract))
 
 
 def trace(experiment: Experiment) -> Training:
-    """Make optimizer and initial state, trace the sharded step; a mistake names its group.
+    """Make optimizer and initial state, and trace the sharded step; errors name their group.
 
-    Nothing runs on the devices: they may be ones that XLA compiles for and this machine lacks.
+    Nothing runs on the devices, so the step can be compiled for devices that this machine lacks.
     """
     mesh, key = make_mesh(), jax.ShapeDtypeStruct((), experiment.key.dtype)
     with context("config.train"):
@@ -237,25 +239,14 @@ def trace(experiment: Experiment) -> Training:
     with context("loss" if "loss" in experiment.given else "config.loss"):
         batch = _example(experiment, order.batch_size)
         lowered = shard(train_step, mesh).lower(abstract, key, batch)
-
-    def start(given: Mapping[str, Any] | None = None) -> TrainState:
-        return jax.device_put(create(initial.draw(experiment, given)), replicated(mesh))
-
     schedule = jax.jit(rate)
-
-    def learning_rate(step: int) -> float:
-        # To the device and back explicitly, as a guard of transfers demands.
-        return float(jax.device_get(schedule(jax.device_put(np.int32(step)))))
-
-    return Training(
-        experiment, mesh, order, per_epoch, total, learning_rate, start, abstract, lowered
-    )
+    return Training(experiment, mesh, order, per_epoch, total, schedule, create, abstract, lowered)
 
 
 def _states(
     experiment: Experiment, optimizer: optax.GradientTransformation
 ) -> tuple[Callable[[Variables], TrainState], TrainState]:
-    """Make the function from variables to the first state, and shapes and dtypes of that state."""
+    """Make the function from variables to the initial state, and the shapes of that state."""
     network, shape = experiment.network, experiment.data.input_shape
     shapes = init_variables.eval_shape(network, experiment.key, shape)
     probed = None
@@ -263,30 +254,30 @@ def _states(
         encode = partial(network.apply, method="encode")
         features = jax.eval_shape(encode, shapes, *network.blank(shape))
         probed = features.shape[1], experiment.probed_classes
-    with_target = experiment.train.target_decay is not None
-    create = partial(create_state, optimizer=optimizer, with_target=with_target, probed=probed)
+    byol = experiment.train.target_decay is not None
+    create = partial(create_state, optimizer=optimizer, with_target=byol, probed=probed)
     return create, jax.eval_shape(create, shapes)
 
 
-def _everywhere(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
-    """Replicate a random key over all devices; `device_put` refuses keys of several processes."""
+def _replicate_key(key: PRNGKeyArray, mesh: Mesh) -> PRNGKeyArray:
+    """Replicate a random key; `device_put` refuses keys where there are several processes."""
     wrap = partial(jax.random.wrap_key_data, impl=jax.random.key_impl(key))
     return jax.jit(wrap, out_shardings=replicated(mesh))(np.asarray(jax.random.key_data(key)))
 
 
 def _order(experiment: Experiment, mesh: Mesh) -> Order:
-    """Order the samples into batches that the devices can share."""
+    """Order the samples into batches that divide evenly over the devices."""
     train = experiment.train
     size, devices = train.batch_size, mesh.size
     if size % devices:
         raise ValueError(f"batch_size must divide by the number of devices, {devices}; got {size}")
     chunks.check(train.encoder_chunk, train.batch_norm_groups, size, devices)
-    rank, processes = jax.process_index(), jax.process_count()
-    return Order(len(experiment.data), size, experiment.seed, rank, processes)
+    processes = jax.process_index(), jax.process_count()
+    return Order(len(experiment.data), size, experiment.seed, *processes)
 
 
 def _example(experiment: Experiment, size: int) -> Batch:
-    """Describe a batch of the whole run: shapes and dtypes, as all devices together have them."""
+    """Describe a global batch by shapes and dtypes."""
     info = {name: experiment.data.info[name] for name in experiment.takes}
     shapes = {k: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for k, x in info.items()}
     return Batch(experiment.data.example(size), jax.ShapeDtypeStruct((size,), np.int32), shapes)

@@ -1,4 +1,4 @@
-"""Pretraining: from an experiment to checkpoints and a log, stoppable at any moment."""
+"""The training loop: from an experiment to checkpoints and a log; it can be stopped at any step."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ def train(
     hooks: Sequence[Hook] = (),
     command: str | None = None,
 ) -> Summary:
-    """Train an encoder, or go on with it where an earlier session stopped.
+    """Train an encoder, or resume the run in a folder.
 
     A run that was stopped and resumed gives the same weights as one that was not, bit for bit on
     CPU: batches, views and learning rate are functions of the seed and the step.
@@ -44,23 +44,23 @@ def train(
     experiment is built; all of them must see the same folder.
 
     Args:
-        experiment: from `experiment.build`.
-        folder: `RunFolder.open(path, experiment.record)`. It gets `config.json`, `metrics.jsonl`,
+        experiment: From `experiment.build`.
+        folder: `RunFolder.open(path, experiment.record)`. Gets `config.json`, `metrics.jsonl`,
             TensorBoard files, `checkpoints/` and `training.json`. A finished run of this config is
-            left as it is; one that differs in `train.epochs` or `train.steps` alone, which were
-            fewer, goes on from its end.
-        hooks: what else happens beside a step, before it is logged; `evaluation.online.hooks`
-            makes those that the config asks for.
-        command: the command line, for the report.
+            left as it is; one with a smaller `train.epochs` or `train.steps` and otherwise the same
+            config is trained further from its end.
+        hooks: Callables that run after each step, before it is logged; `evaluation.online.hooks`
+            makes those of the config.
+        command: The command line, for the report.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
         images_per_second (without it; each image is seen in two views), device, parameters.
 
     Raises:
-        ValueError: something in the config is wrong, the folder holds a run of another config or
-            one that another process trains, or the loss is not finite.
-        OSError: the disk has no room for the next checkpoint, or for the first three.
+        ValueError: The config is wrong, the folder holds a run of another config or one that
+            another process trains, or the loss is not finite.
+        OSError: The disk has no room for the next checkpoint, or for the first three.
         Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
     _check_hooks(experiment, hooks)
@@ -68,17 +68,17 @@ def train(
         folder.refuse_another(experiment.record)
     if folder.state == "finished":
         return folder.summary
-    # Read here, so that a wrong file is said before anything is traced or written.
+    # Read here, so that a wrong file is refused before anything is traced or written.
     encoder = initial.encoder(experiment) if folder.newest is None else None
     with context("config.log"):
-        wandb(experiment)  # a missing library is said now, not when the log is opened
+        wandb(experiment)  # fails now if the library is missing, not when the log is opened
     training = step.trace(experiment)
     distributed.wait("all have read the folder")  # before the first one writes
     with contextlib.ExitStack() as stack:
         if distributed.first():
             stack.enter_context(folder.locked())
             folder.begin(experiment.record)
-            # Two are kept, and the next one is written before the older one goes.
+            # Two are kept, and the next one is written before the older one is deleted.
             folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")
         folder.changed()
@@ -87,7 +87,7 @@ def train(
 
 
 def _check_hooks(experiment: Experiment, hooks: Sequence[Hook]) -> None:
-    """Refuse hooks that share a name, and a setting whose hook is not there."""
+    """Refuse hooks that share a name, and `knn_every_epochs` without its hook."""
     names = [hook.name for hook in hooks]
     if len({*names, Log.name, Stop.name, Saver.name}) < len(names) + 3:
         raise ValueError(
@@ -121,7 +121,7 @@ def _train(
         train_step = training.lowered.compile()
         compiled = start.compile_seconds + time.perf_counter() - began
         start = dataclasses.replace(start, compile_seconds=compiled)
-        bar.unpause()  # Compiling took none of the time that a step takes.
+        bar.unpause()  # so that compilation does not count in the remaining time
         bar.set_description_str(training.experiment.method)
         hint = partial(_hint, training.experiment, folder, manager)
         with stop_on_signals() as stop, Log(training, hint, folder, start.step, bar) as log:
@@ -130,7 +130,7 @@ def _train(
             for hook in hooks:
                 hook.memory.update(start.hooks.get(hook.name, {}))
             for step, batch in enumerate(batches(training, start.step), start.step + 1):
-                # Dispatched, not waited for: nothing below reads a number of this step.
+                # Dispatched, not awaited: nothing below reads a number of this step.
                 state, metrics = train_step(state, training.key, batch)
                 state, stopped = _after(hooks, step, state, metrics)
                 if stopped:
@@ -149,15 +149,15 @@ def _train(
 
 
 def _hint(experiment: Experiment, folder: RunFolder, manager: ocp.CheckpointManager) -> str:
-    """Say what to try when the loss is not finite."""
+    """Advise what to try when the loss is not finite."""
     larger, kept = "", ""
     if "loss" not in experiment.given and "epsilon" in experiment.config.loss:
         larger = f" a --config.loss.epsilon above {experiment.config.loss.epsilon} or"
     manager.wait_until_finished()
     if (step := manager.latest_step()) is not None:
         kept = (
-            f" in a new --workdir; {folder.path} keeps step {step}, from which the same "
-            "command goes on, and --mode=evaluate judges it"
+            f" in a new --workdir; {folder.path} keeps step {step}, which the same command "
+            "resumes and --mode=evaluate evaluates"
         )
     return f"try{larger} a lower --config.optimizer.learning_rate{kept}"
 
@@ -165,7 +165,7 @@ def _hint(experiment: Experiment, folder: RunFolder, manager: ocp.CheckpointMana
 def _after(
     hooks: Sequence[Hook], step: int, state: TrainState, metrics: Metrics
 ) -> tuple[TrainState, bool]:
-    """Call the hooks of a step in turn; give the state that they leave, and whether to stop."""
+    """Call the hooks of a step in turn; return the state that they leave, and whether to stop."""
     stopped = False
     for hook in hooks:
         answer = hook(step, state, metrics)
@@ -177,9 +177,9 @@ def _after(
 
 
 def batches(training: Training, start: int) -> Generator[Batch]:
-    """Yield global batches, split over the mesh, of all steps from `start` to the run's end.
+    """Yield global batches, sharded over the mesh, of all steps from `start` to the run's end.
 
-    Each is on its way to the devices before the step of the one before it is dispatched.
+    Each is on its way to the devices before the previous one's step is dispatched.
     """
     experiment, rows = training.experiment, by_row(training.mesh)
     size = experiment.train.batch_size
@@ -187,12 +187,12 @@ def batches(training: Training, start: int) -> Generator[Batch]:
     def on_devices(part: np.ndarray) -> Array:
         return jax.make_array_from_process_local_data(rows, part, (size, *part.shape[1:]))
 
-    def place(part: Batch) -> Any:  # a batch with int32 row numbers, as devices have them
+    def place(part: Batch) -> Any:  # a Batch, of arrays on the devices
         return jax.tree.map(on_devices, part._replace(rows=np.asarray(part.rows, np.int32)))
 
     local = experiment.data.batches(training.order, start, experiment.takes)
     with contextlib.closing(local):
         parts = itertools.islice(local, training.total_steps - start)
-        # In pairs, so that the next batch is placed before this one is given away.
+        # In pairs, so that the next batch is placed before this one is yielded.
         for batch, _ in itertools.pairwise(itertools.chain(map(place, parts), [None])):
             yield batch

@@ -73,12 +73,12 @@ def test_what_needs_rgb_is_left_out_and_the_rest_is_done(tiny, capsys):
     assert capsys.readouterr().out == (
         "note: images have 5 channels, so views are made without random_jitter, random_grey\n"
     )
-    key = jax.random.key(0)
-    one, _ = experiment.data.policy.views(key, images[:2])
+    key, views = jax.random.key(0), jax.jit(experiment.data.policy.views)
+    one, _ = views(key, images[:2])
     # The same crop, flip and blur of each channel, as if it were a channel of a grey picture:
     # equal channels stay equal, and of unequal ones none is mixed with another.
     alike = np.repeat(images[:2, ..., :1], 5, axis=3)
-    mixed, _ = experiment.data.policy.views(key, alike)
+    mixed, _ = views(key, alike)
     for k in range(5):
         np.testing.assert_allclose(mixed[..., k], mixed[..., 0], atol=1e-6)
     np.testing.assert_allclose(mixed[..., 0], one[..., 0], atol=1e-6)

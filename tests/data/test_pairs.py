@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gca_jax.data import pairs
+from gca_jax.data import pair_files, pairs
 from gca_jax.data.batches import Order
 
 N = 200
@@ -15,16 +15,16 @@ LABELS = np.array(["x", "y", "z", "x"] * (N // 4))
 def test_parts_have_no_pair_in_common_and_their_sizes():
     test, other = pairs.pair(A, B), pairs.pair(A, B, split="validation")
     np.testing.assert_array_equal(test.train.a, other.train.a)
-    assert (len(test.judged.a), len(other.judged.a), len(test.train.a)) == (40, 16, 144)
-    parts = [test.train.a, test.judged.a, other.judged.a]
+    assert (len(test.evaluated.a), len(other.evaluated.a), len(test.train.a)) == (40, 16, 144)
+    parts = [test.train.a, test.evaluated.a, other.evaluated.a]
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(N))
     assert not test.train.wrong.any()
 
 
 def test_the_split_is_the_seed_s():
     same, other = pairs.pair(A, B), pairs.pair(A, B, seed=1)
-    np.testing.assert_array_equal(same.judged.a, pairs.pair(A, B).judged.a)
-    assert not np.array_equal(same.judged.a, other.judged.a)
+    np.testing.assert_array_equal(same.evaluated.a, pairs.pair(A, B).evaluated.a)
+    assert not np.array_equal(same.evaluated.a, other.evaluated.a)
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -32,8 +32,8 @@ def test_so_many_training_and_validation_pairs_are_wrong_and_no_test_pair_is(wit
     given = dict(labels=LABELS, shuffled=0.5, shuffled_within=within, validation_fraction=0.4)
     test = pairs.pair(A, B, **given)
     validation = pairs.pair(A, B, split="validation", **given)
-    assert not test.judged.wrong.any()
-    for part in (test.train, validation.judged):
+    assert not test.evaluated.wrong.any()
+    for part in (test.train, validation.evaluated):
         # In a class of one shuffled pair there is no other to exchange with.
         assert abs(part.wrong.mean() - 0.5) <= 0.03
         np.testing.assert_array_equal(np.sort(part.b), np.sort(part.a))
@@ -84,8 +84,8 @@ def test_labels_of_pairs_are_their_domains_too():
 
 def test_test_pairs_of_their_own():
     made = pairs.pair(A, B, test=(A[:7] + 0.5, B[:7]), scaling="none")
-    assert (len(made.train.a), len(made.judged.a)) == (180, 7)
-    np.testing.assert_allclose(made.a.features(made.judged.a)[:, 0], np.arange(7) + 0.5)
+    assert (len(made.train.a), len(made.evaluated.a)) == (180, 7)
+    np.testing.assert_allclose(made.a.features(made.evaluated.a)[:, 0], np.arange(7) + 0.5)
 
 
 def save(folder, **arrays):
@@ -96,14 +96,14 @@ def save(folder, **arrays):
 
 def test_test_files_are_not_read_where_validation_pairs_are_judged(tmp_path):
     files = save(tmp_path, a=A, b=B) | {"test_a": "nowhere.npy", "test_b": "nowhere.npy"}
-    made = pairs.load("pairs", **files, split="validation")
-    assert (len(made.train.a), len(made.judged.a)) == (180, 20)
+    made = pair_files.load("pairs", **files, split="validation")
+    assert (len(made.train.a), len(made.evaluated.a)) == (180, 20)
     with pytest.raises(ValueError, match=r"nowhere\.npy does not exist"):
-        pairs.load("pairs", **files)
+        pair_files.load("pairs", **files)
 
 
 def test_without_files_there_are_halves_of_digits():
-    made = pairs.load("pairs", limit=300)
+    made = pair_files.load("pairs", limit=300)
     assert (made.a.raw.shape, made.b.raw.shape) == ((300, 8, 4), (300, 8, 4))
     assert made.a.pictures
     assert made.name == "halves of digits"
@@ -139,12 +139,12 @@ def test_a_mistake_is_one_line(changes, message):
 def test_a_limit_keeps_rows_of_both_sets_and_of_labels_that_are_as_many(tmp_path):
     files = save(tmp_path, a=A, b=B, labels=LABELS, short=LABELS[:-1])
     labels = files.pop("short")
-    made = pairs.load("pairs", **files, limit=100)
+    made = pair_files.load("pairs", **files, limit=100)
     assert len(made.a.raw) == len(made.b.raw) == len(made.labels) == 100
     with pytest.raises(ValueError, match=r"labels must be integers or names \[200\]"):
-        pairs.load("pairs", **files | {"labels": labels}, limit=100)
+        pair_files.load("pairs", **files | {"labels": labels}, limit=100)
     with pytest.raises(ValueError, match="limit must be an integer >= 1, got 0"):
-        pairs.load("pairs", **files, limit=0)
+        pair_files.load("pairs", **files, limit=0)
 
 
 def test_rows_that_have_names_are_in_one_order(tmp_path):
@@ -154,11 +154,11 @@ def test_rows_that_have_names_are_in_one_order(tmp_path):
         (tmp_path / f"{file}.csv").write_text("\n".join([",u,v", *lines]))
     files = {name: str(tmp_path / f"{name}.csv") for name in "abcd"}
     for b in ("b", "d"):  # other names say nothing about the order
-        assert len(pairs.load("pairs", a=files["a"], b=files[b]).a.raw) == 20
+        assert len(pair_files.load("pairs", a=files["a"], b=files[b]).a.raw) == 20
     with pytest.raises(ValueError, match="name the same rows in another order: sort one"):
-        pairs.load("pairs", a=files["a"], b=files["c"])
+        pair_files.load("pairs", a=files["a"], b=files["c"])
 
 
 def test_a_and_b_go_together():
     with pytest.raises(ValueError, match=r"name --config\.data\.b=FILE"):
-        pairs.load("pairs", a="a.npy")
+        pair_files.load("pairs", a="a.npy")

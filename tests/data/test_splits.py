@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.data.splits import evenly_spaced, judged_by, validation
+from gca_jax.data.splits import evaluated_on, evenly_spaced, validation
 
 
 class Unreadable:
@@ -56,11 +56,11 @@ def test_validation_images_are_a_stratified_fifth_that_nothing_trains_with():
 
 def test_validation_images_are_always_alike_and_test_is_the_data_set_itself():
     data = numbered()
-    again = [which(judged_by(data, "validation").test_images) for _ in range(2)]
+    again = [which(evaluated_on(data, "validation").test_images) for _ in range(2)]
     assert again[0] == again[1]
-    assert judged_by(data, "test") is data
+    assert evaluated_on(data, "test") is data
     with pytest.raises(ValueError, match="split must be one of test, validation; got 'dev'"):
-        judged_by(data, "dev")
+        evaluated_on(data, "dev")
 
 
 def test_images_to_pretrain_with_stay_where_they_are_others():

@@ -104,7 +104,7 @@ def test_a_run_judged_on_validation_images_reads_no_test_image(tiny):
 
 def test_they_are_measured_only_where_they_are_asked_for(tiny):
     asked = frozen(tiny, three_classes(labelled=False))
-    assert corrupted.evaluate(asked).left_out == "the images have no labels"
+    assert corrupted.evaluate(asked).skipped == "the images have no labels"
     silent = frozen(tiny, three_classes(), **{"evaluation.corruptions": False})
     assert corrupted.evaluate(silent) is None
 
@@ -123,5 +123,5 @@ def test_arrays_of_colour_have_all_twelve(tiny, monkeypatch):
     data = arrays(rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8), np.arange(60) % 2)
     config = {"augment.mean": (0.5,) * 3, "augment.std": (0.5,) * 3, "train.batch_size": 8}
     one = frozen(tiny, data, **config)
-    found = corrupted.measure(one, corrupted.made(one), corrupted.MADE)
+    found = corrupted.measure(one, corrupted.on_the_fly(one), corrupted.OWN_SUBSETS)
     assert len(found["accuracy"]) == 12

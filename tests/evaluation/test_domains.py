@@ -77,7 +77,7 @@ def test_a_domain_that_the_probe_has_not_seen_is_judged_as_scikit_learn_does():
     test_x, test_y, test_d = shifted(150, 2)
     settings = Settings(0, 5, 1, validation_fraction=0.2, strengths=(1.0,))
     found = domains.score_unseen(
-        Labelled(x, y), Labelled(test_x, test_y), settings, domains=(d, test_d), left_out=[0, 1, 2]
+        Labelled(x, y), Labelled(test_x, test_y), settings, domains=(d, test_d), held_out=[0, 1, 2]
     )
     accuracies = []
     for domain in range(3):
@@ -99,7 +99,7 @@ def test_its_labels_do_not_reach_the_probe():
     x, y, d = shifted(240, 1)
     test = Labelled(*shifted(150, 2)[:2])
     settings = Settings(0, 5, 1, validation_fraction=0.2, strengths=(0.1, 10.0))
-    where = dict(domains=(d, shifted(150, 2)[2]), left_out=[2])
+    where = dict(domains=(d, shifted(150, 2)[2]), held_out=[2])
     wrong = np.where(d == 2, (y + 1) % 3, y)
     moved = x + 100.0 * (d == 2)[:, None]
     one = domains.score_unseen(Labelled(x, y), test, settings, **where)
@@ -107,12 +107,12 @@ def test_its_labels_do_not_reach_the_probe():
     assert one == other
 
 
-def test_the_domains_that_can_be_left_out():
+def test_the_domains_that_can_be_held_out():
     assert domains.unseen(dataset(TRAIN, TEST), 0.2) == [0, 1, 2, 3]
     assert domains.unseen(dataset(None, None), 0.2) == []
     assert domains.unseen(dataset(np.zeros_like(TRAIN), np.zeros_like(TEST)), 0.2) == []
     assert domains.unseen(dataset(TRAIN % 3, np.full_like(TEST, 3)), 0.2) == []
-    # Each class in a domain of its own: none can be left out.
+    # Each class in a domain of its own: none can be held out.
     assert domains.unseen(dataset(np.arange(90, dtype=np.int32) % 3, TEST % 3), 0.2) == []
     assert domains.unseen(dataset(TRAIN, np.full_like(TEST, 1)), 0.2) == [1]
 

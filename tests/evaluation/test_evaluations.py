@@ -101,7 +101,7 @@ def test_every_result_has_a_name_of_its_own_numbers_and_an_entry_of_the_report(r
             json.dumps(result.as_json(), allow_nan=False)
             json.dumps(result.numbers, allow_nan=False)
             measured = result.scores or result.arrays or any(result.numbers.values())
-            assert bool(measured) != bool(result.left_out)
+            assert bool(measured) != bool(result.skipped)
             entry = ENTRIES[result.name.replace("_3_per_class", "_few")]
             assert not entry.picture or entry.picture in FIGURES
             assert bool(entry.procedure) != bool(entry.caption)
@@ -114,7 +114,7 @@ def test_every_result_has_a_name_of_its_own_numbers_and_an_entry_of_the_report(r
 def test_with_labels_nothing_is_left_out(results):
     found = results["labels"]
     assert set(found) >= PROBES | OTHERS
-    assert evaluate.left_out(found.values()) == []
+    assert evaluate.skipped(found.values()) == []
     numbers = evaluate.numbers(list(found.values()))
     assert set(numbers["accuracy"]) >= PROBES
     assert set(numbers["baselines"]) == {"pixels", "random_encoder"}
@@ -138,7 +138,7 @@ def test_without_labels_what_is_left_is_measured_and_the_rest_said(results):
     numbers = evaluate.numbers(list(found.values()))
     assert numbers["accuracy"] == numbers["draws"] == {}
     assert numbers["plan_within_class"] is None
-    (left_out,) = evaluate.left_out(found.values())
+    (left_out,) = evaluate.skipped(found.values())
     assert left_out.startswith("linear_3_per_class, linear, knn")
     assert left_out.endswith(", confusion: the images have no labels")
     for key in ("alignment", "uniformity", "effective_rank", "gradient_cosine_to_ince"):
@@ -156,7 +156,7 @@ def test_domains_stand_in_for_classes_where_images_have_no_labels(results):
     read = set(evaluate.numbers(list(found.values()))["accuracy"])
     assert "linear_domain" in read
     assert not read & PROBES
-    (left_out,) = evaluate.left_out(found.values())
+    (left_out,) = evaluate.skipped(found.values())
     assert left_out.endswith(": the images have no labels")
 
 
@@ -173,7 +173,7 @@ def test_a_target_of_domains_that_test_images_lack_has_no_plan(frozen):
     data = dataclasses.replace(images(True), pretrain_domains=np.arange(TRAIN, dtype=np.int32) % 2)
     lacking = frozen(data, **{"target.name": "blocks", "target.alpha": 0.1})
     for name in ("plan", "gradient_cosine"):
-        reason = EVALUATIONS[name](lacking).left_out
+        reason = EVALUATIONS[name](lacking).skipped
         assert reason == "the target needs domains, and the test images have none"
 
 

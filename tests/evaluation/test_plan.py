@@ -99,8 +99,8 @@ def test_what_stays_within_a_class_is_a_number_or_why_not(monkeypatch):
     shares = {"share": 0.5, "share_of_uniform_plan": 1 / 3}
     assert found.numbers["plan_within_class"] == pytest.approx(shares)
     frozen.no_plan = "the loss was given in Python"
-    left_out = plan.evaluate(frozen)
-    assert (left_out.left_out, left_out.arrays) == ("the loss was given in Python", {})
+    skipped = plan.evaluate(frozen)
+    assert (skipped.skipped, skipped.arrays) == ("the loss was given in Python", {})
 
 
 @pytest.mark.parametrize("held_out", [False, True])

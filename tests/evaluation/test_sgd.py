@@ -151,7 +151,7 @@ def test_without_epochs_nothing_is_said_and_without_labels_why(frozen):
     unlabelled = frozen(digits(labelled=False))
     for probe in (sgd.evaluate, sgd.evaluate_finetuned, sgd.evaluate_best):
         assert probe(off) is None
-        assert probe(unlabelled).left_out == "the images have no labels"
+        assert probe(unlabelled).skipped == "the images have no labels"
 
 
 def test_the_learning_rate_is_the_setting_and_falls_to_zero(frozen):

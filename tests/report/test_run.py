@@ -6,6 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+from gca_jax.files import write_json
 from gca_jax.report.markdown import report
 from gca_jax.report.run import summary
 from gca_jax.studies import grid
@@ -20,9 +21,18 @@ def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_report_json_has_every_promised_number(workdir):
-    write(workdir)
-    report = json.loads((workdir / "report.json").read_text())
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run with its report, corruptions too: drawn once for all tests."""
+    folder = tmp_path_factory.mktemp("run")
+    leave(folder)
+    (folder / "corruptions.json").write_text(json.dumps(corruptions()))
+    write(folder)
+    return folder
+
+
+def test_report_json_has_every_promised_number(whole):
+    report = json.loads((whole / "report.json").read_text())
     assert report["accuracy"] == {"linear": 0.9, "linear_4_per_class": 0.8, "knn": 0.85}
     assert report["baselines"] == {
         "pixels": {"linear": 0.7, "linear_4_per_class": 0.6, "knn": 0.65},
@@ -42,7 +52,7 @@ def test_report_json_has_every_promised_number(workdir):
         "steps": 20,
         "parameters": 12345,
         "plan_within_class": {"share": 0.5, "share_of_uniform_plan": 0.25},
-        "corruptions": None,
+        "corruptions": corruptions(),
         "left_out": [],
     }
     assert {name: report[name] for name in expected} == expected
@@ -179,19 +189,10 @@ def test_a_run_without_labels_says_what_was_left_out(workdir):
     assert pictures == ["training", "alignment_uniformity", "nearest", "plane"]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder of a run with its report."""
-    folder = tmp_path_factory.mktemp("run")
-    leave(folder)
-    write(folder)
-    return folder
-
-
 def test_every_picture_of_the_page_exists_and_shows_something(whole):
     page = (whole / "report.md").read_text(encoding="utf-8")
     pictures = sorted((whole / "figures").glob("*.png"))
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for picture in pictures:
         assert f"(figures/{picture.name})" in page
         with Image.open(picture) as image:
@@ -201,18 +202,17 @@ def test_every_picture_of_the_page_exists_and_shows_something(whole):
 
 def test_the_report_opens_in_a_browser(whole, browse):
     def use(page):
-        assert page.locator("img").count() == 7
+        assert page.locator("img").count() == 8
         assert page.get_by_role("heading", name="gca_uot on digits, seed 7").is_visible()
 
     browse(whole / "report.md", use)
 
 
-def test_the_same_files_give_the_same_report(workdir):
-    write(workdir)
+def test_the_same_files_give_the_same_report(whole):
     names = ("report.json", "report.md", "figures/plan.png", "figures/plane.png")
-    first = [(workdir / name).read_bytes() for name in names]
-    write(workdir)
-    assert first == [(workdir / name).read_bytes() for name in names]
+    first = [(whole / name).read_bytes() for name in names]
+    write(whole)
+    assert first == [(whole / name).read_bytes() for name in names]
 
 
 def test_a_workdir_without_a_run_is_one_clear_line(tmp_path):
@@ -224,8 +224,8 @@ def test_a_workdir_without_a_run_is_one_clear_line(tmp_path):
 def test_an_unfinished_run_is_reported_as_one_and_counts_as_none(workdir):
     step = json.loads((workdir / "training.json").read_text())["steps"]
     change(workdir / "training.json", finished=False)
-    write(workdir)
-    page = (workdir / "report.md").read_text()
+    page = rendered(workdir)
+    write_json(workdir / "report.json", summary(RunFolder(workdir)))
     assert f"**Training has not ended**: these numbers are of step {step:,}." in page
     config = json.loads((workdir / "config.json").read_text())
     run = grid.Run("all", "gca_uot", {}, 0, True, ConfigDict(config))
@@ -268,20 +268,17 @@ def test_damaged_files_are_named(workdir, name, content, message):
 def test_corruptions_of_an_earlier_step_are_left_out(workdir, capsys):
     """A run that was trained further has a report, though its images are still to be judged."""
     (workdir / "corruptions.json").write_text(json.dumps({**corruptions(), "step": 1}))
-    write(workdir)
     assert "## Corruptions" not in page_of(workdir)
     assert "again with --mode=corruptions" in capsys.readouterr().err
 
 
 def test_corruptions_stand_beside_those_of_the_baselines(workdir):
     (workdir / "corruptions.json").write_text(json.dumps(corruptions()))
-    write(workdir)
     page = page_of(workdir)
     assert "## Corruptions" in page
     assert "| mean | mean, untrained encoder | mean, raw pixels |" in page
     assert "| occlusion | 85.0 | 80.0 | 75.0 | 70.0 | 65.0 | 75.0 | 35.0 | 55.0 |" in page
     assert "Of the raw pixels: clean test images 70.0 %; all 55.0 %" in page
-    assert (workdir / "figures" / "corruptions.png").exists()
     found = {**evaluation(), "corruptions": corruptions()}
     (workdir / "corruptions.json").unlink()
     (workdir / "evaluation.json").write_text(json.dumps(found))

@@ -94,7 +94,9 @@ def run(config, folder):
 
 
 def bad(config, folder):
-    """Fail for two methods, die for another, and stay half-done in a fourth."""
+    """Fail with a message, by an exception, without a word, by a signal, or without a report."""
+    if config["method"] == "byol":
+        sys.exit(3)
     print("a note")
     match config["method"]:
         case "gca_ince":
@@ -111,11 +113,6 @@ def bad(config, folder):
 def never(config, folder):
     """Not to be asked for."""
     sys.exit(f"error: {folder} was done")
-
-
-def silent(config, folder):
-    """Fail without a word."""
-    sys.exit(3)
 
 
 def slow(config, folder):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 
 import pytest
 
@@ -19,69 +20,53 @@ def get_config(options: str = "") -> studies.Study:
     return studies.Study(
         "configs/digits.py",
         common={"data.limit": 400, **tiny},
-        methods={"GCA": studies.Method("gca_ince,smoke", choose={"loss.epsilon": (0.2, 0.5)})},
+        methods={"GCA": studies.Method("gca_ince,smoke")},
         seeds=(0, 1, 2),
-        choose_by="accuracy.linear",
         measures={"k-NN": "accuracy.knn", "alignment": "alignment"},
         plain=("alignment",),
     )
 """
 
 
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
 @pytest.mark.slow
-def test_a_study_from_its_file_to_its_report(tmp_path):
-    """Two candidates and one of three seeds; only what is missing is done a second time."""
+def test_the_same_command_goes_on_with_a_study_that_met_its_time_limit(tmp_path, monkeypatch):
+    """A run is killed while it is evaluated; then it is evaluated, not trained again."""
     file, workdir = tmp_path / "mine.py", tmp_path / "study"
     file.write_text(STUDY)
+    study = runpy.run_path(str(file))["get_config"]()
+    study.seeds = (0,)
+    run = workdir / "runs/all/GCA/seed0"
+    trained = run / "training.json"
+    passed = lambda job: float(trained.exists() and json.loads(trained.read_text())["finished"])  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(launch.Job, "minutes", passed)
+        for name, value in processes.environment().items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit, match=r"^1 run failed .*failed.json"):
+            commands.study(commands.Command(study, str(workdir), limit_minutes=0.5))
+    (failed,) = json.loads((workdir / "failed.json").read_text())
+    assert failed["error"] == "no end after 0.5 minutes"
+    assert not (run / "evaluation.json").exists()
+    before = trained.read_bytes()
+
     words = ("main.py", "--mode=study", f"--config={file}", f"--workdir={workdir}")
-    words += ("--config.seeds=(0,)", "--jobs=1")
-    status, out, err = finish(processes.start(*words))
-    assert (status, out) == (0, f"report: {workdir}/study.md\n"), err
-    assert err.splitlines()[-1] == "3 runs done, 0 failed, 0 left"
+    process = processes.start(*words, "--config.seeds=(0,)", "--jobs=1", "--limit_minutes=60")
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, out) == (0, f"report: {workdir}/study.md\n"), err
+    assert err.splitlines() == ["0 runs done, 0 failed, 1 left", "1 run done, 0 failed, 0 left"]
+    assert trained.read_bytes() == before
+    assert "it is not trained again" in (run / "log.txt").read_text()
+    assert json.loads((workdir / "failed.json").read_text()) == []
     found = json.loads((workdir / "study.json").read_text())
     assert found["complete"]
     assert found["study"]["seeds"] == [0]
-    (choice,) = found["choices"]
-    scores = []
-    for epsilon in (0.2, 0.5):
-        run = workdir / f"runs/all/GCA/epsilon={epsilon}-seed1000-validation"
-        evaluation = json.loads((run / "evaluation.json").read_text())
-        sizes = evaluation["dataset"]
-        assert sizes["train_images"] + sizes["test_images"] == 400
-        assert abs(sizes["test_images"] - 80) < 10  # a fifth of each class
-        scores.append(evaluation["accuracy"]["linear"])
-    assert choice["scores"] == scores
-    assert choice["best"] == scores.index(max(scores))
-    for row in found["runs"]:
-        evaluation = json.loads((workdir / row["folder"] / "evaluation.json").read_text())
-        assert evaluation["dataset"]["train_images"] == 400
-        assert evaluation["accuracy"]["knn"] == row["values"]["k-NN"]
-        assert evaluation["seed"] == row["seed"]
+    (row,) = found["runs"]
+    evaluation = json.loads((workdir / row["folder"] / "evaluation.json").read_text())
+    assert evaluation["dataset"]["train_images"] == 400
+    assert evaluation["accuracy"]["knn"] == row["values"]["k-NN"]
+    assert evaluation["seed"] == row["seed"]
     page = (workdir / "study.md").read_text()
     assert re.search(r"    python main\.py --mode=study .*'--config\.seeds=\(0,\)'", page)
-    times = {path: path.stat().st_mtime_ns for path in workdir.rglob("report.json")}
-    status, _, err = finish(processes.start(*words))
-    assert (status, err) == (0, "3 runs done, 0 failed, 0 left\n")
-    assert times == {path: path.stat().st_mtime_ns for path in workdir.rglob("report.json")}
-
-    run = workdir / found["runs"][-1]["folder"]
-    # It loses its evaluation: it is evaluated again, not trained.
-    kept = ("training.json", "metrics.jsonl", "config.json", "evaluation.json", "report.json")
-    before = {name: (run / name).read_bytes() for name in kept}
-    trained = (run / "training.json").stat().st_mtime_ns
-    (run / "evaluation.json").unlink()
-    status, _, err = finish(processes.start(*words))
-    assert status == 0, err
-    assert err.splitlines() == ["2 runs done, 0 failed, 1 left", "3 runs done, 0 failed, 0 left"]
-    assert {name: (run / name).read_bytes() for name in kept} == before
-    assert (run / "training.json").stat().st_mtime_ns == trained
-    assert "it is not trained again" in (run / "log.txt").read_text()
-    assert json.loads((workdir / "study.json").read_text())["complete"]
 
 
 @pytest.fixture

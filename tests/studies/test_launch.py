@@ -13,6 +13,7 @@ import pytest
 
 from gca_jax import studies
 from gca_jax.files import write_json
+from gca_jax.signals import Stopped
 from gca_jax.studies import launch
 from gca_jax.studies.grid import all_runs
 from gca_jax.studies.launch import execute
@@ -70,16 +71,18 @@ def test_a_run_that_fails_or_dies_is_named_and_tried_again_and_the_others_go_on(
     planned, tmp_path, capfd
 ):
     methods = {
-        method: M(method) for method in ("simclr", "gca_ince", "ince", "gca_uot", "gca_rince")
+        method: M(method)
+        for method in ("simclr", "gca_ince", "ince", "gca_uot", "gca_rince", "byol")
     }
     study, grid = planned(methods=methods, seeds=(0,), reference="simclr")
-    assert execute(study, grid, tmp_path, program=stub.program("bad"), jobs=2) == 4
+    assert execute(study, grid, tmp_path, program=stub.program("bad"), jobs=2) == 5
     assert set(times(tmp_path)) == {"runs/all/simclr/seed0"}
     errors = {
         "runs/all/gca_ince/seed0": "loss is nan at step 3 and so on",
         "runs/all/ince/seed0": "RuntimeError: no such thing",
         "runs/all/gca_uot/seed0": "its process ended by signal SIGKILL",
         "runs/all/gca_rince/seed0": "it ended without a report",
+        "runs/all/byol/seed0": "its process ended with status 3",
     }
     failed = json.loads((tmp_path / "failed.json").read_text())
     assert {one["folder"]: one["error"] for one in failed} == errors
@@ -88,11 +91,6 @@ def test_a_run_that_fails_or_dies_is_named_and_tried_again_and_the_others_go_on(
         assert f"failed: {folder}: {error}\n" in said
     assert "Traceback" not in said
     assert "Traceback" in (tmp_path / "runs/all/ince/seed0/log.txt").read_text()
-    assert execute(study, grid, tmp_path, program=stub.program("silent")) == 4
-    failed = json.loads((tmp_path / "failed.json").read_text())
-    assert {one["folder"]: one["error"] for one in failed} == dict.fromkeys(
-        errors, "its process ended with status 3"
-    )
     assert execute(study, grid, tmp_path, program=stub.program("run")) == 0
     assert times(tmp_path) == dict.fromkeys([*errors, "runs/all/simclr/seed0"], 1)
     assert json.loads((tmp_path / "failed.json").read_text()) == []
@@ -225,44 +223,29 @@ def test_a_folder_that_training_has_only_begun_is_gone_on_with(planned, tmp_path
     assert not run.is_finished(tmp_path)
 
 
-STOPPED = """
-import signal, sys, pathlib
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background job ignores
-from gca_jax import studies
-from gca_jax.studies.grid import cells
-from gca_jax.studies.launch import execute
-from gca_jax.signals import Stopped
-from tests.studies import stub
-study = studies.Study(
-    "configs/digits.py", methods={"a": studies.Method("simclr")}, seeds=(0, 1), measures={}
-)
-try:
-    execute(study, cells(study), pathlib.Path(sys.argv[1]), program=stub.program("slow"))
-except Stopped as stopped:
-    print(stopped)
-    sys.exit(stopped.status)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)], ids=["ctrl-c", "sigterm"]
 )
 def test_a_study_is_stopped_with_its_runs_and_gone_on_with(planned, tmp_path, number, status):
-    process = processes.start("-c", STOPPED, tmp_path)
+    of_one = {"methods": {"a": M("simclr")}, "measures": {}, "plain": (), "reference": None}
+    study, grid = planned(seeds=(0, 1), **of_one)
     last = tmp_path / "runs/all/a/seed1"
-    wait_for(last / "begun")
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (
-        status,
-        "stopped, 1 of 2 runs left; run the same command again to go on from there\n",
-    ), err
+
+    def stop():
+        wait_for(last / "begun")
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    says = "^stopped, 1 of 2 runs left; run the same command again to go on from there$"
+    with pytest.raises(Stopped, match=says) as caught:
+        execute(study, grid, tmp_path, program=stub.program("slow"))
+    thread.join()
+    assert caught.value.status == status
     assert (tmp_path / "runs/all/a/seed0/report.json").exists()
     assert (last / "signals.txt").read_text() == "SIGTERM\n"
     assert (last / "log.txt").read_text() == "stopped\n"
-    of_one = {"methods": {"a": M("simclr")}, "measures": {}, "plain": (), "reference": None}
-    study, grid = planned(seeds=(0, 1), **of_one)
     assert execute(study, grid, tmp_path, program=stub.program("run")) == 0
     assert times(tmp_path) == {f"runs/all/a/seed{seed}": 1 for seed in (0, 1)}
 
@@ -385,37 +368,48 @@ def put_a_list(path):
     path.write_text("[]")
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("evaluation.json", remove),
-        ("evaluation.json", cut),
-        ("evaluation.json", put_a_list),
-        ("evaluation.npz", remove),
-        ("evaluation.npz", cut),
-        ("report.json", remove),
-        ("report.json", cut),
-        ("report.json", put_a_list),
-        ("config.json", remove),
-        ("config.json", cut),
-        ("config.json", put_a_list),
-        ("training.json", put_a_list),
-    ],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_a_finished_run_that_was_damaged_is_done_again(planned, tmp_path, name, damage):
+DAMAGE = [
+    ("config.json", cut),
+    ("evaluation.json", put_a_list),
+    ("evaluation.npz", cut),
+    ("report.json", put_a_list),
+    ("training.json", put_a_list),
+    ("config.json", remove),
+    ("evaluation.json", cut),
+    ("evaluation.json", remove),
+    ("evaluation.npz", remove),
+    ("report.json", cut),
+    ("report.json", remove),
+    ("config.json", put_a_list),
+]
+
+
+def test_a_run_that_was_damaged_is_not_finished(planned, tmp_path):
+    _, grid = planned(seeds=(0,))
+    run = grid[0].finals[0][0]
+    stub.do(run, tmp_path)
+    assert run.is_finished(tmp_path)
+    for name, damage in DAMAGE:
+        path = tmp_path / run.folder / name
+        before = path.read_bytes()
+        damage(path)
+        assert not run.is_finished(tmp_path), (name, damage)
+        path.write_bytes(before)
+
+
+def test_finished_runs_that_were_damaged_are_done_again(planned, tmp_path):
     study, grid = planned(seeds=(0, 1))
     do_here(grid, tmp_path)
-    run = grid[1].finals[1][0]  # the one that is chosen
-    before = {path.name: path.read_bytes() for path in (tmp_path / run.folder).iterdir()}
-    damage(tmp_path / run.folder / name)
-    assert not run.is_finished(tmp_path)
-    assert execute(study, grid, tmp_path, program=stub.program("run")) == 0
-    assert times(tmp_path) == {one.folder: 1 + (one is run) for one in all_runs(grid)}
+    # Those that are chosen, of the other method, and one that served to choose.
+    runs = (*grid[1].finals[1], *grid[0].finals[0], grid[1].trials[1][0])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    for run, (name, damage) in zip(runs, DAMAGE[: len(runs)], strict=True):
+        damage(tmp_path / run.folder / name)
+    assert execute(study, grid, tmp_path, program=stub.program("run"), jobs=2) == 0
+    assert times(tmp_path) == {one.folder: 1 + (one in runs) for one in all_runs(grid)}
     results = collect(study, grid, tmp_path)
     assert (results.missing, results.failed, len(results.rows)) == ([], [], 4)
-    for file in ("config.json", "training.json", "evaluation.json", "report.json"):
-        assert (tmp_path / run.folder / file).read_bytes() == before[file]
+    assert before == {path: path.read_bytes() for path in before}
 
 
 def test_a_file_in_place_of_a_run_s_folder_is_a_failure_of_one_line(planned, tmp_path, capfd):

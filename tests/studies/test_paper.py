@@ -46,6 +46,7 @@ def study(name, words):
 @pytest.mark.parametrize(("name", "words"), [(n, w) for n in STUDIES for w in STUDIES[n]])
 def test_every_method_has_the_same_budget(name, words):
     made = study(name, words)
+    made.seeds = made.seeds[:1]  # their runs differ in nothing else
     counts = {
         math.prod(len(values) for _, values in flatten(m.choose)) for m in made.methods.values()
     }
@@ -79,7 +80,9 @@ def test_options_of_training_divide_the_batch_into_four(words, batch):
 
 @pytest.mark.parametrize("name", [*STUDIES, "training_options"])
 def test_runs_can_be_built(name):
-    grid = cells(study(name, "smoke"))
+    made = study(name, "smoke")
+    made.seeds = made.seeds[:1]
+    grid = cells(made)
     for cell in (grid[0], grid[-1]):
         made = experiment.build(cell.finals[0][0].config)
         assert made.data.dataset.name == "digits"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from gca_jax import files
-from gca_jax.experiment import build
 from gca_jax.training import checkpoint
 from gca_jax.workdir import RunFolder
 from tests.runs import evaluate, pretrain, restore_variables
@@ -146,13 +145,14 @@ def test_a_full_disk_is_said_before_training(experiment, tmp_path, monkeypatch):
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_disk_that_fills_up_costs_nothing_that_was_saved(unbroken, tiny, tmp_path, monkeypatch):
-    slowly_logged = build(tiny(**{"train.log_every_steps": 6}))
+def test_a_disk_that_fills_up_costs_nothing_that_was_saved(
+    unbroken, experiment, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch:
-        # Asked at the start, by the save of step 3, and by the log's row of step 6.
-        disk(patch, 2**30, 2**30, 1000)
+        # Asked at the start, by three rows of the log, the save of step 3, and the next row.
+        disk(patch, *[2**30] * 6, 1000)
         with pytest.raises(OSError, match="what is saved is kept"):
-            pretrain(slowly_logged, tmp_path)
+            pretrain(experiment, tmp_path)
     assert RunFolder(tmp_path).newest == 3
-    pretrain(slowly_logged, tmp_path)
+    pretrain(experiment, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))

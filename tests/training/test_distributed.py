@@ -1,5 +1,6 @@
 """Two processes of two devices each, from the command line: equal to one, stopped, killed."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -20,10 +21,11 @@ from tests.runs import evaluate, pretrain, restore_variables
 pytestmark = pytest.mark.slow
 
 SETTINGS = {
-    "train.batch_size": 240,
+    "data.limit": 600,
+    "train.batch_size": 96,  # six steps an epoch
     "train.epochs": 2,
     "train.log_every_steps": 1,
-    "evaluation.draws": 2,
+    "evaluation.draws": 1,
     "evaluation.strengths": (1.0,),
     "evaluation.corruptions": True,
 }
@@ -35,41 +37,50 @@ def experiment(tiny):
     return build(tiny(**SETTINGS, **{"train.checkpoint_every_epochs": 10}))
 
 
-def start(workdir, *arguments):
-    """Start a run in two processes of two devices."""
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """main.py on two devices, twice."""
+    with contextlib.ExitStack() as stack:
+        folders = [tmp_path_factory.mktemp("said") for _ in range(2)]
+        yield [
+            stack.enter_context(processes.forked(folder, 2, processes.QUICK_EVALUATION))
+            for folder in folders
+        ]
+
+
+def arguments(workdir, *more):
+    """The flags of a run, for each of two processes."""
     place = [f"--coordinator=127.0.0.1:{processes.free_port()}", "--num_processes=2"]
     keys = [f"--config.{key}={value}" for key, value in {**SETTINGS, **processes.NETWORK}.items()]
-    keys += ["--config.train.checkpoint_every_epochs=10", f"--workdir={workdir}", *arguments]
-    return [
-        processes.start("main.py", *place, f"--process_id={index}", *keys, devices=2)
-        for index in range(2)
-    ]
+    keys += ["--config.train.checkpoint_every_epochs=10", f"--workdir={workdir}", *more]
+    return [[*place, f"--process_id={index}", *keys] for index in range(2)]
+
+
+def start(pair, workdir):
+    for process, flags in zip(pair, arguments(workdir), strict=True):
+        process.start(*flags)
 
 
 def finish(pair):
     """Wait for both; their statuses, outputs but Gloo's, and standard errors but the bar."""
-    try:
-        results = [process.communicate(timeout=240) for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-    said = [
-        [
-            line
-            for line in err.replace("\r", "\n").splitlines()
-            if line.strip() and "left" not in line
-        ]
-        for _, err in results
-    ]
-    outs = ["\n".join(x for x in out.split("\n") if "[Gloo]" not in x) for out, _ in results]
-    return [process.returncode for process in pair], outs, said
+    statuses = [process.wait() for process in pair]
+    outs, errs = zip(*(process.said() for process in pair), strict=True)
+    outs = ["\n".join(x for x in out.split("\n") if "[Gloo]" not in x) for out in outs]
+    return statuses, outs, [errors(err) for err in errs]
+
+
+def errors(err):
+    """The lines of a standard error but the progress bar's."""
+    lines = err.replace("\r", "\n").splitlines()
+    return [line for line in lines if line.strip() and "left" not in line]
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """The workdir of a run of ten steps that two processes have trained and evaluated."""
+def together(pair, tmp_path_factory):
+    """The workdir of a run of twelve steps that two processes have trained and evaluated."""
     workdir = tmp_path_factory.mktemp("together")
-    statuses, (first, second), said = finish(start(workdir))
+    start(pair, workdir)
+    statuses, (first, second), said = finish(pair)
     assert statuses == [0, 0], said
     assert f"report: {workdir}/report.md" in first
     assert second == ""
@@ -94,6 +105,7 @@ def test_two_processes_train_as_one_does(together, experiment, tmp_path):
             np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-3)
 
 
+@pytest.mark.usefixtures("quick_evaluation")
 def test_two_processes_evaluate_as_one_does(together, experiment, tmp_path):
     """The same checkpoint: features to the last digit, and so all that is made of them."""
     run = shutil.copytree(together, tmp_path / "run")
@@ -107,41 +119,44 @@ def test_two_processes_evaluate_as_one_does(together, experiment, tmp_path):
 
 
 def test_sigterm_stops_all_at_one_step_and_the_run_goes_on_elsewhere(
-    together, experiment, tmp_path
+    pair, together, experiment, tmp_path
 ):
-    pair = start(tmp_path)
-    while "compiling" not in pair[0].stderr.readline():  # the first step comes soon after it
-        pass
+    start(pair, tmp_path)
+    while "compiling" not in pair[0].said()[1]:  # the first step comes soon after it
+        assert not pair[0].ended(), pair[0].said()
+        time.sleep(0.01)
     for process in pair:
-        process.send_signal(signal.SIGTERM)
+        process.kill(signal.SIGTERM)
     asked = time.monotonic()
     statuses, _, said = finish(pair)
     assert statuses == [0, 0], said
     assert time.monotonic() - asked < 60  # seconds on a quiet machine
     step = RunFolder(tmp_path).newest
-    assert 0 < step < 10
+    assert 0 < step < 12
     for lines in said:
-        assert lines[-1].startswith(f"stopped at step {step} of 10, saved in {tmp_path}; run the")
+        assert lines[-1].startswith(f"stopped at step {step} of 12, saved in {tmp_path}; run the")
     assert files.fault_of(tmp_path / "checkpoints" / str(step)) is None
     assert pretrain(experiment, tmp_path)["device"].startswith("8 x cpu")
     compare_weights(together, tmp_path)
-    assert [row["step"] for row in rows(tmp_path)] == [*range(1, 11)]
+    assert [row["step"] for row in rows(tmp_path)] == [*range(1, 13)]
 
 
 def test_a_killed_process_ends_the_other_with_one_line(tmp_path):
-    first, second = start(tmp_path, "--config.train.epochs=1000")
+    flags = arguments(tmp_path, "--config.train.epochs=1000")
+    first, second = (processes.start("main.py", *each, devices=2) for each in flags)
     log = tmp_path / "metrics.jsonl"
     while not (log.exists() and log.read_text().count("\n") > 3):
         assert first.poll() is None, first.stderr.read()
         time.sleep(0.1)
     second.kill()
     killed = time.monotonic()
-    statuses, _, said = finish([first, second])
+    _, err = first.communicate(timeout=240)
     assert time.monotonic() - killed < module.SILENCE + 15
-    assert statuses[0] != 0
-    assert statuses[1] == -signal.SIGKILL
-    assert len(said[0]) == 1
-    assert said[0][0].startswith(f"error: process 0 of 2 {ENDED}")
+    assert first.returncode != 0
+    second.communicate()
+    assert second.returncode == -signal.SIGKILL
+    (line,) = errors(err)
+    assert line.startswith(f"error: process 0 of 2 {ENDED}")
 
 
 @pytest.mark.parametrize(

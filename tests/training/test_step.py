@@ -85,10 +85,14 @@ def test_update_is_the_gradient_of_that_loss():
     np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["ince", "gca_rince", "gca_uot", "byol"])
+def build_method(method):
+    extra = dict(decay=0.9, predictor_hidden=8) if method == "byol" else {}
+    return build(loss=losses.METHODS[method], **extra)
+
+
+@pytest.mark.parametrize("method", ["gca_uot", "byol"])
 def test_method_reaches_every_weight_of_the_encoder(method):
-    extra = dict(decay=0.5, predictor_hidden=8) if method == "byol" else {}
-    _, initial, train_step = build(loss=losses.METHODS[method], **extra)
+    _, initial, train_step = build_method(method)
     new, metrics = train_step(initial, KEY, BATCH)
     assert np.isfinite(metrics["loss"])
     # A bias in front of a batch norm has no effect; there is none, so everything must move.
@@ -182,16 +186,13 @@ def test_byol_gradient_stops_at_the_target():
 
 @pytest.mark.parametrize("method", ["gca_uot", "byol"])
 def test_sharded_step_is_the_step_of_one_device(method):
-    extra = dict(decay=0.9, predictor_hidden=8) if method == "byol" else {}
-    _, initial, train_step = build(loss=losses.METHODS[method], **extra)
-    results = []
-    for count in (1, 8):
-        mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
-        start = jax.device_put(jax.tree.map(jnp.copy, initial), state.replicated(mesh))
-        batch = jax.device_put(BATCH, state.by_row(mesh))
-        sharded = step.shard(train_step.__wrapped__, mesh)
-        results.append(jax.device_get(sharded(start, KEY, batch)))
-    (one, one_metrics), (many, many_metrics) = results
+    _, initial, train_step = build_method(method)
+    one, one_metrics = jax.device_get(train_step(initial, KEY, BATCH))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    start = jax.device_put(jax.tree.map(jnp.copy, initial), state.replicated(mesh))
+    batch = jax.device_put(BATCH, state.by_row(mesh))
+    sharded = step.shard(train_step.__wrapped__, mesh)
+    many, many_metrics = jax.device_get(sharded(start, KEY, batch))
     close(one_metrics, many_metrics, rtol=2e-4, atol=1e-5)
     close(one.params, many.params, rtol=1e-3, atol=1e-5)
     close(one.batch_stats, many.batch_stats, rtol=1e-4, atol=1e-6)
@@ -201,7 +202,7 @@ def test_mesh_has_every_device():
     assert state.make_mesh().shape == {"data": 8}
 
 
-@pytest.mark.parametrize(("share", "wrong"), [(0.0, 0), (0.3, 3), (0.1, 0), (1.0, 10)])
+@pytest.mark.parametrize(("share", "wrong"), [(0.3, 3), (0.1, 0), (1.0, 10)])
 def test_a_share_of_the_second_views_changes_places(share, wrong):
     views = np.arange(20.0).reshape(10, 2)
     mixed = np.asarray(images.exchange(KEY, jax.numpy.asarray(views), share))

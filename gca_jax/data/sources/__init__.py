@@ -1,7 +1,7 @@
-"""Every data set by its name, from TFDS, a wheel, a folder or an archive of arrays.
+"""Data sets by name: of TFDS, of the Hugging Face hub, folders, archives of arrays, digits.
 
-Images of one size that fit in memory are read there as one uint8 array; all others stream from disk
-as they are needed. The limit is `gca_jax.data.sources.reading.MEMORY_LIMIT`.
+Images of one size that fit in memory are read into one uint8 array; all others stream from disk.
+The limit is `gca_jax.data.sources.reading.MEMORY_LIMIT`.
 """
 
 from gca_jax import check
@@ -11,7 +11,7 @@ from gca_jax.data.sources import folder, hub, imagenet100, tfds_sets
 
 
 def _tfds(builder: str, read: Reader = tfds_sets.load, **splits: str) -> Source:
-    """Describe a set of TFDS, with its own names of splits that are not called train and test."""
+    """Describe a set of TFDS; `splits` renames those not called train and test."""
     return Source(read, {"train": "train", "test": "test", **splits}, builder)
 
 
@@ -48,19 +48,19 @@ SOURCES = {
 
 
 def load(name: str, **options) -> Dataset:
-    """Load the data set called `name`.
+    """Load the data set `name`.
 
     Args:
-        name: a key of `SOURCES`.
-        **options: keyword arguments of the set's reader. All: `limit` (at most so many images of
-            each part, evenly spaced). All but arrays and digits: `data_dir` (TFDS's folder; None:
-            $TFDS_DATA_DIR or ~/tensorflow_datasets) and `skip_unreadable` (count images that cannot
-            be read, instead of an error). imagenet100: `size`. cifar10_corrupted: `corruption` and
-            `severity`. folder and pacs: `root`, `labelled_root`, `size`, `labelled`, `domains` and
-            `held_out`. arrays: `file`. hf: `hub.load`'s.
+        name: A key of `SOURCES`.
+        **options: Keyword arguments of the set's reader. All: `limit` (most images of each part,
+            evenly spaced). All but arrays, digits and hf: `data_dir` (TFDS's folder; None:
+            $TFDS_DATA_DIR or ~/tensorflow_datasets). All but arrays and digits: `skip_unreadable`
+            (leave out and count unreadable images, instead of an error). imagenet100: `size`.
+            cifar10_corrupted: `corruption`, `severity`. arrays: `file`. Folders: those of
+            `folder.load`. hf: those of `hub.load`.
 
     Raises:
-        ValueError: an unknown name, an option that the set does not take, or a data set that is
+        ValueError: An unknown name, an option that the set does not take, or a data set that is
             missing or broken; the message names the file and the command that prepares it.
     """
     row = find(name)
@@ -69,6 +69,6 @@ def load(name: str, **options) -> Dataset:
 
 
 def find(name: str) -> Source:
-    """Find the row of a data set; raise a ValueError if there is none of this name."""
+    """Look up a row of `SOURCES`; raise ValueError for an unknown name."""
     check.one_of("data set", name, SOURCES)
     return SOURCES[name]

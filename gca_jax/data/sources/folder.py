@@ -1,4 +1,4 @@
-"""Pictures in a folder of the user's, PACS among them."""
+"""Data sets that are folders of pictures, PACS among them."""
 
 import numpy as np
 from jaxtyping import Int
@@ -30,12 +30,12 @@ def load(
     skip_unreadable: bool = False,
     channels: int | None = None,
 ) -> Dataset:
-    """Read a folder where it lies, as RGB or with `channels`.
+    """Read a folder in place, as RGB or with `channels`.
 
-    How its folders are understood is in `gca_jax.data.sources.tree`. At first use the pictures are
-    decoded once; `data_dir` keeps what that has shown, the index. Where the pictures of
-    `labelled_root` serve the probes, root is read without labels and pretrained on: all of it, or
-    its folder train if it has splits, but never a test picture of `labelled_root`.
+    `gca_jax.data.sources.tree` describes its layout. At first use, all pictures are decoded once;
+    `data_dir` keeps the result, the index. With a `labelled_root` for the probes, `root` is read
+    without labels to pretrain on: all of it, or its folder train if it has splits, but no test
+    picture of `labelled_root`.
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
@@ -53,15 +53,15 @@ def load(
         faults = reading.Faults(str(found.root), skip_unreadable, REMEDY)
         in_place.check(found, bands, data_dir, faults)
         readable.append(np.setdiff1d(np.arange(len(found.files)), [*faults.reasons]))
-    # Those that could not be read are known: what is wrong from here on is an error.
+    # `check` has found all unreadable pictures: from here on, any fault is an error.
     faults = reading.Faults(str(trees[0].root), False, SIZES)
-    every = list(zip(map(Files, trees), readable, strict=True))
-    form = reading.Form.of(every, size, bands, faults)
+    files = list(zip(map(Files, trees), readable, strict=True))
+    form = reading.Form.of(files, size, bands, faults)
     class_names, labels = number(*(found.classes for found in trees))
     domain_names, numbers = number(*(found.domains for found in trees))
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
-        records, good = every[k]
+        records, good = files[k]
         rows = np.intersect1d(rows, good)
         rows = rows[splits.evenly_spaced(len(rows), limit)]
         return reading.take(records, rows, form, faults, labels[k], numbers[k])
@@ -81,7 +81,7 @@ def _scan(
     arrays: bool,
     origin: str,
 ) -> list[Tree]:
-    """Scan the labelled folder, if there is one, and root; print what they have."""
+    """Scan `labelled_root`, if given, and `root`; print their contents."""
     if labelled_root is None:
         found = tree.scan(root, labelled, domains, arrays=arrays, origin=origin)
         guessed = labelled is None and found.classes is not None

@@ -1,9 +1,8 @@
-"""Data sets by the library of the Hugging Face hub, `datasets`, where it is installed."""
+"""Data sets of the Hugging Face hub, read by its library `datasets` if that is installed."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from gca_jax.data.dataset import Dataset, Source, named_values, number
 from gca_jax.data.sources import reading
 from gca_jax.data.splits import evenly_spaced, hold_out
 
-TESTS = ("test", "validation", "valid", "val")  # splits that test, if none is named
+TESTS = ("test", "validation", "valid", "val")  # test splits to look for if none is named
 MISSING = (
     "the data set hf is read by the library of the Hugging Face hub, which is not installed: "
     "pip install 'datasets>=4'"
@@ -60,70 +59,64 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read two splits of a data set; without one to test with, a fifth is held out.
+    """Read two splits of a data set; without one to test on, a fifth is held out.
 
     Args:
-        name: what reports call it.
-        row: its row of `SOURCES`.
-        path: a name on the hub, a folder of `save_to_disk`, or what else `load_dataset` takes.
-        subset: its configuration, where it has several.
-        image: the column of images.
-        label: the column of classes; None: there are none.
-        domain: the column of domains; None: there are none.
-        train: the split to train with.
-        test: the split to test with; None: the first of `TESTS` that is there.
-        size: pixels of a side to bring images to; None: all have one size.
-        channels: 1 makes images grey; None: they become RGB.
-        limit: at most so many rows of each part.
-        skip_unreadable: whether images that cannot be read are counted and left out; else the first
-            is an error, of a set that does not fit in memory only when it is needed.
+        name: Name in reports.
+        row: Its row of `SOURCES`.
+        path: A name on the hub, a folder of `save_to_disk`, or another argument of `load_dataset`.
+        subset: Its configuration, if it has several.
+        image: Column of images.
+        label: Column of classes; None: unlabelled.
+        domain: Column of domains; None: no domains.
+        train: Split to train on.
+        test: Split to test on; None: the first of `TESTS` that exists.
+        size: Pixels of a side to resize images to; None: all have one size.
+        channels: 1 converts images to grey, None to RGB.
+        limit: Most rows of each part.
+        skip_unreadable: Whether to leave out and count unreadable images. Else the first is an
+            error, of a set that does not fit in memory only in the batch that needs it.
 
     Raises:
-        ValueError: the library or the data set is not there, or a column is of another kind.
+        ValueError: The library or the data set is missing, or a column is of another type.
     """
     if path is None:
         raise ValueError("name a data set with --config.data.path: one of the hub, or a folder")
-    splits = _open(_library(), path, subset, train, test)
+    splits = _open(path, subset, train, test)
     columns = {"image": image, "label": label, "domain": domain}
-    read = [_read(split, each, columns) for split, each in splits.items()]
-    known = {kind: _numbers(kind, columns[kind], read) for kind in ("label", "domain")}
-    images = [part["image"] for part in read]
-    faults = [reading.Faults(f"split {each.split}", skip_unreadable, REMEDY) for each in images]
+    images = [_encoded(split, found, columns) for split, found in splits.items()]
+    class_names, labels = _numbers("label", label, splits)
+    domain_names, domains = _numbers("domain", domain, splits)
+    faults = [reading.Faults(f"split {split}", skip_unreadable, REMEDY) for split in splits]
     every = [(each, np.arange(len(each))) for each in images]
     form = reading.Form.of(every, size, 3 if channels is None else channels, faults[0])
     parts = [
-        reading.take(one, evenly_spaced(len(one), limit), form, fault, *numbers)
-        for one, fault, *numbers in zip(
-            images, faults, *(of for _, of in known.values()), strict=True
-        )
+        reading.take(each, evenly_spaced(len(each), limit), form, fault, *numbers)
+        for each, fault, *numbers in zip(images, faults, labels, domains, strict=True)
     ]
     if len(parts) == 1:
         (whole,) = parts
         rows = hold_out(len(whole.images), whole.domains, whole.labels)
         parts = [whole.take(chosen) for chosen in rows]
-    class_names, domain_names = (names for names, _ in known.values())
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
 
-def _library() -> ModuleType:
+def _open(path: str, subset: str | None, train: str, test: str | None) -> dict[str, Any]:
+    """Open the splits to train and test on, the latter if there is one."""
     try:
         import datasets
     except ModuleNotFoundError as error:
         if error.name != "datasets":
             raise
         raise ValueError(MISSING) from error
-    return datasets
-
-
-def _open(
-    library: ModuleType, path: str, subset: str | None, train: str, test: str | None
-) -> dict[str, Any]:
-    """Open the splits to train and to test with, the latter if there is one."""
     folder = Path(path).expanduser()
     saved = any((folder / f"{kind}.json").exists() for kind in ("dataset_dict", "state"))
     try:
-        found = library.load_from_disk(str(folder)) if saved else library.load_dataset(path, subset)
-    except Exception as error:  # of any kind, by the network or the library
+        if saved:
+            found = datasets.load_from_disk(str(folder))
+        else:
+            found = datasets.load_dataset(path, subset)
+    except Exception as error:  # of the network or the library, any class
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} cannot be opened: {reason[0]}") from error
     splits = dict(found) if isinstance(found, dict) else {train: found}
@@ -137,8 +130,8 @@ def _open(
     return {name: splits[name] for name in (train, test) if name is not None}
 
 
-def _read(split: str, found: Any, columns: Mapping[str, str | None]) -> dict[str, Any]:
-    """Give the columns of a split, images encoded; with the names of numbered classes."""
+def _encoded(split: str, found: Any, columns: Mapping[str, str | None]) -> Encoded:
+    """Check that a split has the columns, and return its images encoded."""
     features = found.features
     for kind, column in columns.items():
         if column is not None and column not in features:
@@ -150,30 +143,26 @@ def _read(split: str, found: Any, columns: Mapping[str, str | None]) -> dict[str
     if type(features[image]).__name__ != "Image":
         raise ValueError(f"column {image!r} holds {features[image]}, not images")
     found = found.cast_column(image, type(features[image])(decode=False))
-    out: dict[str, Any] = {"image": Encoded(found.select_columns([image]), image, split)}
-    for kind in ("label", "domain"):
-        column = columns[kind]
-        out[kind] = None if column is None else list(found[column])
-        out[f"{kind}_names"] = None if column is None else getattr(features[column], "names", None)
-    return out
+    return Encoded(found.select_columns([image]), image, split)
 
 
 def _numbers(
-    kind: str, column: str | None, read: Sequence[Mapping[str, Any]]
+    kind: str, column: str | None, splits: Mapping[str, Any]
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
-    """Number the classes or domains of all parts, by the data set's own numbers if it has names."""
+    """Encode the classes or domains of all splits, as the data set numbers them if it does."""
     if column is None:
-        return number(*(None for _ in read))
+        return number(*(None for _ in splits))
     parts = []
-    for part in read:
-        values = named_values(f"column {column!r}", part[kind], len(part["image"]))
+    for split, found in splits.items():
+        values = named_values(f"column {column!r}", list(found[column]), len(found))
         assert values is not None
         if values.dtype.kind != "U" and values.min() < 0:
             raise ValueError(
-                f"{part['image'].split} has rows without {kind} (-1): choose another split with "
+                f"{split} has rows without {kind} (-1): choose another split with "
                 "--config.data.test"
             )
         parts.append(values)
-    if names := read[0][f"{kind}_names"]:
+    first = next(iter(splits.values()))
+    if names := getattr(first.features[column], "names", None):
         return tuple(names), [values.astype(np.int32) for values in parts]
     return number(*parts)

@@ -1,4 +1,4 @@
-"""ImageNet-100: a hundred classes of ImageNet 2012, streamed from the set that TFDS prepared.
+"""ImageNet-100: a hundred classes of ImageNet 2012, streamed from TFDS's prepared set.
 
 The classes are those of Y. Tian, D. Krishnan and P. Isola, "Contrastive multiview coding", ECCV
 2020, in the order of the file `imagenet100.txt` of their repository HobbitLong/CMC; label k is
@@ -42,8 +42,8 @@ def load(
 ) -> Dataset:
     """Read ImageNet-100, with ImageNet's validation set as its test set.
 
-    The first use reads the prepared ImageNet once through and decodes each picture of the hundred
-    classes; the index that it makes is kept beside the records.
+    At first use, all of the prepared ImageNet is read and the pictures of the hundred classes are
+    decoded; an index of them is kept beside the records.
     """
     builder = tfds_sets.open_set(name, row, row.builder, data_dir)
     remedy = tfds_sets.remedy(name, builder, data_dir)
@@ -61,7 +61,7 @@ def load(
 def _find(
     builder: Any, split: str, source: Split, faults: reading.Faults
 ) -> tuple[Int[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
-    """Give positions and labels of the hundred classes' pictures, from the index or by reading."""
+    """Find positions and labels of the hundred classes' pictures, from the index or by reading."""
     digest = hashlib.sha256("\n".join(class_list()).encode()).hexdigest()[:8]
     path = pathlib.Path(builder.data_path) / f"imagenet100-{split}-{digest}.npz"
     try:
@@ -72,7 +72,7 @@ def _find(
     if found.get("total") != len(source):
         names = builder.info.features["label"].names
         found = _search(source, names, f"{faults.name}: finding its classes")
-        with contextlib.suppress(OSError):  # where nobody may write, each run searches
+        with contextlib.suppress(OSError):  # without write access, each run searches
             files.write_arrays(path, found | {"total": np.array(len(source))})
     for position, error in zip(found["broken"], found["errors"], strict=True):
         faults.add(source, int(position), error)
@@ -81,7 +81,7 @@ def _find(
 
 
 def _search(source: Split, names: list[str], title: str) -> dict[str, np.ndarray]:
-    """Read every record, decode those of the hundred classes."""
+    """Read all records and decode those of the hundred classes."""
     ids = class_list()
     new = {label: ids.index(name) for label, name in enumerate(names) if name in ids}
     others = set(range(CLASSES)) - new.keys()

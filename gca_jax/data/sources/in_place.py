@@ -1,7 +1,7 @@
-"""Pictures read where they lie, and the index of their folder.
+"""Pictures read in place, and the index of their folder.
 
-The index, all that `data.data_dir` keeps of a folder, has the size and time of each file, and its
-fault if it cannot be read. A file that is as it was is not decoded again to know that.
+The index, all that `data.data_dir` keeps of a folder, has size and time of each file, and the error
+if it is unreadable. An unchanged file is not decoded again to check it.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ from gca_jax.data.sources.tree import Tree
 from gca_jax.files import read_json, write_text
 
 Entries = dict[str, tuple[int, int, str | None]]
-"""Bytes and time of the last change of a file, and why it cannot be read, by its name."""
+"""Bytes, modification time and, if unreadable, the error of each file, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """The files of a tree, as `dataset.Records`; one that has changed since the scan is refused."""
+    """Files of a tree as `dataset.Records`; one that has changed since the scan is refused."""
 
     tree: Tree
 
@@ -42,7 +42,7 @@ class Files:
                     return {"image": file.read()}
         except FileNotFoundError:
             pass
-        # Else a batch would no longer be a function of the seed and the step.
+        # A batch would no longer be a function of seed and step.
         raise ChangedError(
             f"{path} was changed or removed after its folder was scanned: put it back, or leave "
             "the folder as it is now, and start again"
@@ -54,10 +54,10 @@ class Files:
 
 
 def check(found: Tree, channels: int, data_dir: str | None, faults: reading.Faults) -> None:
-    """Give `faults` the pictures of a tree that cannot be read; decode those not in the index.
+    """Add unreadable pictures of a tree to `faults`; decode pictures that the index lacks.
 
     Raises:
-        ValueError: `faults` refuses a picture, or several processes see different folders.
+        ValueError: `faults` refuses a picture, or processes see different folders.
     """
     path, records = _path(found, channels, data_dir), Files(found)
     before, states = _read(path), dict(zip(found.files, found.states, strict=True))
@@ -72,19 +72,19 @@ def check(found: Tree, channels: int, data_dir: str | None, faults: reading.Faul
         bar = tqdm(seen, f"checking {found.root}", len(new), unit=" images", disable=None)
         try:
             for row, _, _, error in bar:
-                if getattr(error, "errno", None) is None:  # of the picture, not of the disk
+                if getattr(error, "errno", None) is None:  # a fault of the picture, not the disk
                     fault = None if error is None else str(error)
                     entries[found.files[row]] = (*found.states[row], fault)
                 if error is not None:
                     faults.add(records, row, error)
-        finally:  # what was decoded before a fault, or before Ctrl-C, is known from now on
+        finally:  # keep what was decoded before a fault or Ctrl-C
             _write(path, entries)
     faults.report(np.arange(len(found.files)))
     _agree(found, faults)
 
 
 def _path(found: Tree, channels: int, data_dir: str | None) -> pathlib.Path:
-    """Name the index's file, and copies of pictures that versions until 0.2.0 left beside it."""
+    """Return the index's path; note on copies of pictures that 0.2.0 left there."""
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     folder = pathlib.Path(data_dir or default).expanduser() / "folder"
     called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
@@ -97,7 +97,7 @@ def _path(found: Tree, channels: int, data_dir: str | None) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path) -> Entries:
-    """Read an index; nothing where there is none, or it is damaged, and is then written anew."""
+    """Read an index; a missing or damaged one is empty, and will be written again."""
     try:
         return {name: (size, time, fault) for name, (size, time, fault) in read_json(path).items()}
     except (OSError, AttributeError, TypeError, ValueError):
@@ -116,7 +116,7 @@ def _write(path: pathlib.Path, entries: Entries) -> None:
 
 
 def _agree(found: Tree, faults: reading.Faults) -> None:
-    """Refuse a run of several processes that would each have other pictures in a batch."""
+    """Raise ValueError unless all processes have the same pictures in the same order."""
     digest = hashlib.sha256(repr((found.files, sorted(faults.reasons))).encode()).digest()
     digests = distributed.gather(np.frombuffer(digest, np.uint8)[None])
     if (digests != digests[0]).any():

@@ -1,4 +1,4 @@
-"""The program that prepares a data set, once: TFDS unpacks, which alone needs TensorFlow."""
+"""Prepares a data set, once: TFDS downloads and unpacks, which alone needs TensorFlow."""
 
 import hashlib
 import importlib.util
@@ -19,10 +19,14 @@ INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepa
 
 
 def prepare(config: Any, archives: str | None = None) -> None:
-    """Prepare the data set of a config, unless it is there already; only its `data` is read.
+    """Prepare the data set of `config.data`, unless it is prepared.
 
-    `archives` is a folder with the archives that would be downloaded, for machines without network.
-    A ValueError says how to get what is missing: TensorFlow, an archive, the network or space.
+    Args:
+        config: A run's config.
+        archives: Folder of the archives that would be downloaded, for machines without network.
+
+    Raises:
+        ValueError: TensorFlow, an archive, the network or disk space is missing.
     """
     data = {key: value for key, value in config.data.items() if key != "kind"}
     name, builder = data["name"], sources.find(data["name"]).builder
@@ -33,12 +37,12 @@ def prepare(config: Any, archives: str | None = None) -> None:
             wanted = ["cifar10", *(f"{builder}/{kind}" for kind in kinds)]
         _prepare_tfds(name, wanted, data["data_dir"], archives)
         if name == "cifar10_corrupted":
-            return  # Its 95 sets are read one by one, each by its corruption and severity.
+            return  # its 95 sets are loaded one at a time, by corruption and severity
     print(describe(sources.load(**data)))
 
 
 def _prepare_tfds(name: str, wanted: list[str], data_dir: str | None, archives: str | None) -> None:
-    """Prepare sets of TFDS; it says what it downloads, how large that is and where it goes."""
+    """Prepare sets of TFDS, which prints what it downloads, how much and where to."""
     builders = {each: tfds.builder(each, data_dir=data_dir) for each in wanted}
     todo = {each: builder for each, builder in builders.items() if _is_needed(builder)}
     if not todo:
@@ -53,14 +57,14 @@ def _prepare_tfds(name: str, wanted: list[str], data_dir: str | None, archives: 
         _place(builder, archives)
     _hide_gpus()
     for each, builder in todo.items():
-        if builder.data_path.exists():  # half of a set, which TFDS would take for the whole
+        if builder.data_path.exists():  # an incomplete set, which TFDS would take for complete
             print(f"{builder.name}: {tfds_sets.fault_of(builder)}; it is made again")
             shutil.rmtree(builder.data_path)
         _download_and_prepare(tfds.builder(each, data_dir=data_dir), archives)
 
 
 def _is_needed(builder: Any) -> bool:
-    """Tell whether a set must be prepared; one that only TensorFlow can read is left alone."""
+    """Tell whether a set must be prepared; raise ValueError for one that needs TensorFlow."""
     fault = tfds_sets.fault_of(builder)
     if fault is not None and "not array_record" in fault:
         raise ValueError(f"{fault}; name another folder with --config.data.data_dir=DIR")
@@ -70,7 +74,7 @@ def _is_needed(builder: Any) -> bool:
 
 
 def _hide_gpus() -> None:
-    """Keep TensorFlow from taking a GPU's memory; raise a ValueError if there is no TensorFlow."""
+    """Keep TensorFlow from allocating a GPU's memory; raise ValueError without TensorFlow."""
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(
             "preparing needs TensorFlow, once, to unpack what is downloaded (reading does not):\n"
@@ -82,8 +86,8 @@ def _hide_gpus() -> None:
 
 
 def _download_and_prepare(builder: Any, archives: str | None) -> None:
-    """Let TFDS do it; if it cannot, raise a ValueError with its reason."""
-    # Of the others, which `_place` has put where they are looked for, TFDS would refuse a mirror's.
+    """Let TFDS prepare a set; raise ValueError with the reason if it fails."""
+    # In a manual folder, TFDS would refuse a mirror's archives of the other sets; see `_place`.
     by_hand = archives if builder.name == "imagenet2012" else None
     config = tfds.download.DownloadConfig(manual_dir=by_hand)
     try:
@@ -92,7 +96,7 @@ def _download_and_prepare(builder: Any, archives: str | None) -> None:
         raise KeyboardInterrupt(
             "stopped; the same command goes on, with what has been downloaded whole"
         ) from None
-    except Exception as error:  # the network's, TensorFlow's and TFDS's have no class in common
+    except Exception as error:  # of the network, TensorFlow or TFDS: no common base class
         raise ValueError(
             f"{builder.name} could not be prepared: {error}\nWithout a network, put the archives "
             "into a folder and name it with --archives=DIR"
@@ -100,12 +104,12 @@ def _download_and_prepare(builder: Any, archives: str | None) -> None:
 
 
 def _place(builder: Any, archives: str | None) -> None:
-    """Put archives where TFDS looks for what it has downloaded, with the notes it expects there.
+    """Link archives into TFDS's download cache, with the metadata files that it expects.
 
-    TFDS does not verify them again, so they are compared here. Other bytes are no error: a mirror
-    may have compressed the same file anew.
+    TFDS does not verify them again, so checksums are compared here. A different one is no error: a
+    mirror may have compressed the same file anew.
     """
-    if builder.name == "imagenet2012":  # TFDS would make a set without the split that is missing
+    if builder.name == "imagenet2012":  # TFDS would leave out a split whose archive is missing
         folder = pathlib.Path(archives or builder.data_dir_root / "downloads" / "manual")
         for file in MANUAL:
             if not (folder / file).exists():
@@ -135,7 +139,7 @@ def _place(builder: Any, archives: str | None) -> None:
 
 
 def describe(dataset: Dataset) -> str:
-    """Say in one line how many images of which size and classes there are, and where."""
+    """Describe numbers, size and classes of images in one line, and where they are."""
     images = dataset.train_images
     of_test = counted(len(dataset.test_images), "test image")
     parts = [counted(len(images), "training image"), of_test]

@@ -1,4 +1,4 @@
-"""Reads encoded pictures into one array, and counts or refuses those that cannot be read."""
+"""Reads encoded pictures into one array; counts or refuses unreadable ones."""
 
 import dataclasses
 import math
@@ -13,25 +13,27 @@ from gca_jax import check
 from gca_jax.data.dataset import ChangedError, Images, Numbers, Part, Records, Streamed
 from gca_jax.data.pictures import CHUNK, fit, in_threads, pixels
 
-MEMORY_LIMIT = 4 * 2**30  # bytes of pixels; sets that are larger stream from disk
-THREADS_ABOVE = 64  # pixels of a side: threads cost more than the decoding of a smaller picture
+MEMORY_LIMIT = 4 * 2**30  # bytes of pixels; larger sets stream from disk
+THREADS_ABOVE = 64  # pixels of a side: threads cost more than decoding a smaller picture
 NAMED = 10  # unreadable images in a message
 
 Rows = Int[np.ndarray, "n"]
 Some = Int[np.ndarray, "_"]
 Fetched = tuple[int, Any]
-"""Position and record, the error that it is read with, or None: it is read where it is decoded."""
+"""Position and record, or the error of reading it, or None: to be read where it is decoded."""
+Decoded = tuple[int, int, Any, Exception | None]
+"""Position, label (0 without classes), what is kept of the image, and the error, if any."""
 
 
 @dataclasses.dataclass
 class Faults:
-    """Unreadable images of a set (and split): the first is an error, or `skip` collects them.
+    """Unreadable images of a set (and split): the first is an error, unless they are skipped.
 
     Attributes:
-        name: What messages call the set.
+        name: Name of the set in messages.
         skip: Whether to leave unreadable images out.
-        remedy: What to do about one.
-        reasons: Their places and why they could not be read, by position.
+        remedy: What to do about one, in messages.
+        reasons: File and error of each, by position.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Faults:
     reasons: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def add(self, records: Records, position: int, error: object) -> None:
-        """Note an unreadable image, or raise a ValueError that names its file."""
+        """Record an unreadable image, or raise ValueError that names its file."""
         place = records.place(position)
         self.reasons[position] = f"{place} ({error})"
         if not self.skip:
@@ -50,7 +52,7 @@ class Faults:
             )
 
     def report(self, rows: Rows) -> None:
-        """Print which of some images are left out; raise a ValueError if no other one is there."""
+        """Print which of these images are left out; raise ValueError if all of them are."""
         reasons = [self.reasons[row] for row in rows.tolist() if row in self.reasons]
         count, total = len(reasons), len(rows)
         if count == total:
@@ -67,12 +69,12 @@ class Faults:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What the images of a data set become.
+    """The form in which the images of a data set are read.
 
     Attributes:
         shape: (h, w, c).
-        resized: Whether they are brought to it, or must have it.
-        streamed: Whether they stay on disk, as they do not fit in memory.
+        resized: Whether images are resized to it; else they must have it.
+        streamed: Whether images stay on disk, as they do not fit in memory.
     """
 
     shape: tuple[int, int, int]
@@ -83,7 +85,7 @@ class Form:
     def of(
         cls, parts: Sequence[tuple[Records, Some]], size: int | None, channels: int, faults: Faults
     ) -> "Form":
-        """Choose the form of some records' rows: squares of `size`, or all as the first one."""
+        """Choose the form: squares of `size`, or the shape of the first readable image."""
         if size is not None:
             check.at_least("size", size, 1)
         shape = (*((size, size) if size else _first_size(*parts[0], channels, faults)), channels)
@@ -94,13 +96,13 @@ class Form:
 
 
 def _first_size(records: Records, rows: Rows, channels: int, faults: Faults) -> tuple[int, int]:
-    """Give (h, w) of the first image that can be read."""
+    """Return (h, w) of the first image that can be read."""
     for row, _, shape, error in decoded(records, rows, channels, np.shape, threads=False):
         if error is None:
             return shape[0], shape[1]
         faults.add(records, row, error)
     faults.report(rows)
-    raise AssertionError("unreachable: none could be read, which is an error")
+    raise AssertionError("unreachable: `report` raises if no image can be read")
 
 
 def take(
@@ -111,10 +113,10 @@ def take(
     labels: Numbers = None,
     domains: Numbers = None,
 ) -> Part:
-    """Take images in memory or on disk, with those labels and domains of all records.
+    """Read images into memory, or leave them on disk, with their part of `labels` and `domains`.
 
-    Where `faults` skips them, those that cannot be read are left out; of images on disk, which are
-    decoded for it, the first is an error only when it is needed.
+    Unreadable images are left out if `faults` skips them, for which streamed images are decoded
+    once; else an unreadable streamed image is an error only in the batch that needs it.
     """
     images: Images
     if form.streamed:
@@ -140,21 +142,24 @@ def read(
     classes: int | None = None,
     shorter_side: int | None = None,
 ) -> tuple[Some, Part]:
-    """Read images of one shape into memory, and say which of the rows could be read.
+    """Read images of one shape into memory.
 
     Args:
         records: Encoded pictures.
-        rows: [n], positions of those to read.
-        shape: (h, w, c) of each.
-        faults: Gets unreadable records, wrong labels and images of another shape.
-        classes: Number of classes, where records have a label in 0..classes - 1 to read.
-        shorter_side: Pixels to which pictures are resized before a square is cut out of them; None:
-            they must have the shape.
+        rows: [n], positions to read.
+        shape: (h, w, c).
+        faults: Collects unreadable records, wrong labels and images of another shape.
+        classes: Number of classes if records have labels, in 0..classes - 1.
+        shorter_side: Pixels to which pictures are resized before a square is cropped; None: they
+            must have the shape.
+
+    Returns:
+        Positions [k] of the images that could be read, and these with their labels.
     """
     images = np.empty((len(rows), *shape), np.uint8)
     kept: list[int] = []
     labels: list[int] = []
-    # A source that reads one at a time waits for its disk: then threads always gain.
+    # A source that reads one at a time waits for its disk: threads always gain there.
     threads = not hasattr(records, "__getitems__") or shape[0] > THREADS_ABOVE
     keep = partial(fit, shape=shape, shorter_side=shorter_side)
     seen = decoded(records, rows, shape[2], keep, classes, threads)
@@ -170,7 +175,7 @@ def read(
 
 
 def fetched(records: Records, rows: Rows) -> Iterator[Fetched]:
-    """Read records, many at once where the source can."""
+    """Read records, many at once if the source can."""
     many = getattr(records, "__getitems__", None)
     if many is None:
         yield from ((position, None) for position in rows.tolist())
@@ -179,7 +184,7 @@ def fetched(records: Records, rows: Rows) -> Iterator[Fetched]:
         chunk = rows[start : start + CHUNK].tolist()
         try:
             yield from zip(chunk, many(chunk), strict=True)
-        except Exception:  # ArrayRecord's and protobuf's errors have no class in common
+        except Exception:  # ArrayRecord's and protobuf's errors have no common base class
             for position in chunk:
                 try:
                     yield position, records[position]
@@ -194,20 +199,17 @@ def decoded(
     keep: Callable[[UInt8[np.ndarray, "h w c"]], Any],
     classes: int | None = None,
     threads: bool = True,
-) -> Iterator[tuple[int, int, Any, Exception | None]]:
-    """Give positions with their labels, what to keep of their images, and the errors, if any.
-
-    `found` are positions, or `fetched` ones.
-    """
+) -> Iterator[Decoded]:
+    """Decode records; `found` are positions, or `fetched` records."""
     if isinstance(found, np.ndarray):
         found = fetched(records, found)
 
-    def look(item: Fetched) -> tuple[int, int, Any, Exception | None]:
+    def look(item: Fetched) -> Decoded:
         position, record = item
+        if isinstance(record, Exception):
+            return position, 0, None, record
         try:
             record = records[position] if record is None else record
-            if isinstance(record, Exception):
-                return position, 0, None, record
             label = 0 if classes is None else int(record["label"])
             if classes is not None and not 0 <= label < classes:
                 raise ValueError(f"has label {label}, outside 0..{classes - 1}")

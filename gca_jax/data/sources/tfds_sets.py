@@ -1,6 +1,6 @@
-"""Data sets of TFDS: prepared ones are found, checked and read without TensorFlow.
+"""Finds, checks and reads prepared data sets of TFDS, without TensorFlow.
 
-TFDS itself takes seconds to import: only what needs it does so.
+TFDS takes seconds to import: only functions that need it do so.
 """
 
 import dataclasses
@@ -13,21 +13,21 @@ from gca_jax.data import splits
 from gca_jax.data.dataset import Dataset, Images, Numbers, Part, Source
 from gca_jax.data.sources import reading
 
-SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption in CIFAR-10-C
+SEVERITIES = (1, 2, 3, 4, 5)  # of each corruption of CIFAR-10-C
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The encoded images of a prepared split, as `dataset.Records`; picklable."""
+    """Encoded images of a prepared split, as `dataset.Records`; picklable."""
 
-    source: Any  # of TFDS
+    source: Any  # TFDS's data source
 
     @classmethod
     def of(cls, builder: Any, name: str) -> "Split":
         """Open a split without decoding its images."""
         import tensorflow_datasets as tfds
 
-        # Through the folder alone: a builder of ours would take its whole tree along when pickled.
+        # By its folder: pickling the caller's builder would take the whole object tree along.
         bare = tfds.builder_from_directory(builder.data_path)
         return cls(bare.as_data_source(name, decoders={"image": tfds.decode.SkipDecoding()}))
 
@@ -41,7 +41,7 @@ class Split:
         return self.source.__getitems__(positions)
 
     def place(self, position: int) -> str:
-        """Name the file that a record is in, and its number there."""
+        """Name the file of a record and its number there."""
         for part in self.source.dataset_info.splits[self.source.split].file_instructions:
             if position < part.take:
                 return f"{part.filename}, record {position + part.skip}"
@@ -57,7 +57,7 @@ def load(
     limit: int | None = None,
     skip_unreadable: bool = False,
 ) -> Dataset:
-    """Read training and test images, and those to pretrain with where the row has such a split."""
+    """Read training and test images, and images to pretrain on if the row has such a split."""
     builder = open_set(name, row, row.builder, data_dir)
     options = (data_dir, limit, skip_unreadable)
     parts = (Part(*read_split(name, row, builder, part, *options)) for part in row.splits)
@@ -94,7 +94,7 @@ def open_corrupted(
 
 
 def corruptions() -> tuple[str, ...]:
-    """Name CIFAR-10-C's corruptions, 15 and 4 more, in alphabetical order."""
+    """Name the 19 corruptions of CIFAR-10-C in alphabetical order."""
     import tensorflow_datasets as tfds
 
     configs = tfds.builder_cls("cifar10_corrupted").BUILDER_CONFIGS
@@ -108,9 +108,9 @@ def open_set(
     data_dir: str | None,
     parts: Collection[str] | None = None,
 ) -> Any:
-    """Open a prepared set; raise a ValueError if it is not whole.
+    """Open a prepared set; raise ValueError if it is incomplete.
 
-    `parts` are the keys of `row.splits` that must be there; None: all.
+    `parts` are the required keys of `row.splits`; None: all.
     """
     import tensorflow_datasets as tfds
 
@@ -132,7 +132,7 @@ def open_set(
 
 
 def fault_of(builder: Any) -> str | None:
-    """Say why a set on disk cannot be read; None if it can."""
+    """Explain why a set on disk cannot be read; None if it can."""
     where = pathlib.Path(builder.data_path)
     if not where.exists():
         if left := sorted(where.parent.glob(f"incomplete.*_{where.name}")):
@@ -158,7 +158,7 @@ def read_split(
     limit: int | None,
     skip: bool,
 ) -> tuple[Images, Numbers]:
-    """Read a split's images and labels; those to pretrain with have no labels."""
+    """Read a split's images and labels, of a split to pretrain on without labels."""
     split = Split.of(builder, row.splits[part])
     features = builder.info.features
     rows = splits.evenly_spaced(len(split), limit)
@@ -170,11 +170,11 @@ def read_split(
 
 
 def remedy(name: str, builder: Any, data_dir: str | None) -> str:
-    """Advise on a broken record."""
+    """Return the advice on a broken record."""
     return f"Delete {builder.data_path} and prepare it again: {command(name, data_dir)}"
 
 
 def command(name: str, data_dir: str | None) -> str:
-    """Give the command that prepares a set."""
+    """Return the command that prepares a set."""
     folder = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
     return f"python main.py --mode=prepare --config=configs/{name}.py{folder}"

@@ -1,15 +1,15 @@
-"""A folder of pictures: the splits, domains and classes that its tree names.
+"""Folders of pictures: splits, domains and classes from the names of subfolders.
 
-In a labelled tree the folder of a picture is its class, and all lie equally deep:
+In a labelled tree, the folder of a picture is its class, and all are equally deep:
 
     root/class/*
     root/split/class/*          split: train, test, val or validation
-    root/domain/class/*         folders of the first level are domains, as in PACS
+    root/domain/class/*         as in PACS
     root/split/domain/class/*
 
-An unlabelled tree has its pictures in root, or in folders of splits below it. Any other tree is
-unlabelled if the caller says so: its pictures may lie at any depth, and folders mean nothing but
-splits and, where the caller wants them, domains.
+An unlabelled tree has its pictures in root, or in folders of splits below it. With labelled=False
+any tree is unlabelled: pictures at any depth, folders only for splits and, with domains=True,
+domains.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from gca_jax.data.splits import hold_out
 
 SPLITS = ("train", "test", "val", "validation")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-ARRAYS = (".npy",)  # beside them, where pictures are asked for with other channels than RGB
+ARRAYS = (".npy",)  # read too with other channels than RGB
 SHOWN = 5  # names of classes or domains in a message
 
 Names = tuple[str, ...]
@@ -35,17 +35,17 @@ Names = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """Pictures [n] with the names of their folders, None where the tree has none of a kind."""
+    """Pictures [n] of a folder with their splits, domains and classes, or None."""
 
     root: pathlib.Path
     files: Names  # paths below root, sorted
-    states: tuple[tuple[int, int], ...]  # bytes and time of the last change
+    states: tuple[tuple[int, int], ...]  # bytes and modification time
     splits: Names | None
     domains: Names | None
     classes: Names | None
 
     def path(self, row: int) -> pathlib.Path:
-        """Give the path of a picture."""
+        """Return the path of a picture."""
         return self.root / self.files[row]
 
     def __str__(self) -> str:
@@ -67,12 +67,19 @@ def scan(
     arrays: bool = False,
     origin: str = "",
 ) -> Tree:
-    """Read the tree below the folder that the flag `option` names.
+    """Find the pictures below a folder and derive splits, domains and classes.
 
-    Folders are classes, unless pictures lie in root itself or in folders of splits below it, or
-    `labelled` says otherwise. The first level (the second, below splits) names domains if `domains`
-    says so; if it is None, the depth and the names of a labelled tree say so. Files .npy count with
-    `arrays`. `origin` says where such a folder comes from, if it is not there.
+    Args:
+        root: The folder.
+        labelled: Whether folders are classes; None: unless pictures lie in root or its splits.
+        domains: Whether folders of the first level, below splits, are domains; None: if a labelled
+            tree is that deep.
+        option: Flag that names the folder, for messages.
+        arrays: Whether files .npy are pictures.
+        origin: Where such a folder comes from, for messages.
+
+    Raises:
+        ValueError: The folder or pictures are missing, or folders are ambiguous.
     """
     root = pathlib.Path(root).expanduser().resolve()
     if not root.is_dir():
@@ -97,14 +104,14 @@ def scan(
 
 
 def scan_any(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:
-    """Find all pictures below a folder; their folders are classes where the tree looks like it.
+    """Find all pictures below a folder, with classes if its layout is that of a labelled tree.
 
     Raises:
-        ValueError: No picture is there; `option` is the flag that names the folder.
+        ValueError: There is no picture; the message names the flag `option`.
     """
     try:
         return scan(root, option=option, arrays=arrays)
-    except ValueError:  # of a missing folder too, which is said again
+    except ValueError:  # a missing folder raises it again
         return scan(root, labelled=False, option=option, arrays=arrays)
 
 
@@ -115,7 +122,7 @@ def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
         folders[:] = [
             name
             for name in folders
-            # Nor a link to a folder that it lies in, which would be walked without end.
+            # A link to a parent would be walked without end.
             if not name.startswith(".") and not here.is_relative_to((here / name).resolve())
         ]
         for name in names:
@@ -124,7 +131,7 @@ def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
-    """Give (path below root, bytes, time of last change) of a picture."""
+    """Return path below root, bytes and modification time of a picture."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
@@ -136,7 +143,7 @@ def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
 def _names(
     root: pathlib.Path, files: Names, labelled: bool | None, domains: bool | None
 ) -> tuple[Names | None, Names | None, Names | None]:
-    """Give split, domain and class of every file; None where the tree does not have them."""
+    """Return split, domain and class of every file, each None if the tree has none."""
     levels = [name.split("/")[:-1] for name in files]
     first = {level[0] if level else "." for level in levels}
     has_classes = labelled
@@ -152,8 +159,8 @@ def _names(
             )
         has_splits, has_domains = first <= set(SPLITS) and depth > bool(domains), bool(domains)
     key = "domains" if has_domains else "labelled"
-    said = domains if has_domains else labelled
-    if has_classes and not has_splits and said is None and first & set(SPLITS):
+    given = domains if has_domains else labelled
+    if has_classes and not has_splits and given is None and first & set(SPLITS):
         raise ValueError(
             f"{root} has folders of splits and others: {', '.join(sorted(first))}; if all are "
             f"{'domains' if has_domains else 'classes'}, say --config.data.{key}=True"
@@ -193,10 +200,10 @@ def _labelled(
 def split(
     tree: Tree, held_out: str | None = None
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Give the rows of the files that train and of those that test.
+    """Return the rows of training and of test files.
 
-    They follow the tree's splits, or the domain that is left out of training and is the test set;
-    of a tree without any, `hold_out` draws the test images.
+    They follow the tree's splits; with `held_out`, this domain is the test set and left out of
+    training; without both, `hold_out` draws the test files.
     """
     rows = np.arange(len(tree.files))
     if tree.splits is not None:
@@ -223,9 +230,9 @@ def split(
 
 
 def apart(tree: Tree, other: Tree, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "k"]:
-    """Give the rows of the tree's training files that are none of these rows of another tree.
+    """Return the rows of the tree's training files that are not among `rows` of another tree.
 
-    Training files are those in the folder train; all where there is no such folder.
+    Training files are those in the folder train; all, if there is no such folder.
     """
     splits = np.array(tree.splits or ("train",) * len(tree.files))
     training = splits == "train" if "train" in splits else np.ones(len(splits), bool)

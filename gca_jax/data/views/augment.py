@@ -14,47 +14,52 @@ from gca_jax.data.views import color, geometry, policies
 
 Batch = Float[Array, "b h w c"]
 Chain = tuple[tuple[Callable[..., Array], tuple[tuple[str, Any], ...]], ...]
-"""Functions (key, image [h, c, w]) -> image, each with its keywords."""
+"""Distortions in order, (function, keywords), with function(key, image [h, c, w]) -> image."""
 Images = UInt8[Array | np.ndarray, "b h w c"] | UInt8[Array | np.ndarray, "b 2 h w c"]
 NEED_COLOUR = (color.random_jitter, color.random_grey, color.raise_value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Augment:
-    """A policy with its strengths set; made by `make`, where `mean` and `std` are described."""
+    """An augmentation policy with its strengths and normalisation, made by `make`.
 
-    # (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] where the crops of both views have
-    # been made) -> two views of each, in [0, 1]
+    Attributes:
+        distort: (key, images [b, h, w, c] in [0, 1], or [b, 2, h, w, c] if both views are cropped
+            already) -> two views of each, in [0, 1].
+        mean: See `make`.
+        std: See `make`.
+        crop: Ranges of area and aspect ratio (width over height) for crops made before `views`;
+            None if the policy does not crop.
+        supervised: Distortions of images to train a classifier on, and to evaluate it on.
+    """
+
     distort: Callable[[PRNGKeyArray, Float[Array, "..."]], tuple[Batch, Batch]]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    # Range of area and of aspect ratio (width over height) that crops made before `views` must
-    # have; None where the policy does not crop.
     crop: tuple[geometry.Range, geometry.Range] | None = None
-    # Distortions of the images that a classifier is trained on, and of those it is evaluated on.
     supervised: tuple[policies.Distortions, policies.Distortions] = ([], [])
 
     def views(self, key: PRNGKeyArray, images: Images) -> tuple[Batch, Batch]:
-        """Make two independent views of each image, or of two crops of it; float32, normalised."""
+        """Make two independent views of each image, or of its two crops; float32, normalised."""
         a, b = self.distort(key, _unit(images))
         return self._normalise(a), self._normalise(b)
 
     def skipped(self, channels: int) -> list[str]:
-        """Name the distortions of views that images of so many channels cannot have."""
+        """Name the distortions of views that do not apply to so many channels."""
         _, views = self.distort.args  # type: ignore[attr-defined]
-        kept = possible(views[0], channels)
+        kept = applicable(views[0], channels)
         return [one.func.__name__ for one in views[0] if one not in kept]
 
     def plain(self, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
-        """Normalise the images themselves, as float32."""
+        """Normalise images without augmentation, as float32."""
         return self._normalise(_unit(images))
 
     def training(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
-        """Crop, flip and normalise images, as a classifier is trained on them."""
+        """Crop, flip and normalise images to train a classifier on."""
         return self._normalise(_distorted(self.supervised[0], key, _unit(images)))
 
-    def judging(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
-        """Normalise images for a classifier's evaluation: `plain` but for extreme policies."""
+    def evaluation(self, key: PRNGKeyArray, images: UInt8[Array | np.ndarray, "b h w c"]) -> Batch:
+        """Normalise images to evaluate a classifier on; extreme policies distort these too."""
         return self._normalise(_distorted(self.supervised[1], key, _unit(images)))
 
     def _normalise(self, images: Batch) -> Batch:
@@ -75,13 +80,13 @@ def make(policy: str, *, mean: Sequence[float], std: Sequence[float], **strength
     """Set a policy's strengths.
 
     Args:
-        policy: a key of `policies.POLICIES`.
-        mean: mean of the training images in [0, 1], for each channel or one for all.
-        std: their standard deviation, likewise.
-        **strengths: strengths of the policy to replace in both views; None: the policy's own.
+        policy: A key of `policies.POLICIES`.
+        mean: Mean of the training images in [0, 1], one for all channels or one for each.
+        std: Their standard deviation, likewise.
+        **strengths: Strengths to replace in both views; None keeps the policy's own.
 
     Raises:
-        ValueError: an unknown policy, a strength that the policy does not have, or a bad value.
+        ValueError: An unknown policy, a strength that it does not have, or a value out of range.
     """
     views = policies.with_changes(policy, strengths)
     if len(mean) != len(std) or min(std) <= 0:
@@ -104,8 +109,8 @@ def _views(
 ) -> tuple[Batch, Batch]:
     """Make both views of images [b, h, w, c], or of pairs of crops [b, 2, h, w, c].
 
-    One after the other, which takes half the memory: what fits into the allocator's 32 MB (1,024
-    views of CIFAR's size) is not mapped anew in every step.
+    One after the other, which takes half the memory: arrays that fit into the allocator's 32 MB
+    (1,024 views of CIFAR's size) are not mapped again in every step.
     """
     cropped = images.ndim == 5
     channels = images.shape[-1]
@@ -116,11 +121,11 @@ def _views(
         )
     planes = _planes(images)
     keys = jax.vmap(lambda k: jax.random.split(k, len(images)))(jax.random.split(key)).T
-    # One order for both views: under `vmap` an order of each image would compute every branch.
+    # One order for all images: under `vmap`, an order for each would compute every branch.
     order = jax.random.permutation(jax.random.fold_in(key, 2), 4)
     one, other = (
         _each(
-            _chain(possible(distortions, channels), cropped),
+            _chain(applicable(distortions, channels), cropped),
             keys[:, view],
             planes[:, view] if cropped else planes,
             order,
@@ -131,29 +136,29 @@ def _views(
 
 
 def _distorted(distortions: policies.Distortions, key: PRNGKeyArray, images: Batch) -> Batch:
-    """Distort each image [h, w, c] once; no jitter is among the distortions."""
-    distortions = possible(distortions, images.shape[-1])
+    """Distort each image [h, w, c] once, without jitter."""
+    distortions = applicable(distortions, images.shape[-1])
     if not distortions:
         return images
     keys = jax.random.split(key, len(images))
     return _each(_chain(distortions), keys, _planes(images), jnp.arange(4)).swapaxes(2, 3)
 
 
-def possible(distortions: policies.Distortions, channels: int) -> policies.Distortions:
-    """Leave out what needs RGB, for images of two, or more than three channels."""
+def applicable(distortions: policies.Distortions, channels: int) -> policies.Distortions:
+    """Drop distortions of colour for images that are neither grey nor RGB."""
     return [one for one in distortions if channels in (1, 3) or one.func not in NEED_COLOUR]
 
 
 def _planes(images: Float[Array, "*b h w c"]) -> Float[Array, "*b h c w"]:
-    """Lay images out so that rows hold one colour plane after the other, in memory too."""
+    """Transpose images so that rows hold one colour plane after the other, in memory too."""
     planes = images.swapaxes(-2, -1)
     rows = planes.reshape(*planes.shape[:-2], -1)
-    # The compiler would rather keep the colours interleaved and read them with a stride.
+    # Without it the compiler keeps the colours interleaved and reads them with a stride.
     return jax.lax.optimization_barrier(rows).reshape(planes.shape)
 
 
 def _chain(distortions: policies.Distortions, cropped: bool = False) -> Chain:
-    """List what is done to one image; the crop mirrors as well, where it is not made before."""
+    """List the distortions of one image; the flip is part of the crop unless that is made."""
     operations = {one.func: one.keywords for one in distortions}
     if cropped:
         operations.pop(geometry.random_resized_crop, None)
@@ -162,11 +167,11 @@ def _chain(distortions: policies.Distortions, cropped: bool = False) -> Chain:
     return tuple((function, tuple(keywords.items())) for function, keywords in operations.items())
 
 
-@partial(jax.jit, static_argnames="chain")  # traced once for views, and runs, that are alike
+@partial(jax.jit, static_argnames="chain")  # traced once for equal views, also of several runs
 def _each(
     chain: Chain, keys: Key[Array, "b"], planes: Float[Array, "b h c w"], order: Int[Array, "4"]
 ) -> Float[Array, "b h c w"]:
-    """Make one view of each image, the colours of all jittered in one order."""
+    """Make one view of each image, with one order of colour jitter for all."""
 
     def one(key, image):
         steps = jax.random.split(key, len(chain))

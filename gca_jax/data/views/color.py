@@ -50,13 +50,13 @@ def adjust_saturation(image: RGB, factor: Array | float) -> RGB:
 
 
 def adjust_hue(image: RGB, shift: Array | float) -> RGB:
-    """Turn the hue by `shift` of a full circle."""
+    """Rotate the hue by `shift` of a full circle."""
     hue, chroma, value = hue_chroma_value(image)
     return to_rgb(hue + 6 * shift, chroma, value)
 
 
 def raise_value(key: PRNGKeyArray, image: RGB, *, value_shift: float) -> RGB:
-    """Add to HSV's value, clipped to [0, 1]; hue and saturation stay, and nothing is drawn."""
+    """Add to the value of HSV, clipped to [0, 1]; hue and saturation stay. Not random."""
     del key
     hue, chroma, value = hue_chroma_value(image)
     raised = jnp.clip(value + value_shift, 0, 1)
@@ -77,8 +77,8 @@ def hue_chroma_value(image: RGB) -> tuple[Plane, Plane, Plane]:
 
 def to_rgb(hue: Plane, chroma: Plane, value: Plane) -> RGB:
     """Convert back from `hue_chroma_value`, for any real hue."""
-    # Foley and van Dam: a channel is the value less a part of the chroma that rises and falls
-    # along the circle; red, green and blue are a third of it apart.
+    # Foley and van Dam: a channel is the value minus a part of the chroma that rises and falls
+    # along the circle; red, green and blue are a third of the circle apart.
     turn = (hue[:, None, :] + np.array([5, 3, 1], np.float32)[None, :, None]) / 6
     k = 6 * (turn - jnp.floor(turn))
     return value[:, None, :] - chroma[:, None, :] * jnp.clip(jnp.minimum(k, 4 - k), 0, 1)
@@ -98,8 +98,8 @@ def random_jitter(
     """Apply torchvision's ColorJitter with a probability.
 
     Factors are uniform in [max(0, 1 - strength), 1 + strength], the hue's shift in +-hue of a full
-    circle. `order` says when brightness, contrast, saturation and hue (0 to 3) are changed; it is
-    drawn once a batch: under `vmap` an order of each image's own would compute every branch.
+    circle. `order` is a permutation of brightness, contrast, saturation and hue (0 to 3), drawn
+    once a batch: under `vmap`, an order for each image would compute every branch.
     """
     draws = jax.random.uniform(key, (5,))
     chosen = draws[4] < jitter_probability
@@ -120,7 +120,7 @@ def random_jitter(
 
 
 def random_grey(key: PRNGKeyArray, image: RGB, *, grey_probability: float) -> RGB:
-    """Replace all three channels by the luma."""
+    """Replace all three channels by the luma, with a probability."""
     return jnp.where(jax.random.uniform(key) < grey_probability, grey(image)[:, None, :], image)
 
 
@@ -148,19 +148,19 @@ def random_blur(
 ) -> Image:
     """Apply torchvision's GaussianBlur with a probability.
 
-    The kernel has `blur_size` rows and columns, an odd number, or 0: a tenth of the image's side.
-    Its deviation in pixels is uniform in `blur_sigma`.
+    The kernel has `blur_size` rows and columns, an odd number, or a tenth of the image's side if
+    0. Its standard deviation in pixels is uniform in `blur_sigma`.
     """
     draws = jax.random.uniform(key, (2,))
     size = kernel_size(min(image.shape[0], image.shape[2]), blur_size)
     low, high = blur_sigma
     weights = gaussian(size, low + (high - low) * draws[0])
-    untouched = jnp.arange(size) == size // 2
-    return convolve(image, jnp.where(draws[1] < blur_probability, weights, untouched))
+    identity = jnp.arange(size) == size // 2
+    return convolve(image, jnp.where(draws[1] < blur_probability, weights, identity))
 
 
 def kernel_size(side: int, size: int) -> int:
-    """Count the kernel's rows: `size`, or for 0 a tenth of the side, made odd as SimCLR does."""
+    """Return the kernel's size: `size`, or for 0 a tenth of the side, made odd as SimCLR does."""
     size = size or int(0.1 * side) // 2 * 2 + 1
     if size % 2 == 0 or size // 2 >= side:
         raise ValueError(f"blur_size must be odd and at most {2 * side - 1}; got {size}")
@@ -168,13 +168,13 @@ def kernel_size(side: int, size: int) -> int:
 
 
 def gaussian(size: int, sigma: Array | float) -> Float[Array, "k"]:
-    """Compute Gaussian weights of deviation `sigma` pixels, cut off at an odd size, normalised."""
+    """Compute normalised Gaussian weights of an odd size, standard deviation `sigma` pixels."""
     weights = jnp.exp(-0.5 * ((jnp.arange(size) - size // 2) / sigma) ** 2)
     return weights / weights.sum()
 
 
 def convolve(image: Image, weights: Float[Array, "k"]) -> Image:
-    """Convolve columns and rows with an odd number of weights; outside, the image is mirrored."""
+    """Convolve columns and rows with an odd number of weights, reflecting at the borders."""
     height, _, width = image.shape
     rows = image.reshape(-1, width)
     half = jnp.dot(rows, band(width, weights).T, precision="highest").reshape(height, -1)
@@ -182,7 +182,7 @@ def convolve(image: Image, weights: Float[Array, "k"]) -> Image:
 
 
 def band(side: int, weights: Float[Array, "k"]) -> Float[Array, "side side"]:
-    """Make the matrix of a convolution with reflection: row p has the weights around column p."""
+    """Make the matrix of a convolution with reflection, row p with the weights around column p."""
     size = len(weights)
     column = np.abs(np.arange(side)[:, None] + np.arange(size) - size // 2)
     column = np.where(column < side, column, 2 * (side - 1) - column)

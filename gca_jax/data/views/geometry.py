@@ -1,7 +1,7 @@
 """Geometry of one image [h, c, w]: affine map, crops, flip, erasing.
 
 Each row holds its colour planes one after the other, so that a resized crop runs over contiguous
-memory. At strength zero every function returns the image as it is.
+memory. At strength zero every function returns the image unchanged.
 """
 
 import math
@@ -21,8 +21,8 @@ def random_affine(
 ) -> Image:
     """Rotate, shift, scale and shear about the centre; bilinear, zero outside.
 
-    All are uniform: the angle in +-rotation degrees, pixels along each axis in +-shift, the
-    logarithm of the factor in +-scale (above zero enlarges), the horizontal shear in +-shear.
+    All are uniform: the angle in +-rotation degrees, the shift along each axis in +-shift pixels,
+    the logarithm of the factor in +-scale (above zero enlarges), horizontal shear in +-shear.
     """
     draws = jax.random.uniform(key, (5,), minval=-1.0, maxval=1.0)
     angle = draws[0] * rotation * (math.pi / 180)
@@ -56,10 +56,10 @@ def random_resized_crop(
     crop_ratio: Range,
     flip_probability: float = 0.0,
 ) -> Image:
-    """Apply torchvision's RandomResizedCrop at the image's own size (bilinear; crops only grow).
+    """Apply torchvision's RandomResizedCrop at the image's own size (bilinear).
 
-    Its area, as a part of the image's, is uniform in crop_scale, its width over its height
-    log-uniform in crop_ratio. Mirroring left and right costs nothing here.
+    The area relative to the image's is uniform in crop_scale, the aspect ratio (width over height)
+    log-uniform in crop_ratio. A flip costs nothing here.
     """
     height, _, width = image.shape
     k_box, k_flip = jax.random.split(key)
@@ -79,8 +79,8 @@ def random_resized_crop(
 def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> Image:
     """Enlarge a rectangle of whole pixels to the image's size as PyTorch's `interpolate` does.
 
-    New columns are a matrix product of the old ones (on XLA's CPU backend, picking the two that
-    count takes ten times as long); a new row is made of the two old rows around it.
+    New columns are a matrix product of the old ones (on XLA's CPU backend, gathering the two with
+    weight takes ten times as long); a new row interpolates the two old rows around it.
     """
     height, _, width = image.shape
     top, left, rows, columns = box
@@ -99,7 +99,7 @@ def resize(image: Image, box: Box, mirrored: Bool[Array, ""] | bool = False) -> 
 def _source(
     size: int, start: Array | float, length: Array | float, mirrored: Bool[Array, ""] | bool = False
 ) -> Float[Array, "size"]:
-    """Find the old pixel, with its fraction, that lies under each new one; within the crop."""
+    """Return the position in the crop, in fractions of a pixel, of each new pixel."""
     place = jnp.arange(size)
     place = jnp.where(mirrored, size - 1 - place, place)
     new = (place + 0.5) * (length / size) - 0.5
@@ -121,7 +121,7 @@ def random_second_crop(
 
 
 def random_crop(key: PRNGKeyArray, image: Image, *, strong_crop_side: float) -> Image:
-    """Crop to a part of each side (rounded down), as torchvision's RandomCrop, and resize back."""
+    """Crop to a share of each side, rounded down, as torchvision's RandomCrop; resize back."""
     height, _, width = image.shape
     rows, columns = (max(1, int(n * strong_crop_side)) for n in (height, width))
     draws = jax.random.uniform(key, (2,))
@@ -131,16 +131,16 @@ def random_crop(key: PRNGKeyArray, image: Image, *, strong_crop_side: float) -> 
 
 
 def random_flip(key: PRNGKeyArray, image: Image, *, flip_probability: float) -> Image:
-    """Mirror left and right."""
+    """Mirror left and right, with a probability."""
     return jnp.where(jax.random.uniform(key) < flip_probability, image[:, :, ::-1], image)
 
 
 def random_erasing(
     key: PRNGKeyArray, image: Image, *, erase_probability: float, erase_area: Range
 ) -> Image:
-    """Blacken one rectangle, as torchvision's RandomErasing with value zero.
+    """Apply torchvision's RandomErasing with value zero, with a probability.
 
-    Its area, as a part of the image's, is uniform in `erase_area`.
+    The rectangle's area relative to the image's is uniform in `erase_area`.
     """
     height, _, width = image.shape
     k_coin, k_box = jax.random.split(key)
@@ -156,10 +156,10 @@ def random_erasing(
 def random_rectangle(
     key: PRNGKeyArray, size: tuple[int, int], area: Range, ratio: Range, largest: tuple[int, int]
 ) -> tuple[Box, Bool[Array, ""]]:
-    """Draw torchvision's rectangle of whole pixels, and tell whether any of its ten tries fits.
+    """Draw torchvision's rectangle of whole pixels, and whether any of its ten tries fits.
 
-    The area, as a part of the image's, is uniform, the height over the width log-uniform; the
-    first try of at most `largest` rows and columns is taken and placed uniformly.
+    The area relative to the image's is uniform, height over width log-uniform; the first try of at
+    most `largest` rows and columns is placed uniformly.
     """
     height, width = size
     draws = jax.random.uniform(key, (22,))  # one call: each costs a third of a second to compile
@@ -172,5 +172,5 @@ def random_rectangle(
     rows, columns = rows[first], columns[first]
     top = jnp.floor(draws[20] * (height - rows + 1))
     left = jnp.floor(draws[21] * (width - columns + 1))
-    # Four arrays: of one, XLA's CPU backend would compute the rectangle anew in every pixel.
+    # Four arrays: with one, XLA's CPU backend would recompute the rectangle in every pixel.
     return (top, left, rows, columns), fits.any()

@@ -1,8 +1,8 @@
-"""Augmentation recipes: by name, what happens to each of the two views and how strongly.
+"""Augmentation recipes, called policies, by name.
 
-A policy is a pair of lists, one for each view, of distortions in the order in which they are
-applied: functions (key, image [h, c, w]) -> image whose keywords are their strengths, as they
-describe them. A config sets strengths by these names.
+A policy is a pair of lists, one for each view, of distortions in order: functions
+(key, image [h, c, w]) -> image, whose keywords are their strengths. A config sets strengths by
+these names.
 """
 
 import math
@@ -19,7 +19,7 @@ Distortions = list[partial[Array]]
 
 
 def strengths(distortions: Distortions) -> dict[str, Any]:
-    """Give the strengths of all distortions, by name."""
+    """Collect the strengths of all distortions by name."""
     return {name: value for one in distortions for name, value in one.keywords.items()}
 
 
@@ -46,8 +46,8 @@ _BLUR = partial(color.random_blur, blur_probability=0.5, blur_size=0, blur_sigma
 _INTENSITY = partial(color.random_intensity, gain=0.4, gamma=0.4)
 _ERASING = partial(geometry.random_erasing, erase_probability=0.5, erase_area=(0.03, 0.15))
 _STANDARD = [_CROP, _FLIP, _JITTER, _GREY]
-# What the extreme policy large_erase does to images in place of its second crop and blur, where a
-# classifier is trained and evaluated; the other two do what they do to views.
+# For classifiers, large_erase erases in place of its second crop and blur, as the authors' code
+# does; the other two extreme policies treat images like views.
 _LARGE_ERASE = partial(geometry.random_erasing, erase_probability=1.0, erase_area=(0.10, 0.33))
 _MOVES = (geometry.random_affine, geometry.random_resized_crop, geometry.random_flip)
 _EXTREME = (color.raise_value, geometry.random_crop)
@@ -106,13 +106,13 @@ STRENGTHS: dict[str, type] = {
 
 
 def views(policy: str) -> tuple[Distortions, Distortions]:
-    """Give the distortions of both views; raise a ValueError where there is no such policy."""
+    """Look up the distortions of both views; raise ValueError for an unknown policy."""
     check.one_of("policy", policy, POLICIES)
     return POLICIES[policy]
 
 
 def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, Distortions]:
-    """Give the distortions of both views, some strengths replaced; None leaves a strength."""
+    """Return the distortions of both views with some strengths replaced, unless by None."""
     a, b = views(policy)
     changes = {
         name: tuple(value) if isinstance(value, list) else value
@@ -127,11 +127,10 @@ def with_changes(policy: str, changes: Mapping[str, Any]) -> tuple[Distortions, 
 
 
 def supervised(policy: str, distortions: Distortions) -> tuple[Distortions, Distortions]:
-    """Give the distortions of images that a classifier is trained on, and evaluated on.
+    """Return the distortions of images to train a classifier on, and to evaluate it on.
 
-    As in the published linear evaluation: of a view's distortions the crop and the flip (of digits
-    the affine map), then in both cases what makes a policy extreme. Else it is evaluated on plain
-    images.
+    As in the published linear evaluation: crop and flip of a view (of digits the affine map) to
+    train on, none to evaluate on, and in both cases the distortion of an extreme policy.
     """
     moves = [one for one in distortions if one.func in _MOVES]
     extreme = [one for one in distortions if one.func in _EXTREME]
@@ -140,7 +139,7 @@ def supervised(policy: str, distortions: Distortions) -> tuple[Distortions, Dist
 
 
 def _check(name: str, value: Any) -> None:
-    """Refuse a value outside the strength's range."""
+    """Refuse a value out of the strength's range."""
     part = any(word in name for word in ("probability", "crop_scale", "area", "side"))
     if STRENGTHS[name] is tuple:
         if len(value) != 2 or not 0 < value[0] <= value[1]:
@@ -156,10 +155,10 @@ def _check(name: str, value: Any) -> None:
 def settings(
     policy: str, *, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> dict[str, str | tuple[float, ...] | type]:
-    """Make the `augment` group of a config: what `augment.make` takes, with all strengths.
+    """Make the `augment` group of a config: the keywords of `augment.make`, with all strengths.
 
-    The value of a strength is its type, a placeholder that leaves it to the policy: so another
-    policy's name is enough to have all of that policy.
+    The value of a strength is its type, a placeholder for the policy's own: so a config changes to
+    another policy by its name alone.
     """
     views(policy)
     return {"policy": policy, "mean": mean, "std": std, **STRENGTHS}

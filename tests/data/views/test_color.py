@@ -45,7 +45,7 @@ def test_blends(factor):
         color.adjust_saturation: reference_blend(IMAGE, reference_grey(IMAGE), factor),
     }
     for adjust, value in expected.items():
-        out = planes(adjust(planes(IMAGE), factor))
+        out = planes(jax.jit(adjust)(planes(IMAGE), factor))
         np.testing.assert_allclose(out, value, atol=2e-6, err_msg=str(adjust))
 
 
@@ -62,7 +62,7 @@ def reference_hsv(change):
 @pytest.mark.parametrize("shift", [-0.5, -0.1, 0.0, 0.07, 0.5])
 def test_hue_is_colorsys(shift):
     expected = reference_hsv(lambda h, s, v: ((h + shift) % 1.0, s, v))
-    out = planes(color.adjust_hue(planes(IMAGE), shift))
+    out = planes(jax.jit(color.adjust_hue)(planes(IMAGE), shift))
     np.testing.assert_allclose(out, expected, atol=2e-6)
 
 
@@ -78,10 +78,8 @@ NO_JITTER = dict.fromkeys(JITTER, 0.0)
 ORDER = jnp.arange(4)
 
 
-@pytest.mark.parametrize(
-    "off", [{**NO_JITTER, "jitter_probability": 1.0}, {**JITTER, "jitter_probability": 0.0}]
-)
-def test_jitter_of_zero_strength_changes_nothing(off):
+def test_jitter_of_zero_strength_changes_nothing():
+    off = {**NO_JITTER, "jitter_probability": 1.0}
     same = color.random_jitter(jax.random.key(0), planes(IMAGE), order=ORDER, **off)
     np.testing.assert_allclose(planes(same), IMAGE, atol=2e-6)
 
