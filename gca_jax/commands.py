@@ -81,11 +81,12 @@ def run(command: Command) -> None:
 
     folder = RunFolder.open(command.folder, command.config)  # refuses another run
     experiment = checked(command.config)
-    fit(experiment, folder, command.typed)  # under a lock of its own, once nothing is refused
-    with folder.locked(distributed.first()):
-        judge(experiment, folder)
-        if distributed.first():
-            write_report(folder)
+    with folder.keeping_lock():  # training takes it, once nothing is refused
+        fit(experiment, folder, command.typed)
+        with folder.locked(distributed.first()):  # which a finished run has not taken
+            judge(experiment, folder)
+            if distributed.first():
+                write_report(folder)
 
 
 def pretrain(command: Command) -> None:

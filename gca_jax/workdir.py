@@ -45,6 +45,7 @@ class RunFolder:
         self._known: dict[str, Any] = {}
         self._intact: dict[int, bool] = {}
         self._held = False
+        self._kept: contextlib.ExitStack | None = None
 
     @classmethod
     def open(
@@ -296,17 +297,25 @@ class RunFolder:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a") as file:
-            if not files.lock(file):
+        with contextlib.ExitStack() as own:
+            stack = self._kept or own
+            if not files.lock(stack.enter_context((self.path / "lock").open("a"))):
                 raise ValueError(
                     f"another process trains in {self.path}: wait for it, stop it, or choose "
                     "another --workdir"
                 )
             self._held = True
+            stack.callback(setattr, self, "_held", False)
+            yield
+
+    @contextlib.contextmanager
+    def keeping_lock(self) -> Iterator[None]:
+        """Keep the lock, once anything inside has taken it, until the end."""
+        with contextlib.ExitStack() as self._kept:
             try:
                 yield
             finally:
-                self._held = False
+                self._kept = None
 
     def claim(self, stack: contextlib.ExitStack) -> bool:
         """Claim a run that a study is to do, until the stack ends; tell whether no other one has.

@@ -95,11 +95,16 @@ def test_processes_join_before_anything_is_made(tiny, tmp_path, monkeypatch):
 
 
 def test_all_parts_of_a_run_take_one_experiment_and_one_folder(tiny, tmp_path, monkeypatch, capsys):
-    made, seen, build = [], [], experiment.build
+    made, seen, held, build, fit = [], [], [], experiment.build, commands.fit
 
     def train(run, folder, hooks, command):
         seen.append((run, folder))
-        folder.begin(run.record)
+        with folder.locked():
+            folder.begin(run.record)
+
+    def fit_and_look(*arguments):
+        fit(*arguments)
+        held.append(RunFolder(tmp_path).is_locked)
 
     def evaluate(run, folder):
         seen.append((run, folder))
@@ -110,10 +115,13 @@ def test_all_parts_of_a_run_take_one_experiment_and_one_folder(tiny, tmp_path, m
         return {"accuracy": {}}
 
     monkeypatch.setattr(experiment, "build", lambda config: made.append(build(config)) or made[-1])
+    monkeypatch.setattr(commands, "fit", fit_and_look)
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
     monkeypatch.setattr(reports, "write", write)
     COMMANDS["all"](command(tiny(), tmp_path))
+    assert held == [True]  # no other program finds the folder free between training and evaluation
+    assert not RunFolder(tmp_path).is_locked
     assert len(made) == 1
     folder = seen[0][1]
     assert folder.path == tmp_path

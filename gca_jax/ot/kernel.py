@@ -162,10 +162,10 @@ def cosine_kernel(
       similarity_floor: Clamps cosines from below (the authors' code: 1e-7); None does not.
       self_pairs: Joint layout only. "exclude" gives a view's pair with itself log K = -inf;
         "max_cost" gives it the batch's largest cost, as the authors' code does.
-      domain: How sweeps are run, see `ot.engine.mode`, whose rule None follows; "scaling" has
+      domain: How sweeps are run, see `ot.engine.domain`, whose rule None follows; "scaling" has
         neither floor nor "max_cost".
       block_size: Rows of K formed at a time in the scaling domain; n or more keeps K whole. None
-        follows the rule of `ot.engine.mode`.
+        follows the rule of `ot.engine.domain`.
       axis_name: Inside `jax.shard_map`, the axis over which the rows of z_a and z_b are split: they
         are gathered, and each device forms and goes over its share of K's rows.
       epsilon_min: A lower bound that the caller states for a traced (learned) ε, so that the rule
