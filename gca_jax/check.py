@@ -12,13 +12,13 @@ import numpy as np
 
 
 def is_concrete(x: object) -> bool:
-    """Whether the value of `x` is known now, that is, not traced."""
+    """Tell whether the value of `x` is known now, that is, not traced."""
     jax = sys.modules.get("jax")  # without which nothing is traced, and which takes long to import
     return jax is None or not isinstance(x, jax.core.Tracer)
 
 
 def positive(name: str, value: Any) -> None:
-    """Refuses what is not one number, finite and > 0."""
+    """Refuse what is not one number, finite and > 0."""
     x: Any = np.asarray(value) if is_concrete(value) else value
     number = x.ndim == 0 and x.dtype.kind not in "OUSbc"
     if not number or (is_concrete(x) and not (np.isfinite(x) and x > 0)):
@@ -26,7 +26,7 @@ def positive(name: str, value: Any) -> None:
 
 
 def between(name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> None:
-    """Refuses a number outside [low, high], or (low, high] with `open_low`."""
+    """Refuse a number outside [low, high], or (low, high] with `open_low`."""
     if not is_concrete(value):
         return
     x = np.asarray(value)
@@ -37,7 +37,7 @@ def between(name: str, value: Any, low: float, high: float, *, open_low: bool = 
 
 
 def weights(**values: Any) -> None:
-    """Refuses weights of a sum that are negative or not finite, or all 0."""
+    """Refuse weights of a sum that are negative or not finite, or all 0."""
     for name, value in values.items():
         non_negative(name, value)
     if all(is_concrete(value) and np.all(np.asarray(value) == 0) for value in values.values()):
@@ -45,7 +45,7 @@ def weights(**values: Any) -> None:
 
 
 def at_least(name: str, value: int, low: int) -> None:
-    """Refuses a count that is not an integer >= low."""
+    """Refuse a count that is not an integer >= low."""
     if not is_concrete(value):
         raise ValueError(f"{name} is traced, and must be known: name it in static_argnames of jit")
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
@@ -53,13 +53,13 @@ def at_least(name: str, value: int, low: int) -> None:
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> None:
-    """Refuses a name that is not in the list."""
+    """Refuse a name that is not in the list."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(sorted(allowed))}; got {value!r}")
 
 
 def non_negative(name: str, values: Any) -> None:
-    """Refuses an array with a negative or non-finite entry."""
+    """Refuse an array with a negative or non-finite entry."""
     if is_concrete(values):
         x = np.asarray(values)
         if not (np.isfinite(x) & (x >= 0)).all():
@@ -68,13 +68,13 @@ def non_negative(name: str, values: Any) -> None:
 
 
 def some_mass(name: str, values: Any) -> None:
-    """Refuses an array without an entry > 0."""
+    """Refuse an array without an entry > 0."""
     if is_concrete(values) and not (np.asarray(values) > 0).any():
         raise ValueError(f"{name} must have some mass, got all zeros")
 
 
 def keywords(name: str, function: Callable[..., Any], given: Iterable[str]) -> None:
-    """Refuses keywords that a function does not take."""
+    """Refuse keywords that a function does not take."""
     known = [
         p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY
     ]
@@ -84,7 +84,7 @@ def keywords(name: str, function: Callable[..., Any], given: Iterable[str]) -> N
 
 
 def shape(where: str, value: object, wanted: object) -> None:
-    """Refuses JSON of another shape, naming the entry.
+    """Refuse JSON of another shape, naming the entry.
 
     Args:
         where: What the value is called.
@@ -128,7 +128,7 @@ def _has(value: object, wanted: object) -> bool:
 
 
 def _entries(where: str, value: Mapping[str, object], wanted: Mapping[Any, object]) -> None:
-    """Refuses a dictionary whose entries are missing or of another shape."""
+    """Refuse a dictionary whose entries are missing or of another shape."""
     for key, inner in wanted.items():
         if key is str:
             for name, entry in value.items():

@@ -84,7 +84,7 @@ def run(command: Command) -> None:
     with folder.keeping_lock():  # training takes it, once nothing is refused
         fit(experiment, folder, command.typed)
         with folder.locked(distributed.first()):  # which a finished run has not taken
-            judge(experiment, folder)
+            evaluate_run(experiment, folder)
             if distributed.first():
                 write_report(folder)
 
@@ -101,7 +101,7 @@ def evaluate(command: Command) -> None:
     """Evaluate the encoder of a run."""
     join(command)
     folder = RunFolder.open(command.folder)
-    say(judge(restored(command, folder), folder), folder)
+    say(evaluate_run(restored(command, folder), folder), folder)
 
 
 def report(command: Command) -> None:
@@ -119,7 +119,7 @@ def report(command: Command) -> None:
     if not folder.is_evaluated:
         step = folder.summary["steps"]
         print(f"the run has not been evaluated at step {step}: that comes first")
-        judge(restored(command, folder), folder)
+        evaluate_run(restored(command, folder), folder)
     write_report(folder)
 
 
@@ -132,7 +132,7 @@ def write_report(folder: RunFolder) -> None:
 
 
 def prepare(command: Command) -> None:
-    """Make the data set ready to be read, once."""
+    """Prepare the data set, once, so that it can be read."""
     from gca_jax.data.sources.prepare import prepare
 
     need_images("prepare", command.config)
@@ -200,7 +200,7 @@ def neighbours(command: Command) -> None:
 
 
 def study(command: Command) -> None:
-    """Do a grid of runs, and report on it."""
+    """Execute a grid of runs, and report on it."""
     from gca_jax.report.study import write
     from gca_jax.studies.grid import cells
     from gca_jax.studies.launch import execute
@@ -226,7 +226,7 @@ def study(command: Command) -> None:
 
 
 def status(command: Command) -> None:
-    """Say where a run or a study stands."""
+    """Print where a run or a study stands."""
     from gca_jax.report import status
 
     for line in status.status(Path(command.folder), command.config):
@@ -298,7 +298,7 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
     return build(config)
 
 
-def judge(experiment: "Experiment", folder: RunFolder) -> Json:
+def evaluate_run(experiment: "Experiment", folder: RunFolder) -> Json:
     """Evaluate a run, and say what is skipped."""
     from gca_jax.evaluation.evaluate import evaluate
 

@@ -58,7 +58,7 @@ KERNEL_DEFAULTS |= {"self_pairs": "exclude", "keep_plan": False}
 def form_kernel(
     z_a: ArrayLike, z_b: ArrayLike, epsilon: ArrayLike, layout: ot.Layout, options: KernelOptions
 ) -> ot.Kernel:
-    """The kernel of two batches: of their cosines, or of a `cost_fn` on their unit vectors."""
+    """Form the kernel of two batches: of their cosines, or of a `cost_fn` on their unit vectors."""
     how: dict[str, Any] = {**KERNEL_DEFAULTS, **options, "epsilon": epsilon, "layout": layout}
     cost_fn, _ = how.pop("cost_fn"), how.pop("keep_plan")
     if cost_fn is None:
@@ -76,14 +76,14 @@ def form_kernel(
 
 
 def of_plan(target: TargetLike, prior: AnyTarget, plan: ot.Plan) -> AnyTarget:
-    """What a function of the plan gives for a target; any other one is the prior already."""
+    """Evaluate a target that is a function of the plan; return `prior` for any other."""
     if not callable(target):
         return prior
     return resolve(target(jax.lax.stop_gradient(plan)), plan.kernel)
 
 
 def row_marginal(target: AnyTarget, mu: ArrayLike | None, marginals: Marginals) -> ArrayLike | None:
-    """μ as given, or the target's row sums; None is uniform."""
+    """Return μ as given, or the target's row sums; None is uniform."""
     check.one_of("marginals", marginals, ("target", "uniform"))
     if mu is not None or marginals == "uniform":
         return mu
@@ -93,7 +93,7 @@ def row_marginal(target: AnyTarget, mu: ArrayLike | None, marginals: Marginals) 
 def fit_marginals(
     target: AnyTarget, mu: ArrayLike | None, nu: ArrayLike | None, marginals: Marginals
 ) -> dict[str, Any]:
-    """μ and ν as given, or the target's sums: keywords of `ot.project`."""
+    """Return μ and ν as given, or the target's sums, as keywords of `ot.project`."""
     mu = row_marginal(target, mu, marginals)
     if nu is not None or marginals == "uniform":
         return {"mu": mu, "nu": nu}
@@ -106,7 +106,7 @@ def fit_marginals(
 
 
 def tau(penalty: ArrayLike, epsilon: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
-    """τ = λ/(λ+ε); 1 for a hard constraint, λ = ∞. A traced ε is taken as the kernel has it."""
+    """Compute τ = λ/(λ+ε), 1 for λ = ∞; a traced ε is taken as the kernel has it."""
     if check.is_concrete(penalty) and np.isinf(np.asarray(penalty)).all():
         return 1.0
     if isinstance(penalty, float | int) and check.is_concrete(epsilon):
@@ -117,7 +117,7 @@ def tau(penalty: ArrayLike, epsilon: ArrayLike, kernel: ot.Kernel) -> ArrayLike:
 
 
 def penalty_of(name: str, penalty: ArrayLike, size: int, layout: ot.Layout) -> ArrayLike:
-    """λ as a number, or one for each row (or column) of the kernel."""
+    """Check λ: a number, or one for each row (or column) of the kernel."""
     check.between(name, penalty, 0.0, math.inf)
     if jnp.ndim(penalty) == 0:
         known = check.is_concrete(penalty)
@@ -145,7 +145,7 @@ def sinkhorn(
     gradients: tuple[Gradient, ...] = ("unrolled", "envelope", "implicit"),
     **options: Any,
 ) -> ot.Plan:
-    """The plan after T sweeps, or converged, with the gradient that is asked for.
+    """Project by T sweeps, or to convergence, with the gradient that is asked for.
 
     `gradients` are those that the loss has; `options` are keywords of `ot.project`.
     """
@@ -171,7 +171,7 @@ def sinkhorn(
 
 
 def marginal_penalties(plan: ot.Plan, penalty_a: ArrayLike, penalty_b: ArrayLike) -> Array:
-    """λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν) of equation 9."""
+    """Compute λ₁ KL(P1 ‖ μ) + λ₂ KL(Pᵀ1 ‖ ν) of equation 9."""
     for name, penalty in (("penalty_a", penalty_a), ("penalty_b", penalty_b)):
         if check.is_concrete(penalty) and np.isinf(np.asarray(penalty)).any():
             raise ValueError(f"penalise_marginals weighs the marginals by {name}, which is inf")
@@ -188,7 +188,7 @@ def report(
     kl: bool = False,
     **more: Array,
 ) -> Out:
-    """The value and `aux`, with `more`; what is not used is not computed, when under `jit`."""
+    """Return the value and `aux`, with `more`; under `jit`, entries not used cost nothing."""
     if check.is_concrete(value) and not jnp.isfinite(value):
         reason = (
             f"with these hyper-parameters it leaves the range of {value.dtype}; raise epsilon, "
@@ -210,7 +210,7 @@ def report(
 
 @jax.jit  # traced once for all losses of these shapes
 def embedding_metrics(plan: ot.Plan) -> dict[str, Array]:
-    """Alignment and uniformity of the unit embeddings."""
+    """Compute alignment and uniformity of the unit embeddings."""
     kernel = jax.lax.stop_gradient(plan.kernel)
     a, b = kernel.views
     pairs = min(a.shape[0], b.shape[0])
@@ -225,7 +225,7 @@ def embedding_metrics(plan: ot.Plan) -> dict[str, Array]:
 
 @jax.jit
 def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
-    """Diagnosis of the plan, and how its sweeps were run."""
+    """Diagnose the plan, and record how its sweeps were run."""
     plan, target = jax.lax.stop_gradient((plan, target))
     aux = diagnose(plan, target)
     aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)

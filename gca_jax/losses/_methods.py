@@ -454,7 +454,7 @@ METHODS: dict[str, Loss] = {
 def transport(
     name: str, z_a: Views, z_b: OtherViews, **settings: object
 ) -> tuple[ot.Plan, AnyTarget]:
-    """The plan that a method's loss compares, and the target it compares it with.
+    """Return the plan that a method's loss compares with its target, and that target.
 
     Args:
       name: A key of `METHODS`.
@@ -477,7 +477,7 @@ def transport(
 
 
 def keywords(name: str) -> dict[str, Any]:
-    """Every keyword that a method takes, with its default.
+    """Return every keyword that a method takes, with its default.
 
     Args:
       name: A key of `METHODS`.
@@ -503,7 +503,7 @@ def _pose(
     target: TargetLike,
     options: KernelOptions,
 ) -> tuple[ot.Kernel, AnyTarget]:
-    """The kernel of two batches and the target plan in its layout, before a plan is known."""
+    """Form the kernel of two batches, and the target plan in its layout before a plan is known."""
     _check_options(name, options)
     kernel = common.form_kernel(z_a, z_b, epsilon, layout, options)
     return kernel, resolve(None if callable(target) else target, kernel)

@@ -17,7 +17,7 @@ from gca_jax.losses._methods import METHODS, Loss, keywords
 
 
 def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
-    """A method whose batch is split over the devices of a mesh, each with its rows of K.
+    """Split a method's batch over the devices of a mesh, each with its rows of K.
 
     Value and gradient are those of one device. The embeddings are gathered once; a sweep sums one
     vector of m numbers and gathers one of n. In the log domain and with `until=` the partition is
@@ -65,7 +65,7 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
 
 
 def _is_left_to_compiler(name: str, a: Array, b: Array, settings: Mapping[str, object]) -> bool:
-    """Whether a loss does not run in the scaling domain, the one that is split by hand."""
+    """Tell whether a loss does not run in the scaling domain, the one that is split by hand."""
     known = keywords(name) | dict(settings)
     if name == "byol" or known.get("until") is not None:
         return True

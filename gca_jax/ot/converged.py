@@ -71,7 +71,7 @@ def solve(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Array, Array, Array]:
-    """log u, log v of the converged plan, and whether the tolerance was reached.
+    """Solve for log u, log v of the converged plan; tell whether the tolerance was reached.
 
     OTT-JAX updates the column potential first; the transposed problem is posed, so that u is
     updated first from v = 1 and a balanced plan comes in the gauge of `project`.

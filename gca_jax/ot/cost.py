@@ -14,10 +14,10 @@ class CostFn(Protocol):
     """A cost of two points, as OTT-JAX's cost functions are."""
 
     def __call__(self, x: Float[Array, " d"], y: Float[Array, " d"]) -> Float[Array, ""]:
-        """Cost of one pair."""
+        """Compute the cost of one pair."""
 
     def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
-        """Costs of all pairs."""
+        """Compute the costs of all pairs."""
 
 
 @jax.tree_util.register_dataclass
@@ -26,18 +26,18 @@ class SquaredEuclidean:
     """‖x - y‖², with the two methods of OTT-JAX's cost functions that a kernel needs."""
 
     def __call__(self, x: Float[Array, " d"], y: Float[Array, " d"]) -> Float[Array, ""]:
-        """One squared distance."""
+        """Compute one squared distance."""
         return jnp.sum((x - y) ** 2)
 
     def all_pairs(self, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
-        """All squared distances (n, m)."""
+        """Compute all squared distances (n, m)."""
         products = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
         return jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :] - 2.0 * products
 
 
 @jax.jit
 def normalize(z: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Rows scaled to unit length; a zero row stays zero and gets a zero gradient.
+    """Scale rows to unit length; a zero row stays zero and gets a zero gradient.
 
     A row with an entry that is not finite becomes NaN.
 

@@ -19,7 +19,7 @@ Mass = Literal["generalized", "rows", "total"]
 def kl(
     target: AnyTarget | ArrayLike, plan: Plan, *, mass: Mass = "generalized"
 ) -> Float[Array, ""]:
-    """KL(P_tgt‖P) = Σ P_tgt log(P_tgt/P) - Σ P_tgt + Σ P, in nats.
+    """Compute KL(P_tgt‖P) = Σ P_tgt log(P_tgt/P) - Σ P_tgt + Σ P, in nats.
 
     For the identity target and a plan with uniform row sums it is mean_i -log(n P_ii).
 
@@ -56,7 +56,7 @@ def kl(
 
 
 def cross_entropy(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
-    """-Σ P_tgt log P in nats: KL without the terms of mass, as in Theorem 4 (BYOL).
+    """Compute -Σ P_tgt log P in nats: KL without the terms of mass, as in Theorem 4 (BYOL).
 
     Args:
       target: P_tgt: a target of `ot.target`, or an array (n, m); scaled to mass 1.
@@ -66,7 +66,7 @@ def cross_entropy(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]
 
 
 def _cross_entropy(target: AnyTarget, plan: Plan, log_u: Array) -> Array:
-    """-Σ P_tgt (log u + log K + log v), sums over pairs with target mass."""
+    """Compute -Σ P_tgt (log u + log K + log v), sums over pairs with target mass."""
     rows, columns = sums.row_sums(target), sums.column_sums(target)
     scalings = weighted_sum(rows, log_u) + weighted_sum(columns, plan.log_v)
     return -scalings - sums.inner(target, plan.kernel)
@@ -75,7 +75,7 @@ def _cross_entropy(target: AnyTarget, plan: Plan, log_u: Array) -> Array:
 def marginal_kl(
     marginal: Float[Array, " n"], wanted: Float[Array, " n"], weights: ArrayLike = 1.0
 ) -> Float[Array, ""]:
-    """KL(p‖μ) = Σ p log(p/μ) - Σ p + Σ μ, the soft constraint of equation 9.
+    """Compute KL(p‖μ) = Σ p log(p/μ) - Σ p + Σ μ, the soft constraint of equation 9.
 
     Args:
       marginal: p (n,).
@@ -90,7 +90,7 @@ def marginal_kl(
 def w_q(
     target: AnyTarget | ArrayLike, plan: Plan, *, q: ArrayLike, lam: ArrayLike, scores: bool = False
 ) -> Float[Array, ""]:
-    """The RINCE family (equations 2, 11-13), generalised to any target.
+    """Compute W_q of the RINCE family (equations 2, 11-13), generalised to any target.
 
         -(1/q) Σ_ij P_tgt,ij (K_ij v_j)^q + (1/q) Σ_i (Σ_j P_tgt,ij) (λ/u_i)^q
 
@@ -130,7 +130,7 @@ def w_q(
 
 
 def repelled(target: AnyTarget, plan: Plan, *, q: ArrayLike, lam: ArrayLike) -> Float[Array, ""]:
-    """Share of the pairs that `w_q`, with `scores`, pushes apart though their cosine is below 0.
+    """Compute the share of pairs that `w_q`, with `scores`, pushes apart at a cosine below 0.
 
     If all scores of row i rise by c, its part of W_q has the slope B_i - A_i at c = 0, with
     A_i = (e^{s_ii} v_i)^q, or its mean over the row's positive pairs, and B_i = (λ Σ_j e^{s_ij}
@@ -160,7 +160,7 @@ def repelled(target: AnyTarget, plan: Plan, *, q: ArrayLike, lam: ArrayLike) -> 
 def _positive_powers(
     target: AnyTarget, plan: Plan, q: ArrayLike, shift: ArrayLike
 ) -> tuple[Array, Array]:
-    """Weights w and logarithms x whose Σ w e^x is the sum of `w_q` over pairs with target mass.
+    """Return w and x whose Σ w e^x is the sum of `w_q` over pairs with target mass.
 
     One entry a positive pair, or a row of the kernel for a target with other pairs: there x is the
     row's largest logarithm and w its sum of powers relative to that one.
@@ -185,7 +185,7 @@ def _positive_powers(
 
 
 def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
-    """KL(Q‖P) of IOT-uni: Q is P with the pairs without target mass replaced by their mean.
+    """Compute KL(Q‖P) of IOT-uni: Q is P with pairs without target mass replaced by their mean.
 
     A view's pair with itself is not among them. Q passes no gradient (Shi et al., ICML 2023).
 
@@ -219,7 +219,7 @@ def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
 
 
 def _kl_terms(t: Array, log_p: Array) -> Array:
-    """The entries t log(t/p) - t + p of a generalised KL, p where t = 0."""
+    """Return the entries t log(t/p) - t + p of a generalised KL, p where t = 0."""
     present = t > 0
     ratio = jnp.log(jnp.where(present, t, 1.0)) - jnp.where(present, log_p, 0.0)
     return jnp.where(present, t * ratio, 0.0) - t + jnp.exp(log_p)

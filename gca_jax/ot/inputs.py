@@ -10,7 +10,7 @@ from gca_jax.check import is_concrete, non_negative, one_of
 
 
 def marginal(name: str, values: ArrayLike, size: int, dtype: jnp.dtype) -> Array:
-    """A caller's marginal as an array: shape (size,), non-negative, summing to 1."""
+    """Check a caller's marginal: shape (size,), non-negative, summing to 1."""
     x = jnp.asarray(values, dtype)
     if x.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},), got {x.shape}")
@@ -21,7 +21,7 @@ def marginal(name: str, values: ArrayLike, size: int, dtype: jnp.dtype) -> Array
 
 
 def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Array]:
-    """Two views' embeddings (n, d), (m, d) as float32 or float64; n = m in the joint layout."""
+    """Cast two views' embeddings (n, d), (m, d) to float32 or float64; joint ones have n = m."""
     a, b = jnp.asarray(z_a), jnp.asarray(z_b)
     for name, z in (("z_a", a), ("z_b", b)):
         if not jnp.issubdtype(z.dtype, jnp.floating):
@@ -36,7 +36,7 @@ def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Arra
 
 
 def whole(z: Array) -> Array:
-    """Gathers rows that are split over Explicit axes of a mesh; with Auto axes the compiler does.
+    """Gather rows that are split over Explicit axes of a mesh; with Auto axes the compiler does.
 
     JAX's default axes are Explicit: a product of two batches split alike is an error with them.
     """
@@ -47,7 +47,7 @@ def whole(z: Array) -> Array:
 
 
 def _cast(z: Array, dtype: jnp.dtype) -> Array:
-    """Casts up; a cotangent beyond float16's range (of very short rows) becomes its largest."""
+    """Cast up; a cotangent beyond float16's range (of very short rows) becomes its largest."""
     if z.dtype != jnp.float16:
         return z.astype(dtype)
     most = float(jnp.finfo(jnp.float16).max)
@@ -60,7 +60,7 @@ def _cast(z: Array, dtype: jnp.dtype) -> Array:
 
 
 def pairs(name: str, rows: int, columns: int) -> None:
-    """Refuses a shape that the joint layout, which pairs all views, cannot have."""
+    """Refuse a shape that the joint layout, which pairs all views, cannot have."""
     if rows != columns:
         raise ValueError(
             f"{name} in the joint layout needs as many rows as columns, got ({rows}, {columns})"

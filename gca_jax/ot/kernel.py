@@ -71,7 +71,7 @@ class Kernel:
         return Points(self.points_a, columns, self.epsilon, joint, *how)
 
     def over_rows(self, fn: Callable[[Array, Array], tuple[Summed, Kept]]) -> tuple[Summed, Kept]:
-        """Goes over the rows in the blocks in which K is formed, on all devices that share them.
+        """Go over the rows in the blocks in which K is formed, on all devices that share them.
 
         Args:
           fn: (log K of some rows [k, m], their indices [k]) → (what to sum, what to stack).
@@ -85,7 +85,7 @@ class Kernel:
         return make_passes(self.generator).over_rows(lambda k, rows: fn(log(k), rows), rows)
 
     def sum_over_rows(self, fn: Callable[[Array, Array], Summed]) -> Summed:
-        """Sums fn(log K of some rows [k, m], their indices [k]) over the blocks of rows."""
+        """Sum fn(log K of some rows [k, m], their indices [k]) over the blocks of rows."""
         return self.over_rows(lambda log_k, rows: (fn(log_k, rows), ()))[0]
 
     @property
@@ -150,7 +150,7 @@ def cosine_kernel(
     epsilon_min: float | None = None,
     precision: Precision | None = None,
 ) -> Kernel:
-    """Kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
+    """Form the kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
 
     Args:
       z_a: Embeddings of the first view, (n, d); normalised here. Below float32 they are cast up.
@@ -225,7 +225,7 @@ def cost_kernel(
     layout: Layout = "cross",
     self_pairs: SelfPairs = "exclude",
 ) -> Kernel:
-    """Kernel of any cost: a matrix, or an OTT-JAX cost function (Definition 3: any distance).
+    """Form the kernel of any cost: a matrix, or an OTT-JAX cost function (Definition 3).
 
     Args:
       cost: C (n, m), or an `ott.geometry.costs.CostFn`, evaluated on all pairs of z_a and z_b.
@@ -282,18 +282,18 @@ def _point_kernel(
 
 
 def _rounded(x: Array) -> Array:
-    """Rounds to the numbers of bfloat16; the gradient is that of the identity."""
+    """Round to the numbers of bfloat16; the gradient is that of the identity."""
     return x + jax.lax.stop_gradient(jax.lax.reduce_precision(x, 8, 7) - x)
 
 
 def _positive(epsilon: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:
-    """ε as an array; NaN, as the loss is then, where it is traced and not above 0."""
+    """Return ε as an array; NaN, as the loss is then, where it is traced and not above 0."""
     value = jnp.asarray(epsilon, dtype)
     return value if check.is_concrete(epsilon) else jnp.where(value > 0, value, jnp.nan)
 
 
 def _bounded(kernel: Kernel, known: float | None, bound: float, words: str) -> Kernel:
-    """Refuses a known ε below a bound, or makes a traced one NaN; `words` name the bound."""
+    """Refuse a known ε below a bound, or makes a traced one NaN; `words` name the bound."""
     if known is None:
         epsilon = jnp.where(kernel.epsilon >= bound, kernel.epsilon, jnp.nan)
         return dataclasses.replace(kernel, epsilon=epsilon)

@@ -20,7 +20,7 @@ from gca_jax.ot.target_types import DenseTarget, Target
 def self_weighted(
     plan: Plan, *, sharpness: ArrayLike = 1.0, floor: ArrayLike = 0.0, keep: ArrayLike = 1.0
 ) -> Target:
-    """The identity, each pair weighted by the share of its row's mass that the plan gives it.
+    """Weight each pair of the identity by the share of its row's mass that the plan gives it.
 
     w_i ∝ (P_ii/μ_i)^s: a pair that the plan takes to be wrong counts less. For the row projection
     the share is the softmax probability, so w_i = e^(-s loss_i) with the pair's own InfoNCE: the
@@ -61,14 +61,14 @@ def self_weighted(
 
 
 def check_settings(sharpness: ArrayLike, floor: ArrayLike, keep: ArrayLike) -> None:
-    """Refuses settings of `self_weighted` that are out of their range."""
+    """Refuse settings of `self_weighted` that are out of their range."""
     check.between("sharpness", sharpness, 0.0, math.inf)
     check.between("floor", floor, 0.0, 1.0)
     check.between("keep", keep, 0.0, 1.0, open_low=True)
 
 
 def smoothed(plan: Plan, *, share: ArrayLike) -> Target:
-    """(1 - β) identity + β uniform: label smoothing (Szegedy et al., CVPR 2016).
+    """Mix (1 - β) identity + β uniform: label smoothing (Szegedy et al., CVPR 2016).
 
     It is `target.blocks` with one domain, and learns nothing of the plan but its size.
 
@@ -96,7 +96,7 @@ def smoothed(plan: Plan, *, share: ArrayLike) -> Target:
 
 
 def bootstrapped(plan: Plan, *, share: ArrayLike) -> DenseTarget:
-    """(1 - β) identity + β P: the labels of Reed et al. (ICLR workshop 2015), with the plan's own.
+    """Mix (1 - β) identity + β P: labels of Reed et al. (ICLR workshop 2015), the plan's own.
 
     The plan is scaled to mass 1. The target is an array (n, m), formed whole.
 

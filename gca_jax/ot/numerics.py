@@ -16,13 +16,13 @@ HEADROOM = 8.0
 
 @jax.jit
 def log(x: Array) -> Array:
-    """Returns log x, -inf at 0 with a zero gradient."""
+    """Return log x, -inf at 0 with a zero gradient."""
     return jnp.where(x <= 0, -jnp.inf, jnp.log(jnp.where(x <= 0, 1.0, x)))
 
 
 @partial(jax.jit, static_argnames="axis")
 def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
-    """Returns log Σ exp along an axis; a slice of -inf gives -inf with a zero gradient, not nan."""
+    """Return log Σ exp along an axis; a slice of -inf gives -inf with a zero gradient, not nan."""
     largest = jax.lax.stop_gradient(x.max(axis=axis, keepdims=True))
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     total = jnp.exp(x - largest).sum(axis=axis)
@@ -33,7 +33,7 @@ def logsumexp(x: Float[Array, "..."], axis: int) -> Array:
 
 @jax.jit
 def weighted_sum(weights: Array, values: Array) -> Float[Array, ""]:
-    """Returns Σ weights · values, where a weight of 0 silences a value that is not finite."""
+    """Return Σ weights · values, where a weight of 0 silences a value that is not finite."""
     absent = weights <= 0
     return jnp.sum(jnp.where(absent, 0.0, weights * jnp.where(absent, 0.0, values)))
 
@@ -42,7 +42,7 @@ def weighted_sum(weights: Array, values: Array) -> Float[Array, ""]:
 def difference_of_exponentials(
     minuend: tuple[Array, Array], subtrahend: tuple[Array, Array]
 ) -> Float[Array, ""]:
-    """Returns Σ w e^x of the first (w, x) minus that of the second.
+    """Return Σ w e^x of the first (w, x) minus that of the second.
 
     ±inf where an exponent comes within `HEADROOM` of the dtype's range.
     """
@@ -59,11 +59,11 @@ def difference_of_exponentials(
 
 @jax.jit
 def negative_entropy(weights: Array) -> Float[Array, ""]:
-    """Returns Σ w log w, with 0 log 0 = 0."""
+    """Return Σ w log w, with 0 log 0 = 0."""
     return weighted_sum(weights, log(weights))
 
 
 @jax.jit
 def ratio(x: Array, y: Array) -> Array:
-    """Returns x/y, and 0 where y is 0."""
+    """Return x/y, and 0 where y is 0."""
     return jnp.where(y <= 0, 0.0, x / jnp.where(y <= 0, 1.0, y))

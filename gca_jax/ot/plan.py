@@ -122,7 +122,7 @@ class Plan:
         return jnp.exp(log_u + self.log_positives).sum()
 
     def __repr__(self) -> str:
-        """Its size, ε and, where they are numbers, its mass and its distance from the marginals."""
+        """Show size, ε and, where they are numbers, mass and distance from the marginals."""
         n, m = self.kernel.shape
         if not check.is_concrete(self.log_u) or self.log_u.ndim != 1:
             return f"Plan({n} x {m})"
@@ -130,14 +130,14 @@ class Plan:
         return f"Plan({n} x {m}, {numbers}, residual={self.residual:.2g})"
 
     def frozen(self) -> "Plan":
-        """The same plan with scalings that pass no gradient: the envelope form (see `project`)."""
+        """Stop the gradient through the scalings: the envelope form (see `project`)."""
         log_u, log_v = jax.lax.stop_gradient((self.log_u, self.log_v))
         # log_rows are those of the kernel, which does pass a gradient.
         return dataclasses.replace(self, log_u=log_u, log_v=log_v, log_rows=None, exact=None)
 
 
 def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
-    """Scalars of a plan beside its target.
+    """Compute scalars of a plan beside its target.
 
     A plan whose mass is free (GCA-UOT's) is scaled to the target's mass, 1, for all but `mass`.
 
@@ -185,5 +185,5 @@ def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
 
 
 def _marginal_error(plan: Plan, rows: Array, columns: Array) -> Float[Array, ""]:
-    """‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁ of a plan with these row and column sums."""
+    """Compute ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁ of a plan with these row and column sums."""
     return jnp.abs(rows - plan.mu).sum() + jnp.abs(columns - plan.nu).sum()

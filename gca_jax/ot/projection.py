@@ -29,7 +29,7 @@ def project(
     nu: Float[ArrayLike, " m"] | None = None,
     keep_rows: bool = False,
 ) -> Plan:
-    """Projects a kernel onto the plans with (soft) marginals μ and ν.
+    """Project a kernel onto the plans with (soft) marginals μ and ν.
 
     One iteration covers every constraint set of the paper (equation 7; 9 with τ < 1), from v = 1:
 
@@ -98,7 +98,7 @@ def project(
 def _exact(
     tau_a: ArrayLike, tau_b: ArrayLike, half_steps: int
 ) -> Literal["rows", "columns"] | None:
-    """The marginal that the last half-step fitted, if it is known to be a hard constraint."""
+    """Name the marginal that the last half-step fitted, if it is known to be a hard constraint."""
     tau = tau_a if half_steps % 2 else tau_b
     if not (isinstance(tau, float | int) and tau == 1):
         return None
@@ -130,7 +130,7 @@ def project_each(
     mu: Float[ArrayLike, " n"] | None = None,
     nu: Float[ArrayLike, " m"] | None = None,
 ) -> tuple[Plan, Plan]:
-    """The row projection and the column projection of one kernel, in one pass over it.
+    """Project a kernel onto its rows, and onto its columns, in one pass over it.
 
     Args:
       kernel: K (n, m).
@@ -167,7 +167,7 @@ def trajectory(
     mu: Float[ArrayLike, " n"] | None = None,
     nu: Float[ArrayLike, " m"] | None = None,
 ) -> Plan:
-    """The plans P^(1), ..., P^(half_steps) on the way of `project`, which has the arguments.
+    """Return the plans P^(1), ..., P^(half_steps) on the way of `project`; same arguments.
 
     Returns:
       A `Plan` with a leading axis of half-steps on each of its arrays, for `jax.vmap`.
@@ -189,7 +189,7 @@ def trajectory(
 def _checked(
     kernel: Kernel, tau_a: ArrayLike, tau_b: ArrayLike, mu: ArrayLike | None, nu: ArrayLike | None
 ) -> tuple[Array, Array]:
-    """μ and ν as arrays, uniform where none is given; refuses what `project` refuses."""
+    """Return μ and ν as arrays, uniform where none is given; refuse what `project` refuses."""
     check.between("tau_a", tau_a, 0.0, 1.0)
     check.between("tau_b", tau_b, 0.0, 1.0)
     n, m = kernel.shape
@@ -205,7 +205,7 @@ def _checked(
 
 
 def unprojected(kernel: Kernel) -> Plan:
-    """The kernel itself as a plan (u = v = 1): the constraint set R^{B×B} of BYOL (Theorem 4)."""
+    """Return the kernel itself as a plan (u = v = 1): R^{B×B}, BYOL's set (Theorem 4)."""
     n, m = kernel.shape
     zeros_n, zeros_m = jnp.zeros(n, kernel.dtype), jnp.zeros(m, kernel.dtype)
     return Plan(kernel, zeros_n, zeros_m, _uniform(n, kernel.dtype), _uniform(m, kernel.dtype))
@@ -222,7 +222,7 @@ _Scalings = tuple[Array, Array]
 def _sweep(
     log_k: Array, mu: Array, nu: Array, tau_a: ArrayLike, tau_b: ArrayLike, sweeps: int
 ) -> tuple[_Scalings, _Scalings]:
-    """(log u, log v) after so many full sweeps in the log domain, and after each of them."""
+    """Run full sweeps in the log domain; return (log u, log v) at the end and after each."""
     step_u = partial(_scaling, log_k, mu, jnp.asarray(tau_a, log_k.dtype), axis=1)
     step_v = partial(_scaling, log_k, nu, jnp.asarray(tau_b, log_k.dtype), axis=0)
 
@@ -237,6 +237,6 @@ def _sweep(
 
 
 def _scaling(log_k: Array, marginal: Array, tau: Array, other: Array, *, axis: int) -> Array:
-    """One half-step in the log domain."""
+    """Compute one half-step in the log domain."""
     along = other[None, :] if axis == 1 else other[:, None]
     return scaling(tau, log(marginal), logsumexp(log_k + along, axis))

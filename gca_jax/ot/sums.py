@@ -36,7 +36,7 @@ class _Groups(NamedTuple):
 
 
 def row_sums(target: AnyTarget) -> Float[Array, " n"]:
-    """Σ_j P_tgt,ij (n,)."""
+    """Compute Σ_j P_tgt,ij (n,)."""
     if isinstance(target, DenseTarget):
         return target.matrix.sum(axis=1)
     sums = _raw_sums(target, axis=1)
@@ -44,7 +44,7 @@ def row_sums(target: AnyTarget) -> Float[Array, " n"]:
 
 
 def column_sums(target: AnyTarget) -> Float[Array, " m"]:
-    """Σ_i P_tgt,ij (m,)."""
+    """Compute Σ_i P_tgt,ij (m,)."""
     if isinstance(target, DenseTarget):
         return target.matrix.sum(axis=0)
     sums = _raw_sums(target, axis=0)
@@ -52,14 +52,14 @@ def column_sums(target: AnyTarget) -> Float[Array, " m"]:
 
 
 def total(target: AnyTarget) -> Float[Array, ""]:
-    """The sum of `target.weights`, by which they are divided for a total mass of 1."""
+    """Sum `target.weights`; divided by it, they have a total mass of 1."""
     if isinstance(target, DenseTarget):
         return jnp.ones((), target.matrix.dtype)
     return _raw_sums(target, axis=1).sum()
 
 
 def negative_entropy(target: AnyTarget) -> Float[Array, ""]:
-    """Σ P_tgt log P_tgt, in nats."""
+    """Compute Σ P_tgt log P_tgt, in nats."""
     if isinstance(target, DenseTarget):
         return numerics.negative_entropy(target.matrix)
     if isinstance(target, SimilarityTarget):
@@ -71,7 +71,7 @@ def negative_entropy(target: AnyTarget) -> Float[Array, ""]:
 
 
 def _structured_w_log_w(target: Target) -> Array:
-    """Σ w log w over all pairs, from the number of pairs of each weight."""
+    """Compute Σ w log w over all pairs, from the number of pairs of each weight."""
     raw = jnp.asarray(0.0, target.same.dtype)
     if target.positives is not None:
         copies = 2 if target.layout == "joint" else 1
@@ -85,7 +85,7 @@ def _structured_w_log_w(target: Target) -> Array:
 
 @jax.jit
 def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
-    """Σ P_tgt log K, over the pairs with target mass."""
+    """Compute Σ P_tgt log K, over the pairs with target mass."""
     if isinstance(target, Target) and target.groups is None:
         weights = _tiled_positives(target)
         return weighted_sum(weights, kernel.log_positives) / total(target)
@@ -128,7 +128,7 @@ def _formed(target: SimilarityTarget) -> TargetSums:
 
 @partial(jax.jit, static_argnames="axis")
 def _raw_sums(target: Target | SimilarityTarget, axis: int) -> Array:
-    """Sums along an axis before scaling to mass 1."""
+    """Sum weights along an axis, before they are scaled to mass 1."""
     if isinstance(target, SimilarityTarget):
         return _formed(target).rows if axis == 1 else _formed(target).columns
     n, m = target.shape

@@ -180,7 +180,7 @@ def similar(
 
 
 def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget:
-    """What a caller gave as `target=`, in the kernel's layout and dtype; None is the identity.
+    """Resolve a caller's `target=` in the kernel's layout and dtype; None is the identity.
 
     Raises:
       ValueError: a shape that is not the kernel's, a negative entry, no mass.
@@ -209,7 +209,7 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
 
 
 def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:
-    """Refuses mass on excluded pairs, where no plan has any: the divergence would be infinite."""
+    """Refuse mass on excluded pairs, where no plan has any: the divergence would be infinite."""
     excluded = kernel.layout == "joint" and kernel.self_pairs == "exclude"
     if excluded and check.is_concrete(matrix):
         worst = np.asarray(matrix).diagonal().max()

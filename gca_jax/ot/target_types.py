@@ -55,7 +55,7 @@ class Target:
         return weights / weights.sum()
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
-        """The given rows of P_tgt before it is scaled."""
+        """Return the given rows of P_tgt before it is scaled."""
         column = jnp.arange(self.shape[1])[None, :]
         weights = jnp.zeros((rows.size, self.shape[1]), self.same.dtype)
         if self.groups is not None:
@@ -85,7 +85,7 @@ class Target:
         return self.groups_a is None and self.columns > self.rows
 
     def with_layout(self, layout: Layout) -> "Target":
-        """The same target over all 2B views ("joint") or over pairs ("cross").
+        """Return the same target over all 2B views ("joint") or over pairs ("cross").
 
         In the joint layout a view's positive is the other view of its image; a pair of views of
         different images has the weight of their groups; a view paired with itself has none.
@@ -103,7 +103,7 @@ class Target:
 
 
 def positive_columns(layout: Layout, rows: int) -> Int[Array, " n"]:
-    """The column of each row's positive pair: i itself, or the other view in the joint layout."""
+    """Return each row's positive column: i itself, or the other view in the joint layout."""
     index = jnp.arange(rows)
     return index if layout == "cross" else (index + rows // 2) % rows
 
@@ -147,7 +147,7 @@ class SimilarityTarget:
         return weights / weights.sum()
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
-        """The given rows of P_tgt before it is scaled."""
+        """Return the given rows of P_tgt before it is scaled."""
         scaled_x, scaled_y = self.x[rows] / self.bandwidth, self.y / self.bandwidth
         weights = jnp.exp(-squared_distances(scaled_x, scaled_y) / 2)
         if self.joint:
@@ -155,7 +155,7 @@ class SimilarityTarget:
         return weights
 
     def with_layout(self, layout: Layout) -> "SimilarityTarget":
-        """The same target over all 2B views ("joint") or over pairs ("cross").
+        """Return the same target over all 2B views ("joint") or over pairs ("cross").
 
         Raises:
           ValueError: "joint" with n != m.
@@ -168,7 +168,7 @@ class SimilarityTarget:
         return dataclasses.replace(self, x=both, y=both, joint=True)
 
     def with_sums(self, kernel: Kernel) -> "SimilarityTarget":
-        """The same target with its sums, formed in the blocks of rows of a kernel."""
+        """Add the target's sums, formed in the blocks of rows of a kernel."""
 
         def of_rows(log_k: Array, rows: Array) -> tuple[tuple[Array, Array], Array]:
             w = self.weights(rows)
@@ -193,7 +193,7 @@ class DenseTarget:
         return self.matrix.shape[0], self.matrix.shape[1]
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
-        """The given rows."""
+        """Return the given rows."""
         return self.matrix[rows]
 
 
@@ -201,7 +201,7 @@ AnyTarget = Target | DenseTarget | SimilarityTarget
 
 
 def squared_distances(x: Float[Array, "n k"], y: Float[Array, "m k"]) -> Float[Array, "n m"]:
-    """‖x_i - y_j‖² (n, m): exact differences for a few coordinates, else by one product."""
+    """Compute ‖x_i - y_j‖² (n, m): exact differences for few coordinates, else one product."""
     if x.shape[1] <= MAX_DIFFERENCES:
         return jnp.square(x[:, None, :] - y[None, :, :]).sum(axis=-1)
     return jnp.maximum(SquaredEuclidean().all_pairs(x, y), 0.0)

@@ -44,7 +44,7 @@ def choose(
     block_size: int | None,
     axis_name: str | None,
 ) -> tuple[Domain, int | None]:
-    """The domain, and the rows of K formed at a time (None: K is kept whole).
+    """Choose the domain, and the rows of K formed at a time (None: K is kept whole).
 
     `shape` is that of K over all devices; `epsilon` is None where ε is not known or the scaling
     domain not possible; `domain` and `block_size` are None where the caller leaves them to the
@@ -74,7 +74,7 @@ def choose(
 
 
 def largest_whole() -> int:
-    """The most entries of K that a device keeps whole, unless the caller says otherwise.
+    """Return the most entries of K that a device keeps whole unless the caller says otherwise.
 
     `WHOLE_SHARE` of its memory in float32, rounded down to a power of two, so that a limit which
     differs a little between processes or restarts seldom changes the program.
@@ -87,7 +87,7 @@ def largest_whole() -> int:
 
 
 def device_memory() -> int | None:
-    """Bytes that JAX may use of this process's first device; None where it names no limit.
+    """Return the bytes JAX may use of this process's first device; None if it names no limit.
 
     A program that is lowered for devices which this process does not have follows the devices that
     it has: 2^28 entries on a CPU. State `block_size` there.
@@ -96,5 +96,5 @@ def device_memory() -> int | None:
 
 
 def smallest_epsilon(dtype: jnp.dtype) -> float:
-    """The smallest ε that the scaling domain takes in a dtype."""
+    """Return the smallest ε that the scaling domain takes in a dtype."""
     return SMALLEST_OF_FLOAT64 if dtype == jnp.float64 else SMALLEST_SCALING_EPSILON

@@ -32,7 +32,7 @@ from gca_jax.ot.engine.sharding import varying
 
 
 def sweep(problem: Problem, iterations: int, with_rows: bool) -> Scalings:
-    """Runs T = `iterations` >= 0 sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
+    """Run T = `iterations` >= 0 sweeps of u ← (μ/(K v))^τ_a, v ← (ν/(Kᵀ u))^τ_b.
 
     `with_rows` wants log K v of the last v too.
     """
@@ -41,14 +41,14 @@ def sweep(problem: Problem, iterations: int, with_rows: bool) -> Scalings:
 
 
 def row_sums(points: Points, log_v: Float[Array, " m"]) -> Float[Array, " n"]:
-    """Returns log K v (n,)."""
+    """Return log K v (n,)."""
     ones, one = jnp.ones(points.x.shape[0], log_v.dtype), jnp.ones((), log_v.dtype)
     problem = Problem(points, ones, jnp.ones_like(log_v), one, one, log_v)
     return sweep(problem, 0, True).log_rows
 
 
 def both_sums(points: Points) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
-    """Returns log K 1 (n,) and log Kᵀ1 (m,), in one pass."""
+    """Return log K 1 (n,) and log Kᵀ1 (m,), in one pass."""
     return _both_sums(jax.tree.map(lambda x: varying(x, points.axis_name), points))
 
 
@@ -108,7 +108,7 @@ def _forward(problem: Problem, iterations: int, with_rows: bool) -> tuple[Scalin
 
 
 def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
-    """Sweeps until T are done, or those to come only scale u and v."""
+    """Run sweeps until T are done, or those to come only scale u and v."""
     axis, dtype = problem.points.axis_name, problem.mu.dtype
     log_mu, log_nu, has_mass = jnp.log(problem.mu), jnp.log(problem.nu), problem.nu > 0
     tau_rows = jnp.broadcast_to(problem.tau_a, log_mu.shape)

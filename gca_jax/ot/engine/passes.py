@@ -62,7 +62,7 @@ class Passes(NamedTuple):
     whole: Float[Array, "n m"] | None
 
     def form(self, indices: Array, x: Array) -> Array:
-        """Forms the rows of K that belong to the points x, whose row indices are given."""
+        """Form the rows of K that belong to the points x, whose row indices are given."""
         cosine = product(x, self.columns.T, self.points.rounded)
         k = jnp.exp((cosine - 1.0) / self.points.epsilon)
         if not self.points.exclude_diagonal:
@@ -70,12 +70,12 @@ class Passes(NamedTuple):
         return jnp.where(indices[:, None] == jnp.arange(k.shape[1])[None, :], 0.0, k)
 
     def over_rows(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
-        """Sums the first results of piece(K_block, rows_block) and stacks the second ones."""
+        """Sum the first results of piece(K_block, rows_block) and stacks the second ones."""
         total, kept = self.over_own_rows(piece, jax.tree.map(self.own, rows))
         return jax.tree.map(self.all_devices, total), jax.tree.map(self.gather, kept)
 
     def over_own_rows(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
-        """Does as `over_rows`, for the rows of this device alone."""
+        """Do as `over_rows`, for the rows of this device alone."""
         if self.whole is not None:
             return piece(self.whole, rows)
         x, size = self.own(self.points.x), self.points.block_size
@@ -98,7 +98,7 @@ class Passes(NamedTuple):
         return total, jax.tree.map(lambda a, b: jnp.concatenate([a, flat(b)]), kept, more)
 
     def over_parts(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
-        """Does as `over_own_rows`, but goes over a K kept whole in parts: piece needs less memory.
+        """Do as `over_own_rows`, but goes over a K kept whole in parts: piece needs less memory.
 
         Part t of p has the rows t, t + p, ...: where the compiler split K by rows over devices,
         each device has rows of every part.
@@ -121,7 +121,7 @@ class Passes(NamedTuple):
     def scan(
         self, part: Callable[[Data], tuple[Summed, Kept]], data: Data, start: Summed | None = None
     ) -> tuple[Summed, Kept]:
-        """Sums the first results of part over the leading axis of data, and stacks the second."""
+        """Sum the first results of part over the leading axis of data, and stacks the second."""
 
         def add(total: Summed, data: Data) -> tuple[Summed, Kept]:
             more, kept = part(data)
@@ -134,7 +134,7 @@ class Passes(NamedTuple):
         return jax.lax.scan(add, start, data)
 
     def sweep(self, right: Array, rowwise: Rowwise[Rows, Kept], rows: Rows) -> tuple[Array, Kept]:
-        """Returns (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
+        """Return (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
 
         def piece(k: Array, rows: Rows) -> tuple[Array, Kept]:
             left, kept = rowwise(jnp.matmul(k, right, precision=HIGHEST), rows)
@@ -143,16 +143,16 @@ class Passes(NamedTuple):
         return self.over_rows(piece, rows)
 
     def times(self, right: Array) -> Array:
-        """Returns K r."""
+        """Return K r."""
         return self.over_rows(lambda k, _: ((), jnp.matmul(k, right, precision=HIGHEST)), ())[1]
 
     def left_times(self, left: Array) -> Array:
-        """Returns l K."""
+        """Return l K."""
         piece = lambda k, left: (jnp.matmul(left, k, precision=HIGHEST), ())  # noqa: E731
         return self.over_rows(piece, left)[0]
 
     def own(self, x: Shaped[Array, "n ..."]) -> Shaped[Array, "k ..."]:
-        """Slices this device's rows out of an array that has all of them."""
+        """Slice this device's rows out of an array that has all of them."""
         axis = self.points.axis_name
         if axis is None:
             return x
@@ -160,18 +160,18 @@ class Passes(NamedTuple):
         return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis) * size, size)
 
     def gather(self, x: Array) -> Array:
-        """Gathers the rows of an array of which each device has its own."""
+        """Gather the rows of an array of which each device has its own."""
         axis = self.points.axis_name
         return x if axis is None else jax.lax.all_gather(x, axis, tiled=True)
 
     def all_devices(self, x: Array) -> Array:
-        """Sums over the devices that share the rows."""
+        """Sum over the devices that share the rows."""
         axis = self.points.axis_name
         return x if axis is None else varying(jax.lax.psum(x, axis), axis)
 
 
 def make_passes(points: Points) -> Passes:
-    """Returns passes over the points' K, which is formed now unless it goes in blocks."""
+    """Return passes over the points' K, which is formed now unless it goes in blocks."""
     passes = Passes(points, points.x if points.y is None else points.y, None)
     if points.block_size is None:
         indices = passes.own(jnp.arange(points.x.shape[0]))
@@ -185,7 +185,7 @@ def contract(
     right: Float[Array, "k m"],
     overwrite: bool = True,
 ) -> PointsCotangent:
-    """Pulls G = K ∘ (leftᵀ right), the cotangent of log K, back to the points: ε times theirs.
+    """Pull G = K ∘ (leftᵀ right), the cotangent of log K, back to the points: ε times theirs.
 
     With few terms and `overwrite`, G may take the memory of a K kept whole; else it is formed in
     parts. On a mapped axis these are partial sums, from this device's rows of K.
@@ -212,7 +212,7 @@ def contracting_sweep(
     left: Callable[[Kept, Rows], Float[Array, "b k"]],
     terms: Float[Array, "k m"],
 ) -> tuple[Array, Kept, PointsCotangent]:
-    """Does `Passes.sweep` and `contract` in one pass, which forms each block of K once for both.
+    """Do `Passes.sweep` and `contract` in one pass, which forms each block of K once for both.
 
     `left` gives the rows' left vectors of the terms, from what `rowwise` keeps too. K is of two
     sets of points: where it is symmetric, `contract` needs all left vectors before it begins.
@@ -254,7 +254,7 @@ def _pull(
 
 
 def _of_all(passes: Passes, ct_x: Float[Array, "k d"]) -> Float[Array, "n d"]:
-    """Puts the cotangents of this device's rows in place, zeros elsewhere."""
+    """Put the cotangents of this device's rows in place, zeros elsewhere."""
     points = passes.points
     if points.axis_name is None:
         return ct_x
@@ -264,7 +264,7 @@ def _of_all(passes: Passes, ct_x: Float[Array, "k d"]) -> Float[Array, "n d"]:
 
 
 def product(a: Array, b: Array, rounded: bool) -> Array:
-    """Returns a b at full precision; `rounded` says that bfloat16 holds the numbers of both."""
+    """Return a b at full precision; `rounded` says that bfloat16 holds the numbers of both."""
     if not rounded:
         return jnp.matmul(a, b, precision=HIGHEST)
     short = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
@@ -272,7 +272,7 @@ def product(a: Array, b: Array, rounded: bool) -> Array:
 
 
 def with_epsilon(passes: Passes, ct_points: PointsCotangent, ct_log_k: Array) -> Points:
-    """Divides by ε and adds ε's own cotangent; ct_log_k is the sum of log K's cotangent.
+    """Divide by ε and adds ε's own cotangent; ct_log_k is the sum of log K's cotangent.
 
     d log K/dε = -log K/ε with log K = (s - 1)/ε, and Σ (cotangent · s) is Σ_i x_i · (ε ct_x)_i.
     """

@@ -65,20 +65,20 @@ class SumResiduals(NamedTuple):
 
 
 def rounding_of(dtype: jnp.dtype) -> float:
-    """The largest movement of log v that counts as none."""
+    """Return the largest movement of log v that counts as none."""
     return ROUNDING * float(jnp.finfo(dtype).eps)
 
 
 def cumulative_shifts(
     delta: Float[ArrayLike, ""], tau: Float[ArrayLike, ""], iterations: int
 ) -> Float[Array, "{iterations}+2"]:
-    """How far log v is after j sweeps, the first of which moves it by `delta`."""
+    """Return how far log v is after j sweeps, the first of which moves it by `delta`."""
     powers = jnp.asarray(tau) ** jnp.arange(iterations + 1)
     return jnp.asarray(delta) * jnp.concatenate([0 * powers[:1], jnp.cumsum(powers)])
 
 
 def scaling(tau: Array, log_marginal: Array, log_product: Array) -> Array:
-    """Returns log (marginal/product)^τ, with (0/x)^τ = 0 for τ > 0 and 1 for τ = 0."""
+    """Return log (marginal/product)^τ, with (0/x)^τ = 0 for τ > 0 and 1 for τ = 0."""
     has_mass = log_marginal > -jnp.inf
     ratio = tau * (jnp.where(has_mass, log_marginal, 0.0) - log_product)
     return jnp.where(has_mass, ratio, jnp.where(tau > 0, -jnp.inf, 0.0))

@@ -68,7 +68,7 @@ class _Back(NamedTuple):
 def backward(
     iterations: int, with_rows: bool, residuals: Residuals, cotangent: Scalings
 ) -> tuple[Problem]:
-    """Cotangents of the problem from those of what `sweep` returns.
+    """Compute the cotangents of the problem from those of what `sweep` returns.
 
     On a mapped axis they are partial sums: the sum over the devices counts.
     """
@@ -104,7 +104,7 @@ def backward(
 
 @jax.jit
 def both_sums_backward(residuals: SumResiduals, cotangent: tuple[Array, Array]) -> tuple[Points]:
-    """Cotangents of the points from those of log K 1 and log Kᵀ1; partial sums, as above."""
+    """Compute the cotangents of the points from those of log K 1 and log Kᵀ1; partial sums."""
     passes = residuals.passes
     ct_rows, ct_columns = (passes.all_devices(x) for x in cotangent)
     left = jnp.stack([ct_rows * inverse(residuals.log_rows), jnp.ones_like(ct_rows)])
@@ -131,7 +131,7 @@ def _factors(residuals: Residuals, iterations: int) -> _Factors:
 def _start(
     residuals: Residuals, factors: _Factors, ct_u: Array, ct_v: Array, p_rows: Array
 ) -> _Back:
-    """Behind the last sweep, whose v the rows' products p_rows multiply too."""
+    """Begin behind the last sweep, whose v the rows' products p_rows multiply too."""
     axis, dtype, ran = residuals.problem.points.axis_name, ct_u.dtype, residuals.out.sweeps
     iterations = len(factors.u)
     zero, p = varying(jnp.zeros((), dtype), axis), jnp.zeros_like(factors.u)
@@ -158,7 +158,7 @@ def _start(
 def _run_back(
     residuals: Residuals, factors: _Factors, start: _Back, p_rows: Array, last_v: Array
 ) -> tuple[_Back, PointsCotangent]:
-    """Runs the sweeps backwards, until none is left or what is left is below rounding.
+    """Run the sweeps backwards, until none is left or what is left is below rounding.
 
     Also returns what their terms give the points, times ε.
     """
@@ -183,7 +183,7 @@ def _run_back(
 
 
 def _sweep_back(residuals: Residuals, factors: _Factors, tolerance: Array, back: _Back) -> _Back:
-    """Runs one sweep backwards, and those behind it where they only shrink the cotangent by τ."""
+    """Run one sweep backwards, and those behind it where they only shrink the cotangent by τ."""
     r, rowwise, rows = _rows_back(residuals, factors, back)
     total, (p, ct_u) = residuals.passes.sweep(r, rowwise, rows)
     return _earlier(residuals, factors, tolerance, back, (r, total, p, ct_u))
@@ -192,7 +192,7 @@ def _sweep_back(residuals: Residuals, factors: _Factors, tolerance: Array, back:
 def _contracting_sweep_back(
     residuals: Residuals, factors: _Factors, tolerance: Array, back: _Back
 ) -> tuple[_Back, PointsCotangent]:
-    """Does as `_sweep_back`, and contracts the terms of this sweep and those behind it in one pass.
+    """Do as `_sweep_back`, and contracts the terms of this sweep and those behind it in one pass.
 
     They are all in its slot: ε times what they give the points.
     """
@@ -213,7 +213,7 @@ def _contracting_sweep_back(
 def _rows_back(
     residuals: Residuals, factors: _Factors, back: _Back
 ) -> tuple[Array, Rowwise, tuple[Array, ...]]:
-    """Returns the right vector of a sweep backwards, its row callback and that one's inputs."""
+    """Return the right vector of a sweep backwards, its row callback and that one's inputs."""
     slot = jnp.minimum(back.t, residuals.out.sweeps) - 1
     r = -residuals.problem.tau_b * back.ct_v * inverse(residuals.log_b[slot])
 
@@ -233,7 +233,7 @@ def _earlier(
     back: _Back,
     swept: tuple[Array, Array, Array, Array],
 ) -> _Back:
-    """Moves behind the sweep whose right vector, column sums, left vector and ct_u are given."""
+    """Move behind the sweep whose right vector, column sums, left vector and ct_u are given."""
     (r, total, p, ct_u), tau = swept, factors.tau
     ran, ahead = residuals.out.sweeps, jnp.arange(len(factors.u))
     slot = jnp.minimum(back.t, ran) - 1
@@ -266,7 +266,7 @@ def _earlier(
 def _ct_taus(
     residuals: Residuals, factors: _Factors, back: _Back, ct_u: Array, slot: Array, powers: Array
 ) -> tuple[Array, Array]:
-    """What the sweeps of one backward step add to the cotangents of τ_a and τ_b."""
+    """Compute what the sweeps of one backward step add to the cotangents of τ_a and τ_b."""
     count, behind = powers.sum(), back.t - residuals.out.sweeps - jnp.arange(len(powers))
     shift = jnp.sum(powers * factors.shifts[jnp.maximum(behind, 0)])
     rows = finite(factors.log_mu - residuals.log_a[slot])
@@ -281,7 +281,7 @@ def _ct_taus(
 def _ct_points(
     residuals: Residuals, factors: _Factors, back: _Back, p_rows: Array, last_v: Array
 ) -> PointsCotangent:
-    """Pulls the rank-one terms of all sweeps, K ∘ Σ (p vᵀ + u rᵀ), back to the points."""
+    """Pull the rank-one terms of all sweeps, K ∘ Σ (p vᵀ + u rᵀ), back to the points."""
     passes, ran = residuals.passes, residuals.out.sweeps
     u, v = factors.u, factors.v
     few = residuals.converged & (back.t >= ran - 1)  # mostly the last sweep has all the terms
@@ -300,10 +300,10 @@ def _ct_points(
 
 
 def inverse(log_product: Array) -> Array:
-    """Returns 1/(K v), and 1 for a row that meets no mass: its cotangent is zero."""
+    """Return 1/(K v), and 1 for a row that meets no mass: its cotangent is zero."""
     return jnp.exp(-jnp.where(log_product == -jnp.inf, 0.0, log_product))
 
 
 def finite(x: Array) -> Array:
-    """Replaces what is not finite by 0 (marginals of zero, whose cotangents are zero)."""
+    """Replace what is not finite by 0 (marginals of zero, whose cotangents are zero)."""
     return jnp.where(jnp.isfinite(x), x, 0.0)

@@ -13,21 +13,21 @@ from jaxtyping import Array, ArrayLike
 
 
 def varying(x: Array, axis_name: str | None) -> Array:
-    """Types x as an array that may differ between the devices of a mapped axis."""
+    """Type x as an array that may differ between the devices of a mapped axis."""
     if axis_name is None:
         return x
     return x + (0 * jax.lax.axis_index(axis_name)).astype(x.dtype)
 
 
 def on_first_device(x: Array, axis_name: str | None) -> Array:
-    """Keeps x on the first device of a mapped axis, 0 on the others: partial sums that add to x."""
+    """Keep x on the first device of a mapped axis, 0 on the others: partial sums that add to x."""
     if axis_name is None:
         return x
     return jnp.where(jax.lax.axis_index(axis_name) == 0, x, jnp.zeros_like(x))
 
 
 def replicated(x: Array, axis_name: str | None) -> Array:
-    """Types x, which all devices of a mapped axis computed alike, as the same on all of them."""
+    """Type x, which all devices of a mapped axis computed alike, as the same on all of them."""
     if axis_name is None:
         return x
     wide = x.astype(jnp.int32) if x.dtype == bool else x
@@ -35,7 +35,7 @@ def replicated(x: Array, axis_name: str | None) -> Array:
 
 
 def gathered(z_a: ArrayLike, z_b: ArrayLike, axis_name: str) -> tuple[Array, Array]:
-    """The embeddings of all devices of a mapped axis, by one collective if the views are alike."""
+    """Gather the embeddings of all devices of a mapped axis, in one collective if they can be."""
     try:
         jax.lax.axis_size(axis_name)
     except NameError:
