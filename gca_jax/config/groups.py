@@ -125,7 +125,7 @@ EVALUATION: Settings = dict(
     validation_fraction=0.1,  # of the training images, held out to choose settings
     strengths=(0.01, 0.1, 1.0, 10.0, 100.0),  # candidates: weight of the data against the penalty's
     neighbours=(1, 3, 5, 10, 20, 50),  # candidates of k
-    corruptions=False,  # whether to judge the linear probe on corrupted images too
+    corruptions=False,  # whether to evaluate the linear probe on corrupted images too
     sgd_epochs=0,  # of a linear head on augmented images, the paper's 200; 0: left out, it is long
     sgd_learning_rate=0.2,  # of this and of fine-tuning
     finetune_epochs=0,  # of network and head; 0: left out
@@ -167,7 +167,7 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
     ),
     loss=dict(layout="cross", epsilon=0.1),
     evaluation=dict(
-        split="test",  # or validation: which pairs are judged
+        split="test",  # or validation: which pairs are evaluated
         rounds=4,  # random batches that each training pair is weighed in
         suspects=100,  # pairs in the list of the most doubtful ones
     ),
