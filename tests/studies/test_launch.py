@@ -13,7 +13,7 @@ import pytest
 
 from gca_jax import studies
 from gca_jax.files import write_json
-from gca_jax.signals import Stopped
+from gca_jax.signals import Stopped, handled
 from gca_jax.studies import launch
 from gca_jax.studies.grid import all_runs
 from gca_jax.studies.launch import execute
@@ -239,7 +239,9 @@ def test_a_study_is_stopped_with_its_runs_and_gone_on_with(planned, tmp_path, nu
     thread = threading.Thread(target=stop)
     thread.start()
     says = "^stopped, 1 of 2 runs left; run the same command again to go on from there$"
-    with pytest.raises(Stopped, match=says) as caught:
+    # A session in the background ignores Ctrl-C.
+    ctrl_c = handled({signal.SIGINT: signal.default_int_handler})
+    with ctrl_c, pytest.raises(Stopped, match=says) as caught:
         execute(study, grid, tmp_path, program=stub.program("slow"))
     thread.join()
     assert caught.value.status == status
