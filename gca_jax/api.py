@@ -61,7 +61,7 @@ class Aligned:
         return self._embed("b", rows)
 
     def suspects(self, count: int) -> Int[np.ndarray, "2 count"]:
-        """Give the rows of `a` and of `b` of the training pairs with the least weight."""
+        """Return the rows of `a` and of `b` of the training pairs with the least weight."""
         return self.rows[:, np.argsort(self.weights, kind="stable")[:count]]
 
     def _embed(self, name: str, rows: ArrayLike) -> Float[np.ndarray, "k d"]:
@@ -82,7 +82,7 @@ def align(
     workdir: str | Path | None = None,
     **data: Any,
 ) -> Aligned:
-    """Train two towers whose embeddings of row i of `a` and of row i of `b` are near each other.
+    """Train two towers so that row i of `a` and row i of `b` embed close together.
 
     Args:
         a: [n, ...], features or images.
@@ -152,7 +152,7 @@ def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any =
 def _network(
     made: ConfigDict, folder: RunFolder, encoder: object, data: Any, shape: tuple[int, ...]
 ) -> tuple[models.Network, dict[str, Any]]:
-    """Make the network of a run, and say how an `Encoder` takes its inputs."""
+    """Build a run's network and the input options of its `Encoder`."""
     if made.data.kind == "pairs":
         raise ValueError(
             f"{folder.path} is a run on pairs, whose two encoders gca_jax.align(a, b) gives"
@@ -177,7 +177,7 @@ class Embedding(NamedTuple):
 
 
 def write_features(encoder: Encoder, folder: str | Path, out: Path) -> None:
-    """Write the features of all pictures in a folder, and say which were left out.
+    """Write the features of all pictures in a folder, and report skipped ones.
 
     Args:
         encoder: Of a run.
@@ -196,7 +196,7 @@ def write_features(encoder: Encoder, folder: str | Path, out: Path) -> None:
 
 
 def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
-    """Encode every picture of a tree, a batch at a time, and say which were left out.
+    """Encode every picture of a tree, a batch at a time, and report skipped ones.
 
     Raises:
         ValueError: None of them can be read.
@@ -219,7 +219,7 @@ def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
 
 
 def columns(found: Tree, embedded: Embedding) -> Mapping[str, np.ndarray]:
-    """Give the columns of the table: path, class and domain where folders name them, features."""
+    """Return the table's columns: path, class and domain where folders name them, features."""
     named = {"path": found.files, "class": found.classes, "domain": found.domains}
     names = {
         name: np.array(values)[embedded.rows]

@@ -43,8 +43,8 @@ flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded
 flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
 
-PLACE = ("coordinator", "process_id", "num_processes")
-OF_STUDIES = ("jobs", "launcher", "limit_minutes")
+PROCESS_FLAGS = ("coordinator", "process_id", "num_processes")
+STUDY_FLAGS = ("jobs", "launcher", "limit_minutes")
 
 
 class ConfigFile(flags.ArgumentParser[Any]):
@@ -90,11 +90,11 @@ def start() -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run what was asked for."""
+    """Run the command that the flags name."""
     logging.set_verbosity(logging.INFO if VERBOSE.value else logging.ERROR)
     typed = flags.FLAGS
     given: dict[str, Any] = {name: typed[name].value for name in Command._fields if name in typed}
-    place: Any = tuple(typed[name].value for name in PLACE)
+    place: Any = tuple(typed[name].value for name in PROCESS_FLAGS)
     command = Command(
         **given,
         place=place if DISTRIBUTED.value or any(x is not None for x in place) else None,
@@ -109,23 +109,23 @@ def run(mode: str, command: Command, verbose: bool) -> None:
     if command.place is not None and mode in ALONE:
         sys.exit(f"error: --mode={mode} is for one process")
     try:
-        COMMANDS[_named(mode, command)](command)
+        COMMANDS[_resolve(mode, command)](command)
     except (KeyboardInterrupt, ValueError, OSError) as error:
         if isinstance(error, Stopped):  # It was stopped in good order, all processes at one step.
             print(error, file=sys.stderr)
             sys.exit(error.status)
         if verbose:
             raise
-        said = f"error: {error}" if isinstance(error, Exception) else str(error) or "interrupted"
+        message = f"error: {error}" if isinstance(error, Exception) else str(error) or "interrupted"
         if command.place is not None:
             from gca_jax import distributed
 
-            distributed.leave(error, said)
-        sys.exit(said)
+            distributed.leave(error, message)
+        sys.exit(message)
 
 
-def _named(mode: str, command: Command) -> str:
-    """Name the command, and refuse what it lacks or does not take; several seeds are a study."""
+def _resolve(mode: str, command: Command) -> str:
+    """Resolve the command of a mode; refuse flags it lacks or does not take; seeds are a study."""
     given = isinstance(command.config, Study)
     if command.seeds is not None and (given or mode != "all"):
         other = "--config.seeds='(0, 1)' changes a study's" if given else "it goes with --mode=all"
@@ -137,7 +137,7 @@ def _named(mode: str, command: Command) -> str:
         raise ValueError("this config is of a run and not of a study; see docs/studies.md")
     if name == "study" and command.place is not None:
         raise ValueError("a study is for one process; --jobs=N lets N of its runs go at a time")
-    typed = [flag for flag in OF_STUDIES if flags.FLAGS[flag].present]
+    typed = [flag for flag in STUDY_FLAGS if flags.FLAGS[flag].present]
     if typed and name != "study":
         raise ValueError(f"--{typed[0]} is for --mode=study and --seeds")
     return name
@@ -157,10 +157,10 @@ def read_flags(arguments: list[str]) -> list[str]:
     try:
         words = flags.FLAGS([first, *default, *others])
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError, SyntaxError) as error:
-        said = " ".join(str(error.args[0]).split()).strip('"')
+        message = " ".join(str(error.args[0]).split()).strip('"')
         if isinstance(error, AttributeError | KeyError):  # ml_collections names the key alone.
-            said = f"no key of the config: {said} (--config=NAME --help lists all)"
-        sys.exit(f"error: {said}")
+            message = f"no key of the config: {message} (--config=NAME --help lists all)"
+        sys.exit(f"error: {message}")
     if len(words) > 1:
         sys.exit(f"error: {words[1]!r} is no flag; flags begin with --, see --help")
     if asked:
@@ -171,7 +171,7 @@ def read_flags(arguments: list[str]) -> list[str]:
 
 
 def _show(text: str) -> Never:
-    """Print a text and end; a reader that has seen enough of it, as `head`, is no mistake."""
+    """Print a text and exit; ignore a pipe that its reader has closed, as `head` does."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -199,8 +199,8 @@ flags of {flags}"""
 
 
 def page() -> str:
-    """Say what there is to run, and how."""
-    from gca_jax import losses  # take longer to import than a mistake should to be said
+    """Build the page that --help prints."""
+    from gca_jax import losses  # here: importing it is slower than reporting a mistake
     from gca_jax.models import ENCODERS
 
     modes = {name: str(command.__doc__).splitlines()[0] for name, command in COMMANDS.items()}

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-SILENCE = 30  # seconds after which a process that says nothing counts as dead
-PEER_IS_GONE = r"Gloo|NCCL|coordination|heartbeat|UNAVAILABLE"  # as JAX's errors say it
+HEARTBEAT_TIMEOUT = 30  # seconds after which a process that says nothing counts as dead
+PEER_FAILURE = r"Gloo|NCCL|coordination|heartbeat|UNAVAILABLE"  # as JAX's errors say it
 
 
 def join(coordinator: str | None, process_id: int | None, num_processes: int | None) -> None:
@@ -32,7 +32,7 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
         if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
             raise ValueError(f"--coordinator must be HOST:PORT, got {coordinator}")
         jax.distributed.initialize(
-            coordinator, num_processes, process_id, heartbeat_timeout_seconds=SILENCE
+            coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(
@@ -44,18 +44,18 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     sys.excepthook = lambda *error: leave(error[1], "".join(traceback.format_exception(*error)))
 
 
-def leave(error: BaseException, said: str) -> NoReturn:
-    """End this process at once, with a line if another one's end is the reason, else with `said`.
+def leave(error: BaseException, message: str) -> NoReturn:
+    """Exit at once: with `message`, or a line on the failed peer if that is the cause.
 
     Python's own end would wait for the other processes, which wait for this one in a collective.
     """
-    if re.search(PEER_IS_GONE, str(error)):
-        said = (
+    if re.search(PEER_FAILURE, str(error)):
+        message = (
             f"error: process {jax.process_index()} of {jax.process_count()} ends, as another one "
             f"was killed or met an error ({str(error).splitlines()[0][:200]}); start all again, "
             "and the run goes on from its last checkpoint"
         )
-    print(f"\n{said.rstrip()}", file=sys.stderr, flush=True)
+    print(f"\n{message.rstrip()}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
@@ -65,13 +65,13 @@ def first() -> bool:
 
 
 def wait(name: str) -> None:
-    """Wait until all processes have come here."""
+    """Block until all processes have reached this barrier."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def share(count: int) -> range:
-    """Give this process's part of 0, 1, ... `count` - 1; all are equal, so some go beyond it."""
+    """Return this process's equal slice of `range(count)`; the last ones may run past the end."""
     each = -(-count // jax.process_count())
     return range(jax.process_index() * each, (jax.process_index() + 1) * each)
 

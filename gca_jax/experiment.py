@@ -85,7 +85,7 @@ class Experiment:
 
     @property
     def seed(self) -> int:
-        """Give the seed of everything random."""
+        """Return the seed of everything random."""
         return self.config.seed
 
     @property
@@ -95,13 +95,13 @@ class Experiment:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Name the entries of a batch's `info` that a step takes."""
+        """Return the entries of a batch's `info` that a training step uses."""
         probed = () if self.probed_classes is None else ("labels",)
         return tuple(dict.fromkeys((*self.target.takes, *probed)))
 
     @property
     def record(self) -> dict[str, object]:
-        """Tell this run from others, as JSON values: config and names of given parts."""
+        """Return what identifies the run, as JSON: config and names of given parts."""
         return as_json(self.config) | ({"given": dict(self.given)} if self.given else {})
 
 
@@ -112,7 +112,7 @@ def build(
     dataset: Dataset | Pairs | Data | None = None,
     loss: OwnLoss | None = None,
 ) -> Experiment:
-    """Make the parts of a run; a part that is given replaces the one that the config names.
+    """Build the parts of a run; a given part replaces the one that the config names.
 
     Args:
         config: the run's, as `configs/digits.py` or `configs/pairs.py` makes it.
@@ -129,10 +129,10 @@ def build(
     """
     with context("config.data"):
         check.one_of("kind", config.data.get("kind"), KINDS)
-    given = _named(config, encoder=encoder, dataset=dataset, loss=loss)
+    given = _given_names(config, encoder=encoder, dataset=dataset, loss=loss)
     _check_given(config, given)
     with context("config.method"):
-        bound = _method(config) if loss is None else _own(loss)
+        bound = _method(config) if loss is None else _wrap_loss(loss)
     if not 0 <= config.seed < 2**32:  # `jax.random.key` takes 32 bits of it
         raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
     with context("config.train"):
@@ -145,11 +145,11 @@ def build(
             _check_target(loss)
     data, network = KINDS[config.data.kind](config, train, encoder, dataset)
     with context("config.target"):
-        _need(data, target.takes, config.target.name)
+        _require_info(data, target.takes, config.target.name)
     classes = None
     if train.online_probe:
         with context("config.train"):
-            _need(data, ("labels",), "online_probe")
+            _require_info(data, ("labels",), "online_probe")
             # A part of the images may lack the highest class; not every kind of data counts them.
             classes = getattr(data, "classes", None) or int(np.max(data.info["labels"])) + 1
     method = given.get("loss", config.method)
@@ -221,7 +221,7 @@ GIVEN: dict[str, tuple[str, type]] = {
 
 
 def _settings(data: ConfigDict) -> dict[str, Any]:
-    """Give the keywords of a reader: the `data` group without its kind."""
+    """Return the keywords of a reader: the `data` group without its kind."""
     return {key: value for key, value in data.items() if key != "kind"}
 
 
@@ -234,13 +234,13 @@ def network_of(config: ConfigDict, encoder: object) -> models.Network:
 
 
 def policy_of(config: ConfigDict) -> augment.Augment:
-    """Make what draws two views of an image."""
+    """Build the augmentation that draws two views of an image."""
     with context("config.augment"):
         return augment.make(**config.augment)
 
 
 def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
-    """Give the keywords of `towers.create`: a learned ε starts at the one of the loss."""
+    """Return the keywords of `towers.create`: a learned ε starts at that of the loss."""
     settings = dict(config.model)
     learned = settings.pop("learn_epsilon")
     if not learned:
@@ -250,8 +250,8 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     return {**settings, "epsilon": config.loss.epsilon}
 
 
-def _need(data: Data, takes: tuple[str, ...], whose: str) -> None:
-    """Refuse data without an entry of `info` that is taken."""
+def _require_info(data: Data, takes: tuple[str, ...], whose: str) -> None:
+    """Refuse data that lack an entry of `info` which a step takes."""
     for name in takes:
         if name not in data.info:
             raise ValueError(f"{whose} needs {name}, and the {data.unit} have none; {data.remedy}")
@@ -259,7 +259,7 @@ def _need(data: Data, takes: tuple[str, ...], whose: str) -> None:
 
 @contextlib.contextmanager
 def context(group: str) -> Iterator[None]:
-    """Turn a TypeError or ValueError into one line that names the group of the config."""
+    """Prefix a TypeError or ValueError with the config group."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -282,8 +282,8 @@ def _method(config: ConfigDict) -> Loss:
     return partial(losses.METHODS[config.method], **config.loss)
 
 
-def _own(loss: OwnLoss) -> Loss:
-    """Check the result of the caller's loss, and complete it by what every run logs."""
+def _wrap_loss(loss: OwnLoss) -> Loss:
+    """Wrap a custom loss: check its output, and add the metrics that every run logs."""
 
     def bound(z_a: Array, z_b: Array, **keywords: object) -> tuple[Array, dict[str, Array]]:
         out = loss(z_a, z_b, **keywords)
@@ -313,7 +313,7 @@ def _check_target(loss: OwnLoss) -> None:
         )
 
 
-def _named(config: ConfigDict, **parts: object) -> dict[str, str]:
+def _given_names(config: ConfigDict, **parts: object) -> dict[str, str]:
     """Name the parts that were given, and refuse those of another type."""
     called, kind = GIVEN[config.data.kind]
     types: dict[str, Any] = {"dataset": kind, "loss": Callable}

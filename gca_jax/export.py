@@ -1,4 +1,4 @@
-"""A trained encoder as one file, for other programs than this one."""
+"""Exports a trained encoder as one file for other programs."""
 
 import json
 from collections.abc import Callable

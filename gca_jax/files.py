@@ -1,4 +1,4 @@
-"""Files that are whole or not there: JSON read and checked, and everything written by renaming."""
+"""Atomic file writes by renaming, and JSON that is checked when it is read."""
 
 import hashlib
 import json
@@ -30,12 +30,12 @@ class DamagedError(ValueError):
 
     @classmethod
     def of(cls, path: Path, fault: object) -> "DamagedError":
-        """Say what is wrong with a file that a program here wrote."""
+        """Describe what is wrong with a file that this package wrote."""
         return cls(f"{path} is damaged ({fault}): run again the program that wrote it")
 
 
 def lock(file: IO[str]) -> bool:
-    """Lock an open file for this process; tell whether no other one has."""
+    """Lock an open file for this process; return False if another one holds it."""
     for _ in range(TRIES if fcntl is not None else 0):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,7 +46,7 @@ def lock(file: IO[str]) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a `DamagedError` names a file that is none, or that no program here wrote."""
+    """Read JSON; raise `DamagedError` for a file that is none or of another shape."""
     try:
         found = json.loads(path.read_text())
         json.dumps(found, ensure_ascii=False).encode()  # Half a character could not be printed.
@@ -79,28 +79,28 @@ def read_log(path: Path) -> list[tuple[dict[str, Any], int]]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON so that a reader finds the old file or the new one, never half of one."""
+    """Write JSON atomically: a reader finds the old file or the new one."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file likewise."""
+    """Write a text file atomically."""
     replace(path, lambda file: file.write(text.encode()))
     return path
 
 
 def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
-    """Write a figure of matplotlib as a PNG likewise."""
+    """Write a matplotlib figure as a PNG, atomically."""
     replace(path, lambda file: figure.savefig(file, dpi=dpi))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed `.npz` likewise."""
+    """Write a compressed `.npz` atomically."""
     replace(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under a name of its own first, so that a mistake on the way costs nothing.
+    """Write a file under a temporary name, then rename it: a failure leaves the old one.
 
     Two writers do not meet: the file is the one of whoever ends last.
     """
@@ -141,7 +141,7 @@ def write_checksums(checkpoints: Path) -> None:
 
 
 def fault_of(checkpoint: Path) -> str | None:
-    """Say which file of a checkpoint is not as it was written; None if all are."""
+    """Return which file of a checkpoint differs from what was written; None if none does."""
     try:
         written = read_json(checkpoint / CHECKSUMS)
         check.shape(CHECKSUMS, written, {str: str, "variables/_METADATA": str})

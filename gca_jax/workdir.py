@@ -51,7 +51,7 @@ class RunFolder:
     def open(
         cls, path: str | Path, config: ConfigDict | Mapping[str, Any] | None = None
     ) -> "RunFolder":
-        """Open the folder of a run, and find out where the run in it stands.
+        """Open the folder of a run, and determine the run's state.
 
         Args:
             path: The folder; with a config it need not exist.
@@ -75,7 +75,7 @@ class RunFolder:
         return folder
 
     def _compared_with(self, record: Mapping[str, Any]) -> State:
-        """Find out where the run stands, and say what a user would not expect."""
+        """Determine the run's state, and print what a user would not expect."""
         ended = self._ended_at()
         if ended is not None and self.saved and self._is_longer(record):
             print(
@@ -95,7 +95,7 @@ class RunFolder:
         return "unfinished" if self.newest is not None else "new"
 
     def _ended_at(self) -> int | None:
-        """Give the step at which the run ended; None if it has not, or its summary is damaged."""
+        """Return the step at which the run ended; None if unfinished or its summary is damaged."""
         try:
             return self.summary["steps"] if self.summary["finished"] else None
         except FileNotFoundError:
@@ -127,12 +127,12 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether the run was begun: it has a lock or a log; a config alone is a plan."""
+        """Tell whether the run was begun: it has a lock or a log; a config alone is a plan."""
         return self.has("lock") or self.has("metrics.jsonl") or bool(self.saved)
 
     @property
     def config(self) -> Json:
-        """The config, as JSON; that of the newest checkpoint where the file is damaged or gone."""
+        """Return the config as JSON; that of the newest checkpoint if it is damaged or gone."""
         try:
             found = self._json("config.json", shapes.CONFIG)
         except (DamagedError, FileNotFoundError) as error:
@@ -153,7 +153,7 @@ class RunFolder:
 
     @property
     def summary(self) -> Summary:
-        """What training left; a FileNotFoundError where it has saved nothing yet."""
+        """Return the summary of training; FileNotFoundError if it has saved nothing yet."""
         if not self.has("training.json"):
             raise FileNotFoundError(
                 f"there is no run in {self.path} (no training.json): train one first with "
@@ -163,7 +163,7 @@ class RunFolder:
 
     @property
     def log(self) -> list[Json]:
-        """The rows of `metrics.jsonl`, [] where there is none; one that a kill cut is left out."""
+        """Return the rows of `metrics.jsonl`, [] if there is none; one cut by a kill is skipped."""
         return [row for row, _ in self._rows()]
 
     def _rows(self) -> list[tuple[Json, int]]:
@@ -172,7 +172,7 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Json:
-        """What the evaluation of the run as it stands found.
+        """Return the evaluation of the run's current step.
 
         Raises:
             FileNotFoundError: It has not been evaluated.
@@ -197,7 +197,7 @@ class RunFolder:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether the run as it stands is evaluated, and what was found can be read."""
+        """Tell whether the run's current step is evaluated, and the files can be read."""
         try:
             _ = self.evaluation, self.arrays
         except (FileNotFoundError, ValueError):
@@ -206,7 +206,7 @@ class RunFolder:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of `evaluation.npz`."""
+        """Return the arrays of `evaluation.npz`."""
         name = "evaluation.npz"
         if name in self._known:
             return self._known[name]
@@ -233,17 +233,17 @@ class RunFolder:
 
     @property
     def corruptions(self) -> Json | None:
-        """What corrupted images showed; None where the run was not judged on any."""
+        """Return the results on corrupted images; None if not evaluated on any."""
         return self._json("corruptions.json", shapes.CORRUPTIONS, missing=True)
 
     @property
     def report(self) -> Json | None:
-        """The report as JSON; None where none is written."""
+        """Return the report as JSON; None if none is written."""
         return self._json("report.json", shapes.REPORT, missing=True)
 
     @property
     def damage(self) -> str | None:
-        """Say which file cannot be used; None if all can that are there."""
+        """Describe the file that cannot be used; None if all there are can."""
         try:
             # A link whose target is gone does not exist, and cannot be read either.
             if self.has("config.json") or (self.path / "config.json").is_symlink() or self.saved:
@@ -263,14 +263,14 @@ class RunFolder:
 
     @property
     def saved(self) -> dict[int, Path]:
-        """Folders of the checkpoints by step, intact or not, the newest last."""
+        """Return the checkpoint folders by step, intact or not, newest last."""
         folders = (self.path / "checkpoints").glob("*")
         found = {int(path.name): path for path in folders if path.name.isdigit()}
         return dict(sorted(found.items()))
 
     @property
     def newest(self) -> int | None:
-        """Step of the newest intact checkpoint."""
+        """Return the step of the newest intact checkpoint."""
         # From the end, as checksums of all files of a checkpoint take time.
         return next((step for step in reversed(self.saved) if self.is_intact(step)), None)
 
@@ -318,7 +318,7 @@ class RunFolder:
                 self._kept = None
 
     def claim(self, stack: contextlib.ExitStack) -> bool:
-        """Claim a run that a study is to do, until the stack ends; tell whether no other one has.
+        """Claim a run for a study until the stack ends; return False if another has it.
 
         A claim goes with the process that made it, and a run that is at work holds its lock too.
         """
@@ -330,7 +330,7 @@ class RunFolder:
         return False
 
     def plan(self, record: Mapping[str, object]) -> None:
-        """Write the config of a run to be done; the folder holds no other run."""
+        """Write the config of a run to be executed; the folder holds no other run."""
         with contextlib.suppress(DamagedError, FileNotFoundError):
             if not any(differences(self.config, record)) and self.has("config.json"):
                 return
@@ -338,14 +338,14 @@ class RunFolder:
 
     @property
     def is_locked(self) -> bool:
-        """Whether another process holds the folder."""
+        """Tell whether another process holds the folder."""
         if self._held or not self.has("lock"):
             return False
         with (self.path / "lock").open("a") as file:
             return not files.lock(file)
 
     def begin(self, record: Mapping[str, object]) -> None:
-        """Make the folder ready for a run that holds its lock: all that is written before a step.
+        """Prepare the folder for a run that holds its lock: all that precedes the first step.
 
         A longer run is marked as unfinished before its config is written: stopped at once, it must
         not pass for one that has ended. Damaged checkpoints make room for their steps.
@@ -364,7 +364,7 @@ class RunFolder:
         self.write_json("config.json", record)
 
     def changed(self) -> None:
-        """Read all files anew when they are asked for: another process has written some."""
+        """Drop cached files: another process has written some."""
         self._known.clear()
 
     def write_summary(self, summary: Summary, first: bool = True) -> None:
@@ -384,11 +384,11 @@ class RunFolder:
         self._known.pop(name, None)
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a text file, and give its path."""
+        """Write a text file, and return its path."""
         return files.write_text(self.path / name, text)
 
     def write_figures(self, figures: Mapping[str, Any], dpi: int = 150) -> dict[str, Path]:
-        """Write figures as `figures/NAME.png`, and give their paths."""
+        """Write figures as `figures/NAME.png`, and return their paths."""
         (self.path / "figures").mkdir(parents=True, exist_ok=True)
         paths = {name: self.path / "figures" / f"{name}.png" for name in figures}
         for name, figure in figures.items():
@@ -407,7 +407,7 @@ class RunFolder:
         return file
 
     def need_space(self, size: int = 0) -> None:
-        """Raise an OSError unless `size` + 1 MiB are free on the folder's disk."""
+        """Raise OSError unless `size` + 1 MiB are free on the folder's disk."""
         free = shutil.disk_usage(self.path).free
         if free < size + SPARE:
             raise OSError(
@@ -417,7 +417,7 @@ class RunFolder:
             )
 
     def content(self, name: str) -> Any:
-        """Give what a JSON file of the folder holds, whatever its shape."""
+        """Return the content of a JSON file of the folder, whatever its shape."""
         return files.read_json(self.path / name)
 
     def _json(self, name: str, wanted: Mapping[str, object], missing: bool = False) -> Any:
@@ -436,12 +436,12 @@ class RunFolder:
 
 
 def as_json(config: ConfigDict) -> dict[str, object]:
-    """Give the config as JSON gives it back: tuples are lists."""
+    """Return the config as JSON returns it: tuples are lists."""
     return json.loads(config.to_json())
 
 
 def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:
-    """Name each key whose value differs, as `group.key: 1 there, 2 here`.
+    """List each key whose value differs, as `group.key: 1 there, 2 here`.
 
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
     was made before there was such a key.
@@ -455,13 +455,13 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
 def first_differences(
     there: Mapping[str, object], here: Mapping[str, object], most: int = 4
 ) -> str:
-    """Name the first differences of two configs on one line; nothing where there is none."""
+    """List the first differences of two configs on one line; empty if there are none."""
     differing = list(differences(there, here))
     return "; ".join(differing[:most] + ["..."] * (len(differing) > most))
 
 
 def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every value of a config by the path of its key."""
+    """Return every value of a config by the path of its key."""
     for key, value in tree.items():
         if isinstance(value, Mapping | ConfigDict):
             yield from flatten(value, f"{prefix}{key}.")

@@ -24,5 +24,5 @@ def find(name: str) -> Path:
 
 
 def names(folder: Path = FOLDER) -> str:
-    """Name the config files of a folder."""
+    """List the config files of a folder."""
     return ", ".join(sorted(file.stem for file in folder.glob("*.py"))) or "none"

@@ -114,7 +114,7 @@ def _config(
 
 
 def _shrink(config: ConfigDict) -> None:
-    """Let every part of a run be over in a minute."""
+    """Shrink a config to a smoke run, each part of which ends within a minute."""
     config.model.update(projector_hidden=32, projector_dim=16)
     config.optimizer.warmup_epochs = 0.0
     config.train.update(batch_size=96, epochs=1, checkpoint_every_epochs=1, log_every_steps=1)
@@ -237,7 +237,7 @@ def load(name: str, options: str = "") -> Any:
 
 
 def restore(record: Mapping[str, Any]) -> ConfigDict:
-    """Make a config with the values of a run's record, which is JSON, unlocked.
+    """Make an unlocked config with the values of a run's record, which is JSON.
 
     Optional settings are declared, so that a flag can set them, and lists are tuples again.
     """
@@ -286,7 +286,7 @@ def read_options(
 
 
 def changed(group: str, shared: Settings, changes: Settings) -> dict[str, object]:
-    """Change settings that are there."""
+    """Apply changes to known settings."""
     if unknown := changes.keys() - shared.keys():
         raise TypeError(f"{group} has no {', '.join(sorted(unknown))}; it has: {', '.join(shared)}")
     return {**shared, **changes}
