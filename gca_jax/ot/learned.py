@@ -54,8 +54,8 @@ def self_weighted(
     some = (jnp.asarray(sharpness) > 0) & (shares.max() > -jnp.inf)
     powers = jnp.exp(jnp.where(some, sharpness * jnp.where(some, relative, 0.0), 0.0))
     weights = floor + (1.0 - jnp.asarray(floor)) * powers
-    left_out = jnp.floor(n * (1.0 - jnp.asarray(keep)) + 1e-4).astype(int)
-    weights = jnp.where(weights >= jnp.sort(weights)[left_out], weights, 0.0)
+    skipped = jnp.floor(n * (1.0 - jnp.asarray(keep)) + 1e-4).astype(int)
+    weights = jnp.where(weights >= jnp.sort(weights)[skipped], weights, 0.0)
     columns = n if plan.kernel.layout == "joint" else plan.kernel.shape[1]
     return weighted(jnp.minimum(weights, 1.0), columns)
 
