@@ -155,11 +155,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path):
     assert first.returncode != 0
     second.communicate()
     assert second.returncode == -signal.SIGKILL
-    # A collective that fails gives this program's line. Where none was under way, JAX's heartbeat
-    # ends the process instead, in its own words.
     said = errors(err)
-    if any("distributed service" in line or "coordination" in line.lower() for line in said[:-1]):
-        return
     assert len(said) == 1, err
     assert said[0].startswith(f"error: process 0 of 2 {ENDED}")
 
