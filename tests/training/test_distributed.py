@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import sys
@@ -65,8 +66,18 @@ def finish(pair):
     """Wait for both; their statuses, outputs but Gloo's, and standard errors but the bar."""
     statuses = [process.wait() for process in pair]
     outs, errs = zip(*(process.said() for process in pair), strict=True)
-    outs = ["\n".join(x for x in out.split("\n") if "[Gloo]" not in x) for out in outs]
-    return statuses, outs, [errors(err) for err in errs]
+    return statuses, [without_gloo(out) for out in outs], [errors(err) for err in errs]
+
+
+def without_gloo(out):
+    """Drop Gloo's lines, which its threads write piece by piece and at once.
+
+    [Gloo] Rank 1 is connected to 3 peer ranks. Expected number of connected peer ranks is : 3
+    """
+    pieces = r"\[Gloo\] Rank \d*|\d* is connected to \d*|\d* peer ranks[.] | ?Expected number of "
+    pieces += r"connected peer ranks is : \d*"
+    lines = (re.sub(pieces, "", line) for line in out.split("\n"))
+    return "\n".join(line for line in lines if not re.fullmatch(r"[\d ]*", line))
 
 
 def errors(err):
