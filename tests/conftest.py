@@ -5,7 +5,6 @@ their values. `processes.environment` says so, also to the processes that tests 
 """
 
 import atexit
-import functools
 import gc
 import importlib.util
 import os
@@ -68,21 +67,9 @@ def one_device(monkeypatch):
 
 @pytest.fixture(scope="module")
 def quick_evaluation():
-    """Plans are the mean over two batches, t-SNE stops early, and pictures are drawn coarsely."""
-    import matplotlib.figure  # here: every process of the session reads this file at its start
-    import sklearn.manifold
-
-    draw = matplotlib.figure.Figure.savefig
-
-    def draw_coarsely(figure, path, dpi):
-        figure.set_layout_engine("none")
-        draw(figure, path, dpi=dpi / 5)
-
+    """Evaluations of this process take less time: `processes.quicken`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gca_jax.evaluation.plan.BATCHES", 2)
-        tsne = functools.partial(sklearn.manifold.TSNE, max_iter=250)
-        patch.setattr("gca_jax.evaluation.nearest.TSNE", tsne)
-        patch.setattr(matplotlib.figure.Figure, "savefig", draw_coarsely)
+        processes.quicken(patch.setattr)
         yield
 
 

@@ -1,6 +1,7 @@
 """Processes that tests start: their environment, and several on 127.0.0.1 as several hosts."""
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -61,12 +62,25 @@ def start(*arguments, devices=1, stdin=None):
     )
 
 
-QUICK_EVALUATION = """
-import functools
-import gca_jax.evaluation.nearest, gca_jax.evaluation.plan
-gca_jax.evaluation.plan.BATCHES = 2
-gca_jax.evaluation.nearest.TSNE = functools.partial(gca_jax.evaluation.nearest.TSNE, max_iter=250)
-"""  # as the fixture `quick_evaluation`, for processes
+def quicken(set_attribute):
+    """Make plans the mean over two batches, end t-SNE early, and draw pictures coarsely."""
+    import matplotlib.figure  # here: every process of a session reads this file at its start
+    import sklearn.manifold
+
+    from gca_jax.evaluation import nearest, plan
+
+    draw = matplotlib.figure.Figure.savefig
+
+    def draw_coarsely(figure, path, dpi):
+        figure.set_layout_engine("none")
+        draw(figure, path, dpi=dpi / 5)
+
+    set_attribute(plan, "BATCHES", 2)
+    set_attribute(nearest, "TSNE", functools.partial(sklearn.manifold.TSNE, max_iter=250))
+    set_attribute(matplotlib.figure.Figure, "savefig", draw_coarsely)
+
+
+QUICK_EVALUATION = "from tests import processes; processes.quicken(setattr)"
 FORK = """
 import gc, json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
