@@ -90,9 +90,10 @@ def make_optimizer(
         check.non_negative(key, value)
     if clip_norm is not None:
         check.positive("clip_norm", clip_norm)
-    given: tuple[str, float | None] = "warmup_steps", warmup_steps
+    unit = "warmup_steps"
+    given: float | None = warmup_steps
     if warmup_steps is None:
-        given = "warmup_epochs", warmup_epochs
+        unit, given = "warmup_epochs", warmup_epochs
         warmup_steps = round(warmup_epochs * steps_per_epoch)
     elif warmup_epochs:
         raise ValueError(
@@ -100,7 +101,7 @@ def make_optimizer(
             f"got {warmup_epochs}"
         )
     if not 0 <= warmup_steps < total_steps:
-        raise ValueError("{} must be at least 0 and shorter than the run, got {}".format(*given))
+        raise ValueError(f"{unit} must be at least 0 and shorter than the run, got {given}")
     schedule = warmup_cosine(learning_rate, final_learning_rate, warmup_steps, total_steps)
     mask = neither_bias_nor_norm if exclude_bias_and_norm else None
     optimizer = OPTIMIZERS[name](schedule, weight_decay=weight_decay, mask=mask, **options)
