@@ -103,8 +103,9 @@ def torch_step(config, shape, batch):
             return functional.relu(self.branch(x) + self.shortcut(x))
 
     model, (height, side, channels) = config.model, shape
-    assert model.stem == "cifar", "the other stem has a window of 7 and a pooling"
-    layers, wide = [conv(channels, model.width, 3, 1), nn.ReLU(inplace=True)], model.width
+    small, wide = model.stem == "cifar", model.width
+    layers = [conv(channels, wide, *((3, 1) if small else (7, 2))), nn.ReLU(inplace=True)]
+    layers += [] if small else [nn.MaxPool2d(3, 2, 1)]
     for stage, blocks in enumerate(model.stage_sizes):
         for index in range(blocks):
             width = model.width * 2**stage
