@@ -31,14 +31,17 @@ NETWORKS = {
 }
 
 
+def gca_uot(z_a, z_b):
+    return losses.gca_uot(z_a, z_b, epsilon=0.5, layout="joint")
+
+
 def megabytes(model, batch, chunk):
     """Temporaries of a training step."""
     network = models.create(**model, projector_hidden=2048, projector_dim=128)
     optimizer, key = optax.adamw(1e-3), jax.random.key(0)
     variables = state.init_variables.eval_shape(network, key, (SIDE, SIDE, 3))
     start = partial(state.create_state, optimizer=optimizer, with_target=False)
-    loss = partial(losses.gca_uot, epsilon=0.5, layout="joint")
-    parts = toy.experiment(network, loss, encoder_chunk=chunk)  # its views have no temporaries
+    parts = toy.experiment(network, gca_uot, encoder_chunk=chunk)  # its views have no temporaries
     train_step = step.make_train_step(parts, optimizer, 1)
     images = toy.whole(np.zeros((batch, SIDE, SIDE, 3), np.uint8))
     with mock.patch("gca_jax.training.chunks._must_unroll", return_value=False):
