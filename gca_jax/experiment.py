@@ -284,9 +284,15 @@ def _method(config: ConfigDict) -> Loss:
 
 def _wrap_loss(loss: OwnLoss) -> Loss:
     """Wrap a custom loss: check its output, and add the metrics that every run logs."""
+    own: Any = loss
+    while isinstance(own, partial):
+        own = own.func
+    diagnoses = own in losses.METHODS.values() or "diagnose" in inspect.signature(loss).parameters
 
-    def bound(z_a: Array, z_b: Array, **keywords: object) -> tuple[Array, dict[str, Array]]:
-        out = loss(z_a, z_b, **keywords)
+    def bound(
+        z_a: Array, z_b: Array, diagnose: bool | Array = False, **keywords: object
+    ) -> tuple[Array, dict[str, Array]]:
+        out = loss(z_a, z_b, **keywords, **({"diagnose": diagnose} if diagnoses else {}))
         value, aux = out if isinstance(out, tuple) else (out, {})
         for name, number in {"value": value, **aux}.items():
             if jnp.shape(number) != ():
@@ -295,10 +301,10 @@ def _wrap_loss(loss: OwnLoss) -> Loss:
                     f"got {name} of shape {jnp.shape(number)}"
                 )
         a, b = jax.lax.stop_gradient((z_a, z_b))  # what is logged trains nothing
-        logged = {
-            "alignment": metrics.alignment(a, b),
-            "uniformity": (metrics.uniformity(a) + metrics.uniformity(b)) / 2,
-        }
+        logged = {"alignment": metrics.alignment(a, b)}
+        if not diagnoses and (not check.is_concrete(diagnose) or diagnose):
+            uniformity = lambda: (metrics.uniformity(a) + metrics.uniformity(b)) / 2  # noqa: E731
+            logged["uniformity"] = losses.if_wanted(diagnose, uniformity)
         return jnp.asarray(value), {**logged, **aux}
 
     return bound

@@ -7,10 +7,10 @@ from gca_jax.training import checkpoint, train
 from gca_jax.workdir import RunFolder
 
 
-def pretrain(experiment, path, command=None):
-    """Train in a folder, with the hooks that the config asks for."""
+def pretrain(experiment, path, command=None, hooks=()):
+    """Train in a folder, with the hooks that the config asks for and others."""
     folder = RunFolder.open(path, experiment.record)
-    return train.train(experiment, folder, online.hooks(experiment), command)
+    return train.train(experiment, folder, [*online.hooks(experiment), *hooks], command)
 
 
 def evaluate(experiment, path):

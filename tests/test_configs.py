@@ -47,7 +47,16 @@ def test_every_method_has_all_its_settings_and_no_others(name):
         config = get(name, method)
         assert config.method == method
         taken = set(losses.keywords(method))
-        arrays = {"target", "mu", "nu", "cost_fn", "axis_name", "epsilon_min", "keep_plan"}
+        arrays = {
+            "target",
+            "mu",
+            "nu",
+            "cost_fn",
+            "axis_name",
+            "epsilon_min",
+            "diagnose",
+            "keep_plan",
+        }
         assert set(config.loss) == taken - arrays
         assert ("target_decay" in config.train) == (method == "byol")
         assert ("predictor_hidden" in config.model) == (method == "byol")

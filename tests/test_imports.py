@@ -30,7 +30,7 @@ data: pictures dataset splits batches stream views.color views.geometry views.po
     sources.imagenet100 sources sources.prepare .
 metrics
 targets
-losses: _common _methods _sharded .
+losses: _diagnosis _common _methods _sharded .
 theorems: __main__
 config: files groups make .
 experiment

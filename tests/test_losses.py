@@ -246,7 +246,7 @@ def test_the_papers_letters(epsilon):
 def test_aux_is_what_its_names_say(name):
     z_a, z_b = toy.batch(8)
     with jax.enable_x64(True):
-        _, aux = run(name, z_a, z_b, epsilon=0.3)
+        _, aux = run(name, z_a, z_b, epsilon=0.3, diagnose=True)
         plan, target = losses.transport(name, z_a, z_b, epsilon=0.3)
         P, T = np.asarray(plan.matrix), np.asarray(target.matrix)
     np.testing.assert_allclose(aux["mass"], P.sum(), rtol=1e-9)

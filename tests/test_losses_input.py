@@ -185,7 +185,7 @@ def test_degenerate_embeddings_give_finite_values_and_gradients(name):
     z_a, z_b = (jnp.float32(z) for z in toy.batch(0, n=4, d=3))
     words = {} if name == "byol" else {"epsilon": 0.05}
     loss = losses.METHODS[name]
-    run = jax.jit(jax.value_and_grad(lambda z: loss(*z, **words), has_aux=True))
+    run = jax.jit(jax.value_and_grad(lambda z: loss(*z, diagnose=True, **words), has_aux=True))
     for case, change in DEGENERATE.items():
         (value, aux), slopes = run(change(z_a, z_b))
         assert np.isfinite(value), case

@@ -59,7 +59,12 @@ NUMBERS = {  # keyword: range, other values
     "nu": (1e-3, 1.0),
 }
 HOW = {"domain", "gradient", "until", "block_size", "epsilon_min", "precision", "keep_plan"}
-OTHER = {"target", "axis_name", "keep_plan"}  # drawn apart; tests/test_sharded.py; changes nothing
+OTHER = {
+    "target",
+    "axis_name",
+    "diagnose",
+    "keep_plan",
+}  # drawn apart; tests/test_sharded.py; changes nothing
 TARGETS = {  # what is compiled, of arrays
     None: lambda: None,
     "weighted": ot.target.weighted,
@@ -183,7 +188,9 @@ def compiled(name, words, about, fixed):
 
     def loss(views, numbers, arrays):
         kind = TARGETS[about["target"]]
-        return losses.METHODS[name](*views, target=kind(*arrays), **words, **fixed, **numbers)
+        return losses.METHODS[name](
+            *views, target=kind(*arrays), diagnose=True, **words, **fixed, **numbers
+        )
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 

@@ -87,7 +87,7 @@ def test_the_log_warns_once_of_a_collapse(tiny, tmp_path, capsys):
     row = dict.fromkeys(("loss", "gradient_norm", "parameter_norm"), jnp.ones(()))
     training = types.SimpleNamespace(
         experiment=experiment, total_steps=110, steps_per_epoch=3, learning_rate=lambda step: 0.1,
-        metrics={*row, "repelled"},
+        metrics={*row, "repelled"}, is_logged=lambda step: step % 3 == 0,
     )  # fmt: skip
     bar = tqdm(total=120, file=io.StringIO())
     with log.Log(training, lambda: "", RunFolder(tmp_path), 0, bar) as written:

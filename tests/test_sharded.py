@@ -24,7 +24,7 @@ def mesh(devices=8):
 
 
 def value_and_gradient(loss, hyper, views):
-    step = jax.value_and_grad(lambda views: loss(*views, **hyper), has_aux=True)
+    step = jax.value_and_grad(lambda views: loss(*views, diagnose=True, **hyper), has_aux=True)
     return jax.jit(step)(views)
 
 

@@ -25,10 +25,14 @@ def experiment(network, loss, views=POLICY.views, **train):
     """What a step is made of: a method's name or a loss, no data but views, settings of `train`."""
     sizes = dict(batch_size=16, epochs=1, checkpoint_every_epochs=1, log_every_steps=1)
     named = isinstance(loss, str)
+
+    def own(z_a, z_b, diagnose, **keywords):
+        return loss(z_a, z_b, **keywords)
+
     return Experiment(
         config=ConfigDict({"loss": {}}),
         method=loss if named else loss.__name__,
-        loss=losses.METHODS[loss] if named else loss,
+        loss=losses.METHODS[loss] if named else own,
         target=BatchTarget(),
         train=TrainSettings(**sizes, **train),
         data=types.SimpleNamespace(views=views),

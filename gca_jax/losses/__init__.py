@@ -6,9 +6,10 @@ measures the divergence of the target from the plan (Chen et al., NeurIPS 2024, 
     value, aux = gca_uot(z_a, z_b, epsilon=0.5)
     value, aux = METHODS["gca_ince"](z_a, z_b, epsilon=0.1, layout="joint")
 
-`value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment and
-uniformity of the embeddings; residual, entropy, mass and contrastive accuracy of the plan
-(`ot.plan.diagnose`); whether the value overflowed. Embeddings are normalised here and may be
+`value` is a mean over rows. `aux` holds scalars for a log, which pass no gradient: alignment of
+the embeddings, mass of the plan, whether the value overflowed; with `diagnose=True` also what takes
+a pass over K, as uniformity, residual, entropy and contrastive accuracy (docs/losses.md).
+Embeddings are normalised here and may be
 float16, bfloat16, float32 or float64; the arithmetic is float32 or, for float64, float64. The
 gradient is the exact derivative of the value, except where `gradient=` says otherwise. That of a
 row grows as 1/length, beyond the dtype's range for the shortest rows: docs/reliability.md.
@@ -19,7 +20,8 @@ views without self-pairs, and n = m. A wrong shape, dtype, name or number is a `
 names the argument, an unknown keyword a `TypeError` that lists the right ones.
 """
 
-from gca_jax.losses._common import KernelOptions, Out
+from gca_jax.losses._common import Aux, KernelOptions, Out
+from gca_jax.losses._diagnosis import if_wanted
 from gca_jax.losses._methods import (
     METHODS,
     Loss,
@@ -40,6 +42,7 @@ from gca_jax.losses._sharded import sharded
 
 __all__ = [
     "METHODS",
+    "Aux",
     "KernelOptions",
     "Loss",
     "Out",
@@ -48,6 +51,7 @@ __all__ = [
     "gca_ince",
     "gca_rince",
     "gca_uot",
+    "if_wanted",
     "ince",
     "iot",
     "iot_uni",

@@ -4,16 +4,16 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Never, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from gca_jax import check, metrics, ot
+from gca_jax.losses._diagnosis import DIAGNOSED, diagnose
 from gca_jax.ot import divergence, engine, inputs, sums
-from gca_jax.ot.plan import diagnose
 from gca_jax.ot.target import Target, resolve
 from gca_jax.ot.target_types import AnyTarget
 
@@ -37,6 +37,7 @@ class KernelOptions(TypedDict, total=False):
       epsilon_min: A lower bound stated for a traced (learned) ε; at 0.03 or more the sweeps run in
         the scaling domain, 10 times faster than in "log". Below it the loss is NaN.
       precision: "bfloat16" rounds unit embeddings to it, see `ot.cosine_kernel`; None: "highest".
+      diagnose: Whether `aux` has what takes another pass over K; may be traced: NaN where false.
       keep_plan: Whether `aux` has the plan and the target too, an `ot.Plan` and a target.
     """
 
@@ -48,11 +49,12 @@ class KernelOptions(TypedDict, total=False):
     axis_name: str | None
     epsilon_min: float | None
     precision: ot.Precision | None
+    diagnose: bool | Bool[Array, ""]
     keep_plan: bool
 
 
 KERNEL_DEFAULTS: dict[str, Any] = dict.fromkeys(KernelOptions.__annotations__)
-KERNEL_DEFAULTS |= {"self_pairs": "exclude", "keep_plan": False}
+KERNEL_DEFAULTS |= {"self_pairs": "exclude", "diagnose": False, "keep_plan": False}
 
 
 def form_kernel(
@@ -60,7 +62,8 @@ def form_kernel(
 ) -> ot.Kernel:
     """Form the kernel of two batches: of their cosines, or of a `cost_fn` on their unit vectors."""
     how: dict[str, Any] = {**KERNEL_DEFAULTS, **options, "epsilon": epsilon, "layout": layout}
-    cost_fn, _ = how.pop("cost_fn"), how.pop("keep_plan")
+    cost_fn = how.pop("cost_fn")
+    del how["diagnose"], how["keep_plan"]
     if cost_fn is None:
         return ot.cosine_kernel(z_a, z_b, **how)
     if how["similarity_floor"] is not None:
@@ -179,6 +182,25 @@ def marginal_penalties(plan: ot.Plan, penalty_a: ArrayLike, penalty_b: ArrayLike
     return rows + divergence.marginal_kl(plan.column_marginal, plan.nu, penalty_b)
 
 
+class Aux(dict[str, Any]):
+    """Scalars by name; those of the diagnosis are there with `diagnose=True`."""
+
+    def __missing__(self, key: str) -> Never:
+        if key in DIAGNOSED:
+            raise KeyError(f"{key} is computed with diagnose=True alone")
+        raise KeyError(key)
+
+
+def _flatten(aux: Aux) -> tuple[list[tuple[jax.tree_util.DictKey, Any]], tuple[str, ...]]:
+    names = tuple(sorted(aux))
+    return [(jax.tree_util.DictKey(name), aux[name]) for name in names], names
+
+
+jax.tree_util.register_pytree_with_keys(
+    Aux, _flatten, lambda names, values: Aux(zip(names, values, strict=True))
+)
+
+
 def report(
     name: str,
     value: Array,
@@ -197,41 +219,43 @@ def report(
         if not all(jnp.isfinite(view).all() for view in plan.kernel.views):
             reason = "z_a or z_b has an entry that is not finite"
         warnings.warn(f"{name} is {value}: {reason}", RuntimeWarning, stacklevel=3)
-    aux: dict[str, Any] = embedding_metrics(plan) | _plan_metrics(plan, target) | more
+    aux = {"alignment": alignment(plan.kernel), **_of_vectors(plan, target), **more}
     aux["overflow"] = ~jnp.isfinite(value)
-    if not kl:
-        del aux["ince_cosine"]  # compares gradients of KL
     replicated = partial(engine.replicated, axis_name=plan.kernel.axis_name)
     value, aux = jax.tree.map(replicated, (value, aux))
+    wanted = options.get("diagnose", False)
+    if not check.is_concrete(wanted) or wanted:
+        known, aux = aux["residual"], aux | diagnose(plan, target, wanted, kl)
+        aux["residual"] = jnp.where(wanted, aux["residual"], known)
+        # Never true, but it makes the reverse pass, which overwrites K, wait for the diagnosis.
+        value = jnp.where(aux["contrastive_accuracy"] > 2, jnp.nan, value)
     if options.get("keep_plan"):
         aux |= {"plan": plan, "target": target}
-    return value, aux
-
-
-@jax.jit  # traced once for all losses of these shapes
-def embedding_metrics(plan: ot.Plan) -> dict[str, Array]:
-    """Compute alignment and uniformity of the unit embeddings."""
-    kernel = jax.lax.stop_gradient(plan.kernel)
-    a, b = kernel.views
-    pairs = min(a.shape[0], b.shape[0])
-    uniformity = partial(
-        metrics.uniformity, block_size=kernel.block_size, axis_name=kernel.axis_name
-    )
-    return {
-        "alignment": metrics.alignment(a[:pairs], b[:pairs]),
-        "uniformity": (uniformity(a) + uniformity(b)) / 2,
-    }
+    return value, Aux(aux)
 
 
 @jax.jit
-def _plan_metrics(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
-    """Diagnose the plan, and record how its sweeps were run."""
+def alignment(kernel: ot.Kernel) -> Float[Array, ""]:
+    """Compute the alignment of the unit embeddings."""
+    a, b = jax.lax.stop_gradient(kernel.views)
+    pairs = min(a.shape[0], b.shape[0])
+    return metrics.alignment(a[:pairs], b[:pairs])
+
+
+@jax.jit  # traced once for all losses of these shapes
+def _of_vectors(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
+    """Compute what needs no pass over the kernel, and record how its sweeps were run."""
     plan, target = jax.lax.stop_gradient((plan, target))
-    aux = diagnose(plan, target)
-    aux["block_size"] = jnp.asarray(plan.kernel.block_size or 0)
+    free = plan.mass if plan.exact is None else jnp.ones((), plan.mu.dtype)
     rows = 2.0 if plan.kernel.layout == "joint" else 1.0  # in which a pair stands
-    aux["effective_pairs"] = 1.0 / jnp.sum(jnp.square(sums.row_sums(target))) / rows
-    aux["scaling_domain"] = jnp.asarray(plan.kernel.domain == "scaling")
+    aux = {
+        "mass": plan.mass,
+        "positive_mass": plan.positive_mass / free,
+        "residual": plan.known_residual,
+        "effective_pairs": 1.0 / jnp.sum(jnp.square(sums.row_sums(target))) / rows,
+        "block_size": jnp.asarray(plan.kernel.block_size or 0),
+        "scaling_domain": jnp.asarray(plan.kernel.domain == "scaling"),
+    }
     if plan.sweeps is not None:
         aux["sweeps"] = plan.sweeps
     return aux

@@ -3,14 +3,16 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, Never, Unpack
 
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from gca_jax import check, ot
 from gca_jax.losses import _common as common
 from gca_jax.losses._common import Gradient, KernelOptions, Marginals, Out, TargetLike
+from gca_jax.losses._diagnosis import if_wanted, uniformity
 from gca_jax.ot import divergence, inputs, sums
 from gca_jax.ot.target import resolve
 from gca_jax.ot.target_types import AnyTarget
@@ -329,6 +331,7 @@ def byol(
     z_b: OtherViews,
     *,
     target: TargetLike = None,
+    diagnose: bool | Bool[Array, ""] = False,
     keep_plan: bool = False,
     **unknown: Never,
 ) -> Out:
@@ -339,11 +342,12 @@ def byol(
     Args:
       z_a: Predictions q(z') from one view [n, d].
       z_b: The target network's embeddings of the other view [m, d]; stop their gradient before.
+      diagnose: Whether `aux` has uniformity; may be traced: NaN where false.
       keep_plan: Whether `aux` has the plan and the target too.
       **unknown: Refused.
 
     Returns:
-      The value, and `aux`: alignment and uniformity.
+      The value, and `aux`: alignment.
 
     Raises:
       ValueError: A shape, dtype or target that is not allowed.
@@ -360,7 +364,9 @@ def byol(
     unit = ot.normalize(a), ot.normalize(b)
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
     target, plan = resolve(target, kernel), ot.unprojected(kernel)
-    aux: dict[str, Any] = {**common.embedding_metrics(plan)}
+    aux = common.Aux(alignment=common.alignment(kernel))
+    if not check.is_concrete(diagnose) or diagnose:
+        aux["uniformity"] = if_wanted(diagnose, partial(uniformity, kernel))
     if keep_plan:
         aux |= {"plan": plan, "target": target}
     return divergence.cross_entropy(target, plan), aux

@@ -1,4 +1,4 @@
-"""The factored transport plan P = diag(u) K diag(v), what is derived from it, and its diagnosis."""
+"""The factored transport plan P = diag(u) K diag(v), and what is derived from it."""
 
 import dataclasses
 from typing import Literal
@@ -8,11 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax import check
-from gca_jax.ot import sums
 from gca_jax.ot.engine import row_sums
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.numerics import log, logsumexp, negative_entropy, ratio
-from gca_jax.ot.target_types import AnyTarget, positive_columns
+from gca_jax.ot.numerics import log, logsumexp, negative_entropy
 
 
 @jax.tree_util.register_dataclass
@@ -29,6 +27,7 @@ class Plan:
       converged: With `until=`, whether the tolerance was reached; None for a fixed number of steps.
       sweeps: How many sweeps were run in the scaling domain, where further ones change no digit.
       log_rows: log K v (n,), where it is known; see `log_row_sums`.
+      columns: Pᵀ1 (m,), where the last half-step tells it.
       exact: The marginal that the last half-step made exact: "rows", "columns" or neither (None).
     """
 
@@ -40,6 +39,7 @@ class Plan:
     converged: Bool[Array, ""] | None = None
     sweeps: Int[Array, ""] | None = None
     log_rows: Float[Array, " n"] | None = None
+    columns: Float[Array, " m"] | None = None
     exact: Literal["rows", "columns"] | None = dataclasses.field(
         default=None, metadata={"static": True}
     )
@@ -90,6 +90,19 @@ class Plan:
         return _marginal_error(self, self.row_marginal, self.column_marginal)
 
     @property
+    def known_residual(self) -> Float[Array, ""]:
+        """The residual of the plan scaled to mass 1, NaN where it takes a pass over the kernel."""
+        unknown = jnp.full((), jnp.nan, self.mu.dtype)
+        rows = self.mu if self.exact == "rows" else unknown
+        columns = self.nu if self.exact == "columns" else unknown
+        if self.log_rows is not None and self.exact != "rows":
+            rows = jnp.exp(self.log_u + self.log_rows)
+        if self.columns is not None and self.exact != "columns":
+            columns = self.columns
+        free = jnp.ones_like(unknown) if self.exact else rows.sum()
+        return _marginal_error(self, rows / free, columns / free)
+
+    @property
     def entropy(self) -> Float[Array, ""]:
         """H(P) = -Σ P log P, in nats."""
         return -negative_entropy(self.matrix)
@@ -132,56 +145,8 @@ class Plan:
     def frozen(self) -> "Plan":
         """Stop the gradient through the scalings: the envelope form (see `project`)."""
         log_u, log_v = jax.lax.stop_gradient((self.log_u, self.log_v))
-        # log_rows are those of the kernel, which does pass a gradient.
-        return dataclasses.replace(self, log_u=log_u, log_v=log_v, log_rows=None, exact=None)
-
-
-def diagnose(plan: Plan, target: AnyTarget) -> dict[str, Float[Array, ""]]:
-    """Compute scalars of a plan beside its target.
-
-    A plan whose mass is free (GCA-UOT's) is scaled to the target's mass, 1, for all but `mass`.
-
-    Args:
-      plan: P (n, m).
-      target: P_tgt (n, m), in the plan's layout.
-
-    Returns:
-      residual, ‖P1 - μ‖₁ + ‖Pᵀ1 - ν‖₁; relative_residual, that over ‖P - P_tgt‖₁; plan_entropy, in
-      nats; mass, before it is scaled; positive_mass, the mass on the positive pairs;
-      contrastive_accuracy, the share of rows whose positive pair has the largest kernel entry;
-      ince_cosine, the cosine of P - P_tgt with what it is after the row projection alone: the
-      directions of the gradients of KL, at convergence, and of INCE with respect to log K.
-    """
-    partner = positive_columns(plan.kernel.layout, plan.mu.size)
-    log_mu, target_mass = log(plan.mu), sums.total(target)
-    free = plan.mass if plan.exact is None else jnp.ones((), plan.mu.dtype)
-    log_u = plan.log_u - log(free)
-
-    def of_rows(log_k: Array, rows: Array) -> tuple[dict[str, Array], Array]:
-        p = jnp.exp(log_u[rows][:, None] + log_k + plan.log_v[None, :])
-        one_step = jnp.exp(log_k + (log_mu[rows] - logsumexp(log_k, axis=1))[:, None])
-        t = target.weights(rows) / target_mass
-        a, b = p - t, one_step - t
-        summed = {
-            "columns": p.sum(axis=0),
-            "distance": jnp.abs(a).sum(),
-            "entropy": -negative_entropy(p),
-            "hits": jnp.sum(log_k.argmax(axis=1) == partner[rows], dtype=p.dtype),
-            "products": jnp.stack([jnp.sum(a * b), jnp.sum(a * a), jnp.sum(b * b)]),
-        }
-        return summed, p.sum(axis=1)
-
-    s, rows = plan.kernel.over_rows(of_rows)
-    residual = _marginal_error(plan, rows, s["columns"])
-    return {
-        "contrastive_accuracy": s["hits"] / plan.mu.size,
-        "residual": residual,
-        "relative_residual": ratio(residual, s["distance"]),
-        "plan_entropy": s["entropy"],
-        "mass": s["columns"].sum() * free,
-        "positive_mass": plan.positive_mass / free,
-        "ince_cosine": ratio(s["products"][0], jnp.sqrt(s["products"][1] * s["products"][2])),
-    }
+        # The sums are those of the kernel, which does pass a gradient.
+        return Plan(self.kernel, log_u, log_v, self.mu, self.nu, self.converged, self.sweeps)
 
 
 def _marginal_error(plan: Plan, rows: Array, columns: Array) -> Float[Array, ""]:

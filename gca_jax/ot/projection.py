@@ -92,7 +92,15 @@ def project(
     (log_u, log_v), _ = _sweep(log_k, mu, nu, tau_a, tau_b, half_steps // 2)
     if half_steps % 2:
         log_u = _scaling(log_k, mu, jnp.asarray(tau_a, log_k.dtype), log_v, axis=1)
-    return Plan(kernel, log_u, log_v, mu, nu, exact=_exact(tau_a, tau_b, half_steps))
+    exact = _exact(tau_a, tau_b, half_steps)
+    columns = None if half_steps % 2 else _column_sums(nu, log_v, tau_b)
+    return Plan(kernel, log_u, log_v, mu, nu, columns=columns, exact=exact)
+
+
+def _column_sums(nu: Array, log_v: Array, tau: ArrayLike) -> Array:
+    """Compute Pᵀ1 after v ← (ν/(Kᵀu))^τ: v Kᵀu = ν v^(1 - 1/τ); NaN for τ = 0."""
+    log_sums = log(nu) - log_v * (1 / jnp.asarray(tau, nu.dtype) - 1)
+    return jnp.where(log_v == -jnp.inf, 0.0, jnp.exp(log_sums))
 
 
 def _exact(
@@ -121,7 +129,8 @@ def _in_scaling_domain(
     done = sweep(problem, half_steps // 2, rows)
     log_u = scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u
     log_rows, exact = done.log_rows if rows else None, _exact(tau_a, tau_b, half_steps)
-    return Plan(kernel, log_u, done.log_v, mu, nu, None, done.sweeps, log_rows, exact)
+    columns = None if odd else _column_sums(nu, done.log_v, tau_b)
+    return Plan(kernel, log_u, done.log_v, mu, nu, None, done.sweeps, log_rows, columns, exact)
 
 
 def project_each(

@@ -188,8 +188,10 @@ class Log(contextlib.AbstractContextManager["Log"]):
         unit = self._training.experiment.data.unit
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
-        due = step % settings.log_every_steps == 0 or step == self._training.total_steps
+        due = self._training.is_logged(step)
         if due or row.keys() - self._training.metrics:  # a hook's scalars are always logged
+            if not due:  # then the step was not diagnosed
+                row = {name: number for name, number in row.items() if not math.isnan(number)}
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:

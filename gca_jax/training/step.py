@@ -5,6 +5,8 @@ with common statistics. Statistics of its own would let the network tell the vie
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -94,6 +96,7 @@ def make_train_step(
         mesh: Devices to shard the loss over; None: the compiler partitions it.
     """
     data, settings = experiment.data, experiment.train
+    is_logged = logged_steps(experiment, total_steps)
     objective, decay = make_objective(experiment), byol_decay(settings.target_decay, total_steps)
     loss_fn = split_loss(experiment, mesh)
 
@@ -103,15 +106,16 @@ def make_train_step(
         # Randomness is a function of the step, so checkpoints need no random state. The key is an
         # argument, not a constant: runs that differ only in their seed share the compiled step.
         views = data.views(jax.random.fold_in(key, state.step), batch.inputs)
-        loss = partial(loss_fn, **experiment.target.keywords(batch.info, state.step))
+        target = experiment.target.keywords(batch.info, state.step)
+        loss = partial(loss_fn, diagnose=is_logged(state.step + 1), **target)
         value_and_grad = jax.value_and_grad(partial(objective, loss), has_aux=True)
         (value, forward), gradients = value_and_grad(state.params, state, views)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        target = None
+        average = None
         if decay is not None:  # BYOL's target network: a moving average of the new weights
             moved = optax.incremental_update(params, state.target["params"], 1 - decay(state.step))
-            target = {"params": moved, "batch_stats": forward.target_stats}
+            average = {"params": moved, "batch_stats": forward.target_stats}
         metrics = {
             "loss": value,
             "gradient_norm": optax.tree.norm(gradients),
@@ -125,10 +129,27 @@ def make_train_step(
             h, labels = jnp.concatenate(forward.features), jnp.tile(batch.info["labels"], 2)
             head, head_state, logged = probe.update(head, head_state, h, labels)
             metrics |= logged
-        trained = params, forward.batch_stats, opt_state, target
+        trained = params, forward.batch_stats, opt_state, average
         return TrainState(state.step + 1, *trained, head, head_state), metrics
 
     return train_step
+
+
+def logged_steps(experiment: Experiment, total_steps: int) -> Callable[[Any], Any]:
+    """Make the function that tells whether a step, counted from 1, is logged; it may be traced.
+
+    A hook of the caller's may add scalars to other steps too: their rows have no diagnosis.
+    """
+    settings, every = experiment.train, [experiment.train.log_every_steps]
+    if settings.knn_every_epochs is not None:
+        per_epoch = steps_per_epoch(len(experiment.data), settings.batch_size)
+        every.append(settings.knn_every_epochs * per_epoch)
+
+    def is_logged(step: Any) -> Any:
+        due = [step % n == 0 for n in every]
+        return functools.reduce(operator.or_, due, step == total_steps)
+
+    return is_logged
 
 
 def make_objective(experiment: Experiment) -> Callable[..., tuple[Array, Forward]]:
@@ -187,6 +208,7 @@ class Training:
     order: Order
     steps_per_epoch: int
     total_steps: int
+    is_logged: Callable[[int], bool]
     schedule: Callable[[Array], Array]
     create: Callable[[Variables], TrainState]
     abstract: TrainState  # shapes and dtypes of the state
@@ -239,8 +261,8 @@ def trace(experiment: Experiment) -> Training:
     with context("loss" if "loss" in experiment.given else "config.loss"):
         batch = _example(experiment, order.batch_size)
         lowered = shard(train_step, mesh).lower(abstract, key, batch)
-    schedule = jax.jit(rate)
-    return Training(experiment, mesh, order, per_epoch, total, schedule, create, abstract, lowered)
+    loop = logged_steps(experiment, total), jax.jit(rate)
+    return Training(experiment, mesh, order, per_epoch, total, *loop, create, abstract, lowered)
 
 
 def _states(

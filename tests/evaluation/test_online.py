@@ -41,14 +41,18 @@ def board(monkeypatch):
 @pytest.mark.usefixtures("one_device")
 def test_knn_is_logged_every_n_epochs_and_wandb_is_opened_before_tensorboard(tiny, tmp_path, board):
     """Of training images alone, whatever the interval of the log."""
-    keys = {"train.knn_every_epochs": 2, "train.log_every_steps": 4, "log.wandb": "mine"}
+    keys = {"train.knn_every_epochs": 1, "train.log_every_steps": 4, "log.wandb": "mine"}
     experiment = build(tiny("ince", **keys))
     data = experiment.data.dataset
     pretrain(experiment, tmp_path / "run")
     log = (tmp_path / "run" / "metrics.jsonl").read_text()
     rows = [json.loads(line) for line in log.splitlines()]
-    assert [row["step"] for row in rows] == [4, 6]
-    assert "knn_accuracy" not in rows[0]
+    assert [(row["step"], "knn_accuracy" in row) for row in rows] == [
+        (3, True),
+        (4, False),
+        (6, True),
+    ]
+    assert all(row["uniformity"] < 0 for row in rows)
 
     variables, _ = restore_variables(tmp_path / "run")
     encode = jax.jit(
@@ -58,7 +62,7 @@ def test_knn_is_logged_every_n_epochs_and_wandb_is_opened_before_tensorboard(tin
     )
     h = np.concatenate([encode(part) for part in np.array_split(data.train_images, 1)])
     expected = brute_force(h[::2], data.train_labels[::2], h[1::2], 20)
-    assert rows[1]["knn_accuracy"] == pytest.approx(np.mean(expected == data.train_labels[1::2]))
+    assert rows[2]["knn_accuracy"] == pytest.approx(np.mean(expected == data.train_labels[1::2]))
 
     with wandb_run(experiment, tmp_path / "another"):
         pass

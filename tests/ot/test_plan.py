@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gca_jax import ot
-from gca_jax.ot.plan import diagnose
 from tests import reference, toy
 
 
@@ -36,28 +35,11 @@ def test_derived_quantities(layout, taus):
         np.testing.assert_allclose(plan.residual, residual, rtol=1e-8, atol=1e-14)
 
 
-def test_a_plan_of_free_mass_is_diagnosed_at_the_target_s_mass():
-    z_a, z_b = toy.batch(0)
-    K = np.exp(-reference.cost_matrix(z_a, z_b) / 0.25)
-    n = len(K)
-    uniform = np.full(n, 1 / n)
-    P = reference.plan(K, uniform, uniform, 6, 0.3, 0.6)
-    mass, P = P.sum(), P / P.sum()
-    residual = np.abs(P.sum(1) - uniform).sum() + np.abs(P.sum(0) - uniform).sum()
-    with jax.enable_x64(True):
-        plan = ot.project(
-            ot.cosine_kernel(z_a, z_b, epsilon=0.25), iterations=3, tau_a=0.3, tau_b=0.6
-        )
-        got = diagnose(plan, ot.target.identity(n))
-        np.testing.assert_allclose(got["mass"], mass, rtol=1e-10)
-        np.testing.assert_allclose(got["residual"], residual, rtol=1e-10)
-        np.testing.assert_allclose(
-            got["relative_residual"], residual / np.abs(P - np.eye(n) / n).sum(), rtol=1e-10
-        )
-        np.testing.assert_allclose(got["plan_entropy"], reference.entropy(P), rtol=1e-10)
-        np.testing.assert_allclose(got["positive_mass"], P.trace(), rtol=1e-10)
-        assert repr(plan).startswith(f"Plan({n} x {n}, epsilon=0.25, mass={mass:.4g}, residual=")
-        assert jax.jit(lambda p: repr(p) and p.mass)(plan) == plan.mass
+def test_a_plan_tells_its_numbers():
+    plan = ot.project(ot.cosine_kernel(*toy.batch(0), epsilon=0.25), iterations=3)
+    n, m = plan.kernel.shape
+    assert repr(plan).startswith(f"Plan({n} x {m}, epsilon=0.25, mass={plan.mass:.4g}, residual=")
+    assert jax.jit(lambda p: repr(p) and p.mass)(plan) == plan.mass
 
 
 def test_a_plan_passes_through_jit_and_vmap():

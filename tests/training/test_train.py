@@ -78,6 +78,24 @@ def test_log_has_every_step_once(unbroken):
         assert {"loss", "gradient_norm", "alignment", "uniformity", "images_per_second"} <= set(row)
 
 
+def test_weights_do_not_depend_on_the_interval_of_the_log(unbroken, tiny, tmp_path):
+    def hook(step, state, metrics):
+        if step == 2:
+            metrics["mine"] = jnp.float32(1.0)
+
+    hook.name, hook.memory = "mine", {}
+    pretrain(build(tiny(**{"train.log_every_steps": 4})), tmp_path, hooks=[hook])
+    jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
+    between, *logged = rows(tmp_path)
+    assert [row["step"] for row in (between, *logged)] == [2, 4, 6]
+    assert logged == [row for row in rows(unbroken) if row["step"] in (4, 6)]
+    of_step_2 = rows(unbroken)[1]
+    lacking = {"uniformity", "contrastive_accuracy", "plan_entropy", "relative_residual"}
+    assert of_step_2.keys() - between.keys() >= lacking
+    same = between | {"residual": of_step_2["residual"]}  # known from the sweeps up to rounding
+    assert {**of_step_2, **same} == {**of_step_2, "mine": 1.0}
+
+
 def test_run_starts_from_the_initial_variables(unbroken, experiment, tiny):
     config = tiny()
     network = build(config).network

@@ -5,17 +5,19 @@ The names below are all that the rest of the package uses.
 
 from gca_jax.ot.engine.domain import Domain, choose, smallest_epsilon
 from gca_jax.ot.engine.forward import both_sums, row_sums, sweep
-from gca_jax.ot.engine.passes import Points, make_passes
+from gca_jax.ot.engine.passes import Passes, Points, in_parts, make_passes
 from gca_jax.ot.engine.problem import Problem, scaling
 from gca_jax.ot.engine.sharding import gathered, replicated
 
 __all__ = [
     "Domain",
+    "Passes",
     "Points",
     "Problem",
     "both_sums",
     "choose",
     "gathered",
+    "in_parts",
     "make_passes",
     "replicated",
     "row_sums",

@@ -69,9 +69,22 @@ class Passes(NamedTuple):
             return k
         return jnp.where(indices[:, None] == jnp.arange(k.shape[1])[None, :], 0.0, k)
 
-    def over_rows(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
-        """Sum the first results of piece(K_block, rows_block) and stacks the second ones."""
-        total, kept = self.over_own_rows(piece, jax.tree.map(self.own, rows))
+    def over_rows(
+        self,
+        piece: Piece[Rows, Summed, Kept],
+        rows: Rows,
+        part: int | None = None,
+        most: int | None = None,
+    ) -> tuple[Summed, Kept]:
+        """Sum the first results of piece(K_block, rows_block) and stack the second ones.
+
+        With `part` and `most` a K kept whole is gone over as by `in_parts`, else at once.
+        """
+        own = jax.tree.map(self.own, rows)
+        if part is None or most is None:
+            total, kept = self.over_own_rows(piece, own)
+        else:
+            total, kept = self.over_parts(piece, own, part, most)
         return jax.tree.map(self.all_devices, total), jax.tree.map(self.gather, kept)
 
     def over_own_rows(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
@@ -91,47 +104,19 @@ class Passes(NamedTuple):
         rest = jax.tree.map(lambda a: a[head:].reshape(steps, size, *a.shape[1:]), data)
         flat = lambda b: b.reshape(-1, *b.shape[2:])  # noqa: E731
         if not head:  # nothing is cut off and joined again: no copies of points and results
-            total, kept = self.scan(block, rest)
+            total, kept = _scan_sum(block, rest, None, self.points.axis_name)
             return total, jax.tree.map(flat, kept)
         first, kept = block(jax.tree.map(lambda a: a[:head], data))
-        total, more = self.scan(block, rest, first)
+        total, more = _scan_sum(block, rest, first, self.points.axis_name)
         return total, jax.tree.map(lambda a, b: jnp.concatenate([a, flat(b)]), kept, more)
 
-    def over_parts(self, piece: Piece[Rows, Summed, Kept], rows: Rows) -> tuple[Summed, Kept]:
-        """Do as `over_own_rows`, but goes over a K kept whole in parts: piece needs less memory.
-
-        Part t of p has the rows t, t + p, ...: where the compiler split K by rows over devices,
-        each device has rows of every part.
-        """
-        if self.whole is None or self.whole.size < 2 * PART:
-            return self.over_own_rows(piece, rows)
-        size, most = self.whole.shape[0], min(PARTS, self.whole.size // PART)
-        parts = max(p for p in range(1, most + 1) if size % p == 0)
-
-        def part(t: Array) -> tuple[Summed, Kept]:
-            def own(a: Array) -> Array:
-                a = a.reshape(size // parts, parts, *a.shape[1:])
-                return jax.lax.dynamic_index_in_dim(a, t, axis=1, keepdims=False)
-
-            return piece(*jax.tree.map(own, (self.whole, rows)))
-
-        total, kept = self.scan(part, jnp.arange(parts))
-        return total, jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(size, *a.shape[2:]), kept)
-
-    def scan(
-        self, part: Callable[[Data], tuple[Summed, Kept]], data: Data, start: Summed | None = None
+    def over_parts(
+        self, piece: Piece[Rows, Summed, Kept], rows: Rows, part: int, most: int
     ) -> tuple[Summed, Kept]:
-        """Sum the first results of part over the leading axis of data, and stacks the second."""
-
-        def add(total: Summed, data: Data) -> tuple[Summed, Kept]:
-            more, kept = part(data)
-            return jax.tree.map(jnp.add, total, more), kept
-
-        if start is None:
-            shapes = jax.eval_shape(part, jax.tree.map(lambda a: a[0], data))[0]
-            zeros = lambda a: varying(jnp.zeros(a.shape, a.dtype), self.points.axis_name)  # noqa: E731
-            start = jax.tree.map(zeros, shapes)
-        return jax.lax.scan(add, start, data)
+        """Do as `over_own_rows`, but go over a K kept whole as `in_parts` does."""
+        if self.whole is None:
+            return self.over_own_rows(piece, rows)
+        return in_parts(self.whole, piece, rows, part, most, self.points.axis_name)
 
     def sweep(self, right: Array, rowwise: Rowwise[Rows, Kept], rows: Rows) -> tuple[Array, Kept]:
         """Return (l K, kept) with (l, kept) = rowwise(K r, rows), in one pass."""
@@ -179,6 +164,54 @@ def make_passes(points: Points) -> Passes:
     return passes
 
 
+def in_parts(
+    matrix: Float[Array, "n m"],
+    piece: Piece[Rows, Summed, Kept],
+    rows: Rows,
+    part: int,
+    most: int,
+    axis_name: str | None = None,
+) -> tuple[Summed, Kept]:
+    """Sum the first results of piece over parts of the rows, one by one: it needs less memory.
+
+    There are at most `most` parts of at least `part` entries. Part t of p has the rows t, t + p,
+    ...: where the compiler split the rows over devices, each device has rows of every part.
+    """
+    size, most = matrix.shape[0], min(most, matrix.size // part)
+    parts = max((p for p in range(1, most + 1) if size % p == 0), default=1)
+    if parts == 1:
+        return piece(matrix, rows)
+
+    def of_part(t: Array) -> tuple[Summed, Kept]:
+        def own(a: Array) -> Array:
+            a = a.reshape(size // parts, parts, *a.shape[1:])
+            return jax.lax.dynamic_index_in_dim(a, t, axis=1, keepdims=False)
+
+        return piece(*jax.tree.map(own, (matrix, rows)))
+
+    total, kept = _scan_sum(of_part, jnp.arange(parts), None, axis_name)
+    return total, jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(size, *a.shape[2:]), kept)
+
+
+def _scan_sum(
+    part: Callable[[Data], tuple[Summed, Kept]],
+    data: Data,
+    start: Summed | None,
+    axis_name: str | None,
+) -> tuple[Summed, Kept]:
+    """Sum the first results of part over the leading axis of data, and stack the second."""
+
+    def add(total: Summed, data: Data) -> tuple[Summed, Kept]:
+        more, kept = part(data)
+        return jax.tree.map(jnp.add, total, more), kept
+
+    if start is None:
+        shapes = jax.eval_shape(part, jax.tree.map(lambda a: a[0], data))[0]
+        zeros = lambda a: varying(jnp.zeros(a.shape, a.dtype), axis_name)  # noqa: E731
+        start = jax.tree.map(zeros, shapes)
+    return jax.lax.scan(add, start, data)
+
+
 def contract(
     passes: Passes,
     left: Float[Array, "k n"],
@@ -199,8 +232,11 @@ def contract(
         return _pull(passes, k, rows[0], right, rows[1])
 
     few = len(left) <= MAX_FUSED_TERMS
-    over_rows = passes.over_own_rows if few and overwrite else passes.over_parts
-    ct_columns, ct_x = over_rows(piece, (passes.own(left.T), passes.own(passes.points.x)))
+    rows = passes.own(left.T), passes.own(passes.points.x)
+    if few and overwrite:
+        ct_columns, ct_x = passes.over_own_rows(piece, rows)
+    else:
+        ct_columns, ct_x = passes.over_parts(piece, rows, PART, PARTS)
     return _of_all(passes, ct_x), None if symmetric else ct_columns.T
 
 
