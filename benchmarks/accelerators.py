@@ -18,6 +18,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from functools import partial
 from typing import NamedTuple
 from unittest import mock
 
@@ -61,10 +62,14 @@ TARGETS = {
 
 
 class Case(NamedTuple):
-    """What to compile: a loss of n rows, or the step of a config on a batch of n images."""
+    """What to compile: a loss of n rows, or the step of a config on a batch of n images.
+
+    A loss is value, `aux` and gradient, run in a way. "dense" and "sharded whole" keep K whole;
+    "dense value" is without `aux`, "dense diagnosed" with the diagnosis.
+    """
 
     target: str
-    what: str  # "step", or a way of a loss: "dense" and "sharded whole" keep K whole
+    what: str  # "step", or a way of a loss
     name: str  # the loss, or the config
     n: int
 
@@ -80,7 +85,12 @@ def cases(quick):
     if quick:
         found = [Case("8 CPU", way, "gca_ince", 4096) for way in ways]
         return found + [Case(t, "dense", "gca_ince", 4096) for t in ("1 H100", "1 v5e")]
-    found = [Case(t, "dense", name, 4096) for t in ("1 H100", "1 v5e") for name in LOSSES]
+    found = [
+        Case(target, what, name, 4096)
+        for target in ("1 H100", "1 v5e")
+        for what in ("dense", "dense value", "dense diagnosed")
+        for name in LOSSES
+    ]
     found += [Case(f"{n} CPU", way, "gca_ince", 65536) for n in (8, 64, 256) for way in ways]
     found += [Case(t, "rule", name, 65536) for t in ("1 H100", "1 v5e") for name in LOSSES]
     found += [Case(t, "sharded", name, 65536) for t in ("8 H100", "16 v5e") for name in LOSSES]
@@ -115,9 +125,12 @@ def lowered_loss(case, devices):
     split = case.what.startswith("sharded")
     one = losses.sharded(case.name, devices) if split else losses.METHODS[case.name]
     settings = {"epsilon": loss.EPSILON, "layout": "joint"}
-    if case.what in ("dense", "sharded whole"):
+    if case.what == "sharded whole" or case.what.startswith("dense"):
         settings["block_size"] = case.n
-    step = jax.value_and_grad(lambda a, b: one(a, b, **settings)[0], argnums=(0, 1))
+    settings["diagnose"] = case.what.endswith("diagnosed")
+    alone = case.what.endswith("value")
+    value = (lambda a, b: one(a, b, **settings)[0]) if alone else partial(one, **settings)
+    step = jax.value_and_grad(value, argnums=(0, 1), has_aux=not alone)
     z = jax.ShapeDtypeStruct((case.n // 2, 128), jnp.float32, sharding=rows)
     return jax.jit(step, out_shardings=(whole, (rows, rows))).lower(z, z)
 

@@ -4,8 +4,8 @@ python -m benchmarks.loss          # n = 1,024 and 2,048, about two minutes
 python -m benchmarks.loss --full   # n up to 4,096; `benchmarks.scaling` has larger ones
 python -m benchmarks.loss --quick  # n = 1,024, few repeats, the dense losses alone
 
-Every function takes both views (n/2, d) and returns the value; joint layout, self-pairs excluded.
-Peers do the same work, written the usual ways.
+Every function takes both views (n/2, d); joint layout, self-pairs excluded. Ours returns the value
+and `aux`, as it is used. Peers return the value, written the usual ways.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ EPSILON, ITERATIONS = 0.5, 10
 def ours(method, epsilon=EPSILON, **hyper):
     """A method of this project."""
     loss = losses.METHODS[method]
-    return lambda z_a, z_b: loss(z_a, z_b, epsilon=epsilon, layout="joint", **hyper)[0]
+    return lambda z_a, z_b: loss(z_a, z_b, epsilon=epsilon, layout="joint", **hyper)
 
 
 def _log_kernel(z_a, z_b, epsilon=EPSILON):
@@ -139,6 +139,34 @@ def dense(n, classes, **options):
     }
 
 
+def with_aux(n, layout="joint", **hyper):
+    """Time and temporaries of the value alone, with `aux`, and with the diagnosis."""
+    methods = ("simclr", "gca_ince", "rince", "gca_rince", "gca_uot")
+    if layout == "cross":
+        methods = ("ince", "clip", *methods[1:])
+    functions = {}
+    for name in methods:
+        how = {"epsilon": EPSILON, **hyper} | ({} if name == "clip" else {"layout": layout})
+        loss = partial(losses.METHODS[name], **how)
+        functions[name] = lambda a, b, loss=loss: loss(a, b)[0]
+        functions[f"{name}, aux"] = loss
+        functions[f"{name}, diagnosed"] = partial(loss, diagnose=True)
+    z = measure.views(n if layout == "joint" else 2 * n)
+    title = f"n = {n}, {layout}, {hyper or 'K whole'}"
+    seconds, temporaries = measure.losses(title, functions, *z)
+    share = lambda name, kind: seconds[f"{name}, {kind}"] / seconds[name]  # noqa: E731
+    ratios = {name: {kind: share(name, kind) for kind in ("aux", "diagnosed")} for name in methods}
+    print(
+        "  times the value alone:", {k: [f"{x:.2f}" for x in r.values()] for k, r in ratios.items()}
+    )
+    return {
+        "what": title,
+        "milliseconds": {name: 1e3 * s for name, s in seconds.items()},
+        "temporaries / n m 4 bytes": {k: size / (4 * n * n) for k, size in temporaries.items()},
+        "times the value alone": ratios,
+    }
+
+
 def by_epsilon(epsilon, n=2048):
     """Time an ε; a small one needs all T sweeps, forward and back."""
     methods = ("simclr", "gca_ince", "gca_rince", "gca_uot")
@@ -153,7 +181,7 @@ def learned_epsilon(name, n=2048):
     def loss(traced, **hyper):
         def value(a, b):
             epsilon = EPSILON + (0.0 * a[0, 0] if traced else 0.0)
-            return losses.METHODS[name](a, b, epsilon=epsilon, **hyper)[0]
+            return losses.METHODS[name](a, b, epsilon=epsilon, **hyper)
 
         return value
 
@@ -167,7 +195,7 @@ def learned_target(blocks, n=2048):
     how = {"epsilon": EPSILON, "block_size": 256 if blocks else n}
     functions = {
         f"{name}{', self-weighted' if target else ''}": partial(
-            lambda loss, target, a, b: loss(a, b, target=target, **how)[0],
+            lambda loss, target, a, b: loss(a, b, target=target, **how),
             losses.METHODS[name],
             target,
         )
@@ -187,9 +215,14 @@ def megaflops(name, n=512):
 
 def work(quick, full):
     if quick:
-        return {"dense": [dense(1024, 0, patience=20.0)]}
+        return {"dense": [dense(1024, 0, patience=20.0)], "aux": [with_aux(512)]}
     sizes = (1024, 2048, 4096) if full else (1024, 2048)
     return {
+        "aux": [
+            *(with_aux(n) for n in (512, *sizes)),
+            with_aux(2048, "cross"),
+            with_aux(2048, block_size=256),
+        ],
         "dense": [dense(n, classes) for classes in (0, 10) for n in sizes],
         "MFLOP (n = 512, d = 128)": {
             name: megaflops(name) for name in ("ntxent", "gca_ince", "gca_uot")

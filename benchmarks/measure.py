@@ -49,8 +49,9 @@ def views(n, d=128, classes=0):
 
 
 def compiled(value, z_a, z_b):
-    """Value and gradient with respect to both views, compiled."""
-    step = jax.jit(jax.value_and_grad(value, argnums=(0, 1)))
+    """Value, what is returned beside it, and gradient with respect to both views, compiled."""
+    has_aux = isinstance(jax.eval_shape(value, z_a, z_b), tuple)
+    step = jax.jit(jax.value_and_grad(value, argnums=(0, 1), has_aux=has_aux))
     return step.lower(z_a, z_b).compile()
 
 

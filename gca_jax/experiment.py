@@ -334,6 +334,7 @@ def _given_names(config: ConfigDict, **parts: object) -> dict[str, str]:
 
 def _name(part: object) -> str:
     """Name a part that was given."""
+    part = getattr(part, "nnx_class", part)  # of an NNX module in Flax's bridge
     while isinstance(part, partial):  # which has no name of its own
         part = part.func
     for known in (getattr(part, "name", None), getattr(part, "__name__", None)):

@@ -17,6 +17,7 @@ from gca_jax.data import tables
 from gca_jax.data.batches import Batch, Order, taken
 from gca_jax.data.dataset import Numbers, named_values, number
 
+KEPT = 2**28  # bytes of standardised rows that are kept
 Split = Literal["test", "validation"]
 Scaling = Literal["columns", "whole", "none"]
 Rows = Int[np.ndarray, "k"]
@@ -68,7 +69,12 @@ class Side:
 
     def features(self, rows: Rows) -> Float32[np.ndarray, "k f"]:
         """Flatten and standardise some rows, as a tower takes them."""
-        return self.scale(self.raw[rows])
+        return self.scale(self.raw[rows]) if self._scaled is None else self._scaled[rows]
+
+    @cached_property
+    def _scaled(self) -> Float32[np.ndarray, "n f"] | None:
+        """All rows, so that no step standardises them again; None where they take much memory."""
+        return self.scale(self.raw) if 4 * self.raw.size <= KEPT else None
 
     def scale(self, raw: np.ndarray) -> Float32[np.ndarray, "k f"]:
         """Flatten and standardise new rows [k, ...]."""

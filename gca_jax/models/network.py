@@ -87,7 +87,8 @@ class Network(nn.Module):
 
     def encode(self, x: Float[Array, "b ..."], train: bool = False) -> Float[Array, "b f"]:
         """Compute the features of a batch: what evaluation sees."""
-        takes_train = "train" in inspect.signature(type(self.encoder).__call__).parameters
+        own = getattr(self.encoder, "nnx_class", type(self.encoder))  # of flax.nnx.bridge.ToLinen
+        takes_train = "train" in inspect.signature(own.__call__).parameters
         h = self.encoder(x, train=train) if takes_train else self.encoder(x)
         if h.ndim != 2:
             raise ValueError(
@@ -166,7 +167,7 @@ def create(
     Args:
         encoder: a key of `ENCODERS`, or a Flax module of your own: `__call__(x, train)` or
             `__call__(x)`, images [b, h, w, c] to features [b, f], no random layers, its attributes
-            hashable (tuples, not lists).
+            hashable (tuples, not lists); `flax.nnx.bridge.to_linen(Module, ...)` makes one of NNX.
         projector_hidden: width of the projector's hidden layer.
         projector_dim: size d of the embeddings.
         predictor_hidden: width of the predictor's hidden layer; None for no predictor.

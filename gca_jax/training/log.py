@@ -26,6 +26,8 @@ from gca_jax.training.step import Training
 from gca_jax.workdir import RunFolder
 
 REPELLED, PATIENCE = 0.9, 50  # share of pairs, and consecutive steps, that count as a collapse
+FINITE = ("loss", "gradient_norm", "parameter_norm")
+WATCHED = (*FINITE, "repelled")  # in every step, whether it is logged or not
 CONSTANTS = {"block_size", "scaling_domain"}  # entries of `aux` that make no curve
 BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
@@ -179,6 +181,10 @@ class Log(contextlib.AbstractContextManager["Log"]):
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
+        due = self._training.is_logged(step)
+        logged = due or metrics.keys() - self._training.metrics  # a hook's scalars are always
+        if not logged:  # each number that is read takes its time
+            metrics = {name: metrics[name] for name in WATCHED if name in metrics}
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._check_finite(step, row)
         self._warn_of_collapse(step, row)
@@ -188,14 +194,13 @@ class Log(contextlib.AbstractContextManager["Log"]):
         unit = self._training.experiment.data.unit
         self._bar.set_postfix_str(f"loss {row['loss']:.4f}, {rate:,.0f} {unit}/s", refresh=False)
         self._bar.update(1)
-        due = self._training.is_logged(step)
-        if due or row.keys() - self._training.metrics:  # a hook's scalars are always logged
-            if not due:  # then the step was not diagnosed
-                row = {name: number for name, number in row.items() if not math.isnan(number)}
+        if logged and not due:  # such a step was not diagnosed
+            row = {name: number for name, number in row.items() if not math.isnan(number)}
+        if logged:
             self._write(step, row)
 
     def _check_finite(self, step: int, row: dict[str, float]) -> None:
-        for name in ("loss", "gradient_norm", "parameter_norm"):
+        for name in FINITE:
             if not math.isfinite(row[name]):
                 epoch = step / self._training.steps_per_epoch
                 raise ValueError(

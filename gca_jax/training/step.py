@@ -229,7 +229,7 @@ class Training:
         """Random key of all views, replicated."""
         return _replicate_key(jax.random.split(self.experiment.key)[0], self.mesh)
 
-    @property
+    @cached_property
     def metrics(self) -> set[str]:
         """Names of a step's scalars."""
         return set(self.lowered.out_info[1])

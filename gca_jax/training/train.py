@@ -188,7 +188,10 @@ def batches(training: Training, start: int) -> Generator[Batch]:
         return jax.make_array_from_process_local_data(rows, part, (size, *part.shape[1:]))
 
     def place(part: Batch) -> Any:  # a Batch, of arrays on the devices
-        return jax.tree.map(on_devices, part._replace(rows=np.asarray(part.rows, np.int32)))
+        part = part._replace(rows=np.asarray(part.rows, np.int32))
+        if jax.process_count() == 1:
+            return jax.device_put(part, rows)  # all at once: less work for the host
+        return jax.tree.map(on_devices, part)
 
     local = experiment.data.batches(training.order, start, experiment.takes)
     with contextlib.closing(local):
