@@ -1,6 +1,9 @@
 # README's two commands: `make demo` and `make test`. Both set up .venv first if it is not there.
+# PYTHON=python3.13 takes another one; what .venv has not is set up beside it, in .venv-3.13.
 PYTHON ?= python3
-VENV := .venv
+minor = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSION := $(call minor,$(PYTHON))
+VENV := .venv$(if $(filter-out $(VERSION),$(call minor,.venv/bin/python)),-$(VERSION))
 BIN := $(VENV)/bin
 RUN := runs/digits
 # cuda13, tpu ...: the extra of JAX for an accelerator, at the version of requirements.txt.
@@ -9,6 +12,7 @@ ACCELERATOR ?=
 .PHONY: demo test test-fast lint docs
 
 $(VENV)/.installed: requirements.txt pyproject.toml
+	@test -n "$(VERSION)" || { echo "$(PYTHON) does not run: PYTHON=... takes another one" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements.txt $(if $(ACCELERATOR),"jax[$(ACCELERATOR)]")

@@ -244,4 +244,5 @@ def summary(line):
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")  # the plug-ins are for the processes that compile
     measure.command("accelerators", __doc__, work, only="")

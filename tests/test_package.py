@@ -134,7 +134,10 @@ def test_every_requirement_is_pinned_and_allowed():
     for requirement in (Requirement(line) for line in lines if not line.startswith("#")):
         (version,) = requirement.specifier
         assert version.operator == "==", requirement
-        pins[canonicalize_name(requirement.name)] = version.version
+        if requirement.marker is None or requirement.marker.evaluate():
+            name = canonicalize_name(requirement.name)
+            assert name not in pins, f"requirements.txt has {name} twice"
+            pins[name] = version.version
     wanted = installed.declared("dev")
     for name, requirement in wanted.items():
         assert name in pins, f"requirements.txt lacks {name}"
