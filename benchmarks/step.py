@@ -6,7 +6,8 @@ python -m benchmarks.step --cpu_time  # CPU seconds: on a busy machine
 
 Random images of the shapes of digits, Fashion-MNIST (`small`) and CIFAR-10 (ResNet-18, a small
 batch). The parts are compiled alone, so their sum is not the whole step, whose compiler sees them
-together: `rest` is what is left, norms for the log among it, and may be below zero. The encoder is
+together: `rest` is what is left, norms for the log among it, and may be below zero. The diagnosis
+is what `loss, diagnosed` takes beyond `loss`, in logged steps alone. The encoder is
 its forward and reverse pass. PyTorch's step, timed where torch is installed, is that without data
 and augmentation: encoder, NT-Xent, reverse pass, update; the same network, batch and optimizer.
 """
@@ -59,8 +60,8 @@ def case(config, shape, batch):
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return optax.apply_updates(state.params, updates), opt_state
 
-    def value_and_gradient(name):
-        loss = lambda z: losses.METHODS[name](*z, **config.loss)  # noqa: E731
+    def value_and_gradient(name, **more):
+        loss = lambda z: losses.METHODS[name](*z, **config.loss, **more)  # noqa: E731
         return jax.jit(jax.value_and_grad(loss, has_aux=True)), z
 
     data_of_views = types.SimpleNamespace(views=lambda _, views: views)
@@ -71,6 +72,7 @@ def case(config, shape, batch):
         "augmentation": (jax.jit(made.data.views), key, batch.inputs),
         "encoder": (jax.jit(jax.grad(encoder, has_aux=True)), state.params),
         "loss": value_and_gradient("simclr"),
+        "loss, diagnosed": value_and_gradient("simclr", diagnose=True),
         "loss of gca_uot": value_and_gradient("gca_uot"),
         "optimizer": (jax.jit(update), state.params),
         "step without views": (jax.jit(bare), state, key, batch._replace(inputs=views)),
