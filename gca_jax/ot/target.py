@@ -6,6 +6,8 @@ its weights from labels or features. Their n×m matrix is formed on request. The
 cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
+from typing import Any, Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,14 +94,22 @@ def blocks(
     return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, rows=n, columns=m)
 
 
-def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | None = None) -> Target:
-    """All pairs of one class weigh the same, others nothing (supervised contrast).
+def classes(
+    labels_a: Int[ArrayLike, " n"],
+    labels_b: Int[ArrayLike, " m"] | None = None,
+    *,
+    per: Literal["pair", "anchor"] = "pair",
+) -> Target:
+    """All pairs of one class weigh the same, or all rows do; others nothing (supervised contrast).
 
+    With `per="anchor"` each row has the same mass, however many are of its class: SupCon's L_out
+    (Khosla et al., NeurIPS 2020) is `simclr` with it. With "pair" a class of k has k² shares.
     The label -1 is of no class: such a sample has its positive pair alone.
 
     Args:
       labels_a: Class of each row's sample (n,), any integers; -1 where it is not known.
       labels_b: Class of each column's sample (m,); None is `labels_a`.
+      per: "pair" or "anchor", whose target is formed whole (n, m).
 
     Raises:
       ValueError: labels that are no integers, or no two of one class.
@@ -107,6 +117,7 @@ def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | Non
     >>> (classes(jnp.array([0, 0, 1])).matrix * 5).round(4).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    check.one_of("per", per, ("pair", "anchor"))
     rows = _labels("labels_a", labels_a)
     columns = rows if labels_b is None else _labels("labels_b", labels_b)
     known = check.is_concrete(rows) and check.is_concrete(columns)
@@ -117,7 +128,8 @@ def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | Non
         jnp.where(x == -1, lowest - 1 - jnp.arange(x.size), x) for x in (rows, columns)
     )
     one = jnp.ones(())
-    return Target(None, rows, columns, one, 0 * one, rows=rows.size, columns=columns.size)
+    size: Any = {"rows": rows.size, "columns": columns.size, "per": per}
+    return Target(None, rows, columns, one, 0 * one, **size)
 
 
 def continuous(
@@ -197,7 +209,9 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
             f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
             f"got {resolved.shape}"
         )
-    if isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
+    if isinstance(resolved, Target) and resolved.per == "anchor":
+        resolved = DenseTarget(resolved.matrix)
+    elif isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
         check.non_negative("target", resolved.matrix)
         check.some_mass("target", resolved.matrix)
         _check_self_pairs(resolved.matrix, kernel)

@@ -1,7 +1,7 @@
 """Types of target plans: by pairs and groups, by similarities, by an array."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.cost import SquaredEuclidean
 from gca_jax.ot.kernel import Kernel, Layout
-from gca_jax.ot.numerics import negative_entropy
+from gca_jax.ot.numerics import negative_entropy, ratio
 
 MAX_DIFFERENCES = 8  # coordinates whose differences are formed one by one
 
@@ -30,6 +30,7 @@ class Target:
       different: Weight of a pair of two groups.
       rows: n in the cross layout.
       columns: m in the cross layout.
+      per: "anchor": each row has the same mass; such a target is used as a `DenseTarget`.
       layout: "cross", (n, m); or "joint", (2n, 2n) with no mass on self-pairs.
     """
 
@@ -41,6 +42,7 @@ class Target:
     rows: int = dataclasses.field(metadata={"static": True})
     columns: int = dataclasses.field(metadata={"static": True})
     layout: Layout = dataclasses.field(default="cross", metadata={"static": True})
+    per: Literal["pair", "anchor"] = dataclasses.field(default="pair", metadata={"static": True})
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,6 +54,8 @@ class Target:
     def matrix(self) -> Float[Array, "n m"]:
         """P_tgt, scaled to total mass 1."""
         weights = self.weights(jnp.arange(self.shape[0]))
+        if self.per == "anchor":
+            weights = ratio(weights, weights.sum(axis=1, keepdims=True))
         return weights / weights.sum()
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
@@ -167,6 +171,9 @@ class SimilarityTarget:
         both = jnp.concatenate([self.x, self.y])
         return dataclasses.replace(self, x=both, y=both, joint=True)
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.matrix, dtype=dtype)
+
     def with_sums(self, kernel: Kernel) -> "SimilarityTarget":
         """Add the target's sums, formed in the blocks of rows of a kernel."""
 
@@ -195,6 +202,9 @@ class DenseTarget:
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows."""
         return self.matrix[rows]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.matrix, dtype=dtype)
 
 
 AnyTarget = Target | DenseTarget | SimilarityTarget
