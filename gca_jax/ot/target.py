@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from gca_jax import check
+from gca_jax.ot import inputs
 from gca_jax.ot.cost import normalize
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.target_types import AnyTarget, DenseTarget, SimilarityTarget, Target
@@ -52,7 +53,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     weights = _array("quality", quality, "numbers of shape (n,)")
     if weights.ndim != 1 or weights.size == 0:
         raise ValueError(f"quality must have shape (n,), got {weights.shape}")
-    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    weights = inputs.cast_up(weights)
     check.between("quality", weights, 0.0, 1.0)
     check.some_mass("quality", weights)
     n = weights.shape[0]
@@ -253,7 +254,7 @@ def _points(name: str, values: ArrayLike) -> Array:
     x = _array(name, values, "numbers of shape (n,) or (n, k)")
     if x.ndim not in (1, 2) or x.size == 0:
         raise ValueError(f"{name} must have shape (n,) or (n, k), got {x.shape}")
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = inputs.cast_up(x)
     if check.is_concrete(x) and not np.isfinite(x).all():
         raise ValueError(f"{name} must be finite, got {np.asarray(x)[~np.isfinite(x)][0]}")
     return x.reshape(len(x), -1)

@@ -115,6 +115,7 @@ def positive_columns(layout: Layout, rows: int) -> Int[Array, " n"]:
 class TargetSums(NamedTuple):
     """Sums of a target's weights before they are scaled to mass 1."""
 
+    shift: Float[Array, ""]  # the least ‖x_i - y_j‖²/(2σ²), at which the weight is 1
     rows: Float[Array, " n"]  # Σ_j w_ij
     columns: Float[Array, " m"]  # Σ_i w_ij
     w_log_w: Float[Array, ""]
@@ -124,6 +125,8 @@ class TargetSums(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class SimilarityTarget:
     """A target whose weights w_ij = exp(-‖x_i - y_j‖²/(2σ²)) are formed a block of rows at a time.
+
+    The largest exponent is subtracted first, so that weights far below 1 are not flushed.
 
     Attributes:
       x: Labels or features of the rows' samples (n, k).
@@ -147,16 +150,21 @@ class SimilarityTarget:
     @property
     def matrix(self) -> Float[Array, "n m"]:
         """P_tgt, scaled to total mass 1."""
-        weights = self.weights(jnp.arange(self.shape[0]))
+        log_w = self._log_weights(jnp.arange(self.shape[0]))
+        weights = jnp.exp(log_w - log_w.max())
         return weights / weights.sum()
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows of P_tgt before it is scaled."""
+        log_w = self._log_weights(rows)
+        return jnp.exp(log_w if self.sums is None else log_w + self.sums.shift)
+
+    def _log_weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         scaled_x, scaled_y = self.x[rows] / self.bandwidth, self.y / self.bandwidth
-        weights = jnp.exp(-squared_distances(scaled_x, scaled_y) / 2)
-        if self.joint:
-            weights = jnp.where(jnp.arange(self.shape[1])[None, :] == rows[:, None], 0.0, weights)
-        return weights
+        log_w = -squared_distances(scaled_x, scaled_y) / 2
+        if not self.joint:
+            return log_w
+        return jnp.where(jnp.arange(self.shape[1])[None, :] == rows[:, None], -jnp.inf, log_w)
 
     def with_layout(self, layout: Layout) -> "SimilarityTarget":
         """Return the same target over all 2B views ("joint") or over pairs ("cross").
@@ -177,12 +185,17 @@ class SimilarityTarget:
     def with_sums(self, kernel: Kernel) -> "SimilarityTarget":
         """Add the target's sums, formed in the blocks of rows of a kernel."""
 
+        def largest(log_k: Array, rows: Array) -> tuple[tuple[()], Array]:
+            return (), self._log_weights(rows).max(axis=1)
+
+        shift = -kernel.over_rows(largest)[1].max()
+
         def of_rows(log_k: Array, rows: Array) -> tuple[tuple[Array, Array], Array]:
-            w = self.weights(rows)
+            w = jnp.exp(self._log_weights(rows) + shift)
             return (w.sum(axis=0), negative_entropy(w)), w.sum(axis=1)
 
         (columns, w_log_w), rows = kernel.over_rows(of_rows)
-        return dataclasses.replace(self, sums=TargetSums(rows, columns, w_log_w))
+        return dataclasses.replace(self, sums=TargetSums(shift, rows, columns, w_log_w))
 
 
 @jax.tree_util.register_dataclass
