@@ -149,3 +149,13 @@ def test_a_learned_epsilon_at_its_bound_runs_in_the_scaling_domain():
     aux = bounded(jnp.log(0.03))
     assert aux["scaling_domain"]
     assert not aux["overflow"]
+
+
+@pytest.mark.parametrize("name", ["gca_uot", "rince"])
+def test_the_hessian_is_that_of_the_log_domain(name):
+    def loss(a, **words):
+        return losses.METHODS[name](a, Z[1, :3], **words)[0]
+
+    got = jax.jit(jax.hessian(loss))(Z[0, :3])
+    want = jax.jit(jax.hessian(lambda a: loss(a, domain="log")))(Z[0, :3])
+    np.testing.assert_allclose(got, want, atol=1e-4 * np.abs(want).max())
