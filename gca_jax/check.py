@@ -48,8 +48,16 @@ def at_least(name: str, value: int, low: int) -> None:
     """Refuse a count that is not an integer >= low."""
     if not is_concrete(value):
         raise ValueError(f"{name} is traced, and must be known: name it in static_argnames of jit")
+    if _is_symbolic(value):
+        return
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+
+
+def _is_symbolic(value: object) -> bool:
+    """Tell whether a number is a symbol, a batch size of `jax.export`: at least 1 by its meaning."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.export.is_symbolic_dim(value)
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> None:

@@ -177,7 +177,7 @@ def test_a_marginal_without_penalty_costs_nothing_where_it_is_zero(none):
 
 def test_the_scaling_domain_refuses_an_epsilon_that_it_cannot_have():
     pair = views()
-    says = r"epsilon must be >= 0.03 in the scaling domain of float32, got 0.02"
+    says = r"epsilon must be >= 0.0299 in the scaling domain of float32, got 0.02"
     with pytest.raises(ValueError, match=says):
         losses.gca_ince(*pair, epsilon=0.02, domain="scaling")
     with jax.enable_x64(True):

@@ -219,6 +219,14 @@ def report(
         if not all(jnp.isfinite(view).all() for view in plan.kernel.views):
             reason = "z_a or z_b has an entry that is not finite"
         warnings.warn(f"{name} is {value}: {reason}", RuntimeWarning, stacklevel=3)
+    done = plan.converged
+    if done is not None and check.is_concrete(done) and not done:
+        warnings.warn(
+            f"{name} is of a plan that has not converged: until= was not reached; raise epsilon, "
+            "or until (in float32 about 1e-6 is the least)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     aux = {"alignment": alignment(plan.kernel), **_of_vectors(plan, target), **more}
     aux["overflow"] = ~jnp.isfinite(value)
     replicated = partial(engine.replicated, axis_name=plan.kernel.axis_name)
@@ -258,4 +266,6 @@ def _of_vectors(plan: ot.Plan, target: AnyTarget) -> dict[str, Array]:
     }
     if plan.sweeps is not None:
         aux["sweeps"] = plan.sweeps
+    if plan.converged is not None:
+        aux["converged"] = plan.converged
     return aux

@@ -256,10 +256,12 @@ def gca_uot(
         tau_a=common.tau(penalty_a, epsilon, kernel), tau_b=common.tau(penalty_b, epsilon, kernel),
     )  # fmt: skip
     target = common.of_plan(target, prior, plan)
-    value = jnp.asarray(w_kl) * divergence.kl(target, plan, mass=mass)
-    value += jnp.asarray(w_rince) * divergence.w_q(target, plan, q=q, lam=lam)
+    terms = [(w_kl, divergence.kl(target, plan, mass=mass))]
+    terms += [(w_rince, divergence.w_q(target, plan, q=q, lam=lam))]
     if penalise_marginals:
-        value += common.marginal_penalties(plan, penalty_a, penalty_b)
+        terms += [(1.0, common.marginal_penalties(plan, penalty_a, penalty_b))]
+    # A term of weight 0 is left out, also where it is infinite.
+    value = sum(jnp.asarray(w) * x for w, x in terms if not check.is_concrete(w) or w)
     return common.report("gca_uot", value, plan, target, options)
 
 

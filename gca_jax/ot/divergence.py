@@ -11,7 +11,7 @@ from gca_jax.ot import sums
 from gca_jax.ot.numerics import difference_of_exponentials, log, ratio, weighted_sum
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.target import Target, resolve
-from gca_jax.ot.target_types import AnyTarget
+from gca_jax.ot.target_types import AnyTarget, SimilarityTarget
 
 Mass = Literal["generalized", "rows", "total"]
 
@@ -176,7 +176,7 @@ def _positive_powers(
         present = weights > 0
         x = q * (jnp.where(present, log_k + plan.log_v[None, :], 0.0) + shift)
         largest = jax.lax.stop_gradient(jnp.where(present, x, -jnp.inf).max(axis=1))
-        largest = jnp.where(present.any(axis=1), largest, 0.0)
+        largest = jnp.where(largest == -jnp.inf, 0.0, largest)  # no positive has mass, or v = 0
         powers = jnp.exp(jnp.where(present, x - largest[:, None], 0.0))
         return (), (jnp.where(present, weights * powers, 0.0).sum(axis=1), largest)
 
@@ -197,14 +197,18 @@ def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:
 
     def parts(log_k: Array, rows: Array) -> tuple[Array, Array]:
         log_p = plan.log_u[rows][:, None] + log_k + plan.log_v[None, :]
-        off = (target.weights(rows) == 0) & (log_p > -jnp.inf)
+        off = log_p > -jnp.inf
+        if isinstance(target, SimilarityTarget):  # in which every pair has mass, however little
+            off = jnp.zeros_like(off)
+        else:
+            off &= target.weights(rows) == 0
         if kernel.layout == "joint":
             off &= rows[:, None] != jnp.arange(log_k.shape[1])[None, :]
         return log_p, off
 
     def count(log_k: Array, rows: Array) -> Array:
         log_p, off = parts(log_k, rows)
-        return jnp.stack([jnp.sum(jnp.where(off, jnp.exp(log_p), 0.0)), off.sum()])
+        return jnp.stack([jnp.sum(jnp.where(off, jnp.exp(log_p), 0.0)), off.sum(dtype=log_p.dtype)])
 
     mass, entries = jax.lax.stop_gradient(kernel.sum_over_rows(count))
     mean = mass / jnp.maximum(entries, 1)

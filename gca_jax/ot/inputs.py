@@ -31,7 +31,8 @@ def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Arra
     same = a.ndim == b.ndim == 2 and (a.shape == b.shape or layout == "cross")
     if not same or a.shape[1] != b.shape[1] or 0 in a.shape + b.shape:
         raise ValueError(f"z_a and z_b must be {allowed}, got {a.shape} and {b.shape}")
-    dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
     return whole(_cast(a, dtype)), whole(_cast(b, dtype))
 
 
@@ -57,6 +58,12 @@ def _cast(z: Array, dtype: jnp.dtype) -> Array:
         lambda _, cotangent: (jnp.clip(cotangent, -most, most).astype(jnp.float16),),
     )
     return cast(z)
+
+
+def cast_up(x: Array) -> Array:
+    """Cast numbers to float32, or keep float64; allowed where JAX forbids other promotions."""
+    with jax.numpy_dtype_promotion("standard"):
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def pairs(name: str, rows: int, columns: int) -> None:

@@ -245,6 +245,7 @@ def cost_kernel(
     [[-2.0, -4.0]]
     """
     if hasattr(cost, "all_pairs"):
+        measure: Any = cost
         if z_a is None or z_b is None:
             raise ValueError(
                 "a cost function needs the points: cost_kernel(cost_fn, z_a, z_b, ...)"
@@ -253,9 +254,7 @@ def cost_kernel(
         kernel = _point_kernel(a, b, epsilon, layout, self_pairs)
         assert kernel.points_a is not None
         assert kernel.points_b is not None
-        with jax.numpy_rank_promotion("allow"):
-            matrix = cost.all_pairs(kernel.points_a, kernel.points_b)
-        return dataclasses.replace(kernel, cost=matrix)
+        return dataclasses.replace(kernel, cost=_measured(measure, kernel.points_a, kernel.points_b))
     if z_a is not None or z_b is not None:
         raise ValueError("cost_kernel takes either a cost matrix or a cost function with points")
     _check_options(epsilon, layout, self_pairs)
@@ -268,6 +267,18 @@ def cost_kernel(
     return Kernel(
         _positive(epsilon, matrix.dtype), cost=matrix, layout=layout, self_pairs=self_pairs
     )
+
+
+def _measured(cost: CostFn, a: Array, b: Array) -> Array:
+    """Measure all pairs; the value is that without a derivative.
+
+    OTT-JAX's costs of a norm (`Euclidean`, `PNormP`, `EuclideanP`) have a derivative rule that
+    changes the value itself where two points coincide, to √d for 0.
+    """
+    with jax.numpy_rank_promotion("allow"):
+        value = cost.all_pairs(*jax.lax.stop_gradient((a, b)))
+        changed = cost.all_pairs(a, b)
+    return jax.lax.stop_gradient(value) + (changed - jax.lax.stop_gradient(changed))
 
 
 def _point_kernel(

@@ -55,7 +55,9 @@ def self_weighted(
     powers = jnp.exp(jnp.where(some, sharpness * jnp.where(some, relative, 0.0), 0.0))
     weights = floor + (1.0 - jnp.asarray(floor)) * powers
     skipped = jnp.floor(n * (1.0 - jnp.asarray(keep)) + 1e-4).astype(int)
-    weights = jnp.where(weights >= jnp.sort(weights)[skipped], weights, 0.0)
+    # By ranks: a compiler may round a weight in one way here and in another where it is compared.
+    ranks = jnp.argsort(jnp.argsort(weights))
+    weights = jnp.where(ranks >= skipped, weights, 0.0)
     columns = n if plan.kernel.layout == "joint" else plan.kernel.shape[1]
     return weighted(jnp.minimum(weights, 1.0), columns)
 
@@ -73,8 +75,8 @@ def smoothed(plan: Plan, *, share: ArrayLike) -> Target:
     It is `target.blocks` with one domain, and learns nothing of the plan but its size.
 
     Args:
-      plan: P (n, n), or (2n, 2n) in the joint layout, where the other view of the same side is an
-        other pair too.
+      plan: P (n, n), or (2n, 2n) in the joint layout, whose uniform part is over all pairs of views
+        but those of a view with itself.
       share: β in [0, 1), the uniform target's.
 
     Raises:
@@ -90,8 +92,9 @@ def smoothed(plan: Plan, *, share: ArrayLike) -> Target:
     n, m = plan.kernel.shape
     if n != m:
         raise ValueError(f"a smoothed target needs as many rows as columns, got {(n, m)}")
-    n = n // 2 if plan.kernel.layout == "joint" else n
-    other = jnp.asarray(share) / n
+    joint = plan.kernel.layout == "joint"
+    other = jnp.asarray(share) / (n - joint)
+    n = n // 2 if joint else n
     return blocks(jnp.zeros(n, int), alpha=other / (1.0 - jnp.asarray(share) + other))
 
 

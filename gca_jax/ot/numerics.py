@@ -50,7 +50,8 @@ def difference_of_exponentials(
     largest = jnp.maximum(*(jnp.where(w > 0, x, -jnp.inf).max() for w, x in both))
     largest = jax.lax.stop_gradient(largest)
     overflows = largest > math.log(jnp.finfo(largest.dtype).max) - HEADROOM
-    taken = jnp.where(overflows, largest, 0.0)  # so that the sign of an infinite value is known
+    # Taken out, so that the sign of an infinite value is known, but where e^x is infinite itself.
+    taken = jnp.where(overflows & (largest < jnp.inf), largest, 0.0)
     left, right = (weighted_sum(w, jnp.exp(x - taken)) for w, x in both)
     difference = left - right
     lost = overflows & (difference == 0)  # less than one rounding of what is out of range

@@ -5,6 +5,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax import check
@@ -133,6 +134,9 @@ class Plan:
         """Mass on the positive pairs: the mean over rows of n P_ij, 1 for the identity target."""
         log_u = self.log_u[: self.kernel.log_positives.size]
         return jnp.exp(log_u + self.log_positives).sum()
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.matrix, dtype=dtype)
 
     def __repr__(self) -> str:
         """Show size, ε and, where they are numbers, mass and distance from the marginals."""

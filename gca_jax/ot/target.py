@@ -6,12 +6,15 @@ its weights from labels or features. Their n×m matrix is formed on request. The
 cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
+from typing import Any, Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from gca_jax import check
+from gca_jax.ot import inputs
 from gca_jax.ot.cost import normalize
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.target_types import AnyTarget, DenseTarget, SimilarityTarget, Target
@@ -50,7 +53,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     weights = _array("quality", quality, "numbers of shape (n,)")
     if weights.ndim != 1 or weights.size == 0:
         raise ValueError(f"quality must have shape (n,), got {weights.shape}")
-    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    weights = inputs.cast_up(weights)
     check.between("quality", weights, 0.0, 1.0)
     check.some_mass("quality", weights)
     n = weights.shape[0]
@@ -92,14 +95,22 @@ def blocks(
     return Target(jnp.ones(n), groups_a, groups_b, alpha, beta, rows=n, columns=m)
 
 
-def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | None = None) -> Target:
-    """All pairs of one class weigh the same, others nothing (supervised contrast).
+def classes(
+    labels_a: Int[ArrayLike, " n"],
+    labels_b: Int[ArrayLike, " m"] | None = None,
+    *,
+    per: Literal["pair", "anchor"] = "pair",
+) -> Target:
+    """All pairs of one class weigh the same, or all rows do; others nothing (supervised contrast).
 
+    With `per="anchor"` each row has the same mass, however many are of its class: SupCon's L_out
+    (Khosla et al., NeurIPS 2020) is `simclr` with it. With "pair" a class of k has k² shares.
     The label -1 is of no class: such a sample has its positive pair alone.
 
     Args:
       labels_a: Class of each row's sample (n,), any integers; -1 where it is not known.
       labels_b: Class of each column's sample (m,); None is `labels_a`.
+      per: "pair" or "anchor", whose target is formed whole (n, m).
 
     Raises:
       ValueError: labels that are no integers, or no two of one class.
@@ -107,6 +118,7 @@ def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | Non
     >>> (classes(jnp.array([0, 0, 1])).matrix * 5).round(4).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    check.one_of("per", per, ("pair", "anchor"))
     rows = _labels("labels_a", labels_a)
     columns = rows if labels_b is None else _labels("labels_b", labels_b)
     known = check.is_concrete(rows) and check.is_concrete(columns)
@@ -117,7 +129,8 @@ def classes(labels_a: Int[ArrayLike, " n"], labels_b: Int[ArrayLike, " m"] | Non
         jnp.where(x == -1, lowest - 1 - jnp.arange(x.size), x) for x in (rows, columns)
     )
     one = jnp.ones(())
-    return Target(None, rows, columns, one, 0 * one, rows=rows.size, columns=columns.size)
+    size: Any = {"rows": rows.size, "columns": columns.size, "per": per}
+    return Target(None, rows, columns, one, 0 * one, **size)
 
 
 def continuous(
@@ -197,7 +210,9 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
             f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
             f"got {resolved.shape}"
         )
-    if isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
+    if isinstance(resolved, Target) and resolved.per == "anchor":
+        resolved = DenseTarget(resolved.matrix)
+    elif isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
         check.non_negative("target", resolved.matrix)
         check.some_mass("target", resolved.matrix)
         _check_self_pairs(resolved.matrix, kernel)
@@ -239,7 +254,7 @@ def _points(name: str, values: ArrayLike) -> Array:
     x = _array(name, values, "numbers of shape (n,) or (n, k)")
     if x.ndim not in (1, 2) or x.size == 0:
         raise ValueError(f"{name} must have shape (n,) or (n, k), got {x.shape}")
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = inputs.cast_up(x)
     if check.is_concrete(x) and not np.isfinite(x).all():
         raise ValueError(f"{name} must be finite, got {np.asarray(x)[~np.isfinite(x)][0]}")
     return x.reshape(len(x), -1)

@@ -1,7 +1,7 @@
 """Types of target plans: by pairs and groups, by similarities, by an array."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.cost import SquaredEuclidean
 from gca_jax.ot.kernel import Kernel, Layout
-from gca_jax.ot.numerics import negative_entropy
+from gca_jax.ot.numerics import negative_entropy, ratio
 
 MAX_DIFFERENCES = 8  # coordinates whose differences are formed one by one
 
@@ -30,6 +30,7 @@ class Target:
       different: Weight of a pair of two groups.
       rows: n in the cross layout.
       columns: m in the cross layout.
+      per: "anchor": each row has the same mass; such a target is used as a `DenseTarget`.
       layout: "cross", (n, m); or "joint", (2n, 2n) with no mass on self-pairs.
     """
 
@@ -41,6 +42,7 @@ class Target:
     rows: int = dataclasses.field(metadata={"static": True})
     columns: int = dataclasses.field(metadata={"static": True})
     layout: Layout = dataclasses.field(default="cross", metadata={"static": True})
+    per: Literal["pair", "anchor"] = dataclasses.field(default="pair", metadata={"static": True})
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,6 +54,8 @@ class Target:
     def matrix(self) -> Float[Array, "n m"]:
         """P_tgt, scaled to total mass 1."""
         weights = self.weights(jnp.arange(self.shape[0]))
+        if self.per == "anchor":
+            weights = ratio(weights, weights.sum(axis=1, keepdims=True))
         return weights / weights.sum()
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
@@ -111,6 +115,7 @@ def positive_columns(layout: Layout, rows: int) -> Int[Array, " n"]:
 class TargetSums(NamedTuple):
     """Sums of a target's weights before they are scaled to mass 1."""
 
+    shift: Float[Array, ""]  # the least ‖x_i - y_j‖²/(2σ²), at which the weight is 1
     rows: Float[Array, " n"]  # Σ_j w_ij
     columns: Float[Array, " m"]  # Σ_i w_ij
     w_log_w: Float[Array, ""]
@@ -120,6 +125,8 @@ class TargetSums(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class SimilarityTarget:
     """A target whose weights w_ij = exp(-‖x_i - y_j‖²/(2σ²)) are formed a block of rows at a time.
+
+    The largest exponent is subtracted first, so that weights far below 1 are not flushed.
 
     Attributes:
       x: Labels or features of the rows' samples (n, k).
@@ -143,16 +150,21 @@ class SimilarityTarget:
     @property
     def matrix(self) -> Float[Array, "n m"]:
         """P_tgt, scaled to total mass 1."""
-        weights = self.weights(jnp.arange(self.shape[0]))
+        log_w = self._log_weights(jnp.arange(self.shape[0]))
+        weights = jnp.exp(log_w - log_w.max())
         return weights / weights.sum()
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows of P_tgt before it is scaled."""
+        log_w = self._log_weights(rows)
+        return jnp.exp(log_w if self.sums is None else log_w + self.sums.shift)
+
+    def _log_weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         scaled_x, scaled_y = self.x[rows] / self.bandwidth, self.y / self.bandwidth
-        weights = jnp.exp(-squared_distances(scaled_x, scaled_y) / 2)
-        if self.joint:
-            weights = jnp.where(jnp.arange(self.shape[1])[None, :] == rows[:, None], 0.0, weights)
-        return weights
+        log_w = -squared_distances(scaled_x, scaled_y) / 2
+        if not self.joint:
+            return log_w
+        return jnp.where(jnp.arange(self.shape[1])[None, :] == rows[:, None], -jnp.inf, log_w)
 
     def with_layout(self, layout: Layout) -> "SimilarityTarget":
         """Return the same target over all 2B views ("joint") or over pairs ("cross").
@@ -167,15 +179,23 @@ class SimilarityTarget:
         both = jnp.concatenate([self.x, self.y])
         return dataclasses.replace(self, x=both, y=both, joint=True)
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.matrix, dtype=dtype)
+
     def with_sums(self, kernel: Kernel) -> "SimilarityTarget":
         """Add the target's sums, formed in the blocks of rows of a kernel."""
 
+        def largest(log_k: Array, rows: Array) -> tuple[tuple[()], Array]:
+            return (), self._log_weights(rows).max(axis=1)
+
+        shift = -kernel.over_rows(largest)[1].max()
+
         def of_rows(log_k: Array, rows: Array) -> tuple[tuple[Array, Array], Array]:
-            w = self.weights(rows)
+            w = jnp.exp(self._log_weights(rows) + shift)
             return (w.sum(axis=0), negative_entropy(w)), w.sum(axis=1)
 
         (columns, w_log_w), rows = kernel.over_rows(of_rows)
-        return dataclasses.replace(self, sums=TargetSums(rows, columns, w_log_w))
+        return dataclasses.replace(self, sums=TargetSums(shift, rows, columns, w_log_w))
 
 
 @jax.tree_util.register_dataclass
@@ -195,6 +215,9 @@ class DenseTarget:
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows."""
         return self.matrix[rows]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.matrix, dtype=dtype)
 
 
 AnyTarget = Target | DenseTarget | SimilarityTarget

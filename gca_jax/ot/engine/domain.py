@@ -1,7 +1,7 @@
 """How a kernel's sweeps are run, and the rule that chooses where the caller does not.
 
 Domain. "scaling": matrix-vector products with K itself and a reverse pass that saves only vectors;
-taken for the cosine kernel with a known ε >= `SMALLEST_SCALING_EPSILON`. "log": log-sum-exps, for
+taken for the cosine kernel with a known ε >= 0.03 (`SMALLEST_SCALING_EPSILON`). "log": log-sum-exps, for
 any kernel and any ε, a traced one included.
 
 Block. In the scaling domain K is kept whole while a device's share of it has at most
@@ -21,8 +21,9 @@ from gca_jax import check
 
 Domain = Literal["scaling", "log"]
 
-SMALLEST_SCALING_EPSILON = 0.03
-"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range."""
+SMALLEST_SCALING_EPSILON = 0.0299
+"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range. It is
+0.03 with room for the rounding of a learned ε, such as exp(log 0.03)."""
 
 SMALLEST_OF_FLOAT64 = 0.003
 """The bound of float64, for a caller's domain="scaling"; the rule keeps float32's for both."""
@@ -68,9 +69,14 @@ def choose(
     n, m = shape
     rows = n if axis_name is None else n // jax.lax.axis_size(axis_name)
     if block_size is None:
-        block_size = rows if rows * m <= largest_whole() else max(1, BLOCK // m)
+        block_size = rows if _fits(rows * m) else max(1, BLOCK // m)
     check.at_least("block_size", block_size, 1)
     return domain, block_size if block_size < rows else None
+
+
+def _fits(entries: int) -> bool:
+    """Tell whether so many entries of K are kept whole; a symbolic number, of an export, is."""
+    return jax.export.is_symbolic_dim(entries) or entries <= largest_whole()
 
 
 def largest_whole() -> int:

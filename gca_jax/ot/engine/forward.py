@@ -60,7 +60,7 @@ def _both_sums(points: Points) -> tuple[Array, Array]:
 @jax.jit
 def _both_sums_forward(points: Points) -> tuple[tuple[Array, Array], SumResiduals]:
     passes = make_passes(points)
-    ones = varying(jnp.ones(len(passes.columns), points.x.dtype), points.axis_name)
+    ones = varying(jnp.ones(passes.columns.shape[0], points.x.dtype), points.axis_name)
     columns, rows = passes.sweep(ones, lambda product, _: (jnp.ones_like(product), product), ())
     residuals = SumResiduals(passes, jnp.log(rows), jnp.log(columns))
     return residuals[1:], residuals
@@ -124,7 +124,7 @@ def _run(passes: Passes, problem: Problem, iterations: int) -> _Progress:
         b = jnp.log(total)
         log_v = scaling(problem.tau_b, log_nu, b)
         steps = jnp.where(has_mass, log_v - now.log_v, 0.0)
-        delta = steps.sum() / has_mass.sum() if shared else 0 * now.delta
+        delta = steps.sum() / has_mass.sum(dtype=dtype) if shared else 0 * now.delta
         emptied = (log_v == -jnp.inf) & (now.log_v > -jnp.inf)  # v was 1 there, and enters K v
         spread = jnp.where(has_mass, jnp.abs(steps - delta), jnp.where(emptied, jnp.inf, 0.0)).max()
         log_a, log_b = now.log_a.at[now.t].set(a), now.log_b.at[now.t].set(b)

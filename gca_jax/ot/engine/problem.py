@@ -73,7 +73,8 @@ def cumulative_shifts(
     delta: Float[ArrayLike, ""], tau: Float[ArrayLike, ""], iterations: int
 ) -> Float[Array, "{iterations}+2"]:
     """Return how far log v is after j sweeps, the first of which moves it by `delta`."""
-    powers = jnp.asarray(tau) ** jnp.arange(iterations + 1)
+    tau = jnp.asarray(tau)
+    powers = tau ** jnp.arange(iterations + 1, dtype=tau.dtype)
     return jnp.asarray(delta) * jnp.concatenate([0 * powers[:1], jnp.cumsum(powers)])
 
 
