@@ -55,7 +55,7 @@ def at_least(name: str, value: int, low: int) -> None:
 
 
 def _is_symbolic(value: object) -> bool:
-    """Tell whether a number is a symbol, a batch size of `jax.export`: at least 1 by its meaning."""
+    """Tell whether a number is a symbol, a batch size of `jax.export`, which is at least 1."""
     jax = sys.modules.get("jax")
     return jax is not None and jax.export.is_symbolic_dim(value)
 

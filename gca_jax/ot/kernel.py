@@ -254,7 +254,8 @@ def cost_kernel(
         kernel = _point_kernel(a, b, epsilon, layout, self_pairs)
         assert kernel.points_a is not None
         assert kernel.points_b is not None
-        return dataclasses.replace(kernel, cost=_measured(measure, kernel.points_a, kernel.points_b))
+        matrix = _measured(measure, kernel.points_a, kernel.points_b)
+        return dataclasses.replace(kernel, cost=matrix)
     if z_a is not None or z_b is not None:
         raise ValueError("cost_kernel takes either a cost matrix or a cost function with points")
     _check_options(epsilon, layout, self_pairs)

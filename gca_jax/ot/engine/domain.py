@@ -1,8 +1,8 @@
 """How a kernel's sweeps are run, and the rule that chooses where the caller does not.
 
 Domain. "scaling": matrix-vector products with K itself and a reverse pass that saves only vectors;
-taken for the cosine kernel with a known ε >= 0.03 (`SMALLEST_SCALING_EPSILON`). "log": log-sum-exps, for
-any kernel and any ε, a traced one included.
+taken for the cosine kernel with a known ε >= 0.03 (`SMALLEST_SCALING_EPSILON`). "log":
+log-sum-exps, for any kernel and any ε, a traced one included.
 
 Block. In the scaling domain K is kept whole while a device's share of it has at most
 `largest_whole()` entries: a sixteenth of the device's memory or less, 2^28 entries where JAX names
@@ -22,8 +22,9 @@ from gca_jax import check
 Domain = Literal["scaling", "log"]
 
 SMALLEST_SCALING_EPSILON = 0.0299
-"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range. It is
-0.03 with room for the rounding of a learned ε, such as exp(log 0.03)."""
+"""Below it e^(-2/ε), the least entry of a cosine kernel, leaves too little of float32's range.
+
+It is 0.03 with room for the rounding of a learned ε, such as exp(log 0.03)."""
 
 SMALLEST_OF_FLOAT64 = 0.003
 """The bound of float64, for a caller's domain="scaling"; the rule keeps float32's for both."""
