@@ -1,5 +1,6 @@
 """The methods: each loss poses a problem, projects, and measures a divergence."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -261,7 +262,8 @@ def gca_uot(
     if penalise_marginals:
         terms += [(1.0, common.marginal_penalties(plan, penalty_a, penalty_b))]
     # A term of weight 0 is left out, also where it is infinite.
-    value = sum(jnp.asarray(w) * x for w, x in terms if not check.is_concrete(w) or w)
+    counted = [jnp.asarray(w) * x for w, x in terms if not check.is_concrete(w) or w]
+    value = functools.reduce(jnp.add, counted)
     return common.report("gca_uot", value, plan, target, options)
 
 
