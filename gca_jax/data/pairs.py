@@ -191,7 +191,8 @@ def pair(
         a: [n, ...], features or images; row i belongs to row i of `b`.
         b: [n, ...].
         test: Separate test pairs (a, b); None: `test_fraction` of the rows.
-        labels: [n] integers or names, for `shuffled_within` and targets that take labels.
+        labels: [n] integers or names, for `shuffled_within` and targets that take labels; -1 is of
+            no class.
         test_fraction: Share of the rows to test on.
         validation_fraction: Share of the other rows to validate on.
         shuffled: Noise ratio: share of the training and the validation pairs whose `b` are
@@ -214,6 +215,8 @@ def pair(
     sets = tables.matched("a", a, "b", b)
     n = len(sets[0])
     ids = number(named_values("labels", labels, n, "pair"))[1][0]
+    if ids is not None and np.asarray(labels).dtype.kind == "i":  # -1 is no class, as for a target
+        ids = np.where(np.asarray(labels) == -1, -1, ids).astype(ids.dtype)
     parts = _split(n, 0.0 if test is not None else test_fraction, validation_fraction, seed)
     if test is not None and split == "test":
         others = tables.matched("test_a", test[0], "test_b", test[1])

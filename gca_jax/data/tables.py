@@ -235,8 +235,20 @@ def matched(name_a: str, a: ArrayLike, name_b: str, b: ArrayLike) -> tuple[np.nd
 
 
 def checked(name: str, values: ArrayLike) -> np.ndarray:
-    """Check a set [n, ...] of finite numbers, n > 0; a vector [n] becomes [n, 1]."""
+    """Check a set [n, ...] of finite numbers, n > 0; a vector [n] becomes [n, 1].
+
+    bfloat16, of JAX or PyTorch, becomes float32.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array, and what is masked would count: fill it, as "
+            f"{name}.filled(0) does, or leave those pairs out"
+        )
+    if str(getattr(values, "dtype", "")) == "torch.bfloat16":
+        values = values.float()  # type: ignore[union-attr]
     array = np.asarray(values)
+    if array.dtype.name == "bfloat16":  # of ml_dtypes, which NumPy does not take for a number
+        array = array.astype(np.float32)
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if array.dtype.kind not in "iuf" or array.ndim < 1 or 0 in array.shape:

@@ -1,5 +1,6 @@
 """Pairs of two sets: their split, the shuffle, scaling, batches, and what is refused."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -162,3 +163,24 @@ def test_rows_that_have_names_are_in_one_order(tmp_path):
 def test_a_and_b_go_together():
     with pytest.raises(ValueError, match=r"name --config\.data\.b=FILE"):
         pair_files.load("pairs", a="a.npy")
+
+
+def test_a_label_of_minus_one_is_of_no_class():
+    signed = np.where(np.arange(N) % 3 == 0, -1, np.arange(N) % 4)
+    labels = pairs.pair(A, B, labels=signed).labels
+    np.testing.assert_array_equal(labels == -1, signed == -1)
+    kinds = {(x, y) for x, y in zip(signed, labels, strict=True)}
+    assert len(kinds) == 5
+    unsigned = np.full(N, 2**64 - 1, np.uint64)
+    unsigned[::2] = 0
+    assert set(pairs.pair(A, B, labels=unsigned).labels) == {0, 1}
+
+
+def test_what_an_array_says_of_itself_is_not_lost():
+    """A mask is refused, bfloat16 is cast up."""
+    masked = np.ma.masked_array(A, mask=A == 5)
+    with pytest.raises(ValueError, match=r"^a is a masked array, .*fill it, as a\.filled\(0\)"):
+        pairs.pair(masked, B)
+    assert pairs.pair(np.ma.masked_array(A), B).a.raw.dtype == np.float32
+    short = jnp.asarray(A / 256, jnp.bfloat16)
+    np.testing.assert_array_equal(pairs.pair(short, B).a.raw, np.float32(short))
