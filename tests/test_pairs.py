@@ -19,6 +19,7 @@ from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.evaluate import check
 from gca_jax.experiment import build
 from gca_jax.files import write_arrays
+from gca_jax.models import towers
 from gca_jax.report.pairs import recall
 from gca_jax.training import step
 from gca_jax.training.state import TrainState, init_variables
@@ -251,3 +252,16 @@ def test_the_plan_gives_every_candidate_the_same_mass():
     for way, plan in (("a_to_b", p), ("b_to_a", p.T)):
         ranks = 1 + (plan > np.diag(plan)[:, None]).sum(axis=1)
         np.testing.assert_array_equal(found[way].ranks, ranks)
+
+
+def test_few_lengths_are_compiled_whatever_number_of_rows_is_asked_for():
+    network = towers.create(tower_a="linear", tower_b="linear", hidden_a=(), hidden_b=(), dim=2)
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    variables = network.init(jax.random.key(0), *network.blank((3, 3)))
+    want = x @ np.asarray(variables["params"]["a"]["out"]["kernel"])
+    want /= np.linalg.norm(want, axis=1, keepdims=True)
+    before = evaluation._embed._cache_size()
+    for rows in range(1, 41):
+        got = evaluation.embed_rows(network, "embed_a", variables, x[:rows])
+        np.testing.assert_allclose(got, want[:rows], rtol=1e-4, atol=1e-5)
+    assert evaluation._embed._cache_size() - before <= 7  # 1, 2, 4, ..., 64

@@ -40,9 +40,17 @@ def embed(frozen: Frozen, part: Part) -> Embeddings:
 def embed_rows(
     network: models.Towers, method: str, variables: Variables, x: Float[np.ndarray, "n f"]
 ) -> Float[np.ndarray, "n d"]:
-    """Embed rows on the unit sphere by "embed_a" or "embed_b", some thousand at a time."""
-    parts = (x[start : start + ROWS_AT_ONCE] for start in range(0, len(x), ROWS_AT_ONCE))
-    return np.concatenate([np.asarray(_embed(network, method, variables, part)) for part in parts])
+    """Embed rows on the unit sphere by "embed_a" or "embed_b", some thousand at a time.
+
+    A part is filled up to a power of two, so that few lengths are compiled whatever is asked for.
+    """
+    found = []
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        part = x[start : start + ROWS_AT_ONCE]
+        filled = np.zeros((1 << (len(part) - 1).bit_length(), *x.shape[1:]), x.dtype)
+        filled[: len(part)] = part
+        found.append(np.asarray(_embed(network, method, variables, filled))[: len(part)])
+    return np.concatenate(found)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
