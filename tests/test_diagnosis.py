@@ -31,6 +31,7 @@ def of_matrices(z_a, z_b, plan, target, layout):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_parts")
 @pytest.mark.parametrize(
     ("name", "layout", "how"),

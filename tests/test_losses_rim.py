@@ -13,6 +13,7 @@ Z = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
 ZEROS = np.array([0.0, 0.5, 0.25, 0.25], np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ince", "simclr", "rince"])
 @pytest.mark.parametrize("cost", [costs.Euclidean(), costs.PNormP(3), costs.EuclideanP(1.5)])
 def test_a_value_is_the_same_with_and_without_its_gradient(name, cost):
@@ -45,6 +46,7 @@ TARGETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize(
     ("name", "words", "infinite"),
@@ -151,6 +153,7 @@ def test_a_learned_epsilon_at_its_bound_runs_in_the_scaling_domain():
     assert not aux["overflow"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gca_uot", "rince"])
 def test_the_hessian_is_that_of_the_log_domain(name):
     def loss(a, **words):
