@@ -284,10 +284,10 @@ def _method(config: ConfigDict) -> Loss:
 
 def _wrap_loss(loss: OwnLoss) -> Loss:
     """Wrap a custom loss: check its output, and add the metrics that every run logs."""
-    own: Any = loss
-    while isinstance(own, partial):
-        own = own.func
-    diagnoses = own in losses.METHODS.values() or "diagnose" in inspect.signature(loss).parameters
+    diagnoses = (
+        _without_partial(loss) in losses.METHODS.values()
+        or "diagnose" in inspect.signature(loss).parameters
+    )
 
     def bound(
         z_a: Array, z_b: Array, diagnose: bool | Array = False, **keywords: object
@@ -302,7 +302,7 @@ def _wrap_loss(loss: OwnLoss) -> Loss:
                 )
         a, b = jax.lax.stop_gradient((z_a, z_b))  # what is logged trains nothing
         logged = {"alignment": metrics.alignment(a, b)}
-        if not diagnoses and (not check.is_concrete(diagnose) or diagnose):
+        if not diagnoses and losses.may_be_wanted(diagnose):
             uniformity = lambda: (metrics.uniformity(a) + metrics.uniformity(b)) / 2  # noqa: E731
             logged["uniformity"] = losses.if_wanted(diagnose, uniformity)
         return jnp.asarray(value), {**logged, **aux}
@@ -332,11 +332,17 @@ def _given_names(config: ConfigDict, **parts: object) -> dict[str, str]:
     return {called if name == "dataset" else name: each for name, each in names.items()}
 
 
+def _without_partial(part: object) -> object:
+    """Return the function that partials wrap."""
+    while isinstance(part, partial):
+        part = part.func
+    return part
+
+
 def _name(part: object) -> str:
     """Name a part that was given."""
-    part = getattr(part, "nnx_class", part)  # of an NNX module in Flax's bridge
-    while isinstance(part, partial):  # which has no name of its own
-        part = part.func
+    # An NNX module in Flax's bridge has its name in the class, a partial in its function.
+    part = _without_partial(getattr(part, "nnx_class", part))
     for known in (getattr(part, "name", None), getattr(part, "__name__", None)):
         if isinstance(known, str):
             return known.strip("<>")  # of <lambda>

@@ -77,7 +77,7 @@ def test_a_zero_in_a_marginal(kind, name, words, infinite):
         if t < 9 or name == "gca_uot":
             v = (ZEROS / (K.T @ u)) ** tau
     if name == "gca_rince":
-        s, rows = np.exp(1 / 0.5) * K, None
+        s = np.exp(1 / 0.5) * K
         rows = (0.01 * (s @ v)) ** 0.98
         want = np.mean(rows - (s.diagonal() * v) ** 0.98) / 0.98
     else:

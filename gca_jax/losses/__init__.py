@@ -21,7 +21,7 @@ names the argument, an unknown keyword a `TypeError` that lists the right ones.
 """
 
 from gca_jax.losses._common import Aux, KernelOptions, Out
-from gca_jax.losses._diagnosis import if_wanted
+from gca_jax.losses._diagnosis import if_wanted, may_be_wanted
 from gca_jax.losses._methods import (
     METHODS,
     Loss,
@@ -56,6 +56,7 @@ __all__ = [
     "iot",
     "iot_uni",
     "keywords",
+    "may_be_wanted",
     "rince",
     "sharded",
     "simclr",

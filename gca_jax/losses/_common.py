@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from gca_jax import check, metrics, ot
-from gca_jax.losses._diagnosis import DIAGNOSED, diagnose
+from gca_jax.losses._diagnosis import DIAGNOSED, diagnose, may_be_wanted
 from gca_jax.ot import divergence, engine, inputs, sums
 from gca_jax.ot.target import Target, resolve
 from gca_jax.ot.target_types import AnyTarget
@@ -232,7 +232,7 @@ def report(
     replicated = partial(engine.replicated, axis_name=plan.kernel.axis_name)
     value, aux = jax.tree.map(replicated, (value, aux))
     wanted = options.get("diagnose", False)
-    if not check.is_concrete(wanted) or wanted:
+    if may_be_wanted(wanted):
         known, aux = aux["residual"], aux | diagnose(plan, target, wanted, kl)
         aux["residual"] = jnp.where(wanted, aux["residual"], known)
         # Never true, but it makes the reverse pass, which overwrites K, wait for the diagnosis.

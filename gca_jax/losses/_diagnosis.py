@@ -54,6 +54,11 @@ def diagnose(
     return if_wanted(wanted, formed)
 
 
+def may_be_wanted(wanted: bool | Bool[Array, ""]) -> bool:
+    """Tell whether the diagnosis is asked for, or its being asked for is traced."""
+    return not check.is_concrete(wanted) or bool(wanted)
+
+
 def if_wanted(wanted: bool | Bool[Array, ""], form: Callable[[], Numbers]) -> Numbers:
     """Return what `form` does, or NaN in its place where a traced `wanted` is false."""
     if check.is_concrete(wanted):

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from gca_jax import check, ot
 from gca_jax.losses import _common as common
 from gca_jax.losses._common import Gradient, KernelOptions, Marginals, Out, TargetLike
-from gca_jax.losses._diagnosis import if_wanted, uniformity
+from gca_jax.losses._diagnosis import if_wanted, may_be_wanted, uniformity
 from gca_jax.ot import divergence, inputs, sums
 from gca_jax.ot.target import resolve
 from gca_jax.ot.target_types import AnyTarget
@@ -369,7 +369,7 @@ def byol(
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
     target, plan = resolve(target, kernel), ot.unprojected(kernel)
     aux = common.Aux(alignment=common.alignment(kernel))
-    if not check.is_concrete(diagnose) or diagnose:
+    if may_be_wanted(diagnose):
         aux["uniformity"] = if_wanted(diagnose, partial(uniformity, kernel))
     if keep_plan:
         aux |= {"plan": plan, "target": target}
