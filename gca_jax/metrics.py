@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gca_jax import ot
 from gca_jax.ot import inputs
@@ -18,7 +18,12 @@ DEPTHS = (1, 5, 10)
 HUB_DEPTH = 10
 
 
-def alignment(z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "n d"]) -> Float[Array, ""]:
+def alignment(
+    z_a: Float[ArrayLike, "n d"],
+    z_b: Float[ArrayLike, "n d"],
+    *,
+    valid: Bool[Array, " n"] | None = None,
+) -> Float[Array, ""]:
     """Compute mean_i ‖z'_i - z''_i‖² of the normalised embeddings, in [0, 4]; lower is closer.
 
     Wang & Isola 2020 (with exponent 2).
@@ -26,12 +31,17 @@ def alignment(z_a: Float[ArrayLike, "n d"], z_b: Float[ArrayLike, "n d"]) -> Flo
     Args:
         z_a: Embeddings of the first view [n, d].
         z_b: Embeddings of the second view [n, d].
+        valid: Which pairs count; None: all.
     """
-    return jnp.mean(jnp.sum((_unit(z_a) - _unit(z_b)) ** 2, axis=-1))
+    return jnp.mean(jnp.sum((_unit(z_a) - _unit(z_b)) ** 2, axis=-1), where=valid)
 
 
 def uniformity(
-    z: Float[ArrayLike, "n d"], *, block_size: int | None = None, axis_name: str | None = None
+    z: Float[ArrayLike, "n d"],
+    *,
+    block_size: int | None = None,
+    axis_name: str | None = None,
+    valid: Bool[Array, " n"] | None = None,
 ) -> Float[Array, ""]:
     """Compute log mean_{i≠j} exp(-2‖z_i - z_j‖²) of the normalised embeddings, in [-8, 0].
 
@@ -41,13 +51,17 @@ def uniformity(
         z: Embeddings [n, d].
         block_size: Rows of the n×n similarities formed at a time; None forms all.
         axis_name: Mapped axis whose devices share those rows; each has all of z.
+        valid: Which rows count; None: all.
     """
     z = _unit(z)
     n = z.shape[0]
+    count = jnp.ones_like(z[:, 0]) if valid is None else valid.astype(z.dtype)
+    pairs = n * (n - 1) if valid is None else count.sum() * (count.sum() - 1)
     size = None if block_size is None else min(block_size, n)
     # exp(-2‖z_i - z_j‖²) = exp((z_i·z_j - 1)/ε) with ε = 1/4
     similarities = make_passes(Points(z, None, jnp.asarray(0.25, z.dtype), True, size, axis_name))
-    return jnp.log(similarities.times(jnp.ones_like(z[:, 0])).sum() / (n * (n - 1)))
+    near = similarities.times(count)
+    return jnp.log((near if valid is None else near * count).sum() / pairs)
 
 
 def effective_rank(z: Float[ArrayLike, "n d"]) -> Float[Array, ""]:

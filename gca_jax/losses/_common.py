@@ -1,5 +1,6 @@
 """What the losses share: the kernel of two batches, marginals, the plan of T sweeps, and `aux`."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from gca_jax import check, metrics, ot
 from gca_jax.losses._diagnosis import DIAGNOSED, diagnose, may_be_wanted
 from gca_jax.ot import divergence, engine, inputs, sums
-from gca_jax.ot.target import Target, resolve
-from gca_jax.ot.target_types import AnyTarget
+from gca_jax.ot.target import Target, uniform_unless, resolve
+from gca_jax.ot.target_types import AnyTarget, SimilarityTarget
 
 Out = tuple[Float[Array, ""], dict[str, Any]]
 Marginals = Literal["target", "uniform"]
@@ -39,6 +40,12 @@ class KernelOptions(TypedDict, total=False):
       precision: "bfloat16" rounds unit embeddings to it, see `ot.cosine_kernel`; None: "highest".
       diagnose: Whether `aux` has what takes another pass over K; may be traced: NaN where false.
       keep_plan: Whether `aux` has the plan and the target too, an `ot.Plan` and a target.
+      valid: Which samples count [n], booleans, or a pair of them for z_a [n] and z_b [m]: value and
+        `aux` are those of these samples alone, and the others get no gradient. If none counts, or
+        no pair has target mass, the value is 0 with a zero gradient.
+      ignore: Pairs that are neither negatives nor positives, as known positives and repeated
+        captions: those of one id (integers [n], or a pair for z_a and z_b; -1 is of none), or
+        booleans [n, m]. A sample's own pair always counts.
     """
 
     similarity_floor: float | None
@@ -51,6 +58,8 @@ class KernelOptions(TypedDict, total=False):
     precision: ot.Precision | None
     diagnose: bool | Bool[Array, ""]
     keep_plan: bool
+    valid: inputs.Valid | None
+    ignore: inputs.Ignore | None
 
 
 KERNEL_DEFAULTS: dict[str, Any] = dict.fromkeys(KernelOptions.__annotations__)
@@ -73,8 +82,10 @@ def form_kernel(
         raise ValueError(
             "cost_fn= runs in the log domain: it takes no block_size, no axis_name, no precision"
         )
-    unit = (ot.normalize(z) for z in inputs.embeddings(z_a, z_b, layout))
-    same = {key: how[key] for key in ("epsilon", "layout", "self_pairs")}
+    a, b = inputs.embeddings(z_a, z_b, layout)
+    excluded = inputs.excluded(len(a), len(b), layout, how["valid"], how["ignore"])
+    unit = (ot.normalize(z) for z in inputs.emptied(a, b, layout, excluded))
+    same = {key: how[key] for key in ("epsilon", "layout", "self_pairs", "valid", "ignore")}
     return ot.cost_kernel(cost_fn, *unit, **same)
 
 
@@ -201,6 +212,29 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 
+def with_target(kernel: ot.Kernel, target: TargetLike) -> tuple[ot.Kernel, AnyTarget]:
+    """Return the kernel and the target plan in its layout, before a plan is known.
+
+    Where no pair has mass, all count instead, so that gradients are finite; `Kernel.counts` tells,
+    and `counted` makes the value 0.
+    """
+    given = None if callable(target) else target
+    prior = resolve(given, kernel)
+    if kernel.excluded is None and (given is None or isinstance(given, SimilarityTarget)):
+        return kernel, prior
+    some = sums.has_mass(prior)
+    if check.is_concrete(some) and some:
+        return kernel, prior
+    excluded = None if kernel.excluded is None else kernel.excluded.unless(~some)
+    kernel = dataclasses.replace(kernel, excluded=excluded, counts=some)
+    return kernel, resolve(uniform_unless(some, given, kernel), kernel)
+
+
+def counted(value: Array, kernel: ot.Kernel) -> Array:
+    """Return a loss, 0 with a zero gradient where no pair of the batch counts."""
+    return value if kernel.counts is None else jnp.where(kernel.counts, value, 0.0)
+
+
 def report(
     name: str,
     value: Array,
@@ -211,6 +245,7 @@ def report(
     **more: Array,
 ) -> Out:
     """Return the value and `aux`, with `more`; under `jit`, entries not used cost nothing."""
+    value = counted(value, plan.kernel)
     if check.is_concrete(value) and not jnp.isfinite(value):
         reason = (
             f"with these hyper-parameters it leaves the range of {value.dtype}; raise epsilon, "
@@ -247,7 +282,9 @@ def alignment(kernel: ot.Kernel) -> Float[Array, ""]:
     """Compute the alignment of the unit embeddings."""
     a, b = jax.lax.stop_gradient(kernel.views)
     pairs = min(a.shape[0], b.shape[0])
-    return metrics.alignment(a[:pairs], b[:pairs])
+    counted = None if kernel.excluded is None else kernel.excluded.positives
+    counted = None if counted is None else counted[:pairs]
+    return metrics.alignment(a[:pairs], b[:pairs], valid=counted)
 
 
 @jax.jit  # traced once for all losses of these shapes

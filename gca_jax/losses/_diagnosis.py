@@ -17,7 +17,7 @@ from gca_jax.ot.target_types import AnyTarget, positive_columns
 CACHED = 2**18  # entries of K that a processor's cache keeps while all sums are formed,
 PARTS = 64  # and the most parts of a K kept whole, as each starts programs anew on a GPU
 Numbers = TypeVar("Numbers")  # a pytree of floating-point numbers
-Rows = tuple[Array, Array, Array, Array]
+Rows = tuple[Array, Array, Array, Array, Array]
 DIAGNOSED = (
     "uniformity",
     "contrastive_accuracy",
@@ -79,18 +79,24 @@ def _diagnose(
     kernel, log_v, columns = plan.kernel, plan.log_v, jnp.arange(plan.nu.size)[None, :]
     free = plan.mass if plan.exact is None else jnp.ones((), plan.mu.dtype)
     target_mass, largest = sums.total(target), jnp.max(log_v)
-    pairs, inside_views = plan.mu.size // 2, isinstance(k, Passes) and kernel.layout == "joint"
+    pairs, excluded = plan.mu.size // 2, kernel.excluded
+    inside_views = isinstance(k, Passes) and kernel.layout == "joint" and excluded is None
+    counted = jnp.ones(plan.mu.size, bool)
+    if excluded is not None and excluded.rows is not None:
+        counted = excluded.rows
 
     def of_rows(k: Array, rows: Rows) -> tuple[dict[str, Array], tuple[Array, Array]]:
-        index, partner, mu, log_u = rows
+        index, partner, mu, log_u, counted = rows
         if kernel.domain == "scaling":
             log_k = log(k)
             p = k * jnp.exp(log_u + largest)[:, None] * jnp.exp(log_v - largest)[None, :]
-            one_step = k * (mu / k.sum(axis=1))[:, None]
+            one_step = k * ratio(mu, k.sum(axis=1))[:, None]
         else:
             log_k = k
             p = jnp.exp(log_u[:, None] + log_k + log_v[None, :])
-            one_step = jnp.exp(log_k + (log(mu) - logsumexp(log_k, axis=1))[:, None])
+            log_mu = log(mu)
+            share = jnp.where(log_mu == -jnp.inf, log_mu, log_mu - logsumexp(log_k, axis=1))
+            one_step = jnp.exp(log_k + share[:, None])
         t = target.weights(index) / target_mass
         a, b = p - t, one_step - t
         own = jnp.take_along_axis(k, partner[:, None], axis=1)
@@ -99,7 +105,7 @@ def _diagnose(
             "columns": p.sum(axis=0),
             "distance": jnp.abs(a).sum(),
             "p log p": weighted_sum(p, log_u[:, None] + log_k + log_v[None, :]),
-            "hits": jnp.sum(is_first.all(axis=1), dtype=p.dtype),
+            "hits": jnp.sum(is_first.all(axis=1) & counted, dtype=p.dtype),
         }
         if kl:
             summed["products"] = jnp.stack([jnp.sum(a * b), jnp.sum(a * a), jnp.sum(b * b)])
@@ -114,6 +120,7 @@ def _diagnose(
         positive_columns(kernel.layout, plan.mu.size),
         plan.mu,
         plan.log_u - log(free),
+        counted,
     )
     if isinstance(k, Passes):
         s, (row_sums, near) = k.over_rows(of_rows, rows, CACHED, PARTS)
@@ -124,7 +131,7 @@ def _diagnose(
         "residual": residual,
         "relative_residual": ratio(residual, s["distance"]),
         "plan_entropy": -s["p log p"],
-        "contrastive_accuracy": s["hits"] / plan.mu.size,
+        "contrastive_accuracy": ratio(s["hits"], jnp.sum(counted, dtype=residual.dtype)),
         "uniformity": _of_pairs(near) if inside_views else uniformity(kernel),
     }
     if kl:
@@ -139,7 +146,8 @@ def uniformity(kernel: Kernel) -> Float[Array, ""]:
     a, b = jax.lax.stop_gradient(kernel.views)
     size = kernel.block_size or max(1, CACHED // max(a.shape[0], b.shape[0]))
     of_view = partial(metrics.uniformity, block_size=size, axis_name=kernel.axis_name)
-    return (of_view(a) + of_view(b)) / 2
+    valid_a, valid_b = kernel.valid
+    return (of_view(a, valid=valid_a) + of_view(b, valid=valid_b)) / 2
 
 
 def _of_pairs(near: Float[Array, " n"]) -> Float[Array, ""]:

@@ -15,7 +15,6 @@ from gca_jax.losses import _common as common
 from gca_jax.losses._common import Gradient, KernelOptions, Marginals, Out, TargetLike
 from gca_jax.losses._diagnosis import if_wanted, may_be_wanted, uniformity
 from gca_jax.ot import divergence, inputs, sums
-from gca_jax.ot.target import resolve
 from gca_jax.ot.target_types import AnyTarget
 
 Views = Float[ArrayLike, "n d"]
@@ -337,6 +336,8 @@ def byol(
     target: TargetLike = None,
     diagnose: bool | Bool[Array, ""] = False,
     keep_plan: bool = False,
+    valid: inputs.Valid | None = None,
+    ignore: inputs.Ignore | None = None,
     **unknown: Never,
 ) -> Out:
     """BYOL: mean squared error of the unit predictions (Theorem 4; Grill et al., NeurIPS 2020).
@@ -348,6 +349,8 @@ def byol(
       z_b: The target network's embeddings of the other view [m, d]; stop their gradient before.
       diagnose: Whether `aux` has uniformity; may be traced: NaN where false.
       keep_plan: Whether `aux` has the plan and the target too.
+      valid: As in `KernelOptions`.
+      ignore: As in `KernelOptions`.
       **unknown: Refused.
 
     Returns:
@@ -365,15 +368,17 @@ def byol(
     if callable(target):
         raise ValueError("byol projects on no plan, so no target can learn from it")
     a, b = inputs.embeddings(z_a, z_b, "cross")
-    unit = ot.normalize(a), ot.normalize(b)
-    kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0)
-    target, plan = resolve(target, kernel), ot.unprojected(kernel)
+    excluded = inputs.excluded(len(a), len(b), "cross", valid, ignore)
+    unit = (ot.normalize(z) for z in inputs.emptied(a, b, "cross", excluded))
+    kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0, valid=valid, ignore=ignore)
+    kernel, target = common.with_target(kernel, target)
+    plan = ot.unprojected(kernel)
     aux = common.Aux(alignment=common.alignment(kernel))
     if may_be_wanted(diagnose):
         aux["uniformity"] = if_wanted(diagnose, partial(uniformity, kernel))
     if keep_plan:
         aux |= {"plan": plan, "target": target}
-    return divergence.cross_entropy(target, plan), aux
+    return common.counted(divergence.cross_entropy(target, plan), kernel), aux
 
 
 def iot(
@@ -516,7 +521,7 @@ def _pose(
     """Form the kernel of two batches, and the target plan in its layout before a plan is known."""
     _check_options(name, options)
     kernel = common.form_kernel(z_a, z_b, epsilon, layout, options)
-    return kernel, resolve(None if callable(target) else target, kernel)
+    return common.with_target(kernel, target)
 
 
 def _check_options(name: str, options: Mapping[str, object]) -> None:

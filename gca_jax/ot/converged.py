@@ -21,6 +21,9 @@ with warnings.catch_warnings():  # ott imports jaxopt, which announces its retir
     from ott.solvers.linear.sinkhorn import Sinkhorn
 
 
+LOST = -60.0  # log K of a pair that does not count, in a row or column without mass
+
+
 class _CGThenPseudoInverse(lineax.AbstractLinearSolver):
     """Solves by conjugate gradients, and by the pseudo-inverse where rounding breaks them off.
 
@@ -88,7 +91,11 @@ def solve(
             )
     tau_a, tau_b = float(np.asarray(tau_a)), float(np.asarray(tau_b))
     with jax.numpy_rank_promotion("allow"):
-        geometry = Geometry(cost_matrix=-kernel.log_matrix.T, epsilon=1.0)
+        log_k = kernel.log_matrix
+        if kernel.excluded is not None:  # ott needs a finite entry in each row: next to none
+            empty = ((mu == 0)[:, None] | (nu == 0)[None, :]) & (log_k == -jnp.inf)
+            log_k = jnp.where(empty, LOST, log_k)
+        geometry = Geometry(cost_matrix=-log_k.T, epsilon=1.0)
         # Lost in every sum, but with it in place of 0 ott's linear systems keep their diagonal.
         little = float(np.sqrt(jnp.finfo(kernel.dtype).tiny))
         a, b = (jnp.where(x > 0, x, little) for x in (nu, mu))

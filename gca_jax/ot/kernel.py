@@ -7,12 +7,21 @@ from typing import Any, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.cost import CostFn, normalize
-from gca_jax.ot.engine import Domain, Points, choose, gathered, make_passes, smallest_epsilon
+from gca_jax.ot.engine import (
+    Domain,
+    Excluded,
+    Points,
+    choose,
+    gathered,
+    make_passes,
+    smallest_epsilon,
+)
+from gca_jax.ot.inputs import Ignore, Valid
 from gca_jax.ot.numerics import log
 
 Layout = Literal["cross", "joint"]
@@ -32,7 +41,8 @@ class Kernel:
     Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
     Holds the points, whose cosines are the cost, or the cost matrix; with a cost function, both.
     On a mapped axis `axis_name` it holds the points of all devices, and each goes over its share of
-    the rows.
+    the rows. K is 0 at the pairs of `excluded`; `counts` tells whether the batch has a pair that
+    counts, None where that is known.
     """
 
     epsilon: Float[Array, ""]
@@ -46,6 +56,8 @@ class Kernel:
     block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
     axis_name: str | None = dataclasses.field(default=None, metadata=_STATIC)
     precision: Precision = dataclasses.field(default="highest", metadata=_STATIC)
+    excluded: Excluded | None = None
+    counts: Bool[Array, ""] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,7 +79,7 @@ class Kernel:
         assert self.points_a is not None
         joint = self.layout == "joint"
         columns = None if joint else self.points_b
-        how = self.block_size, self.axis_name, self.precision == "bfloat16"
+        how = self.block_size, self.axis_name, self.precision == "bfloat16", self.excluded
         return Points(self.points_a, columns, self.epsilon, joint, *how)
 
     def over_rows(self, fn: Callable[[Array, Array], tuple[Summed, Kept]]) -> tuple[Summed, Kept]:
@@ -98,7 +110,9 @@ class Kernel:
             a, b = self.views
             pairs = min(a.shape[0], b.shape[0])
             cost = 1.0 - self._floored(jnp.sum(a[:pairs] * b[:pairs], axis=1))
-        return -(jnp.concatenate([cost, cost]) if joint else cost) / self.epsilon
+        log_k = -(jnp.concatenate([cost, cost]) if joint else cost) / self.epsilon
+        counted = None if self.excluded is None else self.excluded.positives
+        return log_k if counted is None else jnp.where(counted, log_k, -jnp.inf)
 
     def _floored(self, cosine: Array) -> Array:
         floor = self.similarity_floor
@@ -115,6 +129,16 @@ class Kernel:
         return a, b
 
     @property
+    def valid(self) -> tuple[Bool[Array, " n"] | None, Bool[Array, " m"] | None]:
+        """Which samples of both views count, in either layout; None: all."""
+        if self.excluded is None or self.excluded.rows is None:
+            return None, None
+        if self.layout == "cross":
+            return self.excluded.rows, self.excluded.columns
+        a, b = jnp.split(self.excluded.rows, 2)
+        return a, b
+
+    @property
     def cost_matrix(self) -> Float[Array, "n m"]:
         """C (n, m), without regard to excluded pairs."""
         if self.cost is not None:
@@ -128,12 +152,17 @@ class Kernel:
     def log_matrix(self) -> Float[Array, "n m"]:
         """log K (n, m); -inf where a pair is excluded."""
         cost = self.cost_matrix
-        if self.layout == "cross":
-            return -cost / self.epsilon
-        self_pair = jnp.eye(cost.shape[0], dtype=bool)
-        if self.self_pairs == "max_cost":
-            return -jnp.where(self_pair, cost.max(), cost) / self.epsilon
-        return jnp.where(self_pair, -jnp.inf, -cost / self.epsilon)
+        n, m = cost.shape
+        excluded = None if self.excluded is None else self.excluded.of(jnp.arange(n), m)
+        if self.layout == "joint":
+            self_pair = jnp.eye(n, dtype=bool)
+            if self.self_pairs == "max_cost":
+                counted = cost if excluded is None else jnp.where(excluded, -jnp.inf, cost)
+                cost = jnp.where(self_pair, counted.max(), cost)
+            else:
+                excluded = self_pair if excluded is None else excluded | self_pair
+        log_k = -cost / self.epsilon
+        return log_k if excluded is None else jnp.where(excluded, -jnp.inf, log_k)
 
 
 def cosine_kernel(
@@ -149,6 +178,8 @@ def cosine_kernel(
     axis_name: str | None = None,
     epsilon_min: float | None = None,
     precision: Precision | None = None,
+    valid: Valid | None = None,
+    ignore: Ignore | None = None,
 ) -> Kernel:
     """Form the kernel of the cosine cost, K_ij = exp(-(1 - cos(z'_i, z''_j)) / ε).
 
@@ -174,6 +205,11 @@ def cosine_kernel(
         the scaling domain are of bfloat16 numbers (two for a weight of the gradient), summed in
         float32; K and the scalings stay float32. The gradient passes through the rounding as it
         is. None is "highest".
+      valid: Which samples count, booleans (n,), or a pair of them for rows (n,) and columns (m,).
+        K is 0 in rows and columns of the others, which get no gradient.
+      ignore: Pairs at which K is 0: those of one id (integers (n,), or a pair for both sides; -1 is
+        of none), or booleans (n, m); never a row with its positive. In the joint layout of samples,
+        or booleans (2B, 2B) of views.
 
     Returns:
       A `Kernel`.
@@ -194,10 +230,13 @@ def cosine_kernel(
         check.between("similarity_floor", similarity_floor, -1.0, 1.0)
     precision = "highest" if precision is None else precision
     check.one_of("precision", precision, ("highest", "bfloat16"))
+    excluded = inputs.excluded(a.shape[0], b.shape[0], layout, valid, ignore)
+    a, b = inputs.emptied(a, b, layout, excluded)
     a, b = normalize(a), normalize(b)
     if precision == "bfloat16":
         a, b = _rounded(a), _rounded(b)
     options: Any = {"similarity_floor": similarity_floor, "precision": precision}
+    options["excluded"] = excluded
     kernel = _point_kernel(a, b, epsilon, layout, self_pairs, **options)
     known = float(np.asarray(epsilon)) if check.is_concrete(epsilon) else None
     if epsilon_min is not None:
@@ -224,6 +263,8 @@ def cost_kernel(
     epsilon: ArrayLike = 0.5,
     layout: Layout = "cross",
     self_pairs: SelfPairs = "exclude",
+    valid: Valid | None = None,
+    ignore: Ignore | None = None,
 ) -> Kernel:
     """Form the kernel of any cost: a matrix, or an OTT-JAX cost function (Definition 3).
 
@@ -234,6 +275,8 @@ def cost_kernel(
       epsilon: ε > 0.
       layout: As in `cosine_kernel`; a matrix is always "cross" unless it is square.
       self_pairs: As in `cosine_kernel`.
+      valid: As in `cosine_kernel`.
+      ignore: As in `cosine_kernel`.
 
     Returns:
       A `Kernel`.
@@ -251,7 +294,9 @@ def cost_kernel(
                 "a cost function needs the points: cost_kernel(cost_fn, z_a, z_b, ...)"
             )
         a, b = inputs.embeddings(z_a, z_b, layout)
-        kernel = _point_kernel(a, b, epsilon, layout, self_pairs)
+        excluded = inputs.excluded(a.shape[0], b.shape[0], layout, valid, ignore)
+        a, b = inputs.emptied(a, b, layout, excluded)
+        kernel = _point_kernel(a, b, epsilon, layout, self_pairs, excluded=excluded)
         assert kernel.points_a is not None
         assert kernel.points_b is not None
         matrix = _measured(measure, kernel.points_a, kernel.points_b)
@@ -265,9 +310,12 @@ def cost_kernel(
     if layout == "joint" and (matrix.shape[0] != matrix.shape[1] or matrix.shape[0] % 2):
         raise ValueError(f"cost must be (2B, 2B) in the joint layout, got shape {matrix.shape}")
     matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    n, m = (size // 2 if layout == "joint" else size for size in matrix.shape)
+    excluded = inputs.excluded(n, m, layout, valid, ignore)
     return Kernel(
-        _positive(epsilon, matrix.dtype), cost=matrix, layout=layout, self_pairs=self_pairs
-    )
+        _positive(epsilon, matrix.dtype), cost=matrix, layout=layout, self_pairs=self_pairs,
+        excluded=excluded,
+    )  # fmt: skip
 
 
 def _measured(cost: CostFn, a: Array, b: Array) -> Array:

@@ -9,7 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike
+from jaxtyping import Array, ArrayLike, Bool
 
 from gca_jax import check
 from gca_jax.ot.plan import Plan
@@ -54,12 +54,20 @@ def self_weighted(
     some = (jnp.asarray(sharpness) > 0) & (shares.max() > -jnp.inf)
     powers = jnp.exp(jnp.where(some, sharpness * jnp.where(some, relative, 0.0), 0.0))
     weights = floor + (1.0 - jnp.asarray(floor)) * powers
-    skipped = jnp.floor(n * (1.0 - jnp.asarray(keep)) + 1e-4).astype(int)
+    counted = _counted(plan, n)
+    skipped = jnp.floor(counted.sum() * (1.0 - jnp.asarray(keep)) + 1e-4) + jnp.sum(~counted)
     # By ranks: a compiler may round a weight in one way here and in another where it is compared.
-    ranks = jnp.argsort(jnp.argsort(weights))
-    weights = jnp.where(ranks >= skipped, weights, 0.0)
+    ranks = jnp.argsort(jnp.argsort(jnp.where(counted, weights, -1.0)))
+    weights = jnp.where(ranks >= skipped.astype(int), weights, 0.0)
     columns = n if plan.kernel.layout == "joint" else plan.kernel.shape[1]
     return weighted(jnp.minimum(weights, 1.0), columns)
+
+
+def _counted(plan: Plan, n: int) -> Bool[Array, " n"]:
+    """Tell which of n positive pairs count."""
+    excluded = plan.kernel.excluded
+    counted = None if excluded is None else excluded.positives
+    return jnp.ones(n, bool) if counted is None else counted[:n]
 
 
 def check_settings(sharpness: ArrayLike, floor: ArrayLike, keep: ArrayLike) -> None:
@@ -93,7 +101,7 @@ def smoothed(plan: Plan, *, share: ArrayLike) -> Target:
     if n != m:
         raise ValueError(f"a smoothed target needs as many rows as columns, got {(n, m)}")
     joint = plan.kernel.layout == "joint"
-    other = jnp.asarray(share) / (n - joint)
+    other = jnp.asarray(share) / (_counted(plan, n).sum() - joint)
     n = n // 2 if joint else n
     return blocks(jnp.zeros(n, int), alpha=other / (1.0 - jnp.asarray(share) + other))
 

@@ -124,7 +124,8 @@ class Plan:
         In the joint layout, where a pair stands in two rows, it is the mean of both shares.
         """
         pairs = self.log_positives
-        shares = self.log_u[: pairs.size] + pairs - log(self.mu[: pairs.size])
+        mu = log(self.mu[: pairs.size])
+        shares = self.log_u[: pairs.size] + pairs - jnp.where(mu == -jnp.inf, 0.0, mu)
         if self.kernel.layout == "cross":
             return shares
         return logsumexp(shares.reshape(2, -1), axis=0) - jnp.log(2.0)

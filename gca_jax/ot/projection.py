@@ -6,13 +6,14 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.engine import Problem, both_sums, scaling, sweep
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.numerics import log, logsumexp
+from gca_jax.ot.numerics import log, logsumexp, ratio
 from gca_jax.ot.plan import Plan
 
 
@@ -48,7 +49,8 @@ def project(
       tau_a: τ = λ/(λ+ε) of the row marginal, in [0, 1]: 1 is the hard constraint, 0 none. One
         number, or one for each row (n,).
       tau_b: The same for the column marginal.
-      mu: Row marginal (n,), summing to 1; None is uniform.
+      mu: Row marginal (n,), summing to 1, but where a τ below 1 leaves the mass free; None is
+        uniform over the rows that count.
       nu: Column marginal (m,), likewise.
       keep_rows: Whether the plan keeps log K v of its last v, for which its row marginal, its mass
         and row-wise readings otherwise go over the kernel once more.
@@ -207,21 +209,43 @@ def _checked(
             raise ValueError(
                 f"{name} must be a number or have shape ({size},), got {jnp.shape(tau)}"
             )
-    return (
-        _uniform(n, kernel.dtype) if mu is None else inputs.marginal("mu", mu, n, kernel.dtype),
-        _uniform(m, kernel.dtype) if nu is None else inputs.marginal("nu", nu, m, kernel.dtype),
-    )
+    free = _is_soft(tau_a) or _is_soft(tau_b)
+    if mu is not None:
+        mu = inputs.marginal("mu", mu, n, kernel.dtype, free)
+    if nu is not None:
+        nu = inputs.marginal("nu", nu, m, kernel.dtype, free)
+    of_rows, of_columns = _uniform_marginals(kernel)
+    if kernel.excluded is not None:  # those that count share the mass of the others
+        mu, nu = _counted(mu, of_rows), _counted(nu, of_columns)
+    return of_rows if mu is None else mu, of_columns if nu is None else nu
+
+
+def _is_soft(tau: ArrayLike) -> bool:
+    """Tell whether τ is below 1 everywhere, or not known."""
+    return not check.is_concrete(tau) or bool((np.asarray(tau) < 1).all())
+
+
+def _counted(marginal: Array | None, uniform: Array) -> Array | None:
+    if marginal is None:
+        return None
+    counted = jnp.where(uniform > 0, marginal, 0.0)
+    return counted * ratio(marginal.sum(), counted.sum())
 
 
 def unprojected(kernel: Kernel) -> Plan:
     """Return the kernel itself as a plan (u = v = 1): R^{B×B}, BYOL's set (Theorem 4)."""
     n, m = kernel.shape
     zeros_n, zeros_m = jnp.zeros(n, kernel.dtype), jnp.zeros(m, kernel.dtype)
-    return Plan(kernel, zeros_n, zeros_m, _uniform(n, kernel.dtype), _uniform(m, kernel.dtype))
+    return Plan(kernel, zeros_n, zeros_m, *_uniform_marginals(kernel))
 
 
-def _uniform(n: int, dtype: jnp.dtype) -> Array:
-    return jnp.full((n,), 1.0 / n, dtype)
+def _uniform_marginals(kernel: Kernel) -> tuple[Array, Array]:
+    """Return the uniform marginals of the rows and of the columns that count."""
+    (n, m), dtype, excluded = kernel.shape, kernel.dtype, kernel.excluded
+    if excluded is None or excluded.rows is None or excluded.columns is None:
+        return jnp.full((n,), 1.0 / n, dtype), jnp.full((m,), 1.0 / m, dtype)
+    rows, columns = excluded.rows.astype(dtype), excluded.columns.astype(dtype)
+    return ratio(rows, rows.sum()), ratio(columns, columns.sum())
 
 
 _Scalings = tuple[Array, Array]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax.ot import numerics
 from gca_jax.ot.kernel import Kernel
@@ -49,6 +49,12 @@ def column_sums(target: AnyTarget) -> Float[Array, " m"]:
         return target.matrix.sum(axis=0)
     sums = _raw_sums(target, axis=0)
     return sums / sums.sum()
+
+
+def has_mass(target: AnyTarget) -> Bool[Array, ""]:
+    """Tell whether any pair has mass, or is NaN."""
+    dense = isinstance(target, DenseTarget)
+    return ~((target.matrix if dense else _raw_sums(target, axis=1)).sum() <= 0)
 
 
 def total(target: AnyTarget) -> Float[Array, ""]:
@@ -100,6 +106,8 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     x, y = kernel.points_a, kernel.points_b
     assert x is not None
     assert y is not None
+    count_x, count_y = _counts(target)
+    x, y = x * count_x[:, None], y * count_y[:, None]
     of_group = jax.ops.segment_sum(y, g.columns, sum(target.shape))
     none = jnp.zeros_like(of_group[:1])
     before = jnp.concatenate([none, jnp.cumsum(of_group[:-1], axis=0)])
@@ -111,6 +119,7 @@ def inner(target: AnyTarget, kernel: Kernel) -> Float[Array, ""]:
     cosines = jnp.zeros((), x.dtype)
     if target.positives is not None:
         positive = 1.0 + kernel.epsilon * kernel.log_positives
+        positive = jnp.where(positive == -jnp.inf, 0.0, positive)  # of a pair that does not count
         same = same.at[: positive.size].add(-g.is_same * positive)
         different = different.at[: positive.size].add(-(1.0 - g.is_same) * positive)
         cosines += jnp.sum(_tiled_positives(target) * positive)
@@ -151,6 +160,15 @@ def _tiled_positives(target: Target) -> Array:
     return jnp.tile(positives, 2) if target.layout == "joint" else positives
 
 
+def _counts(target: Target) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+    """Return 1 for each row and column that counts, 0 for others."""
+    if target.counted is None:
+        n, m = target.shape
+        return jnp.ones(n, target.same.dtype), jnp.ones(m, target.same.dtype)
+    rows, columns = target.counted
+    return rows.astype(target.same.dtype), columns.astype(target.same.dtype)
+
+
 @jax.jit
 def _groups(target: Target) -> _Groups:
     assert target.groups is not None
@@ -162,11 +180,17 @@ def _groups(target: Target) -> _Groups:
     joint, pairs = target.layout == "joint", 0 if target.positives is None else min(n, m)
     partner = jnp.roll(columns, n // 2) if joint else columns
     is_same = (rows[:pairs] == partner[:pairs]).astype(target.same.dtype)
+    count_rows, count_columns = _counts(target)
+    count_partners = jnp.roll(count_columns, n // 2) if joint else count_columns
+    count_pairs = count_rows[:pairs] * count_partners[:pairs]
 
-    def others(own: Array, across: Array) -> _Others:
-        sizes = jax.ops.segment_sum(jnp.ones_like(across, is_same.dtype), across, size)
-        same, different = sizes[own] - float(joint), across.size - sizes[own]
-        return _Others(same.at[:pairs].add(-is_same), different.at[:pairs].add(is_same - 1.0))
+    def others(own: Array, count: Array, across: Array, count_across: Array) -> _Others:
+        sizes = jax.ops.segment_sum(count_across, across, size)
+        same, different = sizes[own] - float(joint), count_across.sum() - sizes[own]
+        same = same.at[:pairs].add(-is_same * count_pairs)
+        different = different.at[:pairs].add((is_same - 1.0) * count_pairs)
+        return _Others(same * count, different * count)
 
-    of_rows, of_columns = others(rows, columns), others(columns, rows)
+    of_rows = others(rows, count_rows, columns, count_columns)
+    of_columns = others(columns, count_columns, rows, count_rows)
     return _Groups(rows, columns, is_same, of_rows, of_columns)

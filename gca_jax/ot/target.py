@@ -6,17 +6,19 @@ its weights from labels or features. Their n×m matrix is formed on request. The
 cross layout and re-laid for all 2B views by `with_layout("joint")`.
 """
 
+import dataclasses
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.cost import normalize
 from gca_jax.ot.kernel import Kernel
+from gca_jax.ot.numerics import ratio
 from gca_jax.ot.target_types import AnyTarget, DenseTarget, SimilarityTarget, Target
 
 
@@ -210,17 +212,35 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
             f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
             f"got {resolved.shape}"
         )
-    if isinstance(resolved, Target) and resolved.per == "anchor":
-        resolved = DenseTarget(resolved.matrix)
-    elif isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
+    if isinstance(resolved, DenseTarget) and not isinstance(target, DenseTarget):
         check.non_negative("target", resolved.matrix)
         check.some_mass("target", resolved.matrix)
         _check_self_pairs(resolved.matrix, kernel)
-        resolved = DenseTarget(resolved.matrix / resolved.matrix.sum())
+        resolved = DenseTarget(ratio(resolved.matrix, resolved.matrix.sum()))
+    if kernel.excluded is not None:
+        resolved = resolved.excluding(kernel.excluded)
+    if isinstance(resolved, Target) and resolved.per == "anchor":
+        resolved = DenseTarget(resolved.matrix)
     resolved = jax.tree.map(
         lambda x: x.astype(kernel.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, resolved
     )
     return resolved.with_sums(kernel) if isinstance(resolved, SimilarityTarget) else resolved
+
+
+def uniform_unless(
+    some: Bool[Array, ""], target: "AnyTarget | ArrayLike | None", kernel: Kernel
+) -> "AnyTarget | ArrayLike | None":
+    """Return a caller's target or, unless `some`, one with mass on many pairs."""
+    if target is None or isinstance(target, SimilarityTarget):
+        return target
+    if not isinstance(target, Target):
+        matrix = target.matrix if isinstance(target, DenseTarget) else jnp.asarray(target)
+        size = kernel.shape[0]
+        spare = 1.0 if kernel.layout == "cross" else 1.0 - jnp.eye(size)  # no self-pairs
+        return jnp.where(some, matrix, jnp.asarray(spare, matrix.dtype))
+    if target.positives is not None:
+        return dataclasses.replace(target, positives=jnp.where(some, target.positives, 1.0))
+    return dataclasses.replace(target, different=jnp.where(some, target.different, 1.0))
 
 
 def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:

@@ -6,11 +6,12 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.cost import SquaredEuclidean
+from gca_jax.ot.engine import Excluded
 from gca_jax.ot.kernel import Kernel, Layout
 from gca_jax.ot.numerics import negative_entropy, ratio
 
@@ -30,6 +31,7 @@ class Target:
       different: Weight of a pair of two groups.
       rows: n in the cross layout.
       columns: m in the cross layout.
+      counted: Which rows and columns in the layout count, those of `valid=`; None: all.
       per: "anchor": each row has the same mass; such a target is used as a `DenseTarget`.
       layout: "cross", (n, m); or "joint", (2n, 2n) with no mass on self-pairs.
     """
@@ -41,6 +43,7 @@ class Target:
     different: Float[Array, ""]
     rows: int = dataclasses.field(metadata={"static": True})
     columns: int = dataclasses.field(metadata={"static": True})
+    counted: tuple[Bool[Array, " n"], Bool[Array, " m"]] | None = None
     layout: Layout = dataclasses.field(default="cross", metadata={"static": True})
     per: Literal["pair", "anchor"] = dataclasses.field(default="pair", metadata={"static": True})
 
@@ -53,10 +56,12 @@ class Target:
     @property
     def matrix(self) -> Float[Array, "n m"]:
         """P_tgt, scaled to total mass 1."""
-        weights = self.weights(jnp.arange(self.shape[0]))
+        return self._scaled(self.weights(jnp.arange(self.shape[0])))
+
+    def _scaled(self, weights: Float[Array, "n m"]) -> Float[Array, "n m"]:
         if self.per == "anchor":
             weights = ratio(weights, weights.sum(axis=1, keepdims=True))
-        return weights / weights.sum()
+        return ratio(weights, weights.sum())
 
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows of P_tgt before it is scaled."""
@@ -71,6 +76,9 @@ class Target:
             weights = jnp.where(is_positive, self.positives[rows % self.rows][:, None], weights)
         if self.layout == "joint":
             weights = jnp.where(column == rows[:, None], 0.0, weights)
+        if self.counted is not None:
+            both = self.counted[0][rows][:, None] & self.counted[1][None, :]
+            weights = jnp.where(both, weights, 0.0)
         return weights
 
     @property
@@ -101,6 +109,21 @@ class Target:
         if layout == "joint":
             inputs.pairs("a target", self.rows, self.columns)
         return dataclasses.replace(self, layout=layout)
+
+    def excluding(self, excluded: Excluded) -> "Target | DenseTarget":
+        """Return the target without mass on the pairs that do not count, in its layout."""
+        positives, counted, count = self.positives, self.counted, excluded.positives
+        if positives is not None and count is not None:
+            count = count[: self.rows]
+            positives = positives.at[: count.size].multiply(count.astype(positives.dtype))
+        if excluded.rows is not None and excluded.columns is not None:
+            counted = excluded.rows, excluded.columns
+        masked: Target = dataclasses.replace(self, positives=positives, counted=counted)
+        if self.groups is None or excluded.only_whole_rows:
+            return masked
+        rows, columns = jnp.arange(self.shape[0]), self.shape[1]
+        weights = jnp.where(excluded.of(rows, columns), 0.0, masked.weights(rows))
+        return DenseTarget(masked._scaled(weights))
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype)
@@ -133,6 +156,7 @@ class SimilarityTarget:
       y: The columns' (m, k).
       bandwidth: σ.
       joint: Whether both hold all 2B views, whose self-pairs have no mass.
+      excluded: Pairs without mass; None: none but self-pairs.
       sums: Its sums, which `resolve` forms in one pass over the rows; None before.
     """
 
@@ -140,6 +164,7 @@ class SimilarityTarget:
     y: Float[Array, "m k"]
     bandwidth: Float[Array, ""]
     joint: bool = dataclasses.field(default=False, metadata={"static": True})
+    excluded: Excluded | None = None
     sums: TargetSums | None = None
 
     @property
@@ -162,6 +187,8 @@ class SimilarityTarget:
     def _log_weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         scaled_x, scaled_y = self.x[rows] / self.bandwidth, self.y / self.bandwidth
         log_w = -squared_distances(scaled_x, scaled_y) / 2
+        if self.excluded is not None:
+            log_w = jnp.where(self.excluded.of(rows, log_w.shape[1]), -jnp.inf, log_w)
         if not self.joint:
             return log_w
         return jnp.where(jnp.arange(self.shape[1])[None, :] == rows[:, None], -jnp.inf, log_w)
@@ -179,6 +206,10 @@ class SimilarityTarget:
         both = jnp.concatenate([self.x, self.y])
         return dataclasses.replace(self, x=both, y=both, joint=True)
 
+    def excluding(self, excluded: Excluded) -> "SimilarityTarget":
+        """Return the target without mass on the pairs that do not count, in its layout."""
+        return dataclasses.replace(self, excluded=excluded)
+
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype)
 
@@ -188,7 +219,8 @@ class SimilarityTarget:
         def largest(log_k: Array, rows: Array) -> tuple[tuple[()], Array]:
             return (), self._log_weights(rows).max(axis=1)
 
-        shift = -kernel.over_rows(largest)[1].max()
+        largest_log = kernel.over_rows(largest)[1].max()
+        shift = -jnp.where(largest_log == -jnp.inf, 0.0, largest_log)
 
         def of_rows(log_k: Array, rows: Array) -> tuple[tuple[Array, Array], Array]:
             w = jnp.exp(self._log_weights(rows) + shift)
@@ -215,6 +247,12 @@ class DenseTarget:
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows."""
         return self.matrix[rows]
+
+    def excluding(self, excluded: Excluded) -> "DenseTarget":
+        """Return the target without mass on the pairs that do not count, scaled to mass 1."""
+        n, m = self.shape
+        matrix = jnp.where(excluded.of(jnp.arange(n), m), 0.0, self.matrix)
+        return DenseTarget(ratio(matrix, matrix.sum()))
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.matrix, dtype=dtype)

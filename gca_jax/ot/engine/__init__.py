@@ -4,6 +4,7 @@ The names below are all that the rest of the package uses.
 """
 
 from gca_jax.ot.engine.domain import Domain, choose, smallest_epsilon
+from gca_jax.ot.engine.excluded import Excluded
 from gca_jax.ot.engine.forward import both_sums, row_sums, sweep
 from gca_jax.ot.engine.passes import Passes, Points, in_parts, make_passes
 from gca_jax.ot.engine.problem import Problem, scaling
@@ -11,6 +12,7 @@ from gca_jax.ot.engine.sharding import gathered, replicated
 
 __all__ = [
     "Domain",
+    "Excluded",
     "Passes",
     "Points",
     "Problem",

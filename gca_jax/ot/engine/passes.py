@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from gca_jax.ot.engine.excluded import Excluded
 from gca_jax.ot.engine.sharding import on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
@@ -48,6 +49,7 @@ class Points:
     block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
     axis_name: str | None = dataclasses.field(default=None, metadata={"static": True})
     rounded: bool = dataclasses.field(default=False, metadata={"static": True})  # x, y to bfloat16
+    excluded: Excluded | None = None  # further pairs at which K = 0
 
 
 class Passes(NamedTuple):
@@ -65,9 +67,11 @@ class Passes(NamedTuple):
         """Form the rows of K that belong to the points x, whose row indices are given."""
         cosine = product(x, self.columns.T, self.points.rounded)
         k = jnp.exp((cosine - 1.0) / self.points.epsilon)
-        if not self.points.exclude_diagonal:
+        if self.points.exclude_diagonal:
+            k = jnp.where(indices[:, None] == jnp.arange(k.shape[1])[None, :], 0.0, k)
+        if self.points.excluded is None:
             return k
-        return jnp.where(indices[:, None] == jnp.arange(k.shape[1])[None, :], 0.0, k)
+        return jnp.where(self.points.excluded.of(indices, k.shape[1]), 0.0, k)
 
     def over_rows(
         self,
@@ -316,4 +320,5 @@ def with_epsilon(passes: Passes, ct_points: PointsCotangent, ct_log_k: Array) ->
     weighted = jnp.sum(points.x * ct_x) / (2 if ct_y is None else 1)
     ct_epsilon = (on_first_device(ct_log_k, points.axis_name) - weighted) / points.epsilon**2
     ct_y = None if ct_y is None else ct_y / points.epsilon
-    return dataclasses.replace(points, x=ct_x / points.epsilon, y=ct_y, epsilon=ct_epsilon)
+    ct_x = ct_x / points.epsilon
+    return dataclasses.replace(points, x=ct_x, y=ct_y, epsilon=ct_epsilon, excluded=None)

@@ -81,5 +81,6 @@ def cumulative_shifts(
 def scaling(tau: Array, log_marginal: Array, log_product: Array) -> Array:
     """Return log (marginal/product)^τ, with (0/x)^τ = 0 for τ > 0 and 1 for τ = 0."""
     has_mass = log_marginal > -jnp.inf
-    ratio = tau * (jnp.where(has_mass, log_marginal, 0.0) - log_product)
+    # A row that is excluded has neither: its product may be -inf too.
+    ratio = tau * jnp.where(has_mass, log_marginal - log_product, 0.0)
     return jnp.where(has_mass, ratio, jnp.where(tau > 0, -jnp.inf, 0.0))
