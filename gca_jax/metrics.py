@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gca_jax import ot
 from gca_jax.ot import inputs
-from gca_jax.ot.engine import Points, make_passes
+from gca_jax.ot.engine import AxisName, Points, make_passes
 from gca_jax.ot.numerics import negative_entropy, ratio
 
 ROWS_AT_ONCE = 1_024
@@ -40,7 +40,7 @@ def uniformity(
     z: Float[ArrayLike, "n d"],
     *,
     block_size: int | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
     valid: Bool[Array, " n"] | None = None,
 ) -> Float[Array, ""]:
     """Compute log mean_{i≠j} exp(-2‖z_i - z_j‖²) of the normalised embeddings, in [-8, 0].

@@ -15,8 +15,13 @@ def unit(z):
     return z / np.where(length > 0, length, 1.0)  # a row of zeros stays one
 
 
-def cost_matrix(z_a, z_b, layout="cross", similarity_floor=None, self_pairs="exclude", cost=None):
-    """C_ij = 1 - cos, or cost(x, y) of unit vectors. Joint: all views against all views."""
+def cost_matrix(
+    z_a, z_b, layout="cross", similarity_floor=None, self_pairs="exclude", cost=None, ignored=None
+):
+    """C_ij = 1 - cos, or cost(x, y) of unit vectors. Joint: all views against all views.
+
+    Pairs of samples that are `ignored` [n, m] have infinite cost.
+    """
     rows, columns = unit(z_a), unit(z_b)
     if layout == "joint":
         rows = columns = np.concatenate([rows, columns])
@@ -29,6 +34,8 @@ def cost_matrix(z_a, z_b, layout="cross", similarity_floor=None, self_pairs="exc
             C[i, j] = 1.0 - cosine if cost is None else cost(x, y)
     if layout == "joint":
         np.fill_diagonal(C, C.max() if self_pairs == "max_cost" else np.inf)
+    if ignored is not None:
+        C[np.tile(ignored, (2, 2)) if layout == "joint" else ignored] = np.inf
     return C
 
 

@@ -56,6 +56,8 @@ def test_every_method_has_all_its_settings_and_no_others(name):
             "epsilon_min",
             "diagnose",
             "keep_plan",
+            "valid",
+            "ignore",
         }
         assert set(config.loss) == taken - arrays
         assert ("target_decay" in config.train) == (method == "byol")

@@ -20,9 +20,9 @@ ORDER = """
 check shapes
 files
 distributed signals workdir
-ot: numerics cost engine.excluded inputs engine.sharding engine.passes engine.problem engine.reverse
-    engine.forward engine.domain engine kernel target_types sums converged plan projection target
-    divergence learned .
+ot: numerics cost engine.excluded engine.sharding engine.passes engine.problem engine.reverse
+    engine.forward engine.domain engine inputs kernel target_types sums converged plan projection
+    target divergence learned .
 models: convolution resnet vit encoders precision network towers formats .
 data: pictures dataset splits batches stream views.color views.geometry views.policies
     views.augment views images tables pairs pair_files memory corruptions

@@ -52,6 +52,7 @@ JOINT = {
     "marginals": ({"target": WEIGHTED_JOINT}, "uniform"),
 }
 # which derivative and how far (tests/test_losses_gradients.py), how it is run (tests/test_modes.py)
+# and which pairs count (tests/test_losses_valid.py)
 HOW = {
     "gradient",
     "until",
@@ -61,6 +62,8 @@ HOW = {
     "epsilon_min",
     "diagnose",
     "keep_plan",
+    "valid",
+    "ignore",
 }
 
 

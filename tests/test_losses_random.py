@@ -64,7 +64,8 @@ OTHER = {
     "axis_name",
     "diagnose",
     "keep_plan",
-}  # drawn apart; tests/test_sharded.py; changes nothing
+    *("valid", "ignore"),
+}  # drawn apart; tests/test_sharded.py; changes nothing twice; tests/test_losses_valid.py
 TARGETS = {  # what is compiled, of arrays
     None: lambda: None,
     "weighted": ot.target.weighted,

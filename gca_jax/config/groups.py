@@ -9,7 +9,10 @@ from typing import Any
 
 SMOKE = "smoke"
 # Keywords of a loss that a config cannot hold.
-NO_SETTINGS = ("target", "mu", "nu", "cost_fn", "axis_name", "epsilon_min", "diagnose", "keep_plan")
+NO_SETTINGS = (
+    *("target", "mu", "nu", "cost_fn", "axis_name", "epsilon_min", "diagnose", "keep_plan"),
+    *("valid", "ignore"),
+)
 
 Settings = Mapping[str, Any]
 """Keys and values; a value that is a type (`int`) declares an optional setting, None until set."""

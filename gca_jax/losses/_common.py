@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from gca_jax import check, metrics, ot
 from gca_jax.losses._diagnosis import DIAGNOSED, diagnose, may_be_wanted
 from gca_jax.ot import divergence, engine, inputs, sums
-from gca_jax.ot.target import Target, uniform_unless, resolve
+from gca_jax.ot.target import Target, resolve, uniform_unless
 from gca_jax.ot.target_types import AnyTarget, SimilarityTarget
 
 Out = tuple[Float[Array, ""], dict[str, Any]]
@@ -34,7 +34,7 @@ class KernelOptions(TypedDict, total=False):
       domain: "scaling", "log", or None, which takes "scaling" for a known ε >= 0.03.
       block_size: Rows of K formed at a time (scaling domain); None keeps K whole while a device's
         share takes at most a sixteenth of its memory, up to n = 16,384 on a CPU.
-      axis_name: Inside `jax.shard_map`: the axis that splits the rows of z_a and z_b.
+      axis_name: Inside `jax.shard_map`: the axis, or axes, that split the rows of z_a and z_b.
       epsilon_min: A lower bound stated for a traced (learned) ε; at 0.03 or more the sweeps run in
         the scaling domain, 10 times faster than in "log". Below it the loss is NaN.
       precision: "bfloat16" rounds unit embeddings to it, see `ot.cosine_kernel`; None: "highest".
@@ -53,7 +53,7 @@ class KernelOptions(TypedDict, total=False):
     cost_fn: ot.CostFn | None
     domain: ot.Domain | None
     block_size: int | None
-    axis_name: str | None
+    axis_name: engine.AxisName | None
     epsilon_min: float | None
     precision: ot.Precision | None
     diagnose: bool | Bool[Array, ""]

@@ -1,5 +1,6 @@
 """A method's batch split over the devices of a mesh."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -14,9 +15,10 @@ from gca_jax import check, ot
 from gca_jax.losses import _common as common
 from gca_jax.losses._common import Out
 from gca_jax.losses._methods import METHODS, Loss, keywords
+from gca_jax.ot.engine import AxisName
 
 
-def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
+def sharded(name: str, mesh: Mesh, axis_name: AxisName = "data") -> Loss:
     """Split a method's batch over the devices of a mesh, each with its rows of K.
 
     Value and gradient are those of one device. The embeddings are gathered once; a sweep sums one
@@ -27,7 +29,8 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
       name: A key of `METHODS`.
       mesh: Devices, of all processes where there are several, as `jax.make_mesh((4,), ("data",))`
         makes it; its axes may be Explicit, as they are by default, or Auto.
-      axis_name: The axis of the mesh that splits the batch; over other axes all compute alike.
+      axis_name: The axis of the mesh that splits the batch, or several, such as ("data", "fsdp");
+        over other axes all compute alike.
 
     Returns:
       The method as a function of the whole batch, for `jit`: `(z_a, z_b, **settings) → Out`.
@@ -36,8 +39,10 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
       ValueError: An unknown name or axis; a batch that the devices cannot share.
     """
     check.one_of("method", name, METHODS)
-    check.one_of("axis_name", axis_name, mesh.shape)
-    devices = mesh.shape[axis_name]
+    axes = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
+    for axis in axes:
+        check.one_of("axis_name", axis, mesh.shape)
+    devices = math.prod(mesh.shape[axis] for axis in axes)
 
     def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: object) -> Out:
         a, b = jnp.asarray(z_a), jnp.asarray(z_b)
@@ -53,9 +58,9 @@ def sharded(name: str, mesh: Mesh, axis_name: str = "data") -> Loss:
 
         def of_device(a: Array, b: Array, arrays: list[Array | np.ndarray | None]) -> Out:
             filled = [x if y is None else y for x, y in zip(leaves, arrays, strict=True)]
-            return METHODS[name](a, b, axis_name=axis_name, **jax.tree.unflatten(tree, filled))
+            return METHODS[name](a, b, axis_name=axes, **jax.tree.unflatten(tree, filled))
 
-        rows, whole = PartitionSpec(axis_name), PartitionSpec()
+        rows, whole = PartitionSpec(axes), PartitionSpec()
         if AxisType.Explicit in mesh.axis_types:  # where shard_map takes what is split already
             a, b = (jax.sharding.reshard(z, NamedSharding(mesh, rows)) for z in (a, b))
         split = jax.shard_map(of_device, mesh=mesh, in_specs=(rows, rows, whole), out_specs=whole)

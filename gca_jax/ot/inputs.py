@@ -7,7 +7,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike
 
 from gca_jax.check import is_concrete, non_negative, one_of
-from gca_jax.ot.engine.excluded import Excluded
+from gca_jax.ot.engine import Excluded
 
 Valid = ArrayLike | tuple[ArrayLike, ArrayLike]
 Ignore = ArrayLike | tuple[ArrayLike, ArrayLike]

@@ -13,6 +13,7 @@ from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.cost import CostFn, normalize
 from gca_jax.ot.engine import (
+    AxisName,
     Domain,
     Excluded,
     Points,
@@ -54,7 +55,7 @@ class Kernel:
     similarity_floor: float | None = dataclasses.field(default=None, metadata=_STATIC)
     domain: Domain = dataclasses.field(default="log", metadata=_STATIC)
     block_size: int | None = dataclasses.field(default=None, metadata=_STATIC)
-    axis_name: str | None = dataclasses.field(default=None, metadata=_STATIC)
+    axis_name: AxisName | None = dataclasses.field(default=None, metadata=_STATIC)
     precision: Precision = dataclasses.field(default="highest", metadata=_STATIC)
     excluded: Excluded | None = None
     counts: Bool[Array, ""] | None = None
@@ -175,7 +176,7 @@ def cosine_kernel(
     self_pairs: SelfPairs = "exclude",
     domain: Domain | None = None,
     block_size: int | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
     epsilon_min: float | None = None,
     precision: Precision | None = None,
     valid: Valid | None = None,

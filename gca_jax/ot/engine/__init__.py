@@ -8,9 +8,10 @@ from gca_jax.ot.engine.excluded import Excluded
 from gca_jax.ot.engine.forward import both_sums, row_sums, sweep
 from gca_jax.ot.engine.passes import Passes, Points, in_parts, make_passes
 from gca_jax.ot.engine.problem import Problem, scaling
-from gca_jax.ot.engine.sharding import gathered, replicated
+from gca_jax.ot.engine.sharding import AxisName, gathered, replicated
 
 __all__ = [
+    "AxisName",
     "Domain",
     "Excluded",
     "Passes",

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from gca_jax import check
+from gca_jax.ot.engine.sharding import AxisName
 
 Domain = Literal["scaling", "log"]
 
@@ -44,7 +45,7 @@ def choose(
     epsilon: float | None,
     domain: Domain | None,
     block_size: int | None,
-    axis_name: str | None,
+    axis_name: AxisName | None,
 ) -> tuple[Domain, int | None]:
     """Choose the domain, and the rows of K formed at a time (None: K is kept whole).
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gca_jax.ot.engine.excluded import Excluded
-from gca_jax.ot.engine.sharding import on_first_device, varying
+from gca_jax.ot.engine.sharding import AxisName, on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
 MAX_FUSED_TERMS = 4  # so few rank-one terms fuse with K elementwise; more go through a matmul
@@ -47,7 +47,7 @@ class Points:
     epsilon: Float[Array, ""]
     exclude_diagonal: bool = dataclasses.field(metadata={"static": True})  # K = 0 on pairs (i, i)
     block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
-    axis_name: str | None = dataclasses.field(default=None, metadata={"static": True})
+    axis_name: AxisName | None = dataclasses.field(default=None, metadata={"static": True})
     rounded: bool = dataclasses.field(default=False, metadata={"static": True})  # x, y to bfloat16
     excluded: Excluded | None = None  # further pairs at which K = 0
 
@@ -174,7 +174,7 @@ def in_parts(
     rows: Rows,
     part: int,
     most: int,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> tuple[Summed, Kept]:
     """Sum the first results of piece over parts of the rows, one by one: it needs less memory.
 
@@ -201,7 +201,7 @@ def _scan_sum(
     part: Callable[[Data], tuple[Summed, Kept]],
     data: Data,
     start: Summed | None,
-    axis_name: str | None,
+    axis_name: AxisName | None,
 ) -> tuple[Summed, Kept]:
     """Sum the first results of part over the leading axis of data, and stack the second."""
 

@@ -11,22 +11,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+AxisName = str | tuple[str, ...]  # of one mapped axis, or of several that split the rows together
 
-def varying(x: Array, axis_name: str | None) -> Array:
+
+def varying(x: Array, axis_name: AxisName | None) -> Array:
     """Type x as an array that may differ between the devices of a mapped axis."""
     if axis_name is None:
         return x
     return x + (0 * jax.lax.axis_index(axis_name)).astype(x.dtype)
 
 
-def on_first_device(x: Array, axis_name: str | None) -> Array:
+def on_first_device(x: Array, axis_name: AxisName | None) -> Array:
     """Keep x on the first device of a mapped axis, 0 on the others: partial sums that add to x."""
     if axis_name is None:
         return x
     return jnp.where(jax.lax.axis_index(axis_name) == 0, x, jnp.zeros_like(x))
 
 
-def replicated(x: Array, axis_name: str | None) -> Array:
+def replicated(x: Array, axis_name: AxisName | None) -> Array:
     """Type x, which all devices of a mapped axis computed alike, as the same on all of them."""
     if axis_name is None:
         return x
@@ -34,7 +36,7 @@ def replicated(x: Array, axis_name: str | None) -> Array:
     return jax.lax.psum(on_first_device(wide, axis_name), axis_name).astype(x.dtype)
 
 
-def gathered(z_a: ArrayLike, z_b: ArrayLike, axis_name: str) -> tuple[Array, Array]:
+def gathered(z_a: ArrayLike, z_b: ArrayLike, axis_name: AxisName) -> tuple[Array, Array]:
     """Gather the embeddings of all devices of a mapped axis, in one collective if they can be."""
     try:
         jax.lax.axis_size(axis_name)
