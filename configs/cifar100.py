@@ -6,7 +6,7 @@ Paper: arXiv 2502.20141, section 6 and Table 2; settings: the authors' code, `gc
     python main.py --config=configs/cifar100.py:gca_uot --workdir=runs/cifar100
     python main.py --config=configs/cifar100.py:gca_uot,smoke --workdir=runs/smoke  # a minute
 
-The extreme augmentations (Ex) and the authors' clamps: see `configs/cifar10.py`.
+The extreme augmentations (Ex): see `configs/cifar10.py`.
 
 Expected time: about 2.5 hours, an estimate (6.7 GFLOP an image).
 Expected numbers, published (Table 2: linear evaluation in %, mean and deviation over 5 seeds):
@@ -22,7 +22,8 @@ Expected numbers, published (Table 2: linear evaluation in %, mean and deviation
     iot_uni     67.03 ± 0.40      53.04 ± 0.52
     gca_uot     71.45 ± 0.37      56.30 ± 0.51
 
-The authors' evaluation of CIFAR fine-tunes the encoder; this project's keeps it frozen.
+These are of another protocol (docs/authors_code.md), which is
+`--mode=study --config=configs/studies/table2.py:cifar100,published`.
 """
 
 from gca_jax import config

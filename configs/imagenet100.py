@@ -22,6 +22,9 @@ Expected numbers, published (Table 2: linear evaluation in %, mean and deviation
     iot         72.27 ± 0.53
     iot_uni     72.88 ± 0.71
     gca_uot     74.09 ± 0.40
+
+These are of other losses (docs/authors_code.md), which are those of
+`--mode=study --config=configs/studies/table2.py:imagenet100,published`.
 """
 
 from gca_jax import config

@@ -19,6 +19,9 @@ Expected numbers, published (Table 2: linear evaluation in %, mean and deviation
     iot         90.15 ± 0.21
     iot_uni     90.54 ± 0.20
     gca_uot     91.96 ± 0.15
+
+These are of other losses (docs/authors_code.md), which are those of
+`--mode=study --config=configs/studies/table2.py:svhn,published`.
 """
 
 from gca_jax import config

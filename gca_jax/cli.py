@@ -39,12 +39,14 @@ flags.DEFINE_integer("jobs", 1, "Runs of a study at a time.", lower_bound=1)
 flags.DEFINE_string("launcher", "", "What starts each run of a study, as: srun -n1 --gpus=1.")
 flags.DEFINE_float("limit_minutes", None, "Time limit of a study's run.", lower_bound=1e-3)
 flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
+flags.DEFINE_string("runs", None, "As 3/12: the third of twelve parts of a study's runs.")
 flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
 flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
 
 PROCESS_FLAGS = ("coordinator", "process_id", "num_processes")
 STUDY_FLAGS = ("jobs", "launcher", "limit_minutes")
+OF_STUDIES = ("report", "status")  # modes that only read a study
 
 
 class ConfigFile(flags.ArgumentParser[Any]):
@@ -127,11 +129,12 @@ def run(mode: str, command: Command, verbose: bool) -> None:
 def _resolve(mode: str, command: Command) -> str:
     """Resolve the command of a mode; refuse flags it lacks or does not take; seeds are a study."""
     given = isinstance(command.config, Study)
-    if command.seeds is not None and (given or mode != "all"):
-        other = "--config.seeds='(0, 1)' changes a study's" if given else "it goes with --mode=all"
+    if command.seeds is not None and (given or mode not in ("all", *OF_STUDIES)):
+        of_run = "it goes with --mode=all, report and status"
+        other = "--config.seeds='(0, 1)' changes a study's" if given else of_run
         raise ValueError(f"--seeds makes a study of the config of one run: {other}")
-    name = mode if command.seeds is None else "study"
-    if given and name not in ("study", "status"):
+    name = mode if command.seeds is None or mode in OF_STUDIES else "study"
+    if given and name not in ("study", *OF_STUDIES):
         raise ValueError("this config is of a study: add --mode=study")
     if name == "study" and command.seeds is None and not given:
         raise ValueError("this config is of a run and not of a study; see docs/studies.md")
@@ -140,6 +143,11 @@ def _resolve(mode: str, command: Command) -> str:
     typed = [flag for flag in STUDY_FLAGS if flags.FLAGS[flag].present]
     if typed and name != "study":
         raise ValueError(f"--{typed[0]} is for --mode=study and --seeds")
+    if command.runs is not None:
+        if name not in ("study", "status"):
+            raise ValueError("--runs is for --mode=study and --mode=status")
+        if not given and command.seeds is None:
+            raise ValueError("--runs is for a study's config, or that of a run with --seeds")
     return name
 
 

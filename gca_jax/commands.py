@@ -1,5 +1,6 @@
 """The commands, by the name that --mode gives them: each is a recipe over one `RunFolder`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,9 @@ from gca_jax.workdir import Json, RunFolder, as_json, first_differences
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
+    from gca_jax.studies.grid import Cell
+
+THIS_STUDY = "this study's command"  # where none was typed
 
 
 class Command(NamedTuple):
@@ -25,6 +29,7 @@ class Command(NamedTuple):
     """Arguments of `distributed.join`; None: this process is alone."""
     jobs: int = 1
     seeds: str | None = None
+    runs: str | None = None
     launcher: str = ""
     limit_minutes: float | None = None
     config_file: str = "study"
@@ -107,13 +112,19 @@ def evaluate(command: Command) -> None:
 def report(command: Command) -> None:
     """Write what was found as tables and pictures; of a folder of runs, one page over all.
 
-    A run that was stopped before it was evaluated is evaluated first.
+    A run that was stopped before it was evaluated is evaluated first. With a study's config it is
+    the study's report, of the runs that are there.
     """
     from gca_jax.report import runs
 
     path = Path(command.folder)
+    if isinstance(command.config, Study) or command.seeds is not None:
+        report_study(command, path)
+        return
     if not (path / "config.json").exists() and (page := runs.write(path)):
         print(f"report: {page}")
+        if (path / "runs").is_dir():
+            print("note: this is a study; with its --config, the study's own report is written")
         return
     folder = RunFolder.open(path)
     if not folder.is_evaluated:
@@ -129,6 +140,37 @@ def write_report(folder: RunFolder) -> None:
 
     say(write(folder), folder)
     print(f"report: {folder.path / 'report.md'}")
+
+
+def report_study(command: Command, path: Path) -> None:
+    """Write the report of a study from the runs that are there, and say how many are missing."""
+    from gca_jax.report.study import write
+    from gca_jax.studies.grid import refuse_other_runs
+    from gca_jax.studies.results import resolve
+
+    described, grid = described_by(command)
+    refuse_other_runs(path, grid)
+    runs = [run for _, _, run in resolve(described, grid, path)]
+    missing = sum(run is None or not run.is_finished(path) for run in runs)
+    if missing == len(runs):
+        raise FileNotFoundError(f"no run of this study is done in {path}: --workdir=DIR names it")
+    # The page names the command that does what is left.
+    typed = re.sub(r" ?--?mode[= ]report", "", command.typed or "")
+    mode = " --mode=study" if isinstance(command.config, Study) else ""
+    print(f"report: {write(described, grid, path, typed + mode or THIS_STUDY)}")
+    if missing:
+        print(f"{missing} of {counted(len(runs), 'run')} missing: the report names them")
+
+
+def described_by(command: Command) -> tuple[Study, "list[Cell]"]:
+    """Make a study and its runs from its config, or from that of one run and --seeds."""
+    from gca_jax.studies.grid import cells
+    from gca_jax.studies.study import of_one, seeds
+
+    if isinstance(command.config, Study):
+        return command.config, cells(command.config)
+    described = of_one(command.config, seeds(command.seeds or ""))
+    return described, cells(described, command.config)
 
 
 def prepare(command: Command) -> None:
@@ -200,36 +242,43 @@ def neighbours(command: Command) -> None:
 
 
 def study(command: Command) -> None:
-    """Execute a grid of runs, and report on it."""
+    """Execute a grid of runs, or with --runs a part of it; report on the whole."""
     from gca_jax.report.study import write
-    from gca_jax.studies.grid import cells
+    from gca_jax.studies.grid import part
     from gca_jax.studies.launch import execute
-    from gca_jax.studies.study import of_one, seeds
 
-    config, folder = command.config, Path(command.folder)
-    if isinstance(config, Study):
-        described, grid = config, cells(config)
+    own = None if command.runs is None else part(command.runs)
+    described, grid = described_by(command)
+    folder, typed = Path(command.folder), command.typed or THIS_STUDY
+    asked: Json = dict(
+        jobs=command.jobs, limit_minutes=command.limit_minutes, launcher=command.launcher
+    )
+    if own is not None:  # others are at work: whoever ends last would have to report
+        failed = execute(described, grid, folder, **asked, part=own)
+        print(f"part {command.runs} is done: --mode=report writes the study's report")
     else:
-        described = of_one(config, seeds(command.seeds or ""))
-        grid = cells(described, config)
-    typed = command.typed or "this study's command"
-    jobs, limit, launcher = command.jobs, command.limit_minutes, command.launcher
-    try:
-        failed = execute(described, grid, folder, jobs=jobs, limit_minutes=limit, launcher=launcher)
-    except KeyboardInterrupt:
-        print(f"report of what is done: {write(described, grid, folder, typed)}")
-        raise
-    print(f"report: {write(described, grid, folder, typed)}")
+        try:
+            failed = execute(described, grid, folder, **asked)
+        except KeyboardInterrupt:
+            print(f"report of what is done: {write(described, grid, folder, typed)}")
+            raise
+        print(f"report: {write(described, grid, folder, typed)}")
     if failed:
         runs = counted(failed, "run")
         sys.exit(f"{runs} failed ({folder}/failed.json); the same command tries them again")
 
 
 def status(command: Command) -> None:
-    """Print where a run or a study stands."""
+    """Print where a run or a study stands; with --runs, where each run of a part does."""
     from gca_jax.report import status
+    from gca_jax.studies.grid import part
 
-    for line in status.status(Path(command.folder), command.config):
+    path = Path(command.folder)
+    if command.runs is None:
+        lines = status.status(path, command.config)
+    else:
+        lines = status.of_part(path, *described_by(command), part(command.runs))
+    for line in lines:
         print(line)
 
 
@@ -289,13 +338,14 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
     from gca_jax.experiment import build
 
     config = restore(folder.config).lock()
-    typed = command.config is not None and "--config." in (command.typed or "")
-    if typed and (shown := first_differences(as_json(config), as_json(command.config))):
+    if command.config is None or "--config." not in (command.typed or ""):
+        return build(config)
+    if shown := first_differences(as_json(config), as_json(command.config)):
         raise ValueError(
             f"the run in {command.folder} is evaluated with its own settings ({shown}): leave out "
             "--config, or train another run with these"
         )
-    return build(config)
+    return build(command.config)  # which may say where the data lie on this machine
 
 
 def evaluate_run(experiment: "Experiment", folder: RunFolder) -> Json:

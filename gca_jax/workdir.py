@@ -20,6 +20,8 @@ Json = dict[str, Any]
 """What a JSON file holds; its keys are those that its writer gives it."""
 State = Literal["new", "unfinished", "finished", "longer"]
 
+PLACES = ("data.data_dir",)
+"""Settings of the machine: a run that goes on elsewhere may have others."""
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
@@ -205,6 +207,18 @@ class RunFolder:
         return True
 
     @property
+    def is_complete(self) -> bool:
+        """Tell whether the run is trained to its end and evaluated there, wherever it was done.
+
+        Its report may be missing, but what is there must be whole.
+        """
+        try:
+            _ = self.report
+            return self.summary["finished"] and self.is_evaluated
+        except (DamagedError, FileNotFoundError):
+            return False
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of `evaluation.npz`."""
         name = "evaluation.npz"
@@ -332,7 +346,7 @@ class RunFolder:
     def plan(self, record: Mapping[str, object]) -> None:
         """Write the config of a run to be executed; the folder holds no other run."""
         with contextlib.suppress(DamagedError, FileNotFoundError):
-            if not any(differences(self.config, record)) and self.has("config.json"):
+            if self.config == record and self.has("config.json"):
                 return
         self.write_json("config.json", record)
 
@@ -444,10 +458,10 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
     """List each key whose value differs, as `group.key: 1 there, 2 here`.
 
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
-    was made before there was such a key.
+    was made before there was such a key. Where the data lie (`PLACES`) is no difference either.
     """
     a, b = ({key: json.dumps(x) for key, x in flatten(tree)} for tree in (there, here))
-    for key in sorted(a.keys() | b.keys()):
+    for key in sorted((a.keys() | b.keys()) - {*PLACES}):
         if a.get(key, "null") != b.get(key, "null"):
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 

@@ -10,8 +10,8 @@ import pytest
 
 from gca_jax import studies
 from gca_jax.files import write_json
-from gca_jax.report.status import status
-from gca_jax.studies.grid import all_runs, cells
+from gca_jax.report.status import of_part, status
+from gca_jax.studies.grid import Part, all_runs, cells
 from gca_jax.workdir import RunFolder, as_json
 from tests.studies import stub
 
@@ -101,3 +101,39 @@ def test_a_status_draws_nothing():
     code = "import sys, gca_jax.commands, gca_jax.report.status; print('matplotlib' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+def test_the_runs_of_a_part_have_numbers_and_states(tmp_path):
+    methods = {
+        "InfoNCE": studies.Method("ince"),
+        "GCA": studies.Method("gca_ince", choose={"loss.epsilon": (0.1, 0.3)}),
+    }
+    study = studies.Study(
+        "configs/digits.py",
+        methods=methods,
+        seeds=(0, 1),
+        measures={"linear": "accuracy.linear"},
+        choose_by="accuracy.linear",
+    )
+    grid = cells(study)
+    trial, other = (runs[0] for runs in grid[1].trials)
+    stub.do(trial, tmp_path)
+    write_json(tmp_path / "failed.json", [{"folder": grid[0].finals[0][1].folder, "error": "x"}])
+    assert [*of_part(tmp_path, study, grid, Part(1, 2))] == [
+        "1    done     runs/all/GCA/epsilon=0.1-seed1000-validation",
+        "3    left     runs/all/InfoNCE/seed0",
+        "5    failed   runs/all/InfoNCE/seed1",
+    ]
+    waiting = [
+        f"{number}    waits    all, GCA, seed {seed}: settings not chosen yet"
+        for number, seed in ((4, 0), (6, 1))
+    ]
+    folder = RunFolder(tmp_path / other.folder)
+    with folder.locked():
+        found = [*of_part(tmp_path, study, grid, Part(2, 2))]
+    assert found == [f"2    at work  {other.folder}", *waiting]
+    stub.do(other, tmp_path)
+    assert [*of_part(tmp_path, study, grid, Part(2, 2))][1:] == [
+        f"{number}    left     runs/all/GCA/epsilon=0.3-seed{seed}"
+        for number, seed in ((4, 0), (6, 1))
+    ]

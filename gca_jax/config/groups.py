@@ -120,7 +120,7 @@ BYOL: Settings = dict(  # of that method alone
     target_decay=0.996,  # of the target network
     projector_batch_norm=True,  # as BYOL's paper has it
 )
-PUBLISHED_BYOL: Settings = dict(projector_batch_norm=False)  # of the paper's runs
+PUBLISHED_BYOL: Settings = dict(projector_batch_norm=False)  # the projector of their other runs
 EVALUATION: Settings = dict(
     split="test",  # or "validation": a fixed fifth of the training images, which none trains with
     labels_per_class=10,  # that a few-label probe sees, at least 2

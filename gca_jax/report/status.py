@@ -4,15 +4,15 @@ Imports no Matplotlib: the command is run often and must start fast.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from gca_jax.check import counted
 from gca_jax.studies import ConfigDict, Study
-from gca_jax.studies.grid import all_runs, cells, number_of_runs
-from gca_jax.studies.results import read_failed
+from gca_jax.studies.grid import Cell, Part, Run, all_runs, cells, number_of_runs
+from gca_jax.studies.results import read_failed, resolve
 from gca_jax.workdir import RunFolder
 
 SHOWN = 10  # runs of each kind, so that a status fits on one screen
@@ -45,7 +45,7 @@ def _study(path: Path, config: ConfigDict | Study) -> Iterator[str]:
     every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
     folders = {where.relative_to(path).as_posix(): RunFolder(where) for where in every}
     begun = {name: folder for name, folder in folders.items() if folder.begun}
-    done = [name for name, folder in begun.items() if folder.has("report.json")]
+    done = [name for name, folder in begun.items() if folder.has("evaluation.json")]
     total = ""
     if isinstance(config, Study):
         grid = cells(config)
@@ -64,6 +64,33 @@ def _study(path: Path, config: ConfigDict | Study) -> Iterator[str]:
     for kind, number in (("begun", len(unfinished)), ("failed", len(failed))):
         if number > SHOWN:
             yield f"and {number - SHOWN} more that have {kind}"
+
+
+def of_part(path: Path, study: Study, grid: list[Cell], part: Part) -> Iterator[str]:
+    """Yield a line on each run of a part of a study: its number, state and folder.
+
+    A final run whose settings are not chosen yet is named by its condition, method and seed.
+    """
+    failed = {one["folder"] for one in read_failed(path)}
+    for number, slot, run in resolve(study, grid, path, part):
+        if run is None:
+            first = slot.runs[0]
+            name = f"{first.condition}, {first.method}, seed {first.seed}: settings not chosen yet"
+            yield f"{number:<4} waits    {name}"
+        else:
+            yield f"{number:<4} {_state(path, run, failed):<8} {run.folder}"
+
+
+def _state(path: Path, run: Run, failed: Collection[str]) -> str:
+    """Describe where a run of a study stands, in a word."""
+    folder = RunFolder(path / run.folder)
+    if run.is_finished(path):
+        return "done"
+    if folder.is_locked:
+        return "at work"
+    if run.folder in failed:
+        return "failed"
+    return "begun" if folder.begun else "left"
 
 
 def _run(folder: RunFolder) -> Iterator[str]:

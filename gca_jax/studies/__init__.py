@@ -39,6 +39,7 @@ class Variant(NamedTuple):
     suffix: str  # appended to a method's options: ",small", ",smoke" or nothing
     few: int  # labels per class of the few-label probe
     accuracy_of_few: str  # path of that probe's accuracy in `evaluation.json`
+    smoke: bool  # whether every part of a run is over in a minute
     flags: frozenset[str]  # the study's own options that were given
 
     @property
@@ -87,5 +88,6 @@ def variant(
         suffix=",small" * (data == "fashion") + f",{SMOKE}" * smoke,
         few=few,
         accuracy_of_few=f"accuracy.linear_{few}_per_class",
+        smoke=smoke,
         flags=named & set(flags),
     )

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -38,15 +38,15 @@ class Run:
         return as_json(self.config)
 
     def is_finished(self, workdir: Path) -> bool:
-        """Tell whether its folder holds the report of this very config, and readable results."""
+        """Tell whether its folder holds a run of this very config, evaluated, wherever it was done.
+
+        Its own report may be missing: a study reads the evaluation.
+        """
         folder = RunFolder(workdir / self.folder)
         try:
-            if folder.report is None or not folder.report.get("finished", True):
-                return False
-            same = not any(differences(folder.config, self.record))
+            return folder.is_complete and not any(differences(folder.config, self.record))
         except (DamagedError, FileNotFoundError):
             return False
-        return same and folder.is_evaluated
 
     @functools.cached_property
     def folder(self) -> str:
@@ -163,6 +163,50 @@ def all_runs(grid: list[Cell]) -> Iterator[Run]:
         yield from itertools.chain(*cell.trials, *cell.finals)
 
 
+class Slot(NamedTuple):
+    """A place in the list of a study's runs, the same before and after anything is chosen."""
+
+    cell: Cell
+    runs: tuple[Run, ...]  # a trial alone; of a final run one for each candidate
+
+    def run(self, best: int | None) -> Run | None:
+        """Give the run of the chosen candidate; None if it depends on a choice to be made."""
+        if len(self.runs) == 1:
+            return self.runs[0]
+        return None if best is None else self.runs[best]
+
+
+def slots(grid: list[Cell]) -> list[Slot]:
+    """List the runs of a study: all trials, then the final runs, seed by seed."""
+    trials = [Slot(cell, (run,)) for cell in grid for runs in cell.trials for run in runs]
+    seeds = range(len(grid[0].finals[0]))
+    finals = [Slot(cell, tuple(runs[k] for runs in cell.finals)) for k in seeds for cell in grid]
+    return [*trials, *finals]
+
+
+class Part(NamedTuple):
+    """One of several parts of a study's runs."""
+
+    number: int  # from 1
+    parts: int
+
+    def numbered(self, grid: list[Cell]) -> list[tuple[int, Slot]]:
+        """Number the runs of this part as in the list of all, from 1."""
+        return [*enumerate(slots(grid), 1)][self.number - 1 :: self.parts]
+
+
+ALL = Part(1, 1)
+
+
+def part(text: str) -> Part:
+    """Parse `--runs`: K/N."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise ValueError(f"--runs must be K/N with K from 1 to N, such as 3/12, got {text!r}")
+    return Part(number, parts)
+
+
 def number_of_runs(study: Study, grid: list[Cell]) -> int:
     """Count the runs of a study: all trials, and the final runs of the chosen candidates."""
     return sum(sum(map(len, cell.trials)) + len(study.seeds) for cell in grid)
@@ -172,7 +216,7 @@ def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
     """Raise ValueError if a folder holds a run of another config."""
     for run in all_runs(grid):
         folder = RunFolder(workdir / run.folder)
-        if folder.saved or folder.has("report.json"):
+        if folder.saved or folder.has("evaluation.json"):
             with contextlib.suppress(DamagedError, FileNotFoundError):  # such a run is done again
                 if found := first_differences(folder.config, run.record, 3):
                     raise ValueError(

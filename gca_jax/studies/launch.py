@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gca_jax.check import counted
 from gca_jax.signals import Stopped, handled
-from gca_jax.studies.grid import Cell, Run, refuse_other_runs
+from gca_jax.studies.grid import Cell, Part, Run, refuse_other_runs
 from gca_jax.studies.results import Session
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
@@ -47,13 +47,14 @@ def execute(
     jobs: int = 1,
     limit_minutes: float | None = None,
     launcher: str = "",
+    part: Part | None = None,
     program: Program = program,
 ) -> int:
     """Execute the remaining runs of a study on `jobs` workers.
 
     A run that fails is printed, written to `failed.json`, and tried again by the next call; the
     others continue. A run that another command has claimed is waited for, and executed here if that
-    command ends without finishing it.
+    command ends without finishing it; of a part of the runs nothing is waited for.
 
     Args:
         study: The study.
@@ -62,13 +63,15 @@ def execute(
         jobs: Number of processes at a time.
         limit_minutes: Time limit of a run, which is killed and counts as failed; None: no limit.
         launcher: Command that starts a process elsewhere, such as `srun -n1 --gpus=1`; empty: here.
+        part: The part of the runs to do; None: all.
         program: Returns the command of a run.
 
     Returns:
         The number of failed runs.
 
     Raises:
-        ValueError: A folder holds a run of another config.
+        ValueError: A folder holds a run of another config; or runs of this part wait for a choice
+            among runs of others.
         Stopped: Ctrl-C or SIGTERM; the runs have saved, and the same call resumes them.
     """
     if workdir.exists() and not workdir.is_dir():
@@ -79,7 +82,7 @@ def execute(
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((workdir / "compiled").resolve()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     with _stop_on_signals():
-        session = Session(study, grid, workdir)
+        session = Session(study, grid, workdir, part)
         try:
             Workers(
                 session,
@@ -97,6 +100,11 @@ def execute(
         finally:
             if sys.stderr.isatty():
                 print(file=sys.stderr, flush=True)  # ends the line of the progress
+    if session.left:
+        raise ValueError(
+            f"{session.left} of {counted(session.total, 'run')} left, whose settings runs of other "
+            "parts choose: run the same command again when those are done"
+        )
     return len(session.failed)
 
 
@@ -208,15 +216,18 @@ class Workers:
         """Execute all waiting runs, and those that they make possible."""
         waiting = self.session.waiting
         try:
-            while waiting or self.at_work:
+            while True:
                 self._begin_some()
                 for place, job in [*self.at_work.items()]:
                     if job.has_ended(self.limit_minutes):
                         del self.at_work[place]
                         job.claim.close()
                         self.session.done(job.run, job.error())
-                if waiting or self.at_work:
-                    time.sleep(INTERVAL)
+                if not waiting and not self.at_work:
+                    self.session.decide()
+                    if not waiting:
+                        return
+                time.sleep(INTERVAL)
         except BaseException:
             self._stop()
             raise
@@ -236,6 +247,9 @@ class Workers:
         place = min({*range(self.places)} - self.at_work.keys())
         try:
             if not folder.claim(claim):
+                if self.session.part is not None:
+                    self.session.skip(run)
+                    return
                 self.polled[run.folder] = time.monotonic()
                 return  # it keeps waiting, and is executed here if the other command does not
             if not run.is_finished(self.session.workdir):

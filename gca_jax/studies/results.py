@@ -4,13 +4,13 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gca_jax.check import counted
-from gca_jax.files import read_json, write_json
-from gca_jax.studies.grid import Cell, Run, number_of_runs
+from gca_jax.files import lock, read_json, write_json
+from gca_jax.studies.grid import ALL, Cell, Part, Run, Slot
 from gca_jax.studies.study import Changes, Study
 from gca_jax.workdir import RunFolder, flatten
 
@@ -107,6 +107,16 @@ def choose(study: Study, cell: Cell, workdir: Path, failed: Collection[str]) -> 
     return Choice(best, tuple(scores), complete)
 
 
+def resolve(
+    study: Study, grid: list[Cell], workdir: Path, part: Part = ALL
+) -> Iterator[tuple[int, Slot, Run | None]]:
+    """Yield number, place and run of a part of a study; None for a run whose choice is not made."""
+    failed = {one["folder"] for one in read_failed(workdir)}
+    best = {id(cell): choose(study, cell, workdir, failed).best for cell in grid}
+    for number, slot in part.numbered(grid):
+        yield number, slot, slot.run(best[id(slot.cell)])
+
+
 def collect(study: Study, grid: list[Cell], workdir: Path) -> Results:
     """Collect the results of a study, which may be unfinished or have failed runs."""
     failures = read_failed(workdir)
@@ -154,19 +164,22 @@ class Session:
 
     Attributes:
         waiting: Runs that can begin; trials come first.
-        failed: Entries of `failed.json` by folder.
-        total: Number of runs of the study, without cells whose candidates all failed.
-        left: Number of runs that are neither finished nor failed.
+        failed: Entries of `failed.json` by folder, of this call's runs.
+        total: Number of runs to do, without cells whose candidates all failed.
+        left: Number of runs that are neither finished nor failed nor at work elsewhere.
+        part: The part of the study's runs that this call does; None: all.
     """
 
-    def __init__(self, study: Study, grid: list[Cell], workdir: Path):
-        self.study, self.workdir = study, workdir
+    def __init__(self, study: Study, grid: list[Cell], workdir: Path, part: Part | None = None):
+        self.study, self.workdir, self.part = study, workdir, part
         self.waiting: list[Run] = []
         self.failed: dict[str, dict[str, Any]] = {}
-        self.total = self.left = number_of_runs(study, grid)
+        own = [slot for _, slot in (part or ALL).numbered(grid)]
+        self.total = self.left = len(own)
+        self._own = {run.folder for slot in own for run in slot.runs}
         self._undecided = {(cell.condition, cell.method): cell for cell in grid}
         self._began, self._ended, self._shown = time.monotonic(), 0, -math.inf
-        write_json(workdir / "failed.json", [])  # runs that failed before are tried again
+        self._write_failed()  # runs that failed before are tried again
         for cell in grid:
             for runs in cell.trials:
                 self._enqueue(runs)
@@ -178,16 +191,29 @@ class Session:
         """Record that a run has ended, and enqueue the runs that it makes possible."""
         self._ended += 1
         if error is None and not run.is_finished(self.workdir):
-            error = "it ended without a report"
+            error = "it ended without evaluation"
         self._note(run, error or fault(self.study, self.workdir, run))
         self._decide(run.condition, run.method)
         # Seed by seed, so that a stopped study has the same seeds of all methods.
         self.waiting.sort(key=lambda run: (run.final, run.final and run.seed))
         self._show()
 
+    def skip(self, run: Run) -> None:
+        """Leave a run to the command that is executing it."""
+        self.waiting.remove(run)
+        self.total, self.left = self.total - 1, self.left - 1
+        self._say(f"at work elsewhere: {run.folder}")
+
+    def decide(self) -> None:
+        """Enqueue final runs whose settings can be chosen since other commands did trials."""
+        for condition, method in [*self._undecided]:
+            self._decide(condition, method)
+
     def _enqueue(self, runs: Iterable[Run]) -> None:
-        """Enqueue unfinished runs; a finished run fails if it lacks what the study reads."""
+        """Enqueue own unfinished runs; a finished run fails if it lacks what the study reads."""
         for run in runs:
+            if run.folder not in self._own:
+                continue
             if run.is_finished(self.workdir):
                 self._note(run, fault(self.study, self.workdir, run))
             else:
@@ -198,26 +224,43 @@ class Session:
         cell = self._undecided.get((condition, method))
         if cell is None:
             return
-        choice = choose(self.study, cell, self.workdir, self.failed)
+        # What failed elsewhere is tried again elsewhere, if this command does a part alone.
+        elsewhere = [] if self.part is None else read_failed(self.workdir)
+        failed = {*self.failed, *(one["folder"] for one in elsewhere)}
+        choice = choose(self.study, cell, self.workdir, failed)
         if choice.complete:
             del self._undecided[condition, method]
             if choice.best is not None:
                 self._enqueue(cell.finals[choice.best])
             else:  # no candidate finished
-                self.left -= len(self.study.seeds)
-                self.total -= len(self.study.seeds)
+                lost = sum(run.folder in self._own for run in cell.finals[0])
+                self.left -= lost
+                self.total -= lost
 
     def _note(self, run: Run, error: str | None) -> None:
-        """Count a run as done or failed, and keep the failures that other commands have written."""
+        """Count a run as done or failed."""
         self.left -= 1
         if error is not None:
             names = ("folder", "condition", "method", "settings", "seed")
             self.failed[run.folder] = {n: getattr(run, n) for n in names} | {"error": error}
             self._say(f"failed: {run.folder}: {error}")
-        there = {one["folder"]: one for one in read_failed(self.workdir)}
-        known = {folder: one for folder, one in there.items() if folder != run.folder}
-        if (known := known | self.failed) != there:
-            write_json(self.workdir / "failed.json", [*known.values()])
+        self._write_failed(run.folder)
+
+    def _write_failed(self, folder: str | None = None) -> None:
+        """Bring `failed.json` up to date with a run; None: forget all runs of this call.
+
+        What other commands have written is kept, but by a call that does the whole study.
+        """
+        forgotten = self._own if folder is None else {folder}
+        with (self.workdir / "failed.lock").open("a") as file:
+            while not lock(file):  # another command reads and writes it
+                time.sleep(0.05)
+            there = read_failed(self.workdir)
+            others = [] if folder is None and self.part is None else there
+            kept = {one["folder"]: one for one in others if one["folder"] not in forgotten}
+            known = [*(kept | self.failed).values()]
+            if known != there or folder is None:
+                write_json(self.workdir / "failed.json", known)
 
     def _show(self) -> None:
         """Show the progress: on one line in a terminal, else every 30 s and at the end."""

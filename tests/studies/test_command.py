@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 
 import pytest
 
@@ -113,3 +114,77 @@ def test_failed_runs_are_the_status_of_the_command(digits, tmp_path, done_by):
     with pytest.raises(SystemExit, match=r"^1 run failed .*failed.json"):
         commands.study(commands.Command(config, str(tmp_path), seeds="0"))
     assert "0 of 1 final runs" in (tmp_path / "study.md").read_text()
+
+
+@pytest.mark.slow
+def test_parts_of_a_study_on_two_machines_make_one_report(tmp_path):
+    """Two parts at once in one folder, the third elsewhere; it is copied without checkpoints."""
+    file, here, there = tmp_path / "mine.py", tmp_path / "study", tmp_path / "elsewhere"
+    file.write_text(STUDY)
+
+    def start(mode, workdir, *words):
+        return processes.start(
+            "main.py", f"--mode={mode}", f"--config={file}", f"--workdir={workdir}", *words
+        )
+
+    def ended(process):
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out.splitlines(), err.splitlines()
+
+    status, _, err = ended(start("report", here))
+    assert (status, len(err)) == (1, 1)
+    assert err[0].startswith(f"error: no run of this study is done in {here}")
+    for process in [start("study", here, f"--runs={k}/3") for k in (1, 2)]:
+        status, out, err = ended(process)
+        assert (status, err[-1]) == (0, "1 run done, 0 failed, 0 left")
+        assert out[0].endswith(" is done: --mode=report writes the study's report")
+    assert ended(start("study", there, "--runs=3/3"))[0] == 0
+    assert not (here / "study.md").exists()
+    assert ended(start("report", here))[1] == [
+        f"report: {here}/study.md",
+        "1 of 3 runs missing: the report names them",
+    ]
+    assert "- not done: runs/all/GCA/seed2" in (here / "study.md").read_text()
+
+    skip = shutil.ignore_patterns("checkpoints", "report.*", "lock", "claim")
+    shutil.copytree(there / "runs", here / "runs", ignore=skip, dirs_exist_ok=True)
+    for name in ("evaluation.json", "evaluation.npz", "report.json"):
+        (here / "runs/all/GCA/seed0" / name).unlink()
+    assert ended(start("status", here, "--runs=1/1"))[1] == [
+        "1    begun    runs/all/GCA/seed0",
+        "2    done     runs/all/GCA/seed1",
+        "3    done     runs/all/GCA/seed2",
+    ]
+    copied = here / "runs/all/GCA/seed2"
+    before = {path: path.stat().st_mtime_ns for path in copied.iterdir()}
+    status, _, err = ended(start("study", here))
+    assert (status, err[-1]) == (0, "3 runs done, 0 failed, 0 left")
+    assert before == {path: path.stat().st_mtime_ns for path in copied.iterdir()}
+    assert "it is not trained again" in (here / "runs/all/GCA/seed0/log.txt").read_text()
+    assert ended(start("report", here))[1] == [f"report: {here}/study.md"]
+    found = json.loads((here / "study.json").read_text())
+    assert found["complete"]
+    assert "--mode=study" in found["command"]
+    assert "report" not in found["command"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--runs=3/2", "--seeds=0-4"), "--runs must be K/N with K from 1 to N"),
+        (("--runs=1/2",), "--runs is for --mode=study and --mode=status"),
+        (("--runs=1/2", "--mode=status"), "--runs is for a study's config, or that of a run"),
+        (("--runs=1/2", "--seeds=0,1", "--mode=report"), "--runs is for --mode=study"),
+        (("--seeds=0,1", "--mode=preview"), "it goes with --mode=all, report and status"),
+        (("--seeds=0,1", "--mode=report"), "no run of this study is done in "),
+    ],
+)
+def test_a_flag_of_studies_out_of_place_is_one_line(words, message, tmp_path):
+    process = processes.start(
+        "main.py", "--config=digits:ince,smoke", f"--workdir={tmp_path}/w", *words
+    )
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert len(err.splitlines()) == 1
+    assert message in err

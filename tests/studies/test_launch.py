@@ -15,9 +15,9 @@ from gca_jax import studies
 from gca_jax.files import write_json
 from gca_jax.signals import Stopped, handled
 from gca_jax.studies import launch
-from gca_jax.studies.grid import all_runs
+from gca_jax.studies.grid import Part, all_runs, number_of_runs, part, slots
 from gca_jax.studies.launch import execute
-from gca_jax.studies.results import choose, collect
+from gca_jax.studies.results import choose, collect, resolve
 from gca_jax.workdir import RunFolder
 from tests import processes
 from tests.studies import stub
@@ -81,7 +81,7 @@ def test_a_run_that_fails_or_dies_is_named_and_tried_again_and_the_others_go_on(
         "runs/all/gca_ince/seed0": "loss is nan at step 3 and so on",
         "runs/all/ince/seed0": "RuntimeError: no such thing",
         "runs/all/gca_uot/seed0": "its process ended by signal SIGKILL",
-        "runs/all/gca_rince/seed0": "it ended without a report",
+        "runs/all/gca_rince/seed0": "it ended without evaluation",
         "runs/all/byol/seed0": "its process ended with status 3",
     }
     failed = json.loads((tmp_path / "failed.json").read_text())
@@ -219,7 +219,9 @@ def test_a_folder_that_training_has_only_begun_is_gone_on_with(planned, tmp_path
     run = grid[0].finals[0][0]
     do_here(grid, tmp_path, lambda one: one is run)
     assert run.is_finished(tmp_path)
-    (tmp_path / run.folder / "report.json").unlink()
+    (tmp_path / run.folder / "report.json").unlink()  # a study reads the evaluation
+    assert run.is_finished(tmp_path)
+    (tmp_path / run.folder / "evaluation.json").unlink()
     assert not run.is_finished(tmp_path)
 
 
@@ -381,7 +383,6 @@ DAMAGE = [
     ("evaluation.json", remove),
     ("evaluation.npz", remove),
     ("report.json", cut),
-    ("report.json", remove),
     ("config.json", put_a_list),
 ]
 
@@ -435,3 +436,125 @@ def test_cores_are_shared(monkeypatch):
     assert launch.share(0, 1) == []
     assert [launch.share(place, 2) for place in range(2)] == [[3, 5], [6, 7]]
     assert [launch.share(place, 8) for place in range(6)] == [[3], [5], [6], [7], [8], [3]]
+
+
+def parts(study, grid, workdir, *numbers, of, mode="run", **asked):
+    """Do parts of a study, and give the error of each, if any."""
+    found = []
+    for number in numbers:
+        try:
+            found.append(
+                execute(
+                    study, grid, workdir, part=Part(number, of), program=stub.program(mode), **asked
+                )
+            )
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def test_the_list_of_runs_has_each_once_and_trials_first(planned):
+    study, grid = planned()
+    every = slots(grid)
+    assert len(every) == number_of_runs(study, grid) == 3 + 2 * 3
+    folders = [run.folder for slot in every for run in slot.runs]
+    assert sorted(folders) == sorted(run.folder for run in all_runs(grid))
+    assert [len(slot.runs) for slot in every] == [1] * 3 + [1, 3] * 3
+    assert [slot.runs[0].seed for slot in every[3:]] == [0, 0, 1, 1, 2, 2]
+    split = [number for k in (1, 2, 3, 4) for number, _ in Part(k, 4).numbered(grid)]
+    assert sorted(split) == [*range(1, 10)]
+    assert Part(12, 12).numbered(grid) == []
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "a/b", "1/2/3", "-1/2", "1/ 2"])
+def test_a_part_that_there_is_not_is_one_line(text):
+    with pytest.raises(ValueError, match=r"^--runs must be K/N with K from 1 to N, .*3/12, got "):
+        part(text)
+
+
+def test_parts_do_each_run_once_and_leave_what_depends_on_a_choice(planned, tmp_path):
+    study, grid = planned()
+    waits = "1 of 1 run left, whose settings runs of other parts choose: run the same command"
+    first = parts(study, grid, tmp_path, 4, 5, 1, 2, of=9)
+    assert first == [0, waits + " again when those are done", 0, 0]
+    assert times(tmp_path) == {
+        "runs/all/InfoNCE/seed0": 1,
+        **{f"runs/all/GCA-UOT/epsilon={e}-seed1000-validation": 1 for e in (0.1, 0.3)},
+    }
+    assert parts(study, grid, tmp_path, *range(1, 10), of=9) == [0] * 9
+    done = [run.folder for _, _, run in resolve(study, grid, tmp_path)]
+    assert times(tmp_path) == dict.fromkeys(done, 1)
+    assert collect(study, grid, tmp_path).missing == []
+    assert execute(study, grid, tmp_path, program=stub.program("never")) == 0
+
+
+def test_a_part_goes_on_with_finals_whose_trials_others_did_meanwhile(planned, tmp_path):
+    """Part 1 of 2 has two trials, part 2 the third, which is done while part 1 is at work."""
+    study, grid = planned(seeds=(0,))
+    trial = slots(grid)[1].runs[0]
+    begun = threading.Timer(0.5, lambda: stub.do(trial, tmp_path))
+    begun.start()
+    assert parts(study, grid, tmp_path, 1, of=2, mode="moment", launcher="env BY=1 SECONDS=2") == [
+        0
+    ]
+    begun.join()
+    assert "runs/all/GCA-UOT/epsilon=0.3-seed0" in times(tmp_path)
+
+
+def test_parts_forget_their_own_failures_alone(planned, tmp_path):
+    methods = {"a": M("ince"), "b": M("gca_ince")}
+    study, grid = planned(methods=methods, seeds=(0,), reference=None)
+    assert parts(study, grid, tmp_path, 1, 2, of=2, mode="bad") == [1, 1]
+    failed = json.loads((tmp_path / "failed.json").read_text())
+    assert [one["method"] for one in failed] == ["a", "b"]
+    assert parts(study, grid, tmp_path, 2, of=2) == [0]
+    failed = json.loads((tmp_path / "failed.json").read_text())
+    assert [one["method"] for one in failed] == ["a"]
+
+
+def test_a_failed_trial_of_another_part_cannot_be_chosen(planned, tmp_path):
+    methods = {"b": M("gca_uot", choose={"loss.epsilon": (0.1, 0.3)})}
+    study, grid = planned(methods=methods, seeds=(0,), reference=None)
+    trial = slots(grid)[1].runs[0]  # the better one
+    entry = {"folder": trial.folder, "condition": "all", "method": "b", "error": "no memory"}
+    do_here(grid, tmp_path, lambda run: run is slots(grid)[0].runs[0])
+    assert "settings runs of other parts choose" in parts(study, grid, tmp_path, 3, of=3)[0]
+    write_json(tmp_path / "failed.json", [entry])
+    assert parts(study, grid, tmp_path, 3, of=3) == [0]
+    assert "runs/all/b/epsilon=0.1-seed0" in times(tmp_path)
+
+
+def test_a_part_does_not_wait_for_a_run_at_work_elsewhere(planned, tmp_path, capfd):
+    study, grid = planned(methods={"a": M("simclr")}, seeds=(0, 1), reference=None)
+    with contextlib.ExitStack() as other:
+        assert RunFolder(tmp_path / grid[0].finals[0][0].folder).claim(other)
+        assert parts(study, grid, tmp_path, 1, of=1) == [0]
+    assert times(tmp_path) == {"runs/all/a/seed1": 1}
+    said = capfd.readouterr().err.splitlines()
+    assert "at work elsewhere: runs/all/a/seed0" in said
+    assert said[-1] == "1 run done, 0 failed, 0 left"
+
+
+def test_runs_made_elsewhere_count(planned, tmp_path):
+    """Without checkpoints, reports, or the same folder of prepared data."""
+    study, grid = planned(methods={"a": M("simclr")}, seeds=(0, 1), reference=None)
+    for run in grid[0].finals[0]:
+        stub.do(run, tmp_path)
+        folder = tmp_path / run.folder
+        (folder / "report.json").unlink()
+        record = json.loads((folder / "config.json").read_text())
+        write_json(
+            folder / "config.json", record | {"data": record["data"] | {"data_dir": "/their/own"}}
+        )
+    assert execute(study, grid, tmp_path, program=stub.program("never")) == 0
+    assert len(collect(study, grid, tmp_path).rows) == 2
+
+
+def test_a_run_that_goes_on_here_reads_the_data_that_are_here(tmp_path):
+    record = {"data": {"name": "cifar10", "data_dir": "/theirs"}, "method": "ince", "seed": 0}
+    record |= {"train": {"epochs": 1}}
+    folder = RunFolder(tmp_path)
+    folder.plan(record)
+    here = record | {"data": {"kind": "images", "name": "cifar10", "data_dir": "/ours"}}
+    RunFolder(tmp_path).plan(here)
+    assert json.loads((tmp_path / "config.json").read_text()) == here
