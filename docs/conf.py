@@ -9,12 +9,15 @@ release = gca_jax.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # MathJax 3.2.2 with its fonts: pages open without a network
 ]
+mathjax_path = "mathjax/tex-chtml.js"
 exclude_patterns = ["_build"]
 default_role = "code"  # of `names` in docstrings
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 # Links to files of the repository that are no pages: configs, main.py. Studies' reports are pages
 # that others link to.

@@ -31,6 +31,14 @@ def page():
     return execute(TEXT)
 
 
+def test_the_first_lines_of_the_site():
+    names = execute((ROOT / "docs" / "index.md").read_text())
+    value, _ = losses.gca_ince(
+        names["z_a"], names["z_b"], epsilon=0.2, target=np.asarray(names["target"].matrix)
+    )
+    np.testing.assert_allclose(names["value"], value, rtol=1e-5)
+
+
 def test_one_loss_in_four_libraries_trains():
     values = execute((ROOT / "docs" / "howto.md").read_text())["values"]
     assert values[-1] < values[0]

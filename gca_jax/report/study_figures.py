@@ -1,5 +1,6 @@
 """Draws the pictures of a study: a method has its colour, mark and line in all, for print too."""
 
+import contextlib
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gca_jax.report.figures import COLOURS, curve, plain, show_plans, within
-from gca_jax.studies.results import Results
+from gca_jax.studies.results import Results, number
 from gca_jax.studies.statistics import POINTS, Measured, half_width
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
@@ -36,7 +37,8 @@ def draw(
     figures: dict[str, Figure] = {}
     if results.rows and measured:
         first = measured[0]
-        figures["headline"] = _figure(study, _values(study, first), first.unit)
+        pixels = raw_pixels(results, first, workdir)
+        figures["headline"] = _figure(study, _values(study, first), first.unit, pixels=pixels)
         if differences := _differences(study, first):
             one = len(study.references) == 1
             reference = study.references.pop() if one else "what each is compared with"
@@ -65,6 +67,19 @@ def _differences(study: Study, measured: Measured) -> Shown:
     return {m: [(d.mean, d.half_width, ()) for d in each if d] for m, each in found.items()}
 
 
+def raw_pixels(results: Results, measured: Measured, workdir: Path) -> float | None:
+    """Compute what raw pixels reach in a measure, the mean over runs; None where no run has it."""
+    group, _, name = measured.path.partition(".")
+    found = []
+    if group == "accuracy":
+        for row in results.rows:
+            with contextlib.suppress(ValueError, OSError):
+                found.append(number(workdir / row.folder, f"baselines.pixels.{name}"))
+    known = [value for value in found if not math.isnan(value)]
+    scale = 1.0 if measured.plain else POINTS
+    return scale * float(np.mean(known)) if known else None
+
+
 def style(study: Study, method: str) -> dict[str, Any]:
     """Give a method's colour, mark and line, the same in all pictures."""
     place = list(study.methods).index(method)
@@ -72,8 +87,10 @@ def style(study: Study, method: str) -> dict[str, Any]:
     return {kind: of[place % len(of)] for kind, of in kinds.items()}
 
 
-def _figure(study: Study, found: Shown, label: str, zero: bool = False) -> Figure:
-    """Draw a measure by condition; a single condition by method."""
+def _figure(
+    study: Study, found: Shown, label: str, zero: bool = False, pixels: float | None = None
+) -> Figure:
+    """Draw a measure by condition; a single condition by method, beside raw pixels' line."""
     alone = len(study.conditions) == 1
     size = (7, 1.4 + 0.42 * len(found)) if alone else (8, 5)
     figure = Figure(figsize=size, layout="constrained")
@@ -81,6 +98,10 @@ def _figure(study: Study, found: Shown, label: str, zero: bool = False) -> Figur
     (_by_method if alone else _by_condition)(axes, study, found, label)
     if zero:
         (axes.axvline if alone else axes.axhline)(0, color="#555555", linewidth=0.8, zorder=0)
+    if alone and pixels is not None:
+        axes.axvline(pixels, color="#555555", linestyle="--", linewidth=1.2, zorder=0)
+        above = axes.get_xaxis_transform()
+        axes.text(pixels, 1.01, "raw pixels", color="#555555", transform=above, ha="center")
     if not alone:
         figure.legend(loc="outside right upper", frameon=False, handlelength=3.2)
     return figure

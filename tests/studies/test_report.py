@@ -221,6 +221,27 @@ def test_one_condition_or_conditions_without_numbers_are_drawn(planned, tmp_path
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
 
 
+def test_raw_pixels_are_a_line_beside_one_condition(planned, tmp_path):
+    study, grid = planned(conditions=None, reference=None)
+    do(grid, tmp_path)
+    results = collect(study, grid, tmp_path)
+    first, *_ = analyse(study, results, tmp_path)
+    assert study_figures.raw_pixels(results, first, tmp_path) is None
+    reached = {}
+    for seed, row in enumerate(results.rows):
+        path = tmp_path / row.folder / "evaluation.json"
+        reached[seed] = 0.6 + 0.01 * (seed % 3)
+        pixels = {"baselines": {"pixels": {"linear": reached[seed]}}}
+        write_json(path, json.loads(path.read_text()) | pixels)
+    (axes,) = study_figures.draw(study, results, [first], tmp_path)["headline"].axes
+    (line,) = (line for line in axes.lines if line.get_linestyle() == "--")
+    expected = 100 * sum(reached.values()) / len(reached)
+    np.testing.assert_allclose(line.get_xdata(), expected)
+    low, high = axes.get_xlim()
+    assert low < expected < high
+    assert [text.get_text() for text in axes.texts] == ["raw pixels"]
+
+
 def test_measures_of_one_config_are_all_its_accuracies(digits, tmp_path):
     config = digits.get_config("ince")
     study = of_one(config, (0, 1))
