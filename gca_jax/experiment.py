@@ -133,8 +133,7 @@ def build(
     _check_given(config, given)
     with context("config.method"):
         bound = _method(config) if loss is None else _wrap_loss(loss)
-    if not 0 <= config.seed < 2**32:  # `jax.random.key` takes 32 bits of it
-        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
+    check.seed("config.seed", config.seed)
     with context("config.train"):
         train = TrainSettings(**config.train)
     with context("config.target"):

@@ -10,7 +10,7 @@ from gca_jax import data
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 6, 5, 3), dtype=np.uint8)
-LABELS = np.repeat([7, -1, 7, 30], 15)
+LABELS = np.repeat([7, -2, 7, 30], 15)
 DOMAINS = np.tile(["b", "a", "b"], 20)
 
 
@@ -30,10 +30,10 @@ def test_a_fifth_of_each_class_of_each_domain_is_held_out():
         assert np.sum(held_out == kind) == round(count / 5)
     np.testing.assert_array_equal(rows_of(data.arrays(IMAGES, LABELS, DOMAINS).test_images), test)
     # Numbers follow the order of the originals, which the names keep.
-    assert made.class_names == ("-1", "7", "30")
+    assert made.class_names == ("-2", "7", "30")
     assert made.domain_names == ("a", "b")
     assert made.num_classes == 3
-    originals = np.array([-1, 7, 30])
+    originals = np.array([-2, 7, 30])
     np.testing.assert_array_equal(originals[made.train_labels], LABELS[train])
     np.testing.assert_array_equal(originals[made.test_labels], LABELS[test])
     np.testing.assert_array_equal(np.array(["a", "b"])[made.test_domains], DOMAINS[test])
@@ -55,8 +55,8 @@ def test_test_images_of_their_own():
     assert made.name == "mine"
     np.testing.assert_array_equal(made.train_images, IMAGES[:40])
     np.testing.assert_array_equal(made.test_images, IMAGES[40:])
-    assert made.class_names == ("-1", "7", "30")  # 30 is a label of test images alone
-    np.testing.assert_array_equal(np.array([-1, 7, 30])[made.test_labels], LABELS[40:])
+    assert made.class_names == ("-2", "7", "30")  # 30 is a label of test images alone
+    np.testing.assert_array_equal(np.array([-2, 7, 30])[made.test_labels], LABELS[40:])
 
 
 def test_images_to_pretrain_with_have_no_labels():

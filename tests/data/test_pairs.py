@@ -115,9 +115,9 @@ def test_without_files_there_are_halves_of_digits():
     [
         ({"b": B[:-1]}, "a has 200 rows and b has 199"),
         ({"a": np.where(np.arange(N) == 3, np.nan, 1.0)}, "first is row 3"),
-        ({"a": np.array([{}] * N)}, "a must be numbers .*; got object"),
+        ({"a": np.array([{}] * N)}, r"a must be numbers, got object \[200\]: fill"),
         ({"b": np.full((N, 4), 7, np.uint8)}, "b is the same in all 144 training rows"),
-        ({"a": 1 + 1e-7 * (A % 2), "scaling": "none"}, "a is the same in all 144 training rows"),
+        ({"a": 1 + 1e-9 * (B % 2), "scaling": "none"}, "a is the same in all 144 training rows"),
         ({"shuffled": 1.5}, r"shuffled must lie in \[0, 1\], got 1.5"),
         ({"shuffled_within": True}, "needs labels"),
         ({"labels": LABELS[:3]}, r"labels must be integers or names \[200\]"),
