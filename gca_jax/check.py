@@ -86,7 +86,10 @@ def numbers(name: str, values: Any) -> None:
 
 OBJECTS = "fill or leave out what is missing; .astype(float) makes numbers of objects that are some"
 ENTRIES: dict[tuple[type, ...], str] = {
-    (str, bytes): "text such as {!r}: numbers are read by .astype(float), and names are numbered by "
+    (
+        str,
+        bytes,
+    ): "text such as {!r}: numbers are read by .astype(float), and names are numbered by "
     "numpy.unique(names, return_inverse=True)[1]",
     (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64): "times such "
     "as {}: (times - times.min()) / numpy.timedelta64(1, 's') makes seconds of them",

@@ -215,9 +215,7 @@ def _check_images(name: str, images: Images, others: Images) -> None:
         raise ValueError("{} are of {}, train_images of {}".format(name, *sizes))
 
 
-def _check_numbers(
-    name: str, numbers: Numbers, count: int, lowest: int, limit: int | None
-) -> None:
+def _check_numbers(name: str, numbers: Numbers, count: int, lowest: int, limit: int | None) -> None:
     """Refuse labels or domains that are not int32 [count] in lowest..limit - 1 (None: any)."""
     if numbers is None:
         return
