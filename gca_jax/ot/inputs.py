@@ -71,6 +71,8 @@ def _integers(name: str, values: Any) -> Array | np.ndarray:
     remedy = "integers of shape (n,), as numpy.unique(names, return_inverse=True)[1] makes of names"
     try:
         x: Array | np.ndarray = np.asarray(values) if _known(values) else values
+        if x.dtype.name in ("int2", "int4", "uint2", "uint4"):  # no types of NumPy
+            x = x.astype(x.dtype.name[:-1] + "8")
     except ValueError as error:  # rows of several lengths
         raise ValueError(f"{name} must be {remedy}") from error
     if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
@@ -155,25 +157,25 @@ def positions(
     if given[0].shape[1] != given[-1].shape[1]:
         shapes = " and ".join(str(x.shape) for x in given)
         raise ValueError(f"{' and '.join(sides)} must have one width, got shapes {shapes}")
-    known = [x for x in given if isinstance(x, np.ndarray)]
-    if len(known) < len(given) or not is_concrete(scale):
-        found = _traced_positions(given, scale)
-        return found[0], found[-1]
-    wide = [_widened(x) for x in known]
-    ends = [end(np.concatenate(wide), axis=0) for end in (np.min, np.max)]
-    middle, dtype = ends[0] / 2 + ends[1] / 2, _float_type(*known)
+    known = [_widened(x) for x in given if isinstance(x, np.ndarray)]
+    if len(known) < len(given):
+        scaled = [x / jnp.asarray(scale, x.dtype) for x in _traced_positions(given)]
+        return scaled[0], scaled[-1]
+    low, high = (end(np.concatenate(known), axis=0) for end in (np.min, np.max))
+    unit = np.float64(np.asarray(scale)) if is_concrete(scale) else 1.0
     with np.errstate(over="ignore"):
-        scaled = [((x - middle) / np.asarray(scale, x.dtype)).astype(dtype) for x in wide]
-    if not all(np.isfinite(x).all() for x in scaled):
+        found = [((x - (low / 2 + high / 2)) / unit).astype(_float_type(*given)) for x in known]
+    if not all(np.isfinite(x).all() for x in found):
         raise ValueError(
-            f"{' and '.join(sides)} reach from {ends[0].min():g} to {ends[1].max():g}, beyond "
-            f"{dtype} in units of {scale}"
+            f"{' and '.join(sides)} reach from {low.min():g} to {high.max():g}, beyond "
+            f"{found[0].dtype} in units of {unit:g}"
         )
-    return jnp.asarray(scaled[0]), jnp.asarray(scaled[-1])
+    rest = jnp.asarray(1.0 if is_concrete(scale) else scale, found[0].dtype)
+    return found[0] / rest, found[-1] / rest
 
 
-def _traced_positions(given: list[Array | np.ndarray], scale: ArrayLike) -> list[Array]:
-    x = [jnp.asarray(each) for each in given]
+def _traced_positions(given: list[Array | np.ndarray]) -> list[Array]:
+    x = [jnp.asarray(_widened(x).astype(float) if isinstance(x, np.ndarray) else x) for x in given]
     if jnp.issubdtype(x[0].dtype, jnp.integer) and x[0].dtype == x[-1].dtype:
         low = jnp.concatenate(x).min(axis=0)
         unsigned = f"uint{8 * low.dtype.itemsize}"  # holds any difference of two
@@ -181,7 +183,7 @@ def _traced_positions(given: list[Array | np.ndarray], scale: ArrayLike) -> list
     x = [cast_up(each) for each in x]
     both = jax.lax.stop_gradient(jnp.concatenate(x))
     middle = both.min(axis=0) / 2 + both.max(axis=0) / 2
-    return [(each - middle) / jnp.asarray(scale, each.dtype) for each in x]
+    return [each - middle for each in x]
 
 
 def directions(name: str, values: ArrayLike) -> Float[Array, "n k"]:
@@ -204,7 +206,7 @@ def _widened(x: np.ndarray) -> np.ndarray:
     return x.astype(np.longdouble if wide else np.float64)
 
 
-def _float_type(*x: np.ndarray) -> np.dtype:
+def _float_type(*x: Array | np.ndarray) -> np.dtype:
     """Return JAX's type of numbers that are cast up."""
     types = [jax.dtypes.canonicalize_dtype(each.dtype) for each in x]
     with jax.numpy_dtype_promotion("standard"):
