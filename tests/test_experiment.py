@@ -25,6 +25,8 @@ from tests.runs import evaluate, pretrain, write
         ({"method": "moco"}, "config.method: method must be one of byol, .*ince.*; got 'moco'"),
         ({"method": "byol"}, "config.method: this config is not one of byol"),
         ({"seed": -1}, "config.seed must be an integer from 0 to 2"),
+        ({"seed": None}, "config.seed must be an integer from 0 to 2.*, got None"),
+        ({"seed": True}, "config.seed must be an integer from 0 to 2.*, got True"),
         ({"train.batch_size": 1001}, "config.train: .* divide by the number of devices, 8"),
         ({"train.batch_size": 1440}, "config.train: batch_size must be from 1 to 1437"),
         ({"train.batch_size": 1}, "config.train: batch_size must be an integer >= 2, got 1"),

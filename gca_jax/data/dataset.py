@@ -242,7 +242,7 @@ def named_values(
     if values.dtype.kind == "T" or (
         values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat)
     ):
-        values = values.astype(str)
+        values = np.array(values.tolist(), str)
     if values.dtype.kind not in "iuU" or values.shape != (count,):
         raise ValueError(
             f"{name} must be integers or names [{count}], one for each {each}; got {values.dtype} "

@@ -35,13 +35,15 @@ class Side:
         name: "a" or "b", for messages.
         raw: [n, ...], features or images.
         exponent: Of that power of two, a number or [f].
-        mean: Mean of the quotients to subtract, a number or [f].
-        sd: Standard deviation of the quotients to divide by, a number or [f].
+        origin: Least quotient, which is subtracted first: differences are kept beside a large mean.
+        mean: Mean of the differences to subtract, a number or [f].
+        sd: Standard deviation to divide by, a number or [f].
     """
 
     name: str
     raw: np.ndarray
     exponent: np.ndarray
+    origin: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
 
@@ -58,18 +60,17 @@ class Side:
         if scaling is None:
             scaling = "whole" if raw.dtype == np.uint8 or raw.ndim > 2 else "columns"
         check.one_of("scaling", scaling, ("columns", "whole", "none"))
-        exponent, mean, sd = np.zeros((), int), np.zeros(()), np.ones(())
+        exponent, origin, mean, sd = np.zeros((), int), np.zeros(()), np.zeros(()), np.ones(())
         if scaling != "none":
             axis = 0 if scaling == "columns" else None
             some = _widened(raw[rows])
             low, high = some.min(axis=axis), some.max(axis=axis)
             exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
             np.ldexp(some, -exponent, out=some)
-            mean, sd = some.mean(axis=axis), some.std(axis=axis)
-            constant = low == high  # the mean of such a column, and so its deviation, is rounded
-            mean = np.where(constant, np.ldexp(low, -exponent), mean)
-            sd = np.where(constant, 1.0, sd)
-        side = cls(name, raw, exponent, mean, sd)
+            origin = np.ldexp(low, -exponent)
+            some -= origin
+            mean, sd = some.mean(axis=axis), np.where(low == high, 1.0, some.std(axis=axis))
+        side = cls(name, raw, exponent, origin, mean, sd)
         low, high = side.scale(np.stack([raw[rows].min(axis=0), raw[rows].max(axis=0)]))
         if (low == high).all():
             raise ValueError(
@@ -108,6 +109,7 @@ class Side:
         flat = _widened(raw)
         with np.errstate(over="ignore"):
             np.ldexp(flat, -self.exponent, out=flat)
+            flat -= self.origin
             flat -= self.mean
             flat /= self.sd
             found = flat.astype(np.float32)

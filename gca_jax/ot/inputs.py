@@ -177,12 +177,12 @@ def positions(
 def _traced_positions(given: list[Array | np.ndarray]) -> list[Array]:
     x = [jnp.asarray(_widened(x).astype(float) if isinstance(x, np.ndarray) else x) for x in given]
     if jnp.issubdtype(x[0].dtype, jnp.integer) and x[0].dtype == x[-1].dtype:
-        low = jnp.concatenate(x).min(axis=0)
+        low = jnp.concatenate(x).min(axis=0, keepdims=True)
         unsigned = f"uint{8 * low.dtype.itemsize}"  # holds any difference of two
         x = [each.astype(unsigned) - low.astype(unsigned) for each in x]
     x = [cast_up(each) for each in x]
     both = jax.lax.stop_gradient(jnp.concatenate(x))
-    middle = both.min(axis=0) / 2 + both.max(axis=0) / 2
+    middle = both.min(axis=0, keepdims=True) / 2 + both.max(axis=0, keepdims=True) / 2
     return [each - middle for each in x]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Integer
 
 from gca_jax import check
 from gca_jax.ot import inputs
@@ -65,8 +65,8 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
 
 
 def blocks(
-    domains_a: Int[ArrayLike, " n"],
-    domains_b: Int[ArrayLike, " m"] | None = None,
+    domains_a: Integer[ArrayLike, " n"],
+    domains_b: Integer[ArrayLike, " m"] | None = None,
     *,
     alpha: ArrayLike,
     beta: ArrayLike = 0.0,
@@ -96,8 +96,8 @@ def blocks(
 
 
 def classes(
-    labels_a: Int[ArrayLike, " n"],
-    labels_b: Int[ArrayLike, " m"] | None = None,
+    labels_a: Integer[ArrayLike, " n"],
+    labels_b: Integer[ArrayLike, " m"] | None = None,
     *,
     per: Literal["pair", "anchor"] = "pair",
 ) -> Target:
