@@ -145,11 +145,11 @@ def build(
             _check_target(loss)
     data, network = KINDS[config.data.kind](config, train, encoder, dataset)
     with context("config.target"):
-        _require_info(data, target.takes, config.target.name)
+        require_info(data, target.takes, config.target.name)
     classes = None
     if train.online_probe:
         with context("config.train"):
-            _require_info(data, ("labels",), "online_probe")
+            require_info(data, ("labels",), "online_probe")
             # A part of the images may lack the highest class; not every kind of data counts them.
             classes = getattr(data, "classes", None) or int(np.max(data.info["labels"])) + 1
     method = given.get("loss", config.method)
@@ -250,7 +250,7 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     return {**settings, "epsilon": config.loss.epsilon}
 
 
-def _require_info(data: Data, takes: tuple[str, ...], whose: str) -> None:
+def require_info(data: Data, takes: tuple[str, ...], whose: str) -> None:
     """Refuse data that lack an entry of `info` which a step takes, or whose type is too wide."""
     for name in takes:
         if name not in data.info:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from flax import linen as nn
 
 from gca_jax import config as configs
+from gca_jax import experiment as experiments
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.experiment import build
@@ -232,3 +234,28 @@ def test_an_encoder_of_the_caller_s_is_trained_and_judged(tiny, tmp_path):
     assert experiment.given == {"encoder": "Means"}
     assert pretrain(experiment, tmp_path)["finished"]
     assert 0 <= evaluate(experiment, tmp_path)["accuracy"]["linear"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([1, 2**32 + 1]), "labels are beyond int32, which a step takes: numpy.unique"),
+        (np.array([1.7e9, 1.7e9 + 1]), "labels lose their differences in float32, .*: subtract"),
+        (np.array([1e-170, 0.0]), "labels lose their differences in float32"),
+        (np.array([1e300, -1e308]), "labels lose their differences in float32"),
+        (np.array(["2024"], "M8[D]"), "labels must be numbers, got times such as 2024"),
+        (np.array([7, -1]), None),
+        (np.array([0.1, 0.1]), None),
+        (np.random.default_rng(0).normal(size=9), None),
+    ],
+)
+def test_what_a_step_cannot_hold_is_refused_before_training(labels, message):
+    class Given(SimpleNamespace):
+        unit, remedy, info = "rows", "", {"labels": labels}
+
+    if message is None:
+        experiments.require_info(Given(), ("labels",), "classes")
+        return
+    with pytest.raises(ValueError, match=message) as caught:
+        experiments.require_info(Given(), ("labels",), "classes")
+    assert "\n" not in str(caught.value)
