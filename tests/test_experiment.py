@@ -249,6 +249,7 @@ def test_an_encoder_of_the_caller_s_is_trained_and_judged(tiny, tmp_path):
         (np.random.default_rng(0).normal(size=9), None),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_a_step_cannot_hold_is_refused_before_training(labels, message):
     class Given(SimpleNamespace):
         unit, remedy, info = "rows", "", {"labels": labels}
