@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from gca_jax import config, files, models
+from gca_jax import check, config, files, models
 from gca_jax.data import tables
 from gca_jax.data.pairs import Side, pair
 from gca_jax.data.sources import reading, tree
@@ -104,7 +104,13 @@ def align(
             raise ValueError(f"settings: config.make('pairs') has no key {key}")
         if key.split(".")[0] == "data":
             raise ValueError(f"settings: {key} is of files; align takes it as a keyword of its own")
-    made.update_from_flattened_dict(dict(settings or {}))
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in (settings or {}).items()}
+    if "seed" in plain:
+        check.seed("settings: seed", plain["seed"])
+    try:
+        made.update_from_flattened_dict(plain)
+    except TypeError as error:
+        raise ValueError(f"settings: {error}") from error
     both = pair(a, b, split=made.evaluation.split, **data)
     experiment = build(made, dataset=both)
     with contextlib.ExitStack() as stack:

@@ -3,6 +3,7 @@
 A value that JAX is tracing (`jit`, `grad`, `vmap`) is not known when the guard runs and passes.
 """
 
+import datetime
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -52,6 +53,48 @@ def at_least(name: str, value: int, low: int) -> None:
         return
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+
+
+def seed(name: str, value: object) -> None:
+    """Refuse what is no integer from 0 to 2^32 - 1, the seeds of `jax.random.key`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (whole and 0 <= value < 2**32):  # type: ignore[operator]
+        raise ValueError(f"{name} must be an integer from 0 to 2^32 - 1, got {value!r}")
+
+
+def numbers(name: str, values: Any) -> None:
+    """Refuse text, times, Python objects, masked and sparse arrays, saying what to do."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array, and what is masked would count: fill it, as "
+            f"{name}.filled(0) does, or leave those pairs out"
+        )
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be one array of numbers, rows of one shape") from error
+    kind = array.dtype.kind
+    if kind not in "OUSTmM":
+        return
+    for types, words in ENTRIES.items():
+        for entry in array.ravel()[: None if kind == "O" else 1]:
+            if isinstance(entry, types):
+                raise ValueError(f"{name} must be numbers, got {words.format(str(entry)[:40])}")
+    remedy = ".toarray() makes one array of it" if hasattr(values, "toarray") else OBJECTS
+    raise ValueError(f"{name} must be numbers, got {array.dtype} {list(array.shape)}: {remedy}")
+
+
+OBJECTS = "fill or leave out what is missing; .astype(float) makes numbers of objects that are some"
+ENTRIES: dict[tuple[type, ...], str] = {
+    (
+        str,
+        bytes,
+    ): "text such as {!r}: numbers are read by .astype(float), and names are numbered by "
+    "numpy.unique(names, return_inverse=True)[1]",
+    (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64): "times such "
+    "as {}: (times - times.min()) / numpy.timedelta64(1, 's') makes seconds of them",
+}
+"""Words for entries that are no numbers, by their types."""
 
 
 def _is_symbolic(value: object) -> bool:

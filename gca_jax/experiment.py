@@ -28,6 +28,7 @@ from gca_jax.workdir import as_json
 
 OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
+LOST = 1e-3  # of the range of an entry of `info`: what rounding may change
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +134,7 @@ def build(
     _check_given(config, given)
     with context("config.method"):
         bound = _method(config) if loss is None else _wrap_loss(loss)
-    if not 0 <= config.seed < 2**32:  # `jax.random.key` takes 32 bits of it
-        raise ValueError(f"config.seed: must be from 0 to 2^32 - 1, got {config.seed}")
+    check.seed("config.seed", config.seed)
     with context("config.train"):
         train = TrainSettings(**config.train)
     with context("config.target"):
@@ -145,11 +145,11 @@ def build(
             _check_target(loss)
     data, network = KINDS[config.data.kind](config, train, encoder, dataset)
     with context("config.target"):
-        _require_info(data, target.takes, config.target.name)
+        require_info(data, target.takes, config.target.name)
     classes = None
     if train.online_probe:
         with context("config.train"):
-            _require_info(data, ("labels",), "online_probe")
+            require_info(data, ("labels",), "online_probe")
             # A part of the images may lack the highest class; not every kind of data counts them.
             classes = getattr(data, "classes", None) or int(np.max(data.info["labels"])) + 1
     method = given.get("loss", config.method)
@@ -250,11 +250,31 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     return {**settings, "epsilon": config.loss.epsilon}
 
 
-def _require_info(data: Data, takes: tuple[str, ...], whose: str) -> None:
-    """Refuse data that lack an entry of `info` which a step takes."""
+def require_info(data: Data, takes: tuple[str, ...], whose: str) -> None:
+    """Refuse data that lack an entry of `info` which a step takes, or whose type is too wide."""
     for name in takes:
         if name not in data.info:
             raise ValueError(f"{whose} needs {name}, and the {data.unit} have none; {data.remedy}")
+        _check_type(name, data.info[name])
+
+
+def _check_type(name: str, given: np.ndarray) -> None:
+    """Refuse an entry of `info` that holds no numbers, or such as JAX's narrower type loses."""
+    check.numbers(name, given)
+    values = np.asarray(given)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
+    if values.dtype.kind in "iu" and np.any(narrow != values):
+        raise ValueError(
+            f"{name} are beyond {narrow.dtype}, which a step takes: "
+            "numpy.unique(ids, return_inverse=True)[1] numbers them from 0"
+        )
+    halves = values / 2  # whose differences do not overflow
+    if values.dtype.kind == "f" and np.abs(narrow / 2 - halves).max() > LOST * np.ptp(halves) > 0:
+        raise ValueError(
+            f"{name} lose their differences in {narrow.dtype}, which a step takes: subtract their "
+            "mean, and divide them by the largest of them"
+        )
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ def gradient_cosine(
 
 
 def _unit(z: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
-    z = inputs.whole(jnp.asarray(z))
+    z = inputs.whole(inputs.array("z", z))
     return ot.normalize(z.astype(jnp.promote_types(z.dtype, jnp.float32)))
 
 

@@ -213,11 +213,17 @@ def test_a_mistake_in_the_flags_is_one_line(run, root, changes, message):
         ({"train.step": 3}, "config.make('pairs') has no key train.step"),
         ({"tran.steps": 3}, "config.make('pairs') has no key tran.steps"),
         ({"data.test_fraction": 0.5}, "data.test_fraction is of files; align takes it as a keywor"),
+        ({"train.batch_size": 1.5}, "Could not override field 'batch_size'"),
+        ({"seed": 1.5}, "seed must be an integer from 0 to 2^32 - 1, got 1.5"),
+        ({"seed": None}, "seed must be an integer from 0 to 2^32 - 1, got None"),
+        ({"seed": "0"}, "seed must be an integer from 0 to 2^32 - 1, got '0'"),
+        ({"seed": True}, "seed must be an integer from 0 to 2^32 - 1, got True"),
     ],
 )
 def test_a_setting_that_would_be_passed_over_is_refused(settings, message):
-    with pytest.raises(ValueError, match=re.escape(f"settings: {message}")):
+    with pytest.raises(ValueError, match=re.escape(f"settings: {message}")) as caught:
         align(np.eye(20), np.eye(20), settings=settings)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from flax import linen as nn
 
 from gca_jax import config as configs
+from gca_jax import experiment as experiments
 from gca_jax import losses
 from gca_jax.data.dataset import Dataset
 from gca_jax.experiment import build
@@ -24,7 +26,9 @@ from tests.runs import evaluate, pretrain, write
     [
         ({"method": "moco"}, "config.method: method must be one of byol, .*ince.*; got 'moco'"),
         ({"method": "byol"}, "config.method: this config is not one of byol"),
-        ({"seed": -1}, "config.seed: must be from 0"),
+        ({"seed": -1}, "config.seed must be an integer from 0 to 2"),
+        ({"seed": None}, "config.seed must be an integer from 0 to 2.*, got None"),
+        ({"seed": True}, "config.seed must be an integer from 0 to 2.*, got True"),
         ({"train.batch_size": 1001}, "config.train: .* divide by the number of devices, 8"),
         ({"train.batch_size": 1440}, "config.train: batch_size must be from 1 to 1437"),
         ({"train.batch_size": 1}, "config.train: batch_size must be an integer >= 2, got 1"),
@@ -230,3 +234,29 @@ def test_an_encoder_of_the_caller_s_is_trained_and_judged(tiny, tmp_path):
     assert experiment.given == {"encoder": "Means"}
     assert pretrain(experiment, tmp_path)["finished"]
     assert 0 <= evaluate(experiment, tmp_path)["accuracy"]["linear"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([1, 2**32 + 1]), "labels are beyond int32, which a step takes: numpy.unique"),
+        (np.array([1.7e9, 1.7e9 + 1]), "labels lose their differences in float32, .*: subtract"),
+        (np.array([1e-170, 0.0]), "labels lose their differences in float32"),
+        (np.array([1e300, -1e308]), "labels lose their differences in float32"),
+        (np.array(["2024"], "M8[D]"), "labels must be numbers, got times such as 2024"),
+        (np.array([7, -1]), None),
+        (np.array([0.1, 0.1]), None),
+        (np.random.default_rng(0).normal(size=9), None),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_a_step_cannot_hold_is_refused_before_training(labels, message):
+    class Given(SimpleNamespace):
+        unit, remedy, info = "rows", "", {"labels": labels}
+
+    if message is None:
+        experiments.require_info(Given(), ("labels",), "classes")
+        return
+    with pytest.raises(ValueError, match=message) as caught:
+        experiments.require_info(Given(), ("labels",), "classes")
+    assert "\n" not in str(caught.value)

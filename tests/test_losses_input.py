@@ -37,6 +37,7 @@ BAD_VALUES = [
     (KERNEL_METHODS, {"similarity_floor": 2.0}, ["similarity_floor", "2.0"]),
     (LAYOUTS, {"layout": "cross", "target": -np.eye(4)}, ["target", "-1"]),
     (LAYOUTS, {"layout": "cross", "target": np.zeros((4, 4))}, ["target"]),
+    (LAYOUTS, {"layout": "cross", "target": np.full((4, 4), "x")}, ["target", "numbers", "text"]),
     (LAYOUTS, {"layout": "cross", "target": np.eye(3)}, ["target", "(3, 3)", "(4, 4)"]),
     (LAYOUTS, {"layout": "joint", "target": np.eye(4)}, ["target", "(4, 4)", "(8, 8)"]),
     (LAYOUTS, {"layout": "joint", "target": np.ones((8, 8))}, ["target", "self"]),
@@ -94,6 +95,10 @@ BAD_VIEWS = [
     (views((4, 3), (4, 2)), ["z_a", "z_b", "(4, 3)", "(4, 2)"]),
     (views((0, 3), (0, 3)), ["z_a", "(0, 3)"]),
     ((jnp.ones((4, 3), jnp.int32), jnp.ones((4, 3))), ["z_a", "int32"]),
+    ((np.full((4, 3), "x"), np.ones((4, 3))), ["z_a must be numbers, got text such as 'x'"]),
+    ((np.ones((4, 3)), np.array([["x"], [1.0]], object)), ["z_b must be numbers, got text"]),
+    ((np.ones((4, 3)), np.zeros((4, 3), "M8[s]")), ["z_b must be numbers, got times"]),
+    ((np.ma.masked_array(np.ones((4, 3)), np.eye(4, 3)), np.ones((4, 3))), ["z_a is a masked"]),
 ]
 
 

@@ -194,10 +194,10 @@ def test_two_sides_of_different_lengths():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"valid": np.ones(N)}, r"valid must be booleans, such as mask > 0, of shape \(12,\)"),
-        ({"valid": np.ones(7, bool)}, r"valid must be booleans.* got bool \(7,\)"),
+        ({"valid": np.ones(N)}, "valid must be booleans, such as mask > 0; got float32"),
+        ({"valid": np.ones(7, bool)}, r"valid must have shape \(12,\).* got \(7,\)"),
         ({"ignore": np.ones((N, 3), bool)}, r"ignore must be booleans of shape \(12, 12\), or ids"),
-        ({"ignore": np.ones(N)}, "ignore must be integers, one id a group"),
+        ({"ignore": np.ones(N)}, r"ignore_a must be integers of shape \(n,\)"),
     ],
 )
 def test_what_is_refused(words, message):

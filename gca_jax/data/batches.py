@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from gca_jax import check
+
 
 class Batch(NamedTuple):
     """This process's part of a batch; inside a compiled step, the global batch.
@@ -130,7 +132,8 @@ class Order:
     """Assigns a contiguous part of every batch to each process.
 
     Raises:
-        ValueError: The batch size does not divide by the number of processes.
+        ValueError: The batch size does not divide by the number of processes; or a seed that is no
+            integer from 0.
     """
 
     size: int  # of the training set
@@ -140,6 +143,7 @@ class Order:
     process_count: int = 1
 
     def __post_init__(self):
+        check.at_least("seed", self.seed, 0)
         steps_per_epoch(self.size, self.batch_size)
         if self.batch_size % self.process_count:
             raise ValueError(

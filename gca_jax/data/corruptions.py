@@ -26,6 +26,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from gca_jax import check
+
 Pixels: TypeAlias = UInt8[np.ndarray, "n h w c"]
 Unit: TypeAlias = Float[np.ndarray, "n h w c"]
 Corruption: TypeAlias = Callable[[Unit, Any, np.random.Generator], Unit]
@@ -55,6 +57,7 @@ def corrupt(images: Pixels, name: str, severity: int, seed: int, part: int = 0) 
         raise ValueError(f"unknown corruption {name!r}; one of: {', '.join(CORRUPTIONS)}")
     if severity not in SEVERITIES:
         raise ValueError(f"severity must be from 1 to 5, got {severity}")
+    check.at_least("seed", seed, 0)
     channels = images.shape[-1]
     if name not in names(channels):
         raise ValueError(f"{name} cannot be applied to images of {channels} channels")

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Bool, Int, Int32, UInt8
 from numpy.typing import ArrayLike
 
+from gca_jax import check
 from gca_jax.data import pictures
 
 RESIZE = 256 / 224  # resized shorter side over centre crop; torchvision's recipe
@@ -135,7 +136,8 @@ class Dataset:
     domain_names: tuple[str, ...] | None = None
     # [p, h, w, c] to pretrain on; None in the constructor: the training images
     pretrain_images: Images = None  # type: ignore[assignment]
-    pretrain_labels: Numbers = None  # [p]
+    # [p]; -1: not known, and the others are the training images, in their order
+    pretrain_labels: Numbers = None
     pretrain_domains: Numbers = None  # [p]
 
     def __post_init__(self):
@@ -152,7 +154,13 @@ class Dataset:
             images = getattr(self, f"{part}_images")
             _check_images(f"{part}_images", images, self.train_images)
             for name, limit in ((f"{part}_labels", self.num_classes), (f"{part}_domains", domains)):
-                _check_numbers(name, getattr(self, name), len(images), limit)
+                low = -1 if name == "pretrain_labels" else 0
+                _check_numbers(name, getattr(self, name), len(images), low, limit)
+        if self.partly_labelled and np.sum(self.pretrain_labels >= 0) != len(self.train_images):
+            raise ValueError(
+                "pretrain_images without a label (-1) must stand beside the training images, which "
+                "are those with one"
+            )
 
     @classmethod
     def of(
@@ -174,6 +182,12 @@ class Dataset:
     def labelled(self) -> bool:
         """Whether images have labels to fit probes to."""
         return self.train_labels is not None
+
+    @property
+    def partly_labelled(self) -> bool:
+        """Whether some images to pretrain on have a label and others have none."""
+        labels = self.pretrain_labels
+        return labels is not None and bool(np.any(labels == -1))
 
 
 Reader = Callable[..., Dataset]
@@ -201,8 +215,8 @@ def _check_images(name: str, images: Images, others: Images) -> None:
         raise ValueError("{} are of {}, train_images of {}".format(name, *sizes))
 
 
-def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -> None:
-    """Refuse labels or domains that are not int32 [count] in 0..limit - 1 (None: from 0)."""
+def _check_numbers(name: str, numbers: Numbers, count: int, lowest: int, limit: int | None) -> None:
+    """Refuse labels or domains that are not int32 [count] in lowest..limit - 1 (None: any)."""
     if numbers is None:
         return
     dtype, shape = getattr(numbers, "dtype", type(numbers).__name__), np.shape(numbers)
@@ -211,9 +225,9 @@ def _check_numbers(name: str, numbers: Numbers, count: int, limit: int | None) -
             f"{name} must be int32 [{count}], one for each image; got {dtype} {list(shape)}"
         )
     low, high = numbers.min(), numbers.max()
-    if low < 0 or (limit is not None and high >= limit):
+    if low < lowest or (limit is not None and high >= limit):
         last = "" if limit is None else limit - 1
-        raise ValueError(f"{name} must be in 0..{last}, got {low} to {high}")
+        raise ValueError(f"{name} must be in {lowest}..{last}, got {low} to {high}")
 
 
 def named_values(
@@ -222,19 +236,33 @@ def named_values(
     """Check labels or domains: integers or names [count], one for each sample; None stays None."""
     if given is None:
         return None
+    if np.ma.is_masked(given):
+        check.numbers(name, given)
     values = np.asarray(given)
+    if values.dtype.kind == "T" or (
+        values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat)
+    ):
+        values = np.array(values.tolist(), str)
     if values.dtype.kind not in "iuU" or values.shape != (count,):
         raise ValueError(
             f"{name} must be integers or names [{count}], one for each {each}; got {values.dtype} "
-            f"{list(values.shape)}"
+            f"{list(values.shape)}: numpy.unique(values, return_inverse=True)[1] numbers others, "
+            "and -1 marks what is not known"
         )
-    return values if values.dtype.kind == "U" else values.astype(np.int64)
+    return values
+
+
+def unknown(values: np.ndarray) -> Bool[np.ndarray, "n"]:
+    """Tell which labels are -1, not known; unsigned integers and names have none."""
+    return values == -1 if values.dtype.kind == "i" else np.zeros(values.shape, bool)
 
 
 def number(
     *values: np.ndarray | Sequence[str] | None,
 ) -> tuple[tuple[str, ...] | None, list[Int32[np.ndarray, "_"] | None]]:
     """Encode the integers or names of several parts as 0, 1, ... in sorted order.
+
+    -1 of signed integers stays -1: not known.
 
     Returns:
         The values as text in the order of their numbers, None if no part has any; the numbers of
@@ -243,7 +271,13 @@ def number(
     given = [np.asarray(part) for part in values if part is not None]
     if not given:
         return None, [None] * len(values)
-    names, numbers = np.unique(np.concatenate(given), return_inverse=True)
+    if np.result_type(*given).kind == "f":  # which signed and unsigned integers have in common
+        given_ids = np.concatenate([part.astype(object) for part in given])
+    else:
+        given_ids = np.concatenate(given)
+    left_out = np.concatenate([unknown(part) for part in given])
+    numbers = np.full(len(given_ids), -1, np.int32)
+    names, numbers[~left_out] = np.unique(given_ids[~left_out], return_inverse=True)
     ends = np.cumsum([len(part) for part in given])
-    parts = iter(np.split(numbers.astype(np.int32), ends))
+    parts = iter(np.split(numbers, ends))
     return tuple(map(str, names.tolist())), [None if v is None else next(parts) for v in values]

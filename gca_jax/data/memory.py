@@ -3,11 +3,11 @@
 import pathlib
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from numpy.typing import ArrayLike
 
 from gca_jax.data import splits, tables
-from gca_jax.data.dataset import Dataset, Numbers, Part, Source, named_values, number
+from gca_jax.data.dataset import Dataset, Numbers, Part, Source, named_values, number, unknown
 from gca_jax.data.splits import hold_out
 
 CHANNELS = (1, 3)  # grey, RGB
@@ -35,7 +35,8 @@ def arrays(
 
     Images are uint8, or floats in [0, 1], which are rounded to multiples of 1/255. Labels and
     domains are integers or names, numbered in sorted order; `class_names` and `domain_names` of
-    the data set keep the originals.
+    the data set keep the originals. An image whose label is -1 is of no known class: it is
+    pretrained on, and no probe is fitted to it or tested on it.
 
     Args:
         images: [n, h, w, c] or [n, h, w], training images. Without `test_images`, a fifth of each
@@ -57,17 +58,31 @@ def arrays(
     counts = len(pixels), None if test_pixels is None else len(test_pixels)
     class_names, y = _numbers("labels", labels, test_labels, counts)
     domain_names, d = _numbers("domains", domains, test_domains, counts)
-    train = Part(pixels, y[0], d[0])
+    whole = Part(pixels, y[0], d[0])
     if test_pixels is None:
-        rows, held_out = hold_out(len(pixels), train.domains, train.labels)
-        parts = [train.take(rows), train.take(held_out)]
+        known = _known(whole)
+        few = whole.take(known)
+        held_out = known[hold_out(len(known), few.domains, few.labels)[1]]
+        test = whole.take(held_out)
+        whole = whole.take(np.setdiff1d(np.arange(len(pixels)), held_out))
     else:
-        parts = [train, Part(test_pixels, y[1], d[1])]
+        test = Part(test_pixels, y[1], d[1])
+    parts = [whole, test]
     if pretrain_images is not None:
         parts.append(Part(as_bytes("pretrain_images", pretrain_images)))
     if limit is not None:
         parts = [part.take(splits.evenly_spaced(len(part.images), limit)) for part in parts]
+    whole, test, *others = parts
+    known = _known(whole)
+    if len(known) < len(whole.images):
+        parts = [whole.take(known), test, *(others or [whole])]
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
+
+
+def _known(part: Part) -> Int[np.ndarray, "k"]:
+    """Select the images whose label is known; all of them where none has any."""
+    everyone = np.arange(len(part.images))
+    return everyone if part.labels is None else np.flatnonzero(part.labels >= 0)
 
 
 def as_bytes(name: str, given: ArrayLike) -> UInt8[np.ndarray, "n h w c"]:
@@ -116,8 +131,16 @@ def _numbers(
             f"training and test images must both have {kind}, or neither: give {kind} with images "
             f"and test_{kind} with test_images"
         )
+    values = named_values(kind, given, counts[0])
     test_values = named_values(f"test_{kind}", test_given, counts[1])
-    return number(named_values(kind, given, counts[0]), test_values)
+    for name, part in ((kind, values), (f"test_{kind}", test_values)):
+        left_out = 0 if part is None else int(unknown(part).sum())
+        if part is not None and left_out and (name != "labels" or left_out == len(part)):
+            raise ValueError(
+                f"{name} has -1, not known, for {left_out} of {len(part)} images: leave "
+                f"{'these images' if left_out < len(part) else name} out"
+            )
+    return number(values, test_values)
 
 
 def load(name: str, row: Source, *, file: str | None = None, limit: int | None = None) -> Dataset:

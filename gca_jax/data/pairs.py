@@ -28,33 +28,57 @@ Sets = tuple[np.ndarray, np.ndarray]
 class Side:
     """One of two sets, and how its rows are standardised.
 
+    Values are divided by a power of two about as large as the largest, so that no unit, however
+    large or small, overflows or vanishes where they are squared.
+
     Attributes:
+        name: "a" or "b", for messages.
         raw: [n, ...], features or images.
-        mean: Mean to subtract from flattened rows, a number or [f].
+        exponent: Of that power of two, a number or [f].
+        origin: Least quotient, which is subtracted first: differences are kept beside a large mean.
+        mean: Mean of the differences to subtract, a number or [f].
         sd: Standard deviation to divide by, a number or [f].
     """
 
+    name: str
     raw: np.ndarray
+    exponent: np.ndarray
+    origin: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
 
     @classmethod
-    def of(cls, raw: np.ndarray, rows: Rows, scaling: Scaling | None) -> "Side":
+    def of(cls, name: str, raw: np.ndarray, rows: Rows, scaling: Scaling | None) -> "Side":
         """Take mean and standard deviation of some rows.
 
         `scaling` None is "whole", one mean and one deviation, for images (uint8, or [n, h, w] and
         more), else "columns": features may have different units.
+
+        Raises:
+            ValueError: A value is beyond float32 once it is standardised, or all rows are one.
         """
         if scaling is None:
             scaling = "whole" if raw.dtype == np.uint8 or raw.ndim > 2 else "columns"
         check.one_of("scaling", scaling, ("columns", "whole", "none"))
-        if scaling == "none":
-            return cls(raw, np.zeros(()), np.ones(()))
-        axis = 0 if scaling == "columns" else None
-        some = raw[rows].reshape(len(rows), -1)
-        mean, sd = (f(axis=axis, dtype=np.float64) for f in (some.mean, some.std))
-        # Not divided by the deviation of a column that is constant up to rounding, in any unit.
-        return cls(raw, mean, np.where(sd > _rounding(raw) * np.abs(mean), sd, 1.0))
+        exponent, origin, mean, sd = np.zeros((), int), np.zeros(()), np.zeros(()), np.ones(())
+        if scaling != "none":
+            axis = 0 if scaling == "columns" else None
+            some = _widened(raw[rows])
+            low, high = some.min(axis=axis), some.max(axis=axis)
+            exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
+            np.ldexp(some, -exponent, out=some)
+            origin = np.ldexp(low, -exponent)
+            some -= origin
+            mean, sd = some.mean(axis=axis), np.where(low == high, 1.0, some.std(axis=axis))
+        side = cls(name, raw, exponent, origin, mean, sd)
+        low, high = side.scale(np.stack([raw[rows].min(axis=0), raw[rows].max(axis=0)]))
+        if (low == high).all():
+            raise ValueError(
+                f"{name} is the same in all {len(rows)} training rows, in float32: there is "
+                "nothing to align it by"
+            )
+        side.scale(np.stack([raw.min(axis=0), raw.max(axis=0)]))  # all others lie between them
+        return side
 
     @property
     def width(self) -> int:
@@ -77,9 +101,27 @@ class Side:
         return self.scale(self.raw) if 4 * self.raw.size <= KEPT else None
 
     def scale(self, raw: np.ndarray) -> Float32[np.ndarray, "k f"]:
-        """Flatten and standardise new rows [k, ...]."""
-        flat = np.asarray(raw).reshape(len(raw), -1)
-        return ((flat - self.mean) / self.sd).astype(np.float32)
+        """Flatten and standardise new rows [k, ...].
+
+        Raises:
+            ValueError: A value is beyond float32 then.
+        """
+        flat = _widened(raw)
+        with np.errstate(over="ignore"):
+            np.ldexp(flat, -self.exponent, out=flat)
+            flat -= self.origin
+            flat -= self.mean
+            flat /= self.sd
+            found = flat.astype(np.float32)
+        beyond = ~np.isfinite(found)
+        if beyond.any():
+            row, column = np.argwhere(beyond)[0]
+            raise ValueError(
+                f"{self.name} has {raw.reshape(len(raw), -1)[row, column]:g} in column {column}, "
+                "beyond float32 once it is scaled like the training rows: leave such rows out, or "
+                "scale that column"
+            )
+        return found
 
 
 class Part(NamedTuple):
@@ -215,8 +257,6 @@ def pair(
     sets = tables.matched("a", a, "b", b)
     n = len(sets[0])
     ids = number(named_values("labels", labels, n, "pair"))[1][0]
-    if ids is not None and np.asarray(labels).dtype.kind == "i":  # -1 is no class, as for a target
-        ids = np.where(np.asarray(labels) == -1, -1, ids).astype(ids.dtype)
     parts = _split(n, 0.0 if test is not None else test_fraction, validation_fraction, seed)
     if test is not None and split == "test":
         others = tables.matched("test_a", test[0], "test_b", test[1])
@@ -234,13 +274,9 @@ def pair(
         Part(parts[kind], _shuffle(parts[kind], shares[kind], [seed, stream], within))
         for kind, stream in (("train", 2), (split, 1))
     )
-    for key, raw in zip("ab", sets, strict=True):
-        if _is_constant(raw[train.a]):
-            raise ValueError(
-                f"{key} is the same in all {len(train.a)} training rows, up to rounding: there is "
-                "nothing to align it by"
-            )
-    side_a, side_b = (Side.of(raw, train.a, scaling) for raw in sets)
+    side_a, side_b = (
+        Side.of(key, raw, train.a, scaling) for key, raw in zip("ab", sets, strict=True)
+    )
     return Pairs(name, side_a, side_b, train, evaluated, split, ids, shuffled)
 
 
@@ -268,23 +304,21 @@ def _joined(first: Sets, second: Sets) -> Sets:
     return a, b
 
 
-def _rounding(raw: np.ndarray) -> float:
-    """Return the relative size of rounding errors."""
-    return 8 * float(np.finfo(raw.dtype if raw.dtype.kind == "f" else np.float64).eps)
-
-
-def _is_constant(raw: np.ndarray) -> bool:
-    """Tell whether all rows are equal, up to rounding."""
-    low, high = (end(axis=0).astype(np.float64) for end in (raw.min, raw.max))
-    return not np.any(high - low > _rounding(raw) * np.maximum(np.abs(low), np.abs(high)))
+def _widened(raw: np.ndarray) -> np.ndarray:
+    """Flatten rows, as numbers in which differences of large ones are kept."""
+    wide = raw.dtype.itemsize > 8 or (raw.dtype.kind in "iu" and raw.dtype.itemsize == 8)
+    return raw.reshape(len(raw), -1).astype(np.longdouble if wide else np.float64)
 
 
 def _shuffle(rows: Rows, share: float, seed: Sequence[int], labels: Numbers) -> Rows:
-    """Permute a share of the rows, within classes if there are labels; none of them stays."""
+    """Permute a share of the rows, within classes if there are labels; none of them stays.
+
+    Rows of the label -1 are of no class, and stay.
+    """
     out = rows.copy()
     wrong = np.random.default_rng(seed).permutation(len(rows))[: round(share * len(rows))]
     kinds = np.zeros(len(wrong), np.int32) if labels is None else labels[rows[wrong]]
-    for kind in np.unique(kinds):
+    for kind in np.unique(kinds[kinds >= 0]):
         places = wrong[kinds == kind]
         out[places] = rows[np.roll(places, 1)]  # in a random order, so no place keeps its own
     return out

@@ -46,6 +46,9 @@ def validation(data: Dataset) -> Dataset:
     ours, theirs = pretrain.images, train.images
     if ours is theirs:
         pretrain = kept
+    elif data.partly_labelled:
+        seen = np.flatnonzero(pretrain.labels >= 0)[held_out]
+        pretrain = pretrain.take(np.setdiff1d(np.arange(len(ours)), seen))
     elif (
         isinstance(ours, Streamed)
         and isinstance(theirs, Streamed)

@@ -13,6 +13,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gca_jax import check
+
 Names = tuple[str, ...]
 Columns = Mapping[str, np.ndarray]
 """Names [n], numbers [n] or numbers [n, k], by the name of the column."""
@@ -181,8 +183,8 @@ def _column(name: str, values: np.ndarray, text: bool) -> np.ndarray:
         column = np.stack([*values]) if values.dtype == object else values
     except (TypeError, ValueError) as error:
         raise ValueError(f"its column {name!r} has rows of different lengths") from error
-    if column.dtype.kind not in ("iufbU" if text else "iufb"):
-        raise ValueError(f"its column {name!r} has no numbers but {column.dtype}")
+    if not (text and column.dtype.kind == "U"):
+        check.numbers(f"its column {name!r}", column)
     return column.reshape(len(column), -1)
 
 
@@ -239,13 +241,9 @@ def checked(name: str, values: ArrayLike) -> np.ndarray:
 
     bfloat16, of JAX or PyTorch, becomes float32.
     """
-    if np.ma.is_masked(values):
-        raise ValueError(
-            f"{name} is a masked array, and what is masked would count: fill it, as "
-            f"{name}.filled(0) does, or leave those pairs out"
-        )
     if str(getattr(values, "dtype", "")) == "torch.bfloat16":
         values = values.float()  # type: ignore[union-attr]
+    check.numbers(name, values)
     array = np.asarray(values)
     if array.dtype.name == "bfloat16":  # of ml_dtypes, which NumPy does not take for a number
         array = array.astype(np.float32)

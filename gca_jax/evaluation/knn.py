@@ -50,8 +50,10 @@ def predict(
     """Classify by weighted vote of the k most similar rows of `bank`, for several k at once.
 
     A neighbour of cosine similarity s votes for its class with weight exp(s / 0.07), as in Wu et
-    al., "Unsupervised feature learning via non-parametric instance discrimination" (2018).
+    al., "Unsupervised feature learning via non-parametric instance discrimination" (2018). Rows of
+    the label -1 are of no class, and have no vote.
     """
+    bank, bank_labels = bank[bank_labels >= 0], bank_labels[bank_labels >= 0]
     similarity, index = nearest(bank, queries, max(neighbours))
     weight = np.exp((similarity - 1) / TEMPERATURE)  # times exp(-1 / 0.07) changes no vote
     voted, row = bank_labels[index], np.arange(len(queries))[:, None]

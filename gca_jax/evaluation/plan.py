@@ -82,6 +82,7 @@ def _batch_by_domain(frozen: Frozen) -> Drawn:
     test = len(np.unique(domains)) > 1
     if not test:
         images, domains, classes = data.pretrain_images, data.pretrain_domains, data.pretrain_labels
+        classes = None if data.partly_labelled else classes
     each = splits.most_per_class(domains, BATCH_SIZE)
     part: Literal["test", "training"] = "test" if test else "training"
     return Drawn("domain", part, images, domains, {"domains": domains}, each, 1, classes)

@@ -111,6 +111,8 @@ def can_hold_out(labels: Labels, fraction: float) -> bool:
 
 def _smallest(labels: Labels) -> int:
     """Count the images of the smallest class that has any."""
+    if labels.min() < 0:
+        raise ValueError("labels must be classes from 0; leave out images of -1, not known")
     counts = np.bincount(labels)
     return int(counts[counts > 0].min())
 
@@ -127,7 +129,7 @@ def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
 
 
 def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarray, "drawn"]:
-    """Draw `per_class` images of every class, without replacement, sorted by class.
+    """Draw `per_class` images of every class but -1, without replacement, sorted by class.
 
     Draws of one seed and different indices are independent.
 
@@ -136,7 +138,7 @@ def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarra
     """
     rng = np.random.default_rng([seed, index])
     chosen = []
-    classes, counts = np.unique(labels, return_counts=True)
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
     for label in classes:
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:

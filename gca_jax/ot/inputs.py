@@ -1,16 +1,91 @@
-"""What callers give as arrays: embeddings and marginals, checked and cast up."""
+"""What callers give as arrays: embeddings, marginals, ids and positions, checked and cast up."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Float, Int
 
-from gca_jax.check import is_concrete, non_negative, one_of
+from gca_jax.check import is_concrete, non_negative, numbers, one_of
 from gca_jax.ot.engine import Excluded
 
 Valid = ArrayLike | tuple[ArrayLike, ArrayLike]
 Ignore = ArrayLike | tuple[ArrayLike, ArrayLike]
+
+
+def array(name: str, values: ArrayLike) -> Array:
+    """Convert to an array of JAX; what holds no numbers is refused, saying what to do."""
+    try:
+        return jnp.asarray(values)
+    except (TypeError, ValueError) as error:
+        numbers(name, values)
+        raise ValueError(f"{name} must be an array of numbers, rows of one shape") from error
+
+
+def ids(name: str, a: ArrayLike, b: ArrayLike | None = None) -> tuple[Array, Array]:
+    """Number the integers of rows and columns from 0, int32: equal ones get equal numbers.
+
+    -1 of a signed type is of no group: it gets a number that only the same place of the other side
+    has, if that is -1 too. Columns of None are the rows.
+
+    Raises:
+        ValueError: An array is not integers (n,), or those traced have no integer type in common.
+    """
+    sides = {f"{name}_a": a} if b is None else {f"{name}_a": a, f"{name}_b": b}
+    given = [_integers(side, values) for side, values in sides.items()]
+    known = [x for x in given if isinstance(x, np.ndarray)]
+    found = _numbers(known) if len(known) == len(given) else _traced_numbers(sides, given)
+    return found[: given[0].size], found[-given[-1].size :]
+
+
+def _numbers(given: list[np.ndarray]) -> Int[Array, " _"]:
+    mixed = np.result_type(*given).kind == "f"  # what int64 and uint64 have in common
+    values = np.concatenate([x.astype(object) if mixed else x for x in given])
+    unknown = np.concatenate([_unknown(x) for x in given])
+    found = values.size + np.concatenate([np.arange(x.size) for x in given])
+    found[~unknown] = np.unique(values[~unknown], return_inverse=True)[1]
+    return jnp.asarray(found.astype(np.int32))
+
+
+def _traced_numbers(names: Iterable[str], given: list[Array | np.ndarray]) -> Int[Array, " _"]:
+    common = np.result_type(*(x.dtype for x in given), np.uint8)
+    if common.kind == "f" or jax.dtypes.canonicalize_dtype(common) != common:
+        types = " and ".join(f"{name} {x.dtype}" for name, x in zip(names, given, strict=True))
+        raise ValueError(
+            f"{types} are traced, and there is no integer type for both: give them in one, as "
+            "numpy.unique(ids, return_inverse=True)[1] numbers any"
+        )
+    values = jnp.concatenate([jnp.asarray(x).astype(common) for x in given])
+    unknown = jnp.concatenate([jnp.asarray(_unknown(x)) for x in given])
+    places = jnp.concatenate([jnp.arange(x.size, dtype=jnp.int32) for x in given])
+    _, found = jnp.unique(values, return_inverse=True, size=values.size)
+    return jnp.where(unknown, values.size + places, found.astype(jnp.int32))
+
+
+def _known(values: ArrayLike) -> bool:
+    """Tell whether all of an array is known in this process."""
+    return is_concrete(values) and getattr(values, "is_fully_addressable", True)
+
+
+def _integers(name: str, values: Any) -> Array | np.ndarray:
+    """Check ids (n,); what is known is an array of NumPy, as JAX's may be narrower."""
+    remedy = "integers of shape (n,), as numpy.unique(names, return_inverse=True)[1] makes of names"
+    try:
+        x: Array | np.ndarray = np.asarray(values) if _known(values) else values
+        if x.dtype.name in ("int2", "int4", "uint2", "uint4"):  # no types of NumPy
+            x = x.astype(x.dtype.name[:-1] + "8")
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"{name} must be {remedy}") from error
+    if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
+        raise ValueError(f"{name} must be {remedy}; got {x.dtype} {x.shape}")
+    return x
+
+
+def _unknown(x: Array | np.ndarray) -> Array | np.ndarray:
+    return x == -1 if jnp.issubdtype(x.dtype, jnp.signedinteger) else np.zeros(x.shape, bool)
 
 
 def marginal(
@@ -28,7 +103,7 @@ def marginal(
 
 def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Array]:
     """Cast two views' embeddings (n, d), (m, d) to float32 or float64; joint ones have n = m."""
-    a, b = jnp.asarray(z_a), jnp.asarray(z_b)
+    a, b = array("z_a", z_a), array("z_b", z_b)
     for name, z in (("z_a", a), ("z_b", b)):
         if not jnp.issubdtype(z.dtype, jnp.floating):
             raise ValueError(f"{name} must hold floating-point numbers, got dtype {z.dtype}")
@@ -72,6 +147,91 @@ def cast_up(x: Array) -> Array:
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def positions(
+    name: str, a: ArrayLike, b: ArrayLike | None, scale: ArrayLike
+) -> tuple[Float[Array, "n k"], Float[Array, "m k"]]:
+    """Centre labels (n,) or (n, k), (m,) or (m, k) by one point, and divide them by a scale.
+
+    Distances do not see the point, and differences of large numbers are kept: in NumPy's types
+    where all are known, in JAX's where one is traced. Columns of None are the rows.
+
+    Raises:
+        ValueError: An array of another shape or width, or an entry that is not finite, then or now.
+    """
+    sides = {f"{name}_a": a} if b is None else {f"{name}_a": a, f"{name}_b": b}
+    given = [_points(side, values) for side, values in sides.items()]
+    if given[0].shape[1] != given[-1].shape[1]:
+        shapes = " and ".join(str(x.shape) for x in given)
+        raise ValueError(f"{' and '.join(sides)} must have one width, got shapes {shapes}")
+    known = [_widened(x) for x in given if isinstance(x, np.ndarray)]
+    if len(known) < len(given):
+        scaled = [x / jnp.asarray(scale, x.dtype) for x in _traced_positions(given)]
+        return scaled[0], scaled[-1]
+    low, high = (end(np.concatenate(known), axis=0) for end in (np.min, np.max))
+    unit = np.float64(np.asarray(scale)) if is_concrete(scale) else 1.0
+    with np.errstate(over="ignore"):
+        found = [((x - (low / 2 + high / 2)) / unit).astype(_float_type(*given)) for x in known]
+    if not all(np.isfinite(x).all() for x in found):
+        raise ValueError(
+            f"{' and '.join(sides)} reach from {low.min():g} to {high.max():g}, beyond "
+            f"{found[0].dtype} in units of {unit:g}"
+        )
+    rest = jnp.asarray(1.0 if is_concrete(scale) else scale, found[0].dtype)
+    return found[0] / rest, found[-1] / rest
+
+
+def _traced_positions(given: list[Array | np.ndarray]) -> list[Array]:
+    x = [jnp.asarray(_widened(x).astype(float) if isinstance(x, np.ndarray) else x) for x in given]
+    if jnp.issubdtype(x[0].dtype, jnp.integer) and x[0].dtype == x[-1].dtype:
+        low = jnp.concatenate(x).min(axis=0, keepdims=True)
+        unsigned = f"uint{8 * low.dtype.itemsize}"  # holds any difference of two
+        x = [each.astype(unsigned) - low.astype(unsigned) for each in x]
+    x = [cast_up(each) for each in x]
+    both = jax.lax.stop_gradient(jnp.concatenate(x))
+    middle = both.min(axis=0, keepdims=True) / 2 + both.max(axis=0, keepdims=True) / 2
+    return [each - middle for each in x]
+
+
+def directions(name: str, values: ArrayLike) -> Float[Array, "n k"]:
+    """Check features (n, k) whose direction alone counts; known rows are divided by their largest.
+
+    Raises:
+        ValueError: An array of another shape, or an entry that is not finite.
+    """
+    x = _points(name, values)
+    if not isinstance(x, np.ndarray):
+        return cast_up(x)
+    wide = _widened(x)
+    largest = np.abs(wide).max(axis=1, keepdims=True)
+    return jnp.asarray((wide / np.where(largest > 0, largest, 1)).astype(_float_type(x)))
+
+
+def _widened(x: np.ndarray) -> np.ndarray:
+    """Cast to float64, or to what holds the digits of a wider type if the machine has it."""
+    wide = x.dtype.itemsize > 8 or (x.dtype.kind in "iu" and x.dtype.itemsize == 8)
+    return x.astype(np.longdouble if wide else np.float64)
+
+
+def _float_type(*x: Array | np.ndarray) -> np.dtype:
+    """Return JAX's type of numbers that are cast up."""
+    types = [jax.dtypes.canonicalize_dtype(each.dtype) for each in x]
+    with jax.numpy_dtype_promotion("standard"):
+        return np.dtype(jnp.result_type(*types, jnp.float32))
+
+
+def _points(name: str, values: Any) -> Array | np.ndarray:
+    """Check numbers (n,) or (n, k); what is known is an array of NumPy, as JAX's is narrower."""
+    if _known(values):
+        numbers(name, values)
+    x: Array | np.ndarray = np.asarray(values) if _known(values) else values
+    real = jnp.issubdtype(x.dtype, jnp.number) and not jnp.issubdtype(x.dtype, jnp.complexfloating)
+    if x.ndim not in (1, 2) or x.size == 0 or not (real or x.dtype == bool):
+        raise ValueError(f"{name} must be numbers (n,) or (n, k), got {x.dtype} {x.shape}")
+    if isinstance(x, np.ndarray) and not (finite := np.isfinite(_widened(x))).all():
+        raise ValueError(f"{name} must be finite, got {x[~finite][0]}")
+    return x.reshape(len(x), -1)
+
+
 def pairs(name: str, rows: int, columns: int) -> None:
     """Refuse a shape that the joint layout, which pairs all views, cannot have."""
     if rows != columns:
@@ -87,14 +247,15 @@ def excluded(
     if valid is None and ignore is None:
         return None
     joint = layout == "joint"
-    rows = columns = ids = pairs = None
+    rows = columns = of_ids = pairs = None
     if valid is not None:
-        kind = "booleans, such as mask > 0"
-        rows, columns = _laid_out(joint, *_sides("valid", valid, n, m, jnp.bool_, kind))
-    if ignore is not None and (isinstance(ignore, tuple) or jnp.ndim(ignore) == 1):
-        kind = "integers, one id a group of samples that are no negatives of each other"
-        of_rows, of_columns = _sides("ignore", ignore, n, m, jnp.integer, kind)
-        ids = _laid_out(joint, of_rows, of_columns)
+        rows, columns = _laid_out(joint, *_sides("valid", valid, n, m))
+        if rows.dtype != bool or columns.dtype != bool:
+            raise ValueError(
+                f"valid must be booleans, such as mask > 0; got {rows.dtype} and {columns.dtype}"
+            )
+    if isinstance(ignore, tuple) or (ignore is not None and jnp.ndim(ignore) == 1):
+        of_ids = _laid_out(joint, *ids("ignore", *_sides("ignore", ignore, n, m)))
     elif ignore is not None:
         pairs = jnp.asarray(ignore)
         allowed = [(n, m), (2 * n, 2 * m)] if joint else [(n, m)]
@@ -105,7 +266,7 @@ def excluded(
                 f"{pairs.dtype} {pairs.shape}"
             )
         pairs = jnp.tile(pairs, (2, 2)) if joint and pairs.shape == (n, m) else pairs
-    return Excluded(rows, columns, ids, pairs, joint)
+    return Excluded(rows, columns, of_ids, pairs, joint)
 
 
 def emptied(a: Array, b: Array, layout: str, excluded: Excluded | None) -> tuple[Array, Array]:
@@ -119,22 +280,23 @@ def emptied(a: Array, b: Array, layout: str, excluded: Excluded | None) -> tuple
 
 
 def _sides(
-    name: str, given: ArrayLike | tuple[ArrayLike, ArrayLike] | None, n: int, m: int,
-    kind: type, words: str,
-) -> tuple[Array, Array]:  # fmt: skip
+    name: str, given: ArrayLike | tuple[ArrayLike, ArrayLike], n: int, m: int
+) -> tuple[Any, Any]:
     """Check what is given for the samples of rows and columns: one array of both, or two."""
     both = given if isinstance(given, tuple) else (given, given)
-    if len(both) != 2 or not (isinstance(given, tuple) or n == m):
+    if not isinstance(given, tuple) and n != m:
         raise ValueError(f"{name} must be a pair of arrays, ({n},) for z_a and ({m},) for z_b")
-    arrays = [jnp.asarray(x) for x in both]
-    for x, size in zip(arrays, (n, m), strict=True):
-        if x.shape != (size,) or not jnp.issubdtype(x.dtype, kind):
-            raise ValueError(f"{name} must be {words}, of shape ({size},); got {x.dtype} {x.shape}")
-    return arrays[0], arrays[1]
+    for x, size in zip(both, (n, m), strict=True):
+        if np.shape(x) != (size,):
+            raise ValueError(
+                f"{name} must have shape ({size},), one for each sample; got {np.shape(x)}"
+            )
+    return both
 
 
-def _laid_out(joint: bool, of_rows: Array, of_columns: Array) -> tuple[Array, Array]:
+def _laid_out(joint: bool, of_rows: ArrayLike, of_columns: ArrayLike) -> tuple[Array, Array]:
     """Lay what belongs to samples out for the rows and columns of K."""
+    of_rows, of_columns = jnp.asarray(of_rows), jnp.asarray(of_columns)
     if not joint:
         return of_rows, of_columns
     both = jnp.concatenate([of_rows, of_columns])

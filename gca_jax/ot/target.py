@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Integer
 
 from gca_jax import check
 from gca_jax.ot import inputs
@@ -52,7 +52,7 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
     >>> weighted(jnp.array([1.0, 0.0])).matrix.tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    weights = _array("quality", quality, "numbers of shape (n,)")
+    weights = inputs.array("quality", quality)
     if weights.ndim != 1 or weights.size == 0:
         raise ValueError(f"quality must have shape (n,), got {weights.shape}")
     weights = inputs.cast_up(weights)
@@ -67,8 +67,8 @@ def weighted(quality: Float[ArrayLike, " n"], m: int | None = None) -> Target:
 
 
 def blocks(
-    domains_a: Int[ArrayLike, " n"],
-    domains_b: Int[ArrayLike, " m"] | None = None,
+    domains_a: Integer[ArrayLike, " n"],
+    domains_b: Integer[ArrayLike, " m"] | None = None,
     *,
     alpha: ArrayLike,
     beta: ArrayLike = 0.0,
@@ -76,7 +76,8 @@ def blocks(
     """P_tgt[i, j] ∝ 1 if i = j; α if D_i = D_j, i ≠ j; β if D_i ≠ D_j (section 3.4).
 
     Args:
-      domains_a: Domain of each row's sample (n,), any integers.
+      domains_a: Domain of each row's sample (n,), any integers; -1 where it is not known, which is
+        a domain of its own.
       domains_b: Domain of each column's sample (m,); None is `domains_a`.
       alpha: α >= 0, weight inside a domain.
       beta: β >= 0, weight across domains.
@@ -88,8 +89,7 @@ def blocks(
     >>> (target.matrix * 4).round(4).tolist()
     [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    groups_a = _labels("domains_a", domains_a)
-    groups_b = groups_a if domains_b is None else _labels("domains_b", domains_b)
+    groups_a, groups_b = inputs.ids("domains", domains_a, domains_b)
     n, m = groups_a.shape[0], groups_b.shape[0]
     alpha, beta = jnp.asarray(alpha, float), jnp.asarray(beta, float)
     check.non_negative("alpha", alpha)
@@ -98,8 +98,8 @@ def blocks(
 
 
 def classes(
-    labels_a: Int[ArrayLike, " n"],
-    labels_b: Int[ArrayLike, " m"] | None = None,
+    labels_a: Integer[ArrayLike, " n"],
+    labels_b: Integer[ArrayLike, " m"] | None = None,
     *,
     per: Literal["pair", "anchor"] = "pair",
 ) -> Target:
@@ -121,15 +121,10 @@ def classes(
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     check.one_of("per", per, ("pair", "anchor"))
-    rows = _labels("labels_a", labels_a)
-    columns = rows if labels_b is None else _labels("labels_b", labels_b)
+    rows, columns = inputs.ids("labels", labels_a, labels_b)
     known = check.is_concrete(rows) and check.is_concrete(columns)
     if known and not np.intersect1d(rows, columns).size:
         raise ValueError("labels_a and labels_b must have a class in common, got none")
-    lowest = jnp.minimum(jnp.minimum(rows.min(), columns.min()), -1)
-    rows, columns = (
-        jnp.where(x == -1, lowest - 1 - jnp.arange(x.size), x) for x in (rows, columns)
-    )
     one = jnp.ones(())
     size: Any = {"rows": rows.size, "columns": columns.size, "per": per}
     return Target(None, rows, columns, one, 0 * one, **size)
@@ -156,13 +151,8 @@ def continuous(
     '0.8825'
     """
     check.positive("bandwidth", bandwidth)
-    x = _points("labels_a", labels_a)
-    y = x if labels_b is None else _points("labels_b", labels_b)
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"labels_a and labels_b must have one width, got shapes {x.shape} and {y.shape}"
-        )
-    return SimilarityTarget(x, y, jnp.asarray(bandwidth, x.dtype))
+    x, y = inputs.positions("labels", labels_a, labels_b, bandwidth)
+    return SimilarityTarget(x, y, jnp.ones((), x.dtype))
 
 
 def similar(
@@ -188,8 +178,8 @@ def similar(
     '0.1353'
     """
     check.positive("epsilon", epsilon)
-    a = _points("features_a", features_a)
-    b = a if features_b is None else _points("features_b", features_b)
+    a = inputs.directions("features_a", features_a)
+    b = a if features_b is None else inputs.directions("features_b", features_b)
     # ‖x - y‖² = 2 - 2 cos of unit vectors: a Gaussian of bandwidth √ε.
     return continuous(normalize(a), normalize(b), bandwidth=jnp.sqrt(jnp.asarray(epsilon, a.dtype)))
 
@@ -206,7 +196,11 @@ def resolve(target: "AnyTarget | ArrayLike | None", kernel: Kernel) -> AnyTarget
     if isinstance(target, Target | SimilarityTarget):
         resolved: AnyTarget = target.with_layout(kernel.layout)
     else:
-        resolved = target if isinstance(target, DenseTarget) else DenseTarget(jnp.asarray(target))
+        resolved = (
+            target
+            if isinstance(target, DenseTarget)
+            else DenseTarget(inputs.array("target", target))
+        )
     if resolved.shape != (n, m):
         raise ValueError(
             f"target must have the kernel's shape {(n, m)} (layout {kernel.layout!r}), "
@@ -253,28 +247,3 @@ def _check_self_pairs(matrix: Array, kernel: Kernel) -> None:
                 f"target must be 0 on the self-pairs of the joint layout, found {worst} on its "
                 "diagonal; the positive of a view is the other view of its image"
             )
-
-
-def _array(name: str, values: ArrayLike, kind: str) -> Array:
-    try:
-        return jnp.asarray(values)
-    except (TypeError, ValueError) as error:  # JAX's, of names, None and rows of several lengths
-        raise ValueError(f"{name} must be {kind}; got what is no array of numbers") from error
-
-
-def _labels(name: str, values: ArrayLike) -> Array:
-    remedy = "as numpy.unique(names, return_inverse=True)[1] makes of names"
-    x = _array(name, values, f"integers of shape (n,), {remedy}")
-    if x.ndim != 1 or x.size == 0 or not jnp.issubdtype(x.dtype, jnp.integer):
-        raise ValueError(f"{name} must be integers of shape (n,), got {x.dtype} {x.shape}")
-    return x
-
-
-def _points(name: str, values: ArrayLike) -> Array:
-    x = _array(name, values, "numbers of shape (n,) or (n, k)")
-    if x.ndim not in (1, 2) or x.size == 0:
-        raise ValueError(f"{name} must have shape (n,) or (n, k), got {x.shape}")
-    x = inputs.cast_up(x)
-    if check.is_concrete(x) and not np.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got {np.asarray(x)[~np.isfinite(x)][0]}")
-    return x.reshape(len(x), -1)

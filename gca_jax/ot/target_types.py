@@ -154,7 +154,7 @@ class SimilarityTarget:
     Attributes:
       x: Labels or features of the rows' samples (n, k).
       y: The columns' (m, k).
-      bandwidth: σ.
+      bandwidth: σ, in the unit of x and y.
       joint: Whether both hold all 2B views, whose self-pairs have no mass.
       excluded: Pairs without mass; None: none but self-pairs.
       sums: Its sums, which `resolve` forms in one pass over the rows; None before.

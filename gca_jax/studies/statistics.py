@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from gca_jax import check
 from gca_jax.studies.results import Results
 from gca_jax.studies.study import Study
 from gca_jax.workdir import RunFolder
@@ -156,8 +157,9 @@ def bootstrap(
         The mean difference, and the ends of its percentile interval.
 
     Raises:
-        ValueError: The items differ, or there are none.
+        ValueError: The items differ, or there are none; or a seed that is no integer from 0.
     """
+    check.at_least("seed", seed, 0)
     if ours.shape[1:] != reference.shape[1:] or 0 in (*ours.shape, *reference.shape):
         raise ValueError(f"runs [seeds, items] are of {ours.shape} and {reference.shape}")
     by_item = ours.mean(axis=0) - reference.mean(axis=0)

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from ml_collections import ConfigDict, config_dict
 
+from gca_jax.check import seed as check_seed
 from gca_jax.workdir import flatten
 
 Changes: TypeAlias = Mapping[str, Any] | ConfigDict
@@ -125,7 +127,9 @@ class Study:
         self.common = grouped(self.common)
         self.published = self.published or {}
         for name in ("seeds", "choose_seeds", "plain", "correlate"):
-            setattr(self, name, tuple(getattr(self, name) or ()))
+            values = getattr(self, name)
+            plain = values.tolist() if isinstance(values, np.ndarray) else values or ()
+            setattr(self, name, tuple(x.item() if isinstance(x, np.generic) else x for x in plain))
         check(self)
 
     @property
@@ -199,6 +203,9 @@ def check(study: Study) -> None:
     for name in ("methods", "conditions", "seeds"):
         if not getattr(study, name):
             raise ValueError(f"the study's grid is empty: it has no {name}")
+    for name in ("seeds", "choose_seeds"):
+        for seed in getattr(study, name):
+            check_seed(f"an entry of {name}", seed)
     if len(set(study.seeds)) < len(study.seeds):
         raise ValueError(f"a seed is there twice: {list(study.seeds)}")
     for labels in (study.methods, study.conditions):

@@ -25,6 +25,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.batches < 4:
         parser.error("--batches must be at least 4")
+    if arguments.seed < 0:
+        parser.error("--seed must be at least 0")
     jax.config.update("jax_enable_x64", True)
     head = f"{'theorem':<18} {'held / tried':>12}  {'worst residual':>14}  {'tolerance':>9}  "
     print(head + f"{'holds':<45} statement")

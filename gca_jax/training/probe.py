@@ -33,12 +33,18 @@ def scores(head: Head, h: Float[Array, "b f"]) -> Float[Array, "b c"]:
 def update(
     head: Head, state: optax.OptState, h: Float[Array, "b f"], labels: Int[Array, "b"]
 ) -> tuple[Head, optax.OptState, dict[str, Array]]:
-    """Take a step down the cross-entropy; the scalars for the log are of the old head."""
+    """Take a step down the cross-entropy; the scalars for the log are of the old head.
+
+    Samples of the label -1 are of no class and do not count.
+    """
+    known = labels >= 0
+    count = jnp.maximum(known.sum(), 1)
 
     def loss(head: Head) -> tuple[Array, Array]:
         logits = scores(head, jax.lax.stop_gradient(h))
-        value = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        return value, jnp.mean(logits.argmax(axis=1) == labels)
+        values = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+        right = (logits.argmax(axis=1) == labels).sum()
+        return jnp.where(known, values, 0.0).sum() / count, right / count
 
     (value, accuracy), gradient = jax.value_and_grad(loss, has_aux=True)(head)
     updates, state = OPTIMIZER.update(gradient, state, head)

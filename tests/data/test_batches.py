@@ -96,3 +96,11 @@ def test_batch_size_must_fit(size):
 def test_processes_must_divide_the_batch():
     with pytest.raises(ValueError, match="batch_size 10 must divide by 3 processes"):
         Order(103, 10, seed=0, process_count=3)
+
+
+@pytest.mark.parametrize("seed", [1.5, None, "0", True, -1])
+@pytest.mark.usefixtures("unchecked")
+def test_a_seed_is_an_integer(seed):
+    with pytest.raises(ValueError, match="seed must be an integer >= 0, got "):
+        Order(10, 5, seed)
+    np.testing.assert_array_equal(Order(10, 5, np.int8(3)).rows(0), Order(10, 5, 3).rows(0))

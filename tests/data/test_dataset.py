@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gca_jax.data.dataset import Dataset, Part
+from gca_jax.data.dataset import Dataset, Part, number
 
 IMAGES = np.zeros((6, 4, 5, 3), np.uint8)
 LABELS = np.arange(6, dtype=np.int32) % 3
@@ -74,3 +74,23 @@ def test_what_does_not_fit_together_is_refused(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         Dataset(**GOOD | changes)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_numbers_leave_minus_one_of_signed_integers_as_it_is():
+    signed, unsigned = np.array([7, -1, -3, 7]), np.array([2**64 - 1, 7], np.uint64)
+    names, (first, second, none) = number(signed, unsigned, None)
+    assert names == ("-3", "7", str(2**64 - 1))
+    assert (first.tolist(), second.tolist(), none) == ([1, -1, 0, 1], [2, 1], None)
+    assert number(("-1", "a"))[0] == ("-1", "a")
+    for kind in (np.int8, np.int16, np.int32, np.int64):
+        assert number(np.array([-1, 100], kind))[1][0].tolist() == [-1, 0]
+
+
+def test_images_without_a_label_stand_beside_the_training_images():
+    labels = np.array([0, -1, 1, 2, 0, 1, 2, -1], np.int32)
+    images = np.zeros((8, 4, 5, 3), np.uint8)
+    data = Dataset(**GOOD, pretrain_images=images, pretrain_labels=labels)
+    assert data.partly_labelled
+    assert not Dataset(**GOOD).partly_labelled
+    with pytest.raises(ValueError, match="must stand beside the training images"):
+        Dataset(**GOOD, pretrain_images=images[:7], pretrain_labels=labels[:-1] * 0 - 1)

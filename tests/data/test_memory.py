@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gca_jax import data
+from gca_jax import data, ot
+from gca_jax.data import splits
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 6, 5, 3), dtype=np.uint8)
-LABELS = np.repeat([7, -1, 7, 30], 15)
+LABELS = np.repeat([7, -2, 7, 30], 15)
 DOMAINS = np.tile(["b", "a", "b"], 20)
 
 
@@ -30,10 +31,10 @@ def test_a_fifth_of_each_class_of_each_domain_is_held_out():
         assert np.sum(held_out == kind) == round(count / 5)
     np.testing.assert_array_equal(rows_of(data.arrays(IMAGES, LABELS, DOMAINS).test_images), test)
     # Numbers follow the order of the originals, which the names keep.
-    assert made.class_names == ("-1", "7", "30")
+    assert made.class_names == ("-2", "7", "30")
     assert made.domain_names == ("a", "b")
     assert made.num_classes == 3
-    originals = np.array([-1, 7, 30])
+    originals = np.array([-2, 7, 30])
     np.testing.assert_array_equal(originals[made.train_labels], LABELS[train])
     np.testing.assert_array_equal(originals[made.test_labels], LABELS[test])
     np.testing.assert_array_equal(np.array(["a", "b"])[made.test_domains], DOMAINS[test])
@@ -55,8 +56,8 @@ def test_test_images_of_their_own():
     assert made.name == "mine"
     np.testing.assert_array_equal(made.train_images, IMAGES[:40])
     np.testing.assert_array_equal(made.test_images, IMAGES[40:])
-    assert made.class_names == ("-1", "7", "30")  # 30 is a label of test images alone
-    np.testing.assert_array_equal(np.array([-1, 7, 30])[made.test_labels], LABELS[40:])
+    assert made.class_names == ("-2", "7", "30")  # 30 is a label of test images alone
+    np.testing.assert_array_equal(np.array([-2, 7, 30])[made.test_labels], LABELS[40:])
 
 
 def test_images_to_pretrain_with_have_no_labels():
@@ -121,3 +122,40 @@ def test_a_mistake_is_one_line(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         data.arrays(**{"images": IMAGES} | arguments)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_images_without_a_label_are_pretrained_on_and_neither_fitted_nor_tested():
+    known = np.arange(60) % 3 > 0
+    labels = np.where(known, LABELS, -1)
+    made = data.arrays(IMAGES, labels, DOMAINS)
+    assert made.class_names == ("-2", "7", "30")
+    train, test, pretrain = map(
+        rows_of, (made.train_images, made.test_images, made.pretrain_images)
+    )
+    np.testing.assert_array_equal(np.sort(np.r_[train, test]), np.flatnonzero(known))
+    np.testing.assert_array_equal(np.sort(np.r_[pretrain, test]), np.arange(60))
+    own = np.array([-2, 7, 30, -1])  # the last is that of -1
+    np.testing.assert_array_equal(own[made.train_labels], labels[train])
+    np.testing.assert_array_equal(own[made.pretrain_labels], labels[pretrain])
+    # What a step's target sees: a sample without a label has its positive pair alone.
+    target = ot.target.classes(made.pretrain_labels)
+    same = labels[pretrain][:, None] == labels[pretrain]
+    same &= known[pretrain] | np.eye(len(pretrain), dtype=bool)
+    np.testing.assert_allclose(target.matrix, same / same.sum(), rtol=1e-5)
+    judged = splits.validation(made)
+    left = rows_of(judged.pretrain_images)
+    assert not np.isin(rows_of(judged.test_images), left).any()
+    assert (~known[left]).sum() == (~known).sum()
+    few = data.arrays(IMAGES, labels, limit=20)
+    np.testing.assert_array_equal(few.pretrain_labels[few.pretrain_labels >= 0], few.train_labels)
+
+
+def test_an_unknown_test_label_or_domain_is_refused():
+    labels = np.where(np.arange(60) == 3, -1, LABELS)
+    for given, message in (
+        (dict(labels=LABELS, test_images=IMAGES, test_labels=labels), "test_labels has -1, not kn"),
+        (dict(domains=labels), "domains has -1, not known, for 1 of 60 images: leave these images"),
+        (dict(labels=np.full(60, -1)), "labels has -1, not known, for 60 of 60 images: leave labe"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.arrays(IMAGES, **given)

@@ -55,6 +55,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "x.tsv").write_text("1\t2\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
     (tmp_path / "words.csv").write_text("a,b\n1,x\n")
+    (tmp_path / "times.csv").write_text("a,b\n2024-02-29 12:00:00,1\n2024-03-01 12:00:00,2\n")
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "latin.csv").write_bytes(b"\xe4,b\n1,2\n")
@@ -73,12 +74,13 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
         "two.npz:z": r"choose one of its arrays, x, y",
         "x.tsv": r"must be a file \.npy, \.npz, \.parquet, \.csv",
         "ragged.csv": "Expected 2 columns, got 1",
-        "words.csv": "'b' has no numbers",
+        "times.csv": "'a' must be numbers, got times such as 2024-02-29T",
+        "words.csv": "'b' must be numbers, got text such as 'x'",
         "twice.csv": "two of its columns have one name",
         "empty.csv": "cannot be read: Empty CSV file",
         "latin.csv": "can't decode byte",
         "cut.parquet": "cannot be read",
-        "words.parquet": "'name' has no numbers",
+        "words.parquet": "'name' must be numbers, got text such as 'a'",
         "ragged.parquet": "rows of different lengths",
         "words.parquet:age": "no column 'age'",
     }

@@ -39,6 +39,13 @@ def test_predictions_equal_brute_force(monkeypatch, seed):
         assert row.tolist() == brute_force(bank, labels, queries, k)
 
 
+def test_rows_without_a_class_have_no_vote():
+    bank, labels, queries = data(0)
+    known = np.arange(150) % 3 > 0
+    want = predict(bank[known], labels[known], queries, [5])
+    np.testing.assert_array_equal(predict(bank, np.where(known, labels, -1), queries, [5]), want)
+
+
 def test_the_length_of_features_changes_nothing():
     bank, labels, queries = data(0)
     whole = predict(bank, labels, queries, [5])

@@ -55,3 +55,10 @@ def test_the_most_per_class_fill_the_batch_or_the_smallest_class():
     assert splits.most_per_class(labels, 20) == 4
     assert splits.most_per_class(labels, 1000) == 9
     assert splits.most_per_class(labels, 2) == 1
+
+
+def test_images_without_a_class_are_not_drawn_nor_held_out():
+    labels = np.array([-1, 0, 1, 0, 1, -1, 1, 0])
+    assert set(labels[splits.draw(labels, 2, 0, 0)]) == {0, 1}
+    with pytest.raises(ValueError, match="leave out images of -1"):
+        splits.hold_out(labels, 0.5, 0)

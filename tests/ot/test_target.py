@@ -1,5 +1,6 @@
 """Target plans of section 3.4 against their definition, in both layouts."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -116,6 +117,11 @@ def test_alpha_one_beta_zero_is_classes_and_both_zero_is_identity():
         (lambda: ot.target.continuous(["cat", "dog"], bandwidth=1.0), ["labels_a must be numbers"]),
         (lambda: ot.target.weighted(["cat", "dog"]), ["quality must be numbers"]),
         (lambda: ot.target.classes(jnp.array([0]), jnp.array([1])), ["labels"]),
+        (lambda: ot.target.classes(np.array([True, False])), ["labels_a must be int", "bool"]),
+        (lambda: ot.target.classes([0.0, 1.0]), ["labels_a must be int", "float"]),
+        (lambda: ot.target.continuous(np.array(["2024"], "M8[D]"), bandwidth=1), ["got times"]),
+        (lambda: ot.target.continuous([1.0, np.inf], bandwidth=1), ["labels_a must be finite"]),
+        (lambda: ot.target.similar(np.array([["x"]]), epsilon=1.0), ["features_a must be numbers"]),
         (lambda: ot.target.weighted(jnp.array([0.5, -0.5])), ["quality", r"-0\.5"]),
         (lambda: ot.target.weighted(jnp.array([0.5, 1.5])), ["quality", r"1\.5"]),
         (lambda: ot.target.weighted(jnp.zeros(3)), ["quality"]),
@@ -129,3 +135,87 @@ def test_bad_input_is_refused_naming_the_argument_and_its_value(make, says):
         make()
     for text in says:
         assert error.match(text)
+
+
+WIDTHS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("traced", [False, True])
+def test_ids_are_integers_of_any_type_and_minus_one_is_unknown(width, traced):
+    """-1 pairs with itself alone; the largest unsigned number is a class as any."""
+    limit = np.iinfo(width)
+    if traced and limit.bits == 64:
+        pytest.skip("JAX itself narrows what it traces")
+    low, high, none = limit.min, limit.max, -1 if limit.min < 0 else limit.max
+    labels = np.array([low, none, high - 1, low, none, high - 1, 1, none], width)
+    same = labels[:, None] == labels
+    if limit.min < 0:
+        same &= (labels != -1)[:, None] | np.eye(8, dtype=bool)
+    classes, blocks = ot.target.classes, lambda x: ot.target.blocks(x, alpha=0.5, beta=0.25)
+    made = [jax.jit(f)(labels) if traced else f(labels) for f in (classes, blocks)]
+    np.testing.assert_allclose(made[0].matrix, same / same.sum(), rtol=1e-5)
+    want = np.where(np.eye(8, dtype=bool), 1, np.where(same, 0.5, 0.25))
+    np.testing.assert_allclose(made[1].matrix, want / want.sum(), rtol=1e-5)
+    joint = made[0].with_layout("joint").matrix
+    both = np.tile(same, (2, 2)) & ~np.eye(16, dtype=bool)
+    np.testing.assert_allclose(joint, both / both.sum(), rtol=1e-5)
+
+
+def test_ids_of_64_bits_are_no_others_of_32():
+    images, captions = np.array([2**32 + 1, 1, -(2**40)]), np.array([1, 2**33 + 1, 2**32 + 1])
+    got = ot.target.classes(images, captions).matrix
+    np.testing.assert_allclose(got, np.array([[0, 0, 1], [1, 0, 0], [0, 0, 0]]) / 2)
+    signed, unsigned = np.array([-1, 5, 2**62 + 1]), np.array([2**64 - 1, 5, 2**62], np.uint64)
+    got = ot.target.classes(signed, unsigned).matrix
+    np.testing.assert_allclose(got, np.diag([0.0, 1.0, 0.0]))
+    with pytest.raises(ValueError, match="labels_a int32 and labels_b uint32 are traced"):
+        jax.jit(ot.target.classes)(np.arange(3, dtype=np.int32), np.arange(3, dtype=np.uint32))
+
+
+def weights(labels, bandwidth):
+    """The weights of labels in float64."""
+    w = np.exp(-((labels[:, None] - labels[None]) ** 2) / (2 * bandwidth**2))
+    return w / w.sum()
+
+
+POSITIONS = np.array([0.0, 0.125, 0.5, 3.0, 3.25])
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(("dtype", "unit"), [("float32", 1), ("float64", 1), ("int32", 1000)])
+def test_positions_keep_their_differences_beside_a_large_offset(traced, dtype, unit):
+    offset = 1e6 if dtype != "int32" else 2**31 - 4_000
+    labels = (offset + unit * POSITIONS).astype(dtype)
+    if traced:
+        labels = jnp.asarray(labels)  # which float32 holds
+    make = lambda x: ot.target.continuous(x, bandwidth=0.2 * unit).matrix  # noqa: E731
+    got = jax.jit(make)(labels) if traced else make(labels)
+    np.testing.assert_allclose(got, weights(POSITIONS, 0.2), rtol=1e-4, atol=1e-12)
+
+
+def test_known_positions_are_measured_in_their_own_type_and_unit():
+    for labels, bandwidth in (
+        (1e160 * POSITIONS, 0.2e160),
+        (1e-170 * POSITIONS, 0.2e-170),
+        (1.7e9 + POSITIONS, 0.2),
+        (2**60 + (1000 * POSITIONS).astype(np.int64), 200),
+    ):
+        wide = np.stack([labels, *[0 * labels] * 9], axis=1)  # its distances are one product
+        for x in (labels, wide):
+            got = ot.target.continuous(x, bandwidth=bandwidth).matrix
+            np.testing.assert_allclose(got, weights(POSITIONS, 0.2), rtol=1e-4, atol=1e-12)
+    one = ot.target.continuous(POSITIONS + 1e9, POSITIONS[::-1] + 1e9, bandwidth=0.2).matrix
+    np.testing.assert_allclose(one, weights(POSITIONS, 0.2)[:, ::-1], rtol=1e-4, atol=1e-12)
+    learned = jax.jit(lambda width: ot.target.continuous(POSITIONS + 1e9, bandwidth=width).matrix)
+    np.testing.assert_allclose(learned(0.2), weights(POSITIONS, 0.2), rtol=1e-4, atol=1e-12)
+    with pytest.raises(ValueError, match=r"labels_a reach from 0 to 3.25, beyond float32 in units"):
+        ot.target.continuous(POSITIONS, bandwidth=1e-60)
+
+
+def test_features_of_any_length_have_their_cosines():
+    features = np.random.default_rng(0).normal(size=(5, 3))
+    want = ot.target.similar(features, epsilon=0.5).matrix
+    lengths = np.array([1e160, 1e-170, 1, 1e300, 1e-300])[:, None]
+    got = ot.target.similar(features * lengths, epsilon=0.5).matrix
+    np.testing.assert_allclose(got, want, rtol=1e-5)

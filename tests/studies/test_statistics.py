@@ -118,3 +118,9 @@ def test_other_items_are_refused():
 
 def test_examples():
     assert doctest.testmod(statistics).failed == 0
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_seed_is_an_integer():
+    with pytest.raises(ValueError, match=r"seed must be an integer >= 0, got 1.5"):
+        statistics.bootstrap(np.ones((1, 2)), np.ones((1, 2)), seed=1.5)

@@ -127,6 +127,11 @@ M = studies.Method
         ({"seeds": ()}, "the study's grid is empty: it has no seeds"),
         ({"conditions": {}}, "the study's grid is empty: it has no conditions"),
         ({"seeds": (0, 1, 0)}, "a seed is there twice"),
+        (
+            {"seeds": (0, 1.5)},
+            r"an entry of seeds must be an integer from 0 to 2\^32 - 1, got 1\.5",
+        ),
+        ({"choose_seeds": ("0",)}, r"an entry of choose_seeds must be an integer .*, got '0'"),
         ({"reference": "BYOL"}, "reference 'BYOL' is no method; one of: InfoNCE, GCA-UOT"),
         ({"published": {"x": {"InfoNCE": (1, 1, 2)}}}, "published 'x' is no condition"),
         ({"published": {"all": {"x": (1, 1, 2)}}}, "published 'x' is no method"),

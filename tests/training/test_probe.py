@@ -28,6 +28,18 @@ def test_a_step_is_adam_on_the_cross_entropy():
     np.testing.assert_allclose(logged["probe_accuracy"], 2 / 6, rtol=1e-6)
 
 
+def test_samples_without_a_class_do_not_count():
+    rng = np.random.default_rng(0)
+    h, labels = rng.normal(size=(6, 3)).astype(np.float32), np.array([0, 1, 1, 0, 1, 1])
+    head, state = probe.start(3, 2)
+    head = {"kernel": jnp.asarray(rng.normal(size=(3, 2)), jnp.float32), "bias": jnp.ones(2)}
+    both = np.concatenate([h, 9 + h]), np.concatenate([labels, np.full(6, -1)])
+    one, other = (probe.update(head, state, *map(jnp.asarray, x)) for x in ((h, labels), both))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), one, other)
+    *_, none = probe.update(head, state, jnp.asarray(h), jnp.full(6, -1))
+    assert (none["probe_loss"], none["probe_accuracy"]) == (0, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 def test_log_and_weights_are_those_without_a_probe_whose_head_reads_test_images(tiny, tmp_path):

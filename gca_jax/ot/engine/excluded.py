@@ -15,8 +15,7 @@ class Excluded:
     Attributes:
       rows: Which rows count [n]; None: all.
       columns: Which columns count [m]; None: all.
-      ids: Of rows [n] and columns [m]: pairs of one id do not count, but for positive pairs; -1 is
-        the id of none.
+      ids: Of rows [n] and columns [m]: pairs of one id do not count, but for positive pairs.
       pairs: Which pairs do not count [n, m], but for positive pairs.
       joint: Whether rows and columns are all 2B views.
     """
@@ -37,10 +36,7 @@ class Excluded:
         column = jnp.arange(columns)[None, :]
         ignored = jnp.zeros((rows.size, columns), bool)
         if self.ids is not None:
-            own, others = self.ids[0][rows], self.ids[1]
-            ignored |= own[:, None] == others[None, :]
-            if jnp.issubdtype(own.dtype, jnp.signedinteger):
-                ignored &= (own != -1)[:, None]
+            ignored |= self.ids[0][rows][:, None] == self.ids[1][None, :]
         if self.pairs is not None:
             ignored |= self.pairs[rows]
         if not self.only_whole_rows:
