@@ -3,7 +3,7 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ WIDTH = 100
 UNFILLED = ("#", "|", "![", "    ", "```")
 """Prefixes of Markdown blocks whose line breaks are kept."""
 EXTREMES = 6  # rows from either end of a long table of classes
+LONGEST_NAME = 32  # letters of a name in the title of a picture
 
 
 @cache
@@ -70,14 +71,25 @@ def report(template: str, report: Json) -> str:
     return markdown(template, report=report, probes=probes, title=title(report))
 
 
-def title(report: Json) -> str:
-    """Name a run by its method and its data; its own data by their folder or file."""
+def title(report: Json, name: Callable[[str], str] = str) -> str:
+    """Name a run by its method and its data; its own data by their folder or file.
+
+    `name` is applied to each name that is the user's.
+    """
     config = report["config"]
     data = config["data"] if "dataset" not in config.get("given", {}) else {}
     where = next((data[key] for key in ("root", "file", "path") if data.get(key)), None)
-    words = report["dataset"] if where is None else f"{report['dataset']} {Path(where).name}"
-    held_out = f", domain {data['held_out']} held out" if data.get("held_out") else ""
+    words = name(report["dataset"])
+    words += "" if where is None else f" {name(Path(where).name)}"
+    held_out = f", domain {name(data['held_out'])} held out" if data.get("held_out") else ""
     return f"{report['method']} on {words}{held_out}"
+
+
+def shortened(name: str, most: int = LONGEST_NAME) -> str:
+    """Cut out the middle of a name of more letters; line breaks become spaces."""
+    name = " ".join(name.split())
+    end = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def scores(head: str, probes: Sequence[Json]) -> str:

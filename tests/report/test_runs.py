@@ -145,6 +145,7 @@ DAMAGES = {
         "no epochs": changed(CONFIG, train={"steps": 9}),
         "epochs a word": changed(CONFIG, train={"epochs": "4"}),
         "steps a word": changed(CONFIG, train={"epochs": 4, "steps": "9"}),
+        "batch size a word": changed(CONFIG, train={"epochs": 4, "batch_size": "9"}),
         "half a character": changed(CONFIG, method="\ud800"),
         "half a character in a key": changed(CONFIG, **{"\ud800": 1}),
         "too deep": DEEP,
