@@ -1,6 +1,7 @@
 """The commands, by the name that --mode gives them: each is a recipe over one `RunFolder`."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,8 +28,10 @@ class Command(NamedTuple):
     seeds: str | None = None
     launcher: str = ""
     limit_minutes: float | None = None
-    config_file: str = "study"
+    config_file: str = ""
     """The config's name and options, as `studies/table2:extreme`."""
+    changed: Collection[str] = ()
+    """Dotted keys of the config that were changed."""
     images: str | None = None
     out: str | None = None
     typed: str | None = None
@@ -48,7 +51,7 @@ class Command(NamedTuple):
         """Name the run or the study, for a folder."""
         if isinstance(self.config, Study):
             path, _, options = self.config_file.partition(":")
-            return "-".join([Path(path).stem, *options.split(",")]).rstrip("-")
+            return "-".join([Path(path).stem or "study", *options.split(",")]).rstrip("-")
         seed = self.config.seed if self.seeds is None else f"seeds{self.seeds}"
         return f"{self.config.data.name}-{self.config.method}-{seed}"
 
@@ -210,7 +213,8 @@ def study(command: Command) -> None:
     if isinstance(config, Study):
         described, grid = config, cells(config)
     else:
-        described = of_one(config, seeds(command.seeds or ""))
+        asked = seeds(command.seeds or "")
+        described = of_one(config, asked, command.config_file, command.changed)
         grid = cells(described, config)
     typed = command.typed or "this study's command"
     jobs, limit, launcher = command.jobs, command.limit_minutes, command.launcher

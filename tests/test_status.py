@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gca_jax import studies
+from gca_jax import distributed, studies
 from gca_jax.files import write_json
 from gca_jax.report.status import status
 from gca_jax.studies.grid import all_runs, cells
@@ -83,8 +83,17 @@ def test_the_line_of_training_says_days_too(seconds, left, capsys):
     now = bar._time()
     bar.n, bar.start_t, bar._time = 100, now - seconds, lambda: now
     bar.refresh()
-    bar.disable = True  # closing it would draw it again
+    bar.close()  # draws it again
     assert f"step 100/200, {left} left" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_bar_that_is_not_drawn_counts(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "first", lambda: False)
+    with progress_bar("ince", 2, 0) as bar:
+        bar.update(1)
+        bar.set_postfix_str("loss 1", refresh=False)
+        assert "left" not in str(bar)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_study_with_and_without_its_config(tmp_path, tiny):

@@ -30,6 +30,8 @@ COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),
     *("#56B4E9", "#000000", "#7F6A00", "#882255", "#777777"),
 )
+ON_PAGES = {"#000000": "var(--ink)", "#882255": "var(--plum)"}
+"""Those too dark for a page in dark mode, and what `templates/style.css` has in their place."""
 DENSITY_RANGE = (0.03, 30.0)
 MOST_TICKS = 20
 LONG_NAME = 2  # letters, which fit beside each other

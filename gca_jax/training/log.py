@@ -55,7 +55,7 @@ class Bar(tqdm):
     def format_dict(self) -> Any:
         """Add `left`, at tqdm's own rate."""
         known = super().format_dict
-        if self.disable:
+        if known.get("initial") is None:  # of a bar that is never drawn
             return known
         done, elapsed = known["n"] - known["initial"], known["elapsed"]
         rate = known["rate"] or (done / elapsed if elapsed else 0.0)
