@@ -194,3 +194,12 @@ def counted(number: int | str, noun: str) -> str:
     """Write a number with its noun, in the plural unless it is 1: "1 class", "no classes"."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as MM:SS, H:MM:SS or, from a day on, "2 d 3 h"."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24:,} d {hours % 24} h"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"

@@ -102,6 +102,7 @@ def main(argv: list[str]) -> None:
         place=place if DISTRIBUTED.value or any(x is not None for x in place) else None,
         typed=shlex.join([*program().split(), *sys.argv[1:]]),
         config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
+        changed=[*config_flags.get_override_values(flags.FLAGS["config"])],
     )
     run(MODE.value, command, VERBOSE.value)
 

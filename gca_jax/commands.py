@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,8 +33,10 @@ class Command(NamedTuple):
     runs: str | None = None
     launcher: str = ""
     limit_minutes: float | None = None
-    config_file: str = "study"
+    config_file: str = ""
     """The config's name and options, as `studies/table2:extreme`."""
+    changed: Collection[str] = ()
+    """Dotted keys of the config that were changed."""
     images: str | None = None
     out: str | None = None
     typed: str | None = None
@@ -53,7 +56,7 @@ class Command(NamedTuple):
         """Name the run or the study, for a folder."""
         if isinstance(self.config, Study):
             path, _, options = self.config_file.partition(":")
-            return "-".join([Path(path).stem, *options.split(",")]).rstrip("-")
+            return "-".join([Path(path).stem or "study", *options.split(",")]).rstrip("-")
         seed = self.config.seed if self.seeds is None else f"seeds{self.seeds}"
         return f"{self.config.data.name}-{self.config.method}-{seed}"
 
@@ -169,7 +172,8 @@ def described_by(command: Command) -> tuple[Study, "list[Cell]"]:
 
     if isinstance(command.config, Study):
         return command.config, cells(command.config)
-    described = of_one(command.config, seeds(command.seeds or ""))
+    asked = seeds(command.seeds or "")
+    described = of_one(command.config, asked, command.config_file, command.changed)
     return described, cells(described, command.config)
 
 

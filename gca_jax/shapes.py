@@ -6,7 +6,7 @@ CONFIG = {
     "method": str,
     "seed": int,
     "data": {"name": str, "kind?": ("images", "pairs", "own")},
-    "train": {"epochs": float, "steps?": (int, None)},
+    "train": {"epochs": float, "steps?": (int, None), "batch_size?": (int, None)},
 }
 
 

@@ -15,7 +15,7 @@ SIZES = ({"width": 1280, "height": 757}, {"width": 390, "height": 844})
 # As a code host shows Markdown, but with raw HTML let through: the least careful viewer.
 MARKDOWN = """<!doctype html><meta charset="utf-8"><title>{name}</title>
 <style>img {{ max-width: 100% }} pre, table {{ display: block; overflow-x: auto }}
-p, li, td {{ overflow-wrap: anywhere }}</style>{text}"""
+h1, h2, p, li, td {{ overflow-wrap: anywhere }}</style>{text}"""
 
 
 class Window(typing.NamedTuple):

@@ -56,6 +56,7 @@ LIBRARIES = {  # that only the named rooms know
     "PIL": {"data"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "markdown_it": {"report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},
     "safetensors": {"export", "training"},

@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from gca_jax import studies
+from gca_jax import distributed, studies
 from gca_jax.files import write_json
 from gca_jax.report.status import of_part, status
 from gca_jax.studies.grid import Part, all_runs, cells
+from gca_jax.training.log import progress_bar
 from gca_jax.workdir import RunFolder, as_json
 from tests.studies import stub
 
@@ -49,6 +50,50 @@ def test_a_run_under_way_and_finished(tiny, tmp_path):
     found = [*status(tmp_path, config)]
     assert found[1] == "training    finished, 12 steps in 42 s"
     assert found[-2:] == ["evaluation  written", "report      not yet"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "left"),
+    [
+        ([10, 40, 40], "02:24"),  # 9 steps of 640 images, at 40 a second
+        ([0.032], "2 d 2 h"),  # 180,000 s
+        ([0.064], "1 d 1 h"),
+        ([0.1], "16:00:00"),  # 57,600 s
+        ([None, 0], None),
+        ([5e-324], None),
+    ],
+)
+def test_the_time_left_is_in_days_where_it_exceeds_one(tiny, tmp_path, rates, left):
+    config = tiny("ince", **{"train.epochs": 4, "train.batch_size": 640})
+    write_run(tmp_path, config, steps=3, per_epoch=3)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for row, rate in zip(reversed(rows), reversed(rates), strict=False):
+        row["images_per_second"] = rate
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = [*status(tmp_path, config)][1]
+    assert f"(25%), {f'{left} left, ' if left else ''}epoch 1.0" in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"), [(0.0, "?"), (86_399, "23:59:59"), (183_600.5, "2 d 3 h"), (65, "01:05")]
+)
+def test_the_line_of_training_says_days_too(seconds, left, capsys):
+    """Half of the steps took as long as the others will."""
+    bar = progress_bar("ince", 200, 0)
+    now = bar._time()
+    bar.n, bar.start_t, bar._time = 100, now - seconds, lambda: now
+    bar.refresh()
+    bar.close()  # draws it again
+    assert f"step 100/200, {left} left" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_bar_that_is_not_drawn_counts(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "first", lambda: False)
+    with progress_bar("ince", 2, 0) as bar:
+        bar.update(1)
+        bar.set_postfix_str("loss 1", refresh=False)
+        assert "left" not in str(bar)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_study_with_and_without_its_config(tmp_path, tiny):

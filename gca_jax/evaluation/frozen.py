@@ -111,11 +111,12 @@ class Frozen:
 
     @cached_property
     def kinds(self) -> Kinds | None:
-        """Classes of the test images, without labels their domains, or None."""
+        """Classes of the test images, without labels their domains if they are of several."""
         if self.dataset.labelled:
             return Kinds("class", self.dataset.test_labels)
         domains = self.dataset.test_domains
-        return None if domains is None else Kinds("domain", domains)
+        several = domains is not None and len(np.unique(domains)) > 1
+        return Kinds("domain", domains) if several else None
 
     @cached_property
     def per_kind(self) -> int:

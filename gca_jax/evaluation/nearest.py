@@ -12,16 +12,24 @@ from gca_jax.evaluation.knn import nearest_rows
 from gca_jax.evaluation.result import Result
 
 QUERIES, NEIGHBOURS = 6, 5
+MOST_CLASSES = 10  # that have a query
 PERPLEXITY, MOST_DIMENSIONS = 30, 50
 MOST_POINTS = 2_000  # on the map
 
 
 def evaluate(frozen: Frozen) -> Result:
-    """Find the neighbours of a few test images by the trained encoder's features."""
+    """Find the neighbours of a few test images by the trained encoder's features.
+
+    Where images have labels, of one image of each class, or of classes evenly spaced.
+    """
     features = frozen.test_features["trained"]
-    queries = evenly_spaced(len(features), QUERIES)
+    per = "class" if frozen.dataset.labelled else None
+    if per is None:
+        queries = evenly_spaced(len(features), QUERIES)
+    else:
+        queries = queries_of_each(frozen.dataset.test_labels, MOST_CLASSES, 1)
     found = nearest_rows(features, queries, min(NEIGHBOURS, len(features) - 1))
-    return _result(frozen, "nearest", queries, *found)
+    return _result(frozen, "nearest", per, queries, *found)
 
 
 def evaluate_across(frozen: Frozen) -> Result | None:
@@ -29,16 +37,30 @@ def evaluate_across(frozen: Frozen) -> Result | None:
     features, domains = frozen.test_features["trained"], frozen.dataset.test_domains
     if domains is None or len(np.unique(domains)) < 2:
         return None
-    by_domain = np.argsort(domains, kind="stable")
-    queries = by_domain[evenly_spaced(len(domains), QUERIES)]
+    there = len(np.unique(domains))
+    queries = queries_of_each(domains, MOST_CLASSES, max(1, QUERIES // there))
     others = len(domains) - np.bincount(domains)[domains[queries]].max()
     found = nearest_rows(features, queries, min(NEIGHBOURS, others), domains)
-    return _result(frozen, "nearest_across", queries, *found)
+    return _result(frozen, "nearest_across", "domain", queries, *found)
+
+
+def queries_of_each(numbers: Int[np.ndarray, "n"], most: int, each: int) -> Int[np.ndarray, "q"]:
+    """Choose rows of each class or domain, evenly spaced over it, group by group.
+
+    Args:
+        numbers: The class or domain of each row [n].
+        most: Groups at most; of more, evenly spaced ones have queries.
+        each: Rows of a group at most.
+    """
+    there = np.unique(numbers)
+    members = [np.flatnonzero(numbers == one) for one in there[evenly_spaced(len(there), most)]]
+    return np.concatenate([rows[evenly_spaced(len(rows), each)] for rows in members])
 
 
 def _result(
     frozen: Frozen,
     name: str,
+    per: str | None,
     queries: Int[np.ndarray, "q"],
     similarities: Float[np.ndarray, "q k"],
     found: Int[np.ndarray, "q k"],
@@ -53,8 +75,9 @@ def _result(
     if name == "nearest_across":
         arrays[f"{name}_domains"] = data.test_domains[rows]
     lists = {"queries": queries, "neighbours": found, "similarities": similarities}
-    numbers = {f"{name}_neighbours": {key: values.tolist() for key, values in lists.items()}}
-    return Result(name, numbers=numbers, arrays=arrays)
+    numbers = {key: values.tolist() for key, values in lists.items()}
+    about = {f"{name}_neighbours": {**numbers, "queries_per": per}}
+    return Result(name, numbers=about, arrays=arrays)
 
 
 def evaluate_plane(frozen: Frozen) -> Result:
@@ -65,7 +88,8 @@ def evaluate_plane(frozen: Frozen) -> Result:
     if kinds is not None:
         arrays["plane_labels"] = kinds.numbers[points]
     domains = frozen.dataset.test_domains
-    if domains is not None and kinds is not None and kinds.word == "class":
+    several = domains is not None and len(np.unique(domains)) > 1
+    if several and kinds is not None and kinds.word == "class":
         arrays["plane_domains"] = domains[points]
     return Result("plane", arrays=arrays)
 

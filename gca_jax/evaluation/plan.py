@@ -17,6 +17,7 @@ from gca_jax.evaluation.result import NO_LABELS, Result
 from gca_jax.targets import Info
 
 BATCHES = 32
+ONE_DOMAIN = "all images are of one domain"
 
 Transport = Callable[[Array, Array, Info], tuple[Array, Array]]
 """(z_a, z_b, info) -> matrices of the plan and of its target, `[b, b]` or `[2b, 2b]`."""
@@ -53,6 +54,8 @@ def evaluate(frozen: Frozen) -> Result:
         reason = frozen.no_plan or NO_LABELS
         return Result("plan", numbers={"plan_within_class": None}, skipped=reason)
     drawn = _batch_by_domain(frozen) if by_domain else _batches_by_kind(frozen)
+    if drawn.kind == "domain" and len(np.unique(drawn.numbers)) < 2:
+        return Result("plan", numbers={"plan_within_class": None}, skipped=ONE_DOMAIN)
     arrays = mean_plan(frozen.embed, _transport(frozen), drawn, frozen.experiment.seed)
     rows = arrays.pop("plan_rows")
     shares = _shares(arrays["plan"], arrays["plan_labels"])

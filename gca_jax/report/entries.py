@@ -135,7 +135,8 @@ def _views(report: Json) -> str:
 
 def _nearest(name: str, of: str, report: Json) -> str:
     (first, *_) = report[f"{name}_neighbours"]["neighbours"]
-    return NEAREST.format(k=len(first), of=of)
+    per = report[f"{name}_neighbours"].get("queries_per")
+    return NEAREST.format(k=len(first), of=of, queries=QUERIES[per])
 
 
 VIEWS = """Alignment is the mean squared distance between the unit embeddings of two views of an
@@ -148,9 +149,13 @@ BY_SGD = """SGD with Nesterov momentum 0.9, without weight decay, the learning r
 policy {config[augment][policy]} does it for a classifier. The last epoch is reported; nothing was
 chosen."""
 NEAREST = """Test images (left) and the {k} other test images{of} that are nearest to each by the
-cosine similarity of the encoder's features, which stands above them. The queries are evenly spaced
-over the test split, not chosen. Where images have labels, neighbours of another class than the
-query's have a frame."""
+cosine similarity of the encoder's features, which stands above them. The queries are not chosen:
+{queries}. Where images have labels, neighbours of another class than the query's have a frame."""
+QUERIES = {
+    "class": "the first test image of each class, of very many classes of evenly spaced ones",
+    "domain": "evenly spaced over the test images of each domain",
+    None: "evenly spaced over the test split",
+}
 OVER_TRAINING = "alignment against uniformity over training"
 ELSEWHERE = " of other domains"
 

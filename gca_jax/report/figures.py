@@ -4,6 +4,7 @@ Colours tell things apart for colour-blind readers too: Okabe and Ito's palette,
 """
 
 import itertools
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -14,12 +15,14 @@ from jaxtyping import Float, Num
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
 from gca_jax.evaluation.plan import within_class
 from gca_jax.report.entries import ENCODERS
-from gca_jax.report.markdown import title
+from gca_jax.report.markdown import shortened, title
 from gca_jax.workdir import Json, RunFolder
 
 # Okabe and Ito's eight colours without yellow, which is too light on white, and three darker ones.
@@ -27,10 +30,14 @@ COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),
     *("#56B4E9", "#000000", "#7F6A00", "#882255", "#777777"),
 )
+ON_PAGES = {"#000000": "var(--ink)", "#882255": "var(--plum)"}
+"""Those too dark for a page in dark mode, and what `templates/style.css` has in their place."""
 DENSITY_RANGE = (0.03, 30.0)
 MOST_TICKS = 20
 LONG_NAME = 2  # letters, which fit beside each other
 MOST_LETTERS = 16  # of a name above a small picture
+TICK_SIZE = 8  # points of names along an axis
+MOST_LETTERS_OF_TICK = 30  # of a name along an axis or in a legend
 MOST_NUMBERS = 12  # classes whose shares are written into their cells
 MOST_POINTS = 1_000
 CORRUPTIONS_A_ROW = 4
@@ -43,7 +50,7 @@ def training(report: Json, folder: RunFolder) -> Figure:
     epochs, loss, rate = columns(folder, "epoch", "loss", "learning_rate")
     curve(upper, epochs, loss, color=COLOURS[0], linewidth=1.2)
     upper.set_ylabel("loss of a training batch")
-    upper.set_title(f"{title(report)}: training")
+    head(figure, report, ": training")
     curve(lower, epochs, rate, color=COLOURS[3], linewidth=1.5)
     lower.set(ylabel="learning rate", xlabel="epoch")
     lower.set_ylim(bottom=0)
@@ -56,13 +63,17 @@ def plan(report: Json, folder: RunFolder) -> Figure:
     about = report.get("plan_of", {})  # of a plan by domains
     kind, part = about.get("kind", kind_of(report)), about.get("part", "test")
     mean = "transport plan of a batch" if about else "mean transport plan"
-    figure = Figure(figsize=(11, 5.5), layout="compressed")
+    names = [_name_in(report, kind, label, MOST_LETTERS_OF_TICK) for label in labels.tolist()]
+    room = max(map(_inches, names))
+    figure = Figure(figsize=(10.8 + room, 5.8 + room), layout="constrained")
     panels, drawn = figure.subplots(1, 2), {mean: matrix, "target plan": target}
     show_plans(figure, panels, [*drawn.values()])
     for axes, (words, values) in zip(panels, drawn.items(), strict=True):
-        axes.set_title(f"{words}\n{within(values, labels, kind)}")
-        _class_ticks(axes, labels, report, kind, joint=len(values) == 2 * len(labels))
-    figure.suptitle(f"{title(report)}: {part} images sorted by {kind}")
+        beside = textwrap.fill(within(values, labels, kind), 36)
+        axes.set_title(f"{words}\n{beside}", fontsize=10)
+        _class_ticks(axes, labels, names, kind, joint=len(values) == 2 * len(labels))
+    panels[1].tick_params(labelleft=False)  # as beside the first
+    head(figure, report, f": {part} images sorted by {kind}")
     return figure
 
 
@@ -80,7 +91,7 @@ def alignment_uniformity(report: Json, folder: RunFolder) -> Figure:
     star.set(linewidth=0.6, label="test split, end of training")
     axes.set_xlabel("uniformity  log E exp(−2‖z − z′‖²)   (← more uniform)")
     axes.set_ylabel("alignment  E‖z′ − z″‖²   (↓ closer views)")
-    axes.set_title(f"{title(report)}: training batches")
+    head(figure, report, ": training batches")
     axes.legend(loc="best", frameon=True)
     return figure
 
@@ -105,15 +116,16 @@ def corruptions(report: Json, folder: RunFolder) -> Figure:
     figure.supxlabel("severity (0: clean)", fontsize=9)
     figure.supylabel("test accuracy, %", fontsize=9)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    figure.suptitle(f"{title(report)}: corruptions", x=0.02, ha="left", fontsize=10)
+    head(figure, report, ": corruptions", x=0.02, ha="left", fontsize=10)
     return figure
 
 
 def plane(report: Json, folder: RunFolder) -> Figure:
-    """Draw test features in two dimensions, by class and, where they have them, by domain."""
+    """Draw test features in two dimensions, by class and, where there are several, by domain."""
     kinds = {kind_of(report): folder.arrays.get("plane_labels")}
-    if "plane_domains" in folder.arrays:
-        kinds["domain"] = folder.arrays["plane_domains"]
+    domains = folder.arrays.get("plane_domains")
+    if domains is not None and len(np.unique(domains)) > 1:
+        kinds["domain"] = domains
     points = folder.arrays["plane"]
     figure = Figure(figsize=(6.5 * len(kinds), 6.4), layout="constrained")
     panels = figure.subplots(1, len(kinds), squeeze=False).flat
@@ -121,8 +133,7 @@ def plane(report: Json, folder: RunFolder) -> Figure:
         _map(axes, report, kind, points, numbers)
         if len(kinds) > 1:
             axes.set_title(f"by {kind}", fontsize=10)
-    words = f"{title(report)}: encoder features of {len(points)} test images"
-    figure.suptitle(words, fontsize=11)
+    head(figure, report, f": encoder features of {len(points)} test images", fontsize=11)
     return figure
 
 
@@ -138,7 +149,7 @@ def _map(axes: Axes, report: Json, kind: str, x: np.ndarray, numbers: np.ndarray
     elif not known:
         axes.scatter(x[:, 0], x[:, 1], color=COLOURS[0], s=8)
     else:
-        names = [name_of(report, kind, number) for number in known]
+        names = [_name_in(report, kind, number, MOST_LETTERS_OF_TICK) for number in known]
         for number, name, colour in zip(known, names, COLOURS, strict=False):
             mark, size = (f"${number}$", 42) if kind == "class" else ("o", 14)
             a, b = x[numbers == number].T
@@ -148,7 +159,7 @@ def _map(axes: Axes, report: Json, kind: str, x: np.ndarray, numbers: np.ndarray
             axes.legend(
                 loc="upper center",
                 bbox_to_anchor=(0.5, -0.05),
-                ncols=4,
+                ncols=max(1, min(4, 64 // (8 + max(map(len, names))))),  # as many as have room
                 fontsize=8,
                 frameon=False,
             )
@@ -163,17 +174,20 @@ def nearest(report: Json, folder: RunFolder, name: str = "nearest") -> Figure:
     images = folder.arrays[f"{name}_images"] / 255
     rows, columns = images.shape[:2]
     height = 1.35 + 0.15 * len(known)
-    figure = Figure(figsize=(1.3 * columns, height * rows + 0.5), layout="constrained")
+    size = max(6.5, 1.3 * columns), height * rows + 0.5  # wide enough for a title
+    figure = Figure(figsize=size, layout="constrained")
     for (row, column), axes in np.ndenumerate(image_grid(figure, images)):
         words = [f"{similarities[row][column - 1]:.2f}" if column else "query"]
         for kind, of in known.items():
-            words.append(_short_name(report, kind.replace("label", "class"), int(of[row, column])))
+            what, number = kind.replace("label", "class"), int(of[row, column])
+            name = _name_in(report, what, number)
+            words.append(f"{what} {name}" if name.isdigit() else name)
         axes.set_title("\n".join(words), fontsize=8)
         labels = known.get("label")
         if labels is not None and labels[row, column] != labels[row, 0]:
             axes.spines[:].set(visible=True, color=COLOURS[3], linewidth=2.5)
     where = " of other domains" * (name == "nearest_across")
-    figure.suptitle(f"{title(report)}: nearest test images{where}")
+    head(figure, report, f": nearest test images{where}")
     return figure
 
 
@@ -190,9 +204,10 @@ def confusion(report: Json, folder: RunFolder) -> Figure:
             colour = "white" if share > 50 else "black"
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, size=8)
     shown = range(0, len(shares), -(-len(shares) // MOST_TICKS))
-    tick_names(axes, shown, [name_of(report, "class", number) for number in shown])
+    names = [_name_in(report, "class", number, MOST_LETTERS_OF_TICK) for number in shown]
+    tick_names(axes, shown, names)
     axes.set(xlabel="taken for", ylabel="class")
-    axes.set_title(f"{title(report)}: linear probe, test images")
+    head(figure, report, ": linear probe, test images")
     return figure
 
 
@@ -202,6 +217,16 @@ FIGURES: dict[str, Callable[[Json, RunFolder], Figure]] = {
     "nearest_across": partial(nearest, name="nearest_across"),
 }
 """Pictures by their names, which results of an evaluation name too."""
+
+
+def head(figure: Figure, report: Json, words: str, **look: Any) -> None:
+    """Write the title of a run's picture over its whole width, in several lines if need be."""
+    figure.suptitle(as_text(title(report, shortened) + words), wrap=True, **look)
+
+
+def as_text(name: str) -> str:
+    """Escape what Matplotlib would read as a formula."""
+    return name.replace("$", r"\$")
 
 
 def curve(
@@ -279,35 +304,47 @@ def name_of(report: Json, kind: str, number: int) -> str:
     return names[number] if names else str(number)
 
 
-def _short_name(report: Json, kind: str, number: int) -> str:
-    """Name a class or a domain in a few letters, a number with what it is the number of."""
-    name = name_of(report, kind, number)
-    name = f"{kind} {name}" if name.isdigit() else name
-    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+def _name_in(report: Json, kind: str, number: int, most: int = MOST_LETTERS) -> str:
+    """Name a class or a domain in a picture, in at most so many letters."""
+    return as_text(shortened(name_of(report, kind, number), most))
 
 
-def _class_ticks(axes: Axes, labels: np.ndarray, report: Json, kind: str, joint: bool) -> None:
-    """Label blocks of one class, and the two views where both are on each side."""
+def _class_ticks(
+    axes: Axes, labels: np.ndarray, names: Sequence[str], kind: str, joint: bool
+) -> None:
+    """Label blocks of one class, and the two views where both are on each side.
+
+    `labels` and `names` are of the rows of one view.
+    """
     views = 2 if joint else 1
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
     bounds = np.append(starts, len(labels))
     centres = (bounds[:-1] + bounds[1:] - 1) / 2
     every = -(-len(starts) // (MOST_TICKS // views))
     ticks = np.concatenate([view * len(labels) + centres[::every] for view in range(views)])
-    names = [name_of(report, kind, label) for label in labels[starts][::every].tolist()]
-    tick_names(axes, ticks, names * views)
+    tick_names(axes, ticks, [names[start] for start in starts[::every]] * views)
     if joint:
         for draw in (axes.axhline, axes.axvline):
             draw(len(labels) - 0.5, color="white", linewidth=1)
-    axes.set_xlabel(f"{kind}; {'first view, ' * joint}second view")
-    axes.set_ylabel(f"{kind}; first view{', second view' * joint}")
+    if joint:  # downwards, as rows are counted
+        both = f"first view   ·   {kind}   ·   second view"
+        axes.set_xlabel(both)
+        axes.set_ylabel(both, rotation=270, va="top")
+    else:
+        axes.set(xlabel=f"{kind}; second view", ylabel=f"{kind}; first view")
+
+
+def _inches(name: str) -> float:
+    """Measure a name along an axis."""
+    font = FontProperties(size=TICK_SIZE)
+    return text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] / 72
 
 
 def tick_names(axes: Axes, ticks: Sequence[float] | np.ndarray, names: Sequence[str]) -> None:
     """Write the same names along both axes, upright below where they are long."""
     long = max(map(len, names)) > LONG_NAME
-    axes.set_xticks(ticks, names, fontsize=8, rotation=90 if long else 0)
-    axes.set_yticks(ticks, names, fontsize=8)
+    axes.set_xticks(ticks, names, fontsize=TICK_SIZE, rotation=90 if long else 0)
+    axes.set_yticks(ticks, names, fontsize=TICK_SIZE)
     axes.tick_params(length=0)
 
 

@@ -1,23 +1,37 @@
-"""Renders `templates/`: Markdown pages, filled to lines of `WIDTH`, and HTML pages, escaped."""
+"""Renders `templates/`: Markdown pages, filled to lines of `WIDTH`, and HTML pages.
 
+Names of the user's (classes, folders, methods of a study) are text in both.
+"""
+
+import base64
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import jinja2
 import numpy as np
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from gca_jax.check import counted
 from gca_jax.report.entries import ENCODERS
 from gca_jax.workdir import Json
 
 WIDTH = 100
+HELD = "\N{NO-BREAK SPACE}"
+"""Stands for a space at which no line ends, until the page is filled."""
+SPECIAL = re.compile(r"[\\`*\[\]<>|#&~]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would read as more than text; an underscore within a word is text anyway."""
+BEGINS = re.compile(r" (?=[-+=]|\d+[.)])")
+"""The space before what would begin a list or underline a heading at the start of a line."""
 UNFILLED = ("#", "|", "![", "    ", "```")
 """Prefixes of Markdown blocks whose line breaks are kept."""
 EXTREMES = 6  # rows from either end of a long table of classes
+LONGEST_NAME = 32  # letters of a name in the title of a picture
 
 
 @cache
@@ -32,6 +46,7 @@ def templates() -> jinja2.Environment:
     )
     loaded.policies["json.dumps_kwargs"] = {}  # keys stay in the order of the config
     loaded.filters |= {"mean": np.mean, "percent": percent, "sd_of_one": sd_of_one}
+    loaded.filters |= {"line": line, "text": text}
     loaded.globals |= {"ENCODERS": ENCODERS, "counted": counted, "groups": groups}
     loaded.globals |= {"json": json.dumps, "scores": scores, "table": table}
     return loaded
@@ -45,7 +60,40 @@ def html(name: str, **values: object) -> str:
 def markdown(name: str, **values: object) -> str:
     """Render a template of Markdown: one blank line between blocks, paragraphs filled."""
     blocks = re.split(r"\n(?:[ ]*\n)+", templates().get_template(name).render(values).strip())
-    return "\n\n".join(map(_fill, blocks)) + "\n"
+    return "\n\n".join(map(_fill, blocks)).replace(HELD, " ") + "\n"
+
+
+def page(content: str, folder: Path) -> str:
+    """Render Markdown as one HTML page, with the pictures of its folder inside."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(content)
+    heads = [(one, inner) for one, inner in pairwise(tokens) if one.type == "heading_open"]
+    for one, inner in heads:
+        one.attrSet("id", re.sub(r"[^\w-]", "", inner.content.lower().replace(" ", "-")))
+    for one in (inner for token in tokens for inner in token.children or []):
+        if one.type == "image":
+            one.attrSet("src", _embedded(folder, one))
+    body = parser.renderer.render(tokens, parser.options, {})
+    names = [piece.content for piece in heads[0][1].children or []] if heads else []
+    return html("page.html", title="".join(names) or folder.name, body=body)
+
+
+def _embedded(folder: Path, image: Token) -> str:
+    """Give the content of a picture as an address; that of a picture elsewhere as it is."""
+    picture = folder / (address := str(image.attrs["src"]))
+    if not picture.is_file():
+        return address
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def text(name: object) -> str:
+    """Escape a name, so that it is text in Markdown, on one line."""
+    return BEGINS.sub(HELD, SPECIAL.sub(r"\\\g<0>", line(name)))
+
+
+def line(words: object) -> str:
+    """Write line breaks as spaces."""
+    return " ".join(str(words).splitlines())
 
 
 def _fill(block: str) -> str:
@@ -59,25 +107,35 @@ def _fill(block: str) -> str:
         break_on_hyphens=False,  # a path stays in one piece
         break_long_words=False,
     ).fill
-    held = block.replace(" %", "\N{NO-BREAK SPACE}%")
-    filled = "\n".join(fill(re.sub(r"[ \n]+", " ", item)) for item in re.split(r"\n(?=- )", held))
-    return filled.replace("\N{NO-BREAK SPACE}%", " %")
+    held = block.replace(" %", f"{HELD}%")
+    return "\n".join(fill(re.sub(r"[ \n]+", " ", item)) for item in re.split(r"\n(?=- )", held))
 
 
 def report(template: str, report: Json) -> str:
     """Render the page of a run from the content of `report.json`."""
     probes = [result for result in report["results"] if result["accuracy"]]
-    return markdown(template, report=report, probes=probes, title=title(report))
+    return markdown(template, report=report, probes=probes, title=title(report, text))
 
 
-def title(report: Json) -> str:
-    """Name a run by its method and its data; its own data by their folder or file."""
+def title(report: Json, name: Callable[[str], str] = str) -> str:
+    """Name a run by its method and its data; its own data by their folder or file.
+
+    `name` is applied to each name that is the user's.
+    """
     config = report["config"]
     data = config["data"] if "dataset" not in config.get("given", {}) else {}
     where = next((data[key] for key in ("root", "file", "path") if data.get(key)), None)
-    words = report["dataset"] if where is None else f"{report['dataset']} {Path(where).name}"
-    held_out = f", domain {data['held_out']} held out" if data.get("held_out") else ""
-    return f"{report['method']} on {words}{held_out}"
+    words = name(report["dataset"])
+    words += "" if where is None else f" {name(Path(where).name)}"
+    held_out = f", domain {name(data['held_out'])} held out" if data.get("held_out") else ""
+    return f"{name(report['method'])} on {words}{held_out}"
+
+
+def shortened(name: str, most: int = LONGEST_NAME) -> str:
+    """Cut out the middle of a name of more letters; line breaks become spaces."""
+    name = " ".join(name.split())
+    end = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def scores(head: str, probes: Sequence[Json]) -> str:
@@ -91,7 +149,7 @@ def scores(head: str, probes: Sequence[Json]) -> str:
             row.append("–" if share is None else f"{percent(share)}{spread}")
         if any(name in probe["accuracy"] for probe in probes):
             rows.append(row)
-    return table([head, *(probe["title"] for probe in probes)], rows)
+    return table([head, *(text(probe["title"]) for probe in probes)], rows)
 
 
 def groups(report: Json) -> list[str]:
@@ -109,7 +167,10 @@ def groups(report: Json) -> list[str]:
             names.sort(key=next(iter(columns.values())).__getitem__)
             names = names[:EXTREMES] + names[-EXTREMES:]
         each = columns.values()
-        rows = [[name, *(percent(of[name]) if name in of else "" for of in each)] for name in names]
+        rows = [
+            [text(name), *(percent(of[name]) if name in of else "" for of in each)]
+            for name in names
+        ]
         if rows:
             tables.append(table([kind, *columns], rows) + words)
     return tables

@@ -22,7 +22,7 @@ from gca_jax.evaluation.features import Encoder
 from gca_jax.evaluation.knn import nearest_rows
 from gca_jax.evaluation.nearest import two_dimensions
 from gca_jax.files import replace
-from gca_jax.report.figures import COLOURS
+from gca_jax.report.figures import COLOURS, ON_PAGES
 from gca_jax.report.markdown import html
 
 MOST_PICTURES = 1_000  # that a page holds
@@ -81,7 +81,7 @@ def of_tests(encoder: Encoder, data: Dataset) -> Neighbourhood:
     groups = {
         kind: Group(names or [*map(str, range(numbers.max() + 1))], numbers[rows])
         for kind, (names, numbers) in kinds.items()
-        if numbers is not None
+        if numbers is not None and _tells_apart(kind, numbers[rows])
     }
     title = f"{encoder.config.method} on {data.name}: test images"
     names = [f"test image {row}" for row in rows]
@@ -99,11 +99,16 @@ def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     groups = {}
     for kind, given in (("class", tree.classes), ("domain", tree.domains)):
         known, (numbers,) = number(given)
-        if known is not None and numbers is not None:
+        if known is not None and numbers is not None and _tells_apart(kind, numbers[rows]):
             groups[kind] = Group(known, numbers[rows])
     names = [tree.files[row] for row in rows]
     title = f"{encoder.config.method}: pictures of {tree.root.name}"
     return find(encoder, np.asarray(read.images), names, groups, title)
+
+
+def _tells_apart(kind: str, numbers: Int[np.ndarray, "n"]) -> bool:
+    """Tell whether pictures are shown by their class or domain: a single domain tells nothing."""
+    return kind == "class" or len(np.unique(numbers)) > 1
 
 
 def find(
@@ -162,7 +167,7 @@ def render(found: Neighbourhood) -> str:
         width=width,
         height=height,
         rendering="pixelated" if max(h, w) < SIDE else "auto",
-        palette=COLOURS,
+        palette=[ON_PAGES.get(colour, colour) for colour in COLOURS],
         queries=list(_queries(found)),
     )
 

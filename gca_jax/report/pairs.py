@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gca_jax.report.figures import COLOURS, curve, image_grid, plain
-from gca_jax.report.markdown import title
+from gca_jax.report.figures import COLOURS, curve, head, image_grid, plain
 from gca_jax.workdir import Json, RunFolder
 
 WAYS = {"a_to_b": "a to b", "b_to_a": "b to a"}
@@ -52,7 +51,7 @@ def recall(report: Json, folder: RunFolder) -> Figure:
     k = np.arange(1, len(ranks) + 1)  # all of them: on a logarithmic axis k / n is no straight line
     curve(axes, k, 100 * k / len(ranks), color="#777777", linestyle=":", label="by chance")
     axes.set(xscale="log", xlabel="k", ylabel="recall@k, %", ylim=(0, 102))
-    axes.set_title(f"{title(report)}: partners among the k nearest")
+    head(figure, report, ": partners among the k nearest")
     axes.legend(loc="lower right")
     return figure
 
@@ -69,7 +68,7 @@ def weights(report: Json, folder: RunFolder) -> Figure:
             colour, hatch = COLOURS[index], ("", "///")[index]
             axes.hist(values, edges, label=words, color=colour, alpha=0.65, hatch=hatch)
     axes.set(xlabel="share of its row's mass that a pair has in the plan", ylabel="training pairs")
-    axes.set_title(f"{title(report)}: weights of the training pairs")
+    head(figure, report, ": weights of the training pairs")
     axes.margins(y=0.2)  # room for the legend
     axes.legend(loc="upper center", ncols=2)
     plain(axes)
@@ -90,7 +89,7 @@ def extremes(report: Json, folder: RunFolder) -> Figure:
         for axes, k in zip(panels[2 * which], chosen[which], strict=True):
             known = ", shuffled" * bool(wrong[k])
             axes.set_title(f"{shares[k]:.2g}{known}", fontsize=8)
-    figure.suptitle(f"{title(report)}: the share of its row's mass stands above each pair")
+    head(figure, report, ": the share of its row's mass stands above each pair")
     return figure
 
 

@@ -38,9 +38,10 @@ PAGES: dict[str, Page] = {
 
 
 def write(folder: RunFolder) -> Json:
-    """Write `report.json`, `report.md` and `figures/*.png` from the files of an evaluated run.
+    """Write a run's `report.json`, `report.md`, `report.html` and `figures/*.png` from its files.
 
-    Of a run on pairs, `suspects.csv` too. TensorBoard's files get the pictures and the config.
+    `report.html` is the same page with its pictures inside. Of a run on pairs, `suspects.csv` too.
+    TensorBoard's files get the pictures and the config.
 
     Args:
         folder: Of a run that has been evaluated; the page says so if training has not ended.
@@ -61,7 +62,9 @@ def write(folder: RunFolder) -> Json:
     show(folder, report["steps"], {name: imread(path) for name, path in drawn.items()})
     for name, text in page.tables(report, folder).items():
         folder.write_text(name, text)
-    folder.write_text("report.md", markdown.report(page.template, report))
+    content = markdown.report(page.template, report)
+    folder.write_text("report.md", content)
+    folder.write_text("report.html", markdown.page(content, folder.path))
     folder.write_json("report.json", finite(report))
     return report
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from gca_jax.check import counted
 from gca_jax.files import write_text
-from gca_jax.report.figures import COLOURS, curve
+from gca_jax.report.figures import COLOURS, ON_PAGES, curve
 from gca_jax.report.markdown import html
 from gca_jax.report.run import headline
 from gca_jax.report.status import progress
@@ -61,9 +61,9 @@ def render(name: str, runs: list[Run], studies: list[str]) -> str:
         total=counted(len(runs), "run"),
         unfinished=sum(not run.finished for run in runs),
         studies=studies,
-        runs=list(zip(runs, colours, strict=True)),
-        settings=dict.fromkeys(ALWAYS, True) | varied(runs),
-        heads=ALWAYS,
+        runs=[(run, ON_PAGES.get(c, c)) for run, c in zip(runs, colours, strict=True)],
+        settings=varied(runs),
+        always=ALWAYS,
         value=value,
         measures=sorted(measures, key=lambda name: name in NO_SHARES),  # accuracies first
         no_shares=NO_SHARES,
@@ -102,7 +102,7 @@ def _panel(key: str, runs: list[Run], colours: list[str]) -> str:
     # Text stays text, and ids and metadata are the same each time.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(text, format="svg", metadata=nothing)
+        figure.savefig(text, format="svg", metadata=nothing, transparent=True)
     svg = text.getvalue()
     return svg[svg.index("<svg") :]  # without the head of a file of its own
 
@@ -123,8 +123,11 @@ def collect(folder: Path) -> list[Run]:
 def studies(folder: Path, runs: list[Run]) -> list[str]:
     """Name the reports of the studies that runs belong to."""
     above = {parent for run in runs for parent in (folder / run.folder).parents}
-    pages = (parent / "study.md" for parent in above if parent.is_relative_to(folder))
-    return sorted(page.relative_to(folder).as_posix() for page in pages if page.exists())
+    found = []
+    for parent in (parent for parent in above if parent.is_relative_to(folder)):
+        pages = (parent / name for name in ("study.html", "study.md"))
+        found += [page for page in pages if page.exists()][:1]
+    return sorted(page.relative_to(folder).as_posix() for page in found)
 
 
 def _folders(folder: Path) -> Iterator[Path]:
@@ -154,7 +157,7 @@ def _read(run: RunFolder, name: str) -> Run:
         results=_results(evaluation, summary, config["data"]["kind"]) if evaluation else {},
         pixels=evaluation.get("baselines", {}).get("pixels", {}),
         curves={key: _curve(rows, key) for key in CURVES},
-        page="report.md" if run.has("report.md") else "",
+        page=next(filter(run.has, ("report.html", "report.md")), ""),
     )
 
 
@@ -175,7 +178,10 @@ def _curve(rows: list[Json], key: str) -> list[tuple[float, float]]:
 
 
 def varied(runs: list[Run]) -> dict[str, bool]:
-    """Map settings in which runs differ to whether runs of one method and data set do."""
+    """Map settings in which runs differ to whether they are shown at once.
+
+    They are where runs of one method and data set differ, but for settings of the evaluation.
+    """
     found: dict[str, bool] = {}
     for key in dict.fromkeys(key for run in runs for key in run.settings if key not in ALWAYS):
         groups: dict[tuple[str, ...], set[str]] = {}
@@ -183,7 +189,8 @@ def varied(runs: list[Run]) -> dict[str, bool]:
             group = run.settings["method"], run.settings["data.name"]
             groups.setdefault(group, set()).add(value(run, key))
         if len(set().union(*groups.values())) > 1:
-            found[key] = any(len(values) > 1 for values in groups.values())
+            near = any(len(values) > 1 for values in groups.values())
+            found[key] = near and not key.startswith("evaluation.")
     return found
 
 

@@ -3,18 +3,21 @@
 Imports no Matplotlib: the command is run often and must start fast.
 """
 
+import math
+import statistics
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gca_jax.check import counted
+from gca_jax.check import counted, duration
 from gca_jax.studies import ConfigDict, Study
 from gca_jax.studies.grid import Cell, Part, Run, all_runs, cells, number_of_runs
 from gca_jax.studies.results import read_failed, resolve
 from gca_jax.workdir import RunFolder
 
+RATES = 10  # rows of the log that say how fast a run is
 SHOWN = 10  # runs of each kind, so that a status fits on one screen
 
 
@@ -124,11 +127,32 @@ def training(folder: RunFolder) -> str:
         return "no step is logged yet"
     seconds = round(time.time() - (folder.path / "metrics.jsonl").stat().st_mtime)
     where, ago = progress(rows[-1], folder.config), timedelta(seconds=max(seconds, 0))
+    left = time_left(rows, folder.config)
+    where += "" if left is None else f", {duration(left)} left"
     return f"{where}, epoch {rows[-1].get('epoch') or 0:.1f}, logged {ago} ago"
+
+
+def time_left(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> float | None:
+    """Estimate the seconds of training left, at the median rate of the last rows.
+
+    None where no rate is logged. A run that was stopped has as much left once it goes on.
+    """
+    rates = [rate for row in rows[-RATES:] if (rate := row.get("images_per_second") or 0.0) > 0]
+    batch_size = config["train"].get("batch_size")
+    if not rates or not batch_size:
+        return None
+    steps = max(total_steps(rows[-1], config) - rows[-1]["step"], 0)
+    seconds = steps * batch_size / statistics.median(rates)
+    return seconds if math.isfinite(seconds) else None
 
 
 def progress(row: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Describe the step of a log row as a share of all steps."""
-    per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
-    total = config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1
+    total = total_steps(row, config)
     return f"step {row['step']} of {total} ({row['step'] / total:.0%})"
+
+
+def total_steps(row: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+    """Count the steps of a run, from a row of its log where the config counts epochs."""
+    per_epoch = round(row["step"] / max(row.get("epoch") or row["step"], 1e-9))
+    return config["train"].get("steps") or config["train"]["epochs"] * per_epoch or 1

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from gca_jax.files import finite, write_figure, write_json, write_text
 from gca_jax.report import runs, study_figures
-from gca_jax.report.markdown import markdown
+from gca_jax.report.markdown import markdown, page, text
 from gca_jax.studies import Study, statistics
 from gca_jax.studies.grid import Cell
 from gca_jax.studies.results import Results, collect
 from gca_jax.studies.statistics import Entry, Measured, analyse, as_json
-from gca_jax.workdir import Json
+from gca_jax.workdir import Json, flatten
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 NOTHING = "–"
@@ -23,7 +23,8 @@ NOTHING = "–"
 def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     """Write `study.md`, `study.json`, `study.csv`, `figures/*.png` from what is finished.
 
-    And `index.html`, over all runs, trials too.
+    And `study.html`, the same page with its pictures inside; `index.html`, over all runs, trials
+    too.
 
     Args:
         study: The study.
@@ -37,14 +38,14 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     results = collect(study, grid, workdir)
     measured = analyse(study, results, workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    content = _content(study, grid, results, measured, command)
-    write_json(workdir / "study.json", finite(content, nan=None))
+    found = _content(study, grid, results, measured, command)
+    write_json(workdir / "study.json", finite(found, nan=None))
     _write_rows(workdir / "study.csv", results)
     pictures = study_figures.draw(study, results, measured, workdir)
     (workdir / "figures").mkdir(exist_ok=True)
     for name, figure in pictures.items():
         write_figure(workdir / "figures" / f"{name}.png", figure)
-    page = markdown(
+    content = markdown(
         "study.md",
         study=study,
         grid=grid,
@@ -52,6 +53,7 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
         measured=measured,
         command=command,
         pictures=pictures,
+        changes={key: x for key, x in flatten(study.common) if x is not None},
         choices=_choices(grid, results),
         correlations=_correlations(study, results),
         reference=study.references.pop() if len(study.references) == 1 else None,
@@ -63,7 +65,8 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
         half_width=statistics.half_width,
         NOTHING=NOTHING,
     )
-    path = write_text(workdir / "study.md", page)
+    path = write_text(workdir / "study.md", content)
+    write_text(workdir / "study.html", page(content, workdir))
     runs.write(workdir)
     return path
 
@@ -110,7 +113,7 @@ def _correlations(study: Study, results: Results) -> list[list[str]]:
     for method in ("all", *study.methods) if study.correlate else ():
         n, *found = statistics.correlate(*study_figures.pairs(study, results, method))
         shown = (NOTHING if math.isnan(r) else f"{r:+.2f}" for r in found)
-        rows.append([method, str(n), *shown])
+        rows.append([text(method), str(n), *shown])
     return rows
 
 
@@ -126,7 +129,7 @@ def _choices(grid: list[Cell], results: Results) -> list[list[str]]:
             score = choice.scores[choice.best]
         tried = str(len(cell.candidates)) if cell.chooses else "0"
         shown = NOTHING if score is None else f"{score:.4f}"
-        rows.append([cell.condition, cell.method, settings, tried, shown])
+        rows.append([*map(text, (cell.condition, cell.method, settings)), tried, shown])
     return rows
 
 
@@ -159,11 +162,11 @@ def _content(
 def _write_rows(path: Path, results: Results) -> None:
     """Write one line for each final run; measures as they are in `evaluation.json`."""
     keys = sorted({key for row in results.rows for key in row.settings})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
     writer.writerow(["condition", "method", "seed", *keys, *results.measures, "folder"])
     for row in results.rows:
         settings = [row.settings.get(key, "") for key in keys]
         values = row.values.values()
         writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])
-    write_text(path, text.getvalue())
+    write_text(path, table.getvalue())

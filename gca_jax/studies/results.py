@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gca_jax.check import counted
+from gca_jax.check import counted, duration
 from gca_jax.files import lock, read_json, write_json
 from gca_jax.studies.grid import ALL, Cell, Part, Run, Slot
 from gca_jax.studies.study import Changes, Study
@@ -268,8 +268,7 @@ class Session:
         text = f"{counted(done, 'run')} done, {len(self.failed)} failed, {self.left} left"
         now = time.monotonic()
         if self._ended and self.left:
-            minutes = math.ceil((now - self._began) / self._ended * self.left / 60)
-            text += f", about {minutes} min" if minutes < 100 else f", about {minutes / 60:.1f} h"
+            text += f", about {_coarse((now - self._began) / self._ended * self.left)}"
         if sys.stderr.isatty():
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif now - self._shown >= EVERY or not self.left:
@@ -279,3 +278,11 @@ class Session:
     def _say(self, text: str) -> None:
         """Print a line, in place of the progress."""
         print("\r\x1b[K" * sys.stderr.isatty() + text, file=sys.stderr, flush=True)
+
+
+def _coarse(seconds: float) -> str:
+    """Write an estimated time in minutes, hours or days."""
+    minutes = math.ceil(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes / 60:.1f} h" if minutes < 24 * 60 else duration(60 * minutes)

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -168,9 +168,21 @@ class Study:
         return found
 
 
-def of_one(config: ConfigDict, seeds: tuple[int, ...]) -> Study:
-    """Make the study of one config over seeds; all its accuracies are measures."""
-    return Study("", methods={config.method: Method("")}, seeds=seeds, measures={})
+def of_one(
+    config: ConfigDict, seeds: tuple[int, ...], name: str = "", changed: Collection[str] = ()
+) -> Study:
+    """Make the study of one config over seeds; all its accuracies are measures.
+
+    Args:
+        config: Of a run, with the changes made.
+        seeds: Of the runs.
+        name: The config's name and options, as `digits:gca_uot`; empty: its method and data.
+        changed: Keys that were changed in it, which the report names.
+    """
+    base = name or f"{config.method} on {config.data.name}"
+    changes = {key: x for key, x in flatten(config) if key in changed and key != "seed"}
+    methods = {config.method: Method("")}
+    return Study(base, common=changes, methods=methods, seeds=seeds, measures={})
 
 
 def seeds(text: str) -> tuple[int, ...]:

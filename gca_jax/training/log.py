@@ -20,6 +20,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from gca_jax import distributed
+from gca_jax.check import duration
 from gca_jax.experiment import Experiment
 from gca_jax.training.state import Metrics
 from gca_jax.training.step import Training
@@ -29,7 +30,7 @@ REPELLED, PATIENCE = 0.9, 50  # share of pairs, and consecutive steps, that coun
 FINITE = ("loss", "gradient_norm", "parameter_norm")
 WATCHED = (*FINITE, "repelled")  # in every step, whether it is logged or not
 CONSTANTS = {"block_size", "scaling_domain"}  # entries of `aux` that make no curve
-BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+BAR = "{desc} {percentage:3.0f}% |{bar:24}| step {n_fmt}/{total_fmt}, {left} left{postfix}"
 
 
 class Lines(io.TextIOBase):
@@ -47,10 +48,24 @@ class Lines(io.TextIOBase):
         sys.stderr.flush()
 
 
+class Bar(tqdm):
+    """A progress bar whose field `left` is the time left, in days where it exceeds one."""
+
+    @property
+    def format_dict(self) -> Any:
+        """Add `left`, at tqdm's own rate."""
+        known = super().format_dict
+        if known.get("initial") is None:  # of a bar that is never drawn
+            return known
+        done, elapsed = known["n"] - known["initial"], known["elapsed"]
+        rate = known["rate"] or (done / elapsed if elapsed else 0.0)
+        return known | {"left": duration((known["total"] - known["n"]) / rate) if rate else "?"}
+
+
 def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
     """Show steps on standard error, in the first process; every 10 s where it is no terminal."""
     terminal = sys.stderr.isatty()
-    return tqdm(
+    return Bar(
         desc=name,
         file=sys.stderr if terminal else Lines(),
         total=total_steps,

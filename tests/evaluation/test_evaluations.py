@@ -167,6 +167,25 @@ def test_neighbours_are_test_images_as_they_are(results):
     rows = np.concatenate([np.array(table["queries"])[:, None], table["neighbours"]], axis=1)
     np.testing.assert_array_equal(found.arrays["nearest_images"], data.test_images[rows])
     np.testing.assert_array_equal(found.arrays["nearest_labels"], data.test_labels[rows])
+    assert data.test_labels[table["queries"]].tolist() == [0, 1, 2]
+
+
+def test_a_single_domain_is_no_kind_of_images(frozen):
+    data = images(False, domains=True)
+    one = np.zeros(len(data.test_images), np.int32)
+    single = frozen(dataclasses.replace(data, test_domains=one))
+    assert EVALUATIONS["plan"](single).skipped == "the images have no labels"
+    assert not {"plane_labels", "plane_domains"} & set(EVALUATIONS["plane"](single).arrays)
+    assert EVALUATIONS["nearest_across"](single) is None
+    labelled = dataclasses.replace(images(True, domains=True), test_domains=one)
+    found = EVALUATIONS["plane"](frozen(labelled)).arrays
+    assert "plane_domains" not in found
+    assert "plane_labels" in found
+    domains = {"train_domains": 0 * data.train_domains, "test_domains": one}
+    domains["pretrain_domains"] = domains["train_domains"]
+    blocks = {"target.name": "blocks", "target.alpha": 0.1}
+    alike = frozen(dataclasses.replace(labelled, **domains), **blocks)
+    assert EVALUATIONS["plan"](alike).skipped == "all images are of one domain"
 
 
 def test_a_target_of_domains_that_test_images_lack_has_no_plan(frozen):

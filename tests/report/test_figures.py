@@ -1,4 +1,5 @@
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_classes_and_domains_have_their_names(folder):
         "query\nT-shirt/top\nart painting",
         "0.89\nT-shirt/top\nphoto",
         "0.70\nAnkle boot\nphoto",
-        "0.60\na class with a …\nphoto",
+        "0.60\na class …ng name\nphoto",
     ]
     for draw, axis in ((figures.confusion, "x"), (figures.confusion, "y"), (figures.plan, "x")):
         axes = draw(report, folder).axes[0]
@@ -84,6 +85,59 @@ def test_a_plan_by_domains_has_their_names(folder):
     assert drawn.axes[0].get_title().startswith("transport plan of a batch\n")
     ticks = [text.get_text() for text in drawn.axes[0].get_xticklabels()]
     assert ticks == 2 * NAMES["domain_names"]
+
+
+def test_one_domain_is_no_picture(folder):
+    folder.arrays["plane_domains"] = np.full(36, 1)
+    (axes,) = figures.plane(with_names(folder), folder).axes
+    assert len(axes.collections) == 3
+
+
+def test_the_words_beside_the_rows_of_both_views_read_in_their_order(folder):
+    """Turned by 270° letters go downwards, as rows do; from the first view to the second."""
+    folder.arrays["target"] = np.kron([[0, 1], [0, 0]], np.eye(12))  # first rows, second columns
+    figure = figures.plan(summary(folder), folder)
+    axes = figure.axes[1]
+    (row, column), *_ = np.argwhere(~axes.images[0].get_array().mask)
+    assert axes.transData.transform((column, row))[1] > axes.transData.transform((0, 12))[1]
+    assert axes.yaxis.label.get_rotation() == 270
+    assert axes.xaxis.label.get_rotation() == 0
+    for label in (axes.get_ylabel(), axes.get_xlabel()):
+        assert re.fullmatch(r"first view\W+class\W+second view", label)
+    axes, labels = figure.axes[0], np.tile(folder.arrays["plan_labels"], 2)
+    for at, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
+        rows = labels[[int(np.floor(at)), int(np.ceil(at))]]
+        assert rows.tolist() == 2 * [int(text.get_text())]
+
+
+LONG = "plates of the herbarium, " * 5 + "second pass"
+ODD = "ACGT" * 15  # no space, wide letters
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("root", [LONG, ODD, "$a$ and $b"])
+def test_titles_and_names_of_a_folder_are_whole(folder, name, root):
+    """All that is written lies inside of the picture, and both ends of a long name are read."""
+    report = with_names(folder) | {"dataset": "folder", "corruptions": corruptions()}
+    names = [f"{root} {k}" for k in range(3)]
+    report["split"] |= {"class_names": names, "domain_names": names}
+    report["config"] |= {"data": {"kind": "images", "name": "folder", "root": f"/{root}"}}
+    figure = figures.FIGURES[name](report, folder)
+    figure.draw_without_rendering()
+    title = figure._suptitle
+    ends = (root[:8], root[-8:]) if len(root) > 20 else (root.replace("$", r"\$"),)
+    assert all(end in title.get_text() for end in ends)
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    boxes = [title.get_window_extent(), *(axes.get_tightbbox() for axes in figure.axes)]
+    boxes += [legend.get_window_extent() for legend in legends]
+    for box in boxes:
+        assert box.x0 >= -1
+        assert box.y0 >= -1
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert box.y1 <= figure.bbox.y1 + 1
+    above = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    for one, other in pairwise(sorted(above, key=lambda box: (-round(box.y0), box.x0))):
+        assert not one.overlaps(other)
 
 
 def test_shares_of_each_class_are_in_percent(folder):

@@ -208,8 +208,71 @@ def test_the_report_opens_in_a_browser(whole, browse):
     browse(whole / "report.md", use)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_its_html_is_a_page_of_its_own(whole, browse, tmp_path, scheme):
+    alone = tmp_path / "sent.html"
+    alone.write_bytes((whole / "report.html").read_bytes())
+
+    def use(page):
+        page.emulate_media(color_scheme=scheme)
+        assert page.title() == "gca_uot on digits, seed 7"
+        sizes = page.locator("img").evaluate_all("all => all.map(one => one.naturalWidth)")
+        assert len(sizes) == 8
+        assert min(sizes) > 500
+        ground = "all => all.map(one => getComputedStyle(one).backgroundColor)"
+        assert {*page.locator("img").evaluate_all(ground)} == {"rgb(255, 255, 255)"}  # black ink
+        rows = page.locator("table").first.locator("tr").all_inner_texts()
+        assert rows[1].split("\t") == ["trained encoder", "80.0 ± 1.4", "90.0", "85.0"]
+        page.emulate_media(color_scheme="light")
+
+    browse(alone, use)
+
+
+NAMES = [
+    '<img src=x onerror="document.title=1">',
+    "=cmd|' /C calc'!A0",
+    "a | b",
+    "*two* _words_ in_one",
+    "`code` [link](javascript:alert(1))",
+    "two\nlines",
+    "# head &amp; ~~tail~~ \\",
+    "- 1. item",
+]
+
+
+def test_names_are_text(workdir, browse):
+    """Of classes, of the folder, of the domain held out: in a viewer that lets HTML through too."""
+    found = json.loads((workdir / "evaluation.json").read_text())
+    found["dataset"] |= {"name": "folder"}
+    found |= {"per_class": dict.fromkeys(NAMES, 0.5), "left_out": [f"k-NN: {NAMES[0]}"]}
+    found["results"] = PROBES
+    (workdir / "evaluation.json").write_text(json.dumps(found))
+    data = {"kind": "images", "name": "folder", "root": f"/{NAMES[0]}", "held_out": NAMES[3]}
+    change(workdir / "config.json", data=data)
+    change(workdir / "training.json", command=f"python main.py '{NAMES[5]}\n<b>'")
+    write(workdir)
+    shown = [" ".join(name.split()) for name in NAMES]
+
+    def use(page):
+        assert page.locator("h1").inner_text() == (
+            f"gca_uot on folder {NAMES[0]}, domain {NAMES[3]} held out, seed 7"
+        )
+        table = page.locator("table").nth(1)
+        rows = [row.split("\t") for row in table.locator("tr").all_inner_texts()]
+        assert rows == [["class", "linear, all labels"], *([name, "50.0"] for name in shown)]
+        assert page.locator("img").count() == 1
+        assert page.locator("table em, table a, table code, h1 em, li img, b").count() == 0
+        assert page.locator("li").filter(has_text="k-NN: ").first.inner_text() == (
+            f"k-NN: {NAMES[0]}."
+        )
+        assert page.title() in ("report.md", page.locator("h1").inner_text())
+
+    browse(workdir / "report.md", use)
+    browse(workdir / "report.html", use)
+
+
 def test_the_same_files_give_the_same_report(whole):
-    names = ("report.json", "report.md", "figures/plan.png", "figures/plane.png")
+    names = ("report.json", "report.md", "report.html", "figures/plan.png", "figures/plane.png")
     first = [(whole / name).read_bytes() for name in names]
     write(whole)
     assert first == [(whole / name).read_bytes() for name in names]

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.files import write_checksums
 from gca_jax.report import runs
+from gca_jax.report.figures import COLOURS
 from gca_jax.report.status import status
 from tests.report import conftest
 from tests.report.conftest import CONFIG, TRAINING, corruptions, evaluation, metrics_row
@@ -23,7 +24,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.rows, self.elements = [], []
+        self.rows, self.elements, self.cell = [], [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -32,9 +33,13 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
+            self.cell = True
+
+    def handle_endtag(self, tag):
+        self.cell = self.cell and tag not in ("td", "th")
 
     def handle_data(self, data):
-        if self.rows and self.rows[-1]:
+        if self.cell:
             self.rows[-1][-1] += data.strip()
 
 
@@ -43,6 +48,7 @@ def leave(folder, judged=True, **changes):
     conftest.leave(folder, judged=judged, **changes)
     if judged:
         (folder / "report.md").write_text("found")
+        (folder / "report.html").write_text("found")
 
 
 def report(folder, capsys):
@@ -61,10 +67,12 @@ def test_a_page_over_runs_done_and_under_way(tmp_path, capsys):
     (tmp_path / "a/checkpoints/20").mkdir(parents=True)
     (tmp_path / "a/checkpoints/20/config.json").write_text("of no run")
     (tmp_path / "study/study.md").write_text("a study")
+    (tmp_path / "study/study.html").write_text("a study")
+    (tmp_path / "unlike/report.html").unlink()  # written before there were such
     text, page = report(tmp_path, capsys)
     head, *rows = page.rows
-    assert head[:4] == ["run", "method", "data", "seed"]
-    assert set(head[4:7]) == {"model.encoder", "loss.epsilon", "state"}
+    assert head[:5] == ["run", "method", "data", "seed", "state"]
+    assert set(head[-2:]) == {"model.encoder", "loss.epsilon"}  # on the right of all results
     named = [dict(zip(head, row, strict=True)) for row in rows]
     found = {row["run"]: row for row in named}
     assert [*found] == ["a", "study/later", "study/trained", "study/x & <b>", "unlike"]
@@ -80,7 +88,8 @@ def test_a_page_over_runs_done_and_under_way(tmp_path, capsys):
     # Every link is of this folder and there; nothing else is loaded.
     links = [attributes["href"] for _, attributes in page.elements if "href" in attributes]
     assert len(links) == 6
-    assert "study/study.md" in links
+    assert {"study/study.html", "a/report.html", "unlike/report.md"} < {*links}
+    assert not {"study/study.md", "a/report.md"} & {*links}
     assert all((tmp_path / unquote(link)).exists() for link in links)
     assert not any({"src", "srcset"} & set(attributes) for _, attributes in page.elements)
     assert not re.search(r"@import|url\((?!#)", text)  # but SVG's own parts
@@ -145,6 +154,7 @@ DAMAGES = {
         "no epochs": changed(CONFIG, train={"steps": 9}),
         "epochs a word": changed(CONFIG, train={"epochs": "4"}),
         "steps a word": changed(CONFIG, train={"epochs": 4, "steps": "9"}),
+        "batch size a word": changed(CONFIG, train={"epochs": 4, "batch_size": "9"}),
         "half a character": changed(CONFIG, method="\ud800"),
         "half a character in a key": changed(CONFIG, **{"\ud800": 1}),
         "too deep": DEEP,
@@ -417,6 +427,73 @@ def test_settings_of_like_runs_are_told_from_those_of_unlike_ones(tmp_path):
     leave(tmp_path / "c", loss={"epsilon": 0.2}, method="ince", model={"encoder": "vit"})
     found = runs.collect(tmp_path)
     assert runs.varied(found) == {"loss.epsilon": True, "model.encoder": False}
+
+
+def test_settings_of_the_evaluation_are_unfolded(tmp_path, capsys, browse):
+    asked = CONFIG["evaluation"]
+    leave(tmp_path / "runs/a", loss={"epsilon": 0.1})
+    leave(tmp_path / "runs/b", loss={"epsilon": 0.2}, evaluation={**asked, "draws": 5})
+    report(tmp_path / "runs", capsys)
+
+    def use(page):
+        heads = page.locator("thead th")
+        seen = [head.inner_text() for head in heads.all() if head.is_visible()]
+        assert seen[0] == "run"
+        assert seen[-1] == "loss.epsilon"
+        assert not [text for text in seen if text.startswith("evaluation")]
+        page.get_by_role("checkbox").check()
+        more = page.locator("thead th").all_inner_texts()
+        assert sorted(more[-2:]) == ["evaluation.draws", "loss.epsilon"]
+        column = more.index("evaluation.draws")
+        cells = [row.locator("td, th").nth(column) for row in page.locator("tbody tr").all()]
+        assert [cell.inner_text() for cell in cells] == ["2", "5"]
+
+    browse(tmp_path / "runs/index.html", use)
+
+
+def contrast(one, other):
+    """The ratio of two sRGB colours' luminances, by WCAG 2.1."""
+
+    def luminance(colour):
+        x = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
+        linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_is_legible_in_light_and_in_the_dark(tmp_path, capsys, browse, scheme):
+    """Runs of every colour; text at 4.5 (WCAG's AA), in the dark curves and marks at 3."""
+    names = [f"run {k}" for k in range(len(COLOURS))]
+    for name in names:
+        leave(tmp_path / name)
+    leave(tmp_path / name, rows=5, finished=False, judged=False)
+    report(tmp_path, capsys)
+    style = "all => all.map(one => getComputedStyle(one).{})"
+
+    def use(page):
+        page.emulate_media(color_scheme=scheme)
+        paper = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+        assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 22, 22)"}[scheme]
+        for part, kind in (("svg text", "fill"), ("h1, h2, p, a, td, th, .below", "color")):
+            words = page.locator(part).evaluate_all(style.format(kind))
+            assert len(words) > 20
+            assert min(contrast(colour, paper) for colour in words) >= 4.5
+        curves = page.locator("svg .curve path").evaluate_all(style.format("stroke"))
+        marks = page.locator("tbody b").evaluate_all(style.format("backgroundColor"))
+        assert curves == 3 * marks
+        assert len(marks) == len({*marks}) == len(COLOURS)
+        if scheme == "dark":
+            assert min(contrast(colour, paper) for colour in marks) >= 3
+        axes = page.locator('svg [style*="stroke: #000000"]').evaluate_all(style.format("stroke"))
+        assert min(contrast(colour, paper) for colour in axes) >= 4.5
+        ground = page.locator('svg [style*="fill: #ffffff"]').evaluate_all(style.format("opacity"))
+        assert {*ground} <= {"0"}
+        page.emulate_media(color_scheme="light")
+
+    browse(tmp_path / "index.html", use)
 
 
 def test_a_folder_without_runs_is_no_run(tmp_path):

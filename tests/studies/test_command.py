@@ -91,8 +91,11 @@ def test_seeds_of_one_config_are_a_table(digits, tmp_path, done_by, capsys):
     asked = done_by("surroundings")
     config = digits.get_config("ince").lock()
     typed = "python main.py --seeds=0,3"
+    named = {"config_file": "digits:ince,smoke", "changed": ["loss.epsilon", "seed"]}
     flags = {"jobs": 2, "limit_minutes": 5.0, "launcher": "env X=1"}
-    commands.study(commands.Command(config, str(tmp_path), seeds="0,3", typed=typed, **flags))
+    commands.study(
+        commands.Command(config, str(tmp_path), seeds="0,3", typed=typed, **named, **flags)
+    )
     assert asked == flags
     assert capsys.readouterr().out == f"report: {tmp_path}/study.md\n"
     values = []
@@ -106,6 +109,9 @@ def test_seeds_of_one_config_are_a_table(digits, tmp_path, done_by, capsys):
     page = (tmp_path / "study.md").read_text()
     assert re.search(r"\| linear, %, mean ± sd \| all \|\n\| --- \| --- \|\n" + row, page)
     assert "    python main.py --seeds=0,3\n" in page
+    assert page.startswith(
+        f"# A study of `digits:ince,smoke`\n\nIts runs have loss.epsilon = {config.loss.epsilon}.\n"
+    )
 
 
 def test_failed_runs_are_the_status_of_the_command(digits, tmp_path, done_by):

@@ -182,6 +182,7 @@ def test_the_pages_open_in_a_browser(whole, browse):
         assert page.locator("img").count() == len([*(folder / "figures").glob("*.png")])
 
     browse(folder / "study.md", use)
+    browse(folder / "study.html", use)
     browse(folder / "index.html")
 
 
@@ -204,6 +205,26 @@ def test_a_stopped_study_is_reported_with_what_is_missing(described, tmp_path):
     assert found["linear probe, %, mean ± sd"]["BYOL"]["noise 0"] == f"{one:.2f} (n = 1)"
     assert found["linear probe, %, mean ± sd"]["GCA-UOT"]["noise 4"] == "–"
     assert not json.loads((tmp_path / "study.json").read_text())["complete"]
+
+
+def test_its_html_leads_to_what_is_missing_and_names_are_text(planned, tmp_path, browse):
+    harm = '<img src=x onerror="document.title=1"> | *a*'
+    methods = {harm: M("simclr"), "BYOL": M("byol")}
+    study, grid = planned(methods=methods, conditions={harm: {}}, reference=harm)
+    do(grid, tmp_path, lambda run: run.seed != 2)
+    write_json(tmp_path / "failed.json", [{"folder": grid[0].finals[0][2].folder, "error": harm}])
+    write(study, grid, tmp_path, f"{COMMAND} {harm}")
+
+    def use(page):
+        assert page.locator("img").count() == 3
+        row = page.locator("table").first.locator("tr").all_inner_texts()
+        assert [line.split("\t")[0] for line in row[1:]] == [harm, "BYOL"]
+        assert row[0].split("\t")[1:] == [harm]
+        assert harm in page.locator("li").first.inner_text()
+        page.get_by_role("link", name="what is missing").click()
+        assert page.evaluate("document.querySelector(location.hash).innerText") == "What is missing"
+
+    browse(tmp_path / "study.html", use)
 
 
 def test_nothing_done_is_a_report_too(described, tmp_path):
