@@ -447,6 +447,18 @@ def iot_uni(
     return common.report("iot_uni", value, plan, target, options)
 
 
+Method = Literal[
+    "ince",
+    "gca_ince",
+    "rince",
+    "gca_rince",
+    "gca_uot",
+    "simclr",
+    "clip",
+    "byol",
+    "iot",
+    "iot_uni",
+]
 METHODS: dict[str, Loss] = {
     "ince": ince,
     "gca_ince": gca_ince,
@@ -462,7 +474,7 @@ METHODS: dict[str, Loss] = {
 
 
 def transport(
-    name: str, z_a: Views, z_b: OtherViews, **settings: object
+    name: Method, z_a: Views, z_b: OtherViews, **settings: object
 ) -> tuple[ot.Plan, AnyTarget]:
     """Return the plan that a method's loss compares with its target, and that target.
 
@@ -486,7 +498,7 @@ def transport(
     return aux["plan"], aux["target"]
 
 
-def keywords(name: str) -> dict[str, Any]:
+def keywords(name: Method) -> dict[str, Any]:
     """Return every keyword that a method takes, with its default.
 
     Args:
@@ -505,7 +517,7 @@ def keywords(name: str) -> dict[str, Any]:
 
 
 def _pose(
-    name: str,
+    name: Method,
     z_a: ArrayLike,
     z_b: ArrayLike,
     epsilon: ArrayLike,
@@ -519,7 +531,7 @@ def _pose(
     return kernel, resolve(None if callable(target) else target, kernel)
 
 
-def _check_options(name: str, options: Mapping[str, object]) -> None:
+def _check_options(name: Method, options: Mapping[str, object]) -> None:
     unknown = sorted(options.keys() - keywords(name).keys())
     if unknown:
         known = ", ".join(keywords(name))

@@ -20,9 +20,21 @@ def marginal(name: str, values: ArrayLike, size: int, dtype: jnp.dtype) -> Array
     return x
 
 
+def array(name: str, z: ArrayLike) -> Array:
+    """Take embeddings as an array; refuse a PyTorch tensor whose gradient would end here."""
+    if getattr(z, "requires_grad", False):
+        raise ValueError(
+            f"{name} is a PyTorch tensor that requires a gradient, which no loss passes on: take "
+            f"the bridge of docs/howto.md (In a PyTorch loop), or {name}.detach()"
+        )
+    if str(getattr(z, "dtype", None)) == "torch.bfloat16":  # which NumPy does not have
+        return jax.dlpack.from_dlpack(z.contiguous())  # type: ignore[union-attr]
+    return jnp.asarray(z)
+
+
 def embeddings(z_a: ArrayLike, z_b: ArrayLike, layout: str) -> tuple[Array, Array]:
     """Cast two views' embeddings (n, d), (m, d) to float32 or float64; joint ones have n = m."""
-    a, b = jnp.asarray(z_a), jnp.asarray(z_b)
+    a, b = array("z_a", z_a), array("z_b", z_b)
     for name, z in (("z_a", a), ("z_b", b)):
         if not jnp.issubdtype(z.dtype, jnp.floating):
             raise ValueError(f"{name} must hold floating-point numbers, got dtype {z.dtype}")
