@@ -34,13 +34,19 @@ def sharded(name: Method, mesh: Mesh, axis_name: str = "data") -> Loss:
       Out`.
 
     Raises:
-      ValueError: An unknown name or axis; a batch that the devices cannot share.
+      ValueError: An unknown name or axis; a batch that the devices cannot share; a call inside
+        `pmap` or `shard_map`, where `axis_name=` of the method itself does it.
     """
     check.one_of("method", name, METHODS)
     check.one_of("axis_name", axis_name, mesh.shape)
     devices = mesh.shape[axis_name]
 
     def loss(z_a: ArrayLike, z_b: ArrayLike, **settings: object) -> Out:
+        if jax.sharding.get_abstract_mesh().manual_axes:
+            raise ValueError(
+                f"losses.sharded runs over the whole mesh: inside pmap or shard_map call {name} "
+                "itself, with axis_name= there if its rows are split"
+            )
         a, b = inputs.array("z_a", z_a), inputs.array("z_b", z_b)
         if _is_left_to_compiler(name, a, b, settings):
             return METHODS[name](a, b, **settings)
