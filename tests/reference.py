@@ -70,24 +70,45 @@ def blocks(domains_a, domains_b, alpha, beta, layout="cross"):
     return target_matrix(rule, len(domains_a), len(domains_b), layout)
 
 
-def classes(labels_a, labels_b=None, layout="cross"):
+def classes(labels_a, labels_b=None, layout="cross", per="pair"):
+    """Pairs of one class; -1 is of none, and pairs with its own index alone."""
     labels = (labels_a, labels_a if labels_b is None else labels_b)
-    return target_matrix(
-        lambda i, j, side_i, side_j: float(labels[side_i][i] == labels[side_j][j]),
-        len(labels_a),
-        len(labels[1]),
-        layout,
-    )
+
+    def rule(i, j, side_i, side_j):
+        a, b = labels[side_i][i], labels[side_j][j]
+        return float(a == b != -1 or (a == b == -1 and i == j))
+
+    T = target_matrix(rule, len(labels_a), len(labels[1]), layout)
+    if per == "anchor":
+        T = T / np.where(T.sum(1) > 0, T.sum(1), 1.0)[:, None]
+    return T / T.sum()
 
 
-def continuous(labels, bandwidth, n, layout="cross"):
-    """exp(-(y_i - y_j)^2 / (2 sigma^2)) of every pair, both views having the label."""
-    return target_matrix(
-        lambda i, j, *_: np.exp(-((labels[i] - labels[j]) ** 2) / (2 * bandwidth**2)),
-        n,
-        n,
-        layout,
+def of_exponents(x, y, exponent, layout):
+    """exp(exponent(x_i, y_j)) of all pairs, which all have mass, however little."""
+    if layout == "joint":
+        x = y = np.concatenate([x, y])
+    log_w = np.array([[exponent(a, b) for b in y] for a in x])
+    if layout == "joint":
+        np.fill_diagonal(log_w, -np.inf)
+    T = np.maximum(np.exp(log_w - log_w.max()), 1e-300 * (log_w > -np.inf))
+    return T / T.sum()
+
+
+def continuous(labels_a, bandwidth, labels_b=None, layout="cross"):
+    """exp(-|y_i - y_j|^2 / (2 sigma^2))."""
+    x, y = (
+        np.reshape(np.float64(labels), (len(labels), -1))
+        for labels in (labels_a, labels_a if labels_b is None else labels_b)
     )
+    width = 2 * np.float64(bandwidth) ** 2
+    return of_exponents(x, y, lambda a, b: -np.sum((a - b) ** 2) / width, layout)
+
+
+def similar(features_a, epsilon, features_b=None, layout="cross"):
+    """exp((cos - 1) / epsilon)."""
+    x, y = unit(features_a), unit(features_a if features_b is None else features_b)
+    return of_exponents(x, y, lambda a, b: (a @ b - 1) / np.float64(epsilon), layout)
 
 
 def weighted(quality, layout="cross"):
@@ -103,10 +124,15 @@ def scalings(K, mu, nu, half_steps, tau_a=1.0, tau_b=1.0):
     u, v = np.ones(K.shape[0]), np.ones(K.shape[1])
     for t in range(half_steps):
         if t % 2 == 0:
-            u = (mu / (K @ v)) ** tau_a
+            u = over(mu, K @ v) ** tau_a
         else:
-            v = (nu / (K.T @ u)) ** tau_b
+            v = over(nu, K.T @ u) ** tau_b
     return u, v
+
+
+def over(marginal, sums):
+    """The quotient; a row that meets no mass stays empty."""
+    return np.where(sums > 0, marginal / np.where(sums > 0, sums, 1.0), 0.0)
 
 
 def plan(K, mu, nu, half_steps, tau_a=1.0, tau_b=1.0):
@@ -134,6 +160,12 @@ def kl(T, P):
     with np.errstate(divide="ignore"):
         terms = [t * np.log(t / p) for t, p in zip(T, P, strict=True) if t > 0]
     return sum(terms) - T.sum() + P.sum()
+
+
+def marginal_kl(p, mu, penalty):
+    """sum_i lambda_i (p_i log(p_i / mu_i) - p_i + mu_i); a penalty of 0 asks nothing."""
+    penalty = np.broadcast_to(penalty, p.shape)
+    return sum(x * kl(p[i : i + 1], mu[i : i + 1]) for i, x in enumerate(penalty) if x > 0)
 
 
 def with_mass(P, mu, mass):
@@ -243,11 +275,14 @@ def gca_uot(
     C, T, mu, nu = setting(z_a, z_b, target, mu, nu, marginals, **kernel)
     K = np.exp(-C / epsilon)
     u, v = scalings(K, mu, nu, 2 * iterations, tau(penalty_a, epsilon), tau(penalty_b, epsilon))
-    P = u[:, None] * K * v
+    P, value = u[:, None] * K * v, 0.0
     with np.errstate(divide="ignore"):
-        value = w_kl * kl(T, with_mass(P, mu, mass)) + w_rince * w_q(T, K * v, lam / u, q)
-    if penalise_marginals:
-        value += penalty_a * kl(P.sum(1), mu) + penalty_b * kl(P.sum(0), nu)
+        if w_kl > 0:
+            value += w_kl * kl(T, with_mass(P, mu, mass))
+        if w_rince > 0:
+            value += w_rince * w_q(T, K * v, lam / u, q)
+        if penalise_marginals:
+            value += marginal_kl(P.sum(1), mu, penalty_a) + marginal_kl(P.sum(0), nu, penalty_b)
     return value
 
 

@@ -36,7 +36,7 @@ def carry_out(block, tree):
         return
     name, table = head[2:].split(": ")
     path = tree / name
-    begin = re.compile(rf"^ *{table}\b.*=.*[{{(](?=.*[)}}]$|$)", re.M)  # the literal's first line
+    begin = re.compile(rf"^ *{table}\b.*=.*[\[{{(](?=.*[)}}]$|$)", re.M)  # the literal's first line
     text, found = begin.subn(lambda match: f"{match[0]}\n{body}", path.read_text(), count=1)
     assert found == 1, head
     module = re.search(r": (\w+)[.,]", body)  # that the line names

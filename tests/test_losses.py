@@ -60,11 +60,11 @@ SETTINGS = {
     ),
     "continuous": lambda: (
         CROSS | {"target": ot.target.continuous(AGES, bandwidth=1.5)},
-        CROSS | {"target": reference.continuous(AGES, 1.5, N)},
+        CROSS | {"target": reference.continuous(AGES, 1.5)},
     ),
     "continuous joint": lambda: (
         JOINT | {"target": ot.target.continuous(AGES, bandwidth=1.5)},
-        JOINT | {"target": reference.continuous(AGES, 1.5, N, "joint")},
+        JOINT | {"target": reference.continuous(AGES, 1.5, layout="joint")},
     ),
     "array": same(CROSS | {"target": 7.0 * DENSE}),
     "array joint": same(JOINT | {"target": DENSE_JOINT}),

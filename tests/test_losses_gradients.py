@@ -30,6 +30,8 @@ CONVERGED = {
     ),
     "gca_uot": ("gca_uot", lambda: ({}, {})),
     "gca_uot generalized": ("gca_uot", lambda: ({"mass": "generalized"}, {"mass": "generalized"})),
+    "gca_uot free rows": ("gca_uot", lambda: ({"penalty_a": 0.0}, {"penalty_a": 0.0})),
+    "gca_uot free": ("gca_uot", lambda: 2 * ({"penalty_a": 0.0, "penalty_b": 0.0},)),
     "iot": ("iot", lambda: ({}, {})),
     "iot_uni": ("iot_uni", lambda: ({}, {})),
 }

@@ -112,6 +112,19 @@ def test_bad_views_are_refused_with_their_shapes(name):
             assert text in str(error.value)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_tensor_whose_gradient_would_end_here_is_refused(side):
+    class Tensor(np.ndarray):  # as PyTorch's; tests/test_guide.py has the real one, where it is
+        requires_grad = True
+
+    pair = list(views())
+    pair[side] = np.asarray(pair[side]).view(Tensor)
+    name = ("z_a", "z_b")[side]
+    with pytest.raises(ValueError, match=rf"{name} is a PyTorch tensor .* or {name}.detach\(\)"):
+        losses.ince(*pair)
+
+
 @pytest.mark.parametrize("name", ["simclr", "iot", "gca_uot"])
 def test_as_many_rows_in_both_views_where_the_target_pairs_them(name):
     words = {"layout": "joint"} if name == "gca_uot" else {}
@@ -230,6 +243,7 @@ def test_overflow_of_rince_is_reported_never_silent(name):
             losses.METHODS[name](z_a, z_b, epsilon=0.01)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_keywords_of_a_method_that_there_is_not():
     with pytest.raises(ValueError, match=r"method must be one of byol, clip, .*; got 'foo'"):
         losses.keywords("foo")

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import typing
 
 from gca_jax import losses
 from tests.conftest import ROOT
@@ -22,3 +23,4 @@ def test_every_public_name_is_where_the_reference_says():
 def test_every_method_is_public():
     (line,) = (line for line in LISTED.splitlines() if line.split()[0] == "gca_jax.losses")
     assert set(losses.METHODS) < set(re.split(r",? +", line))
+    assert set(typing.get_args(losses.Method)) == set(losses.METHODS)

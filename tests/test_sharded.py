@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gca_jax import losses
+from gca_jax import losses, ot
 from tests import processes, toy
 from tests.test_modes import CASES, N
 
@@ -85,6 +85,22 @@ def test_blocks_of_rows_on_each_device(case):
         assert_same(got, ((value, aux), gradient))
 
 
+def test_without_jit_it_is_compiled_once(caplog):
+    """`shard_map` by itself would compile each operation of each call."""
+    views = tuple(jnp.asarray(z, jnp.float32) for z in toy.batch(0, n=8, d=4))
+    split = losses.sharded("ince", mesh(2))
+    domains = np.arange(8) % 3
+
+    def gradient(loss):
+        target = ot.target.blocks(domains, alpha=0.5)
+        return jax.grad(lambda a: loss(a, views[1], target=target)[0])(views[0])
+
+    np.testing.assert_allclose(gradient(split), gradient(losses.ince), rtol=1e-4, atol=1e-6)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        gradient(split)
+    assert not [record for record in caplog.messages if "_over_rows" in record]
+
+
 def test_embeddings_of_unequal_number():
     z_a, z_b = toy.batch(0, n=4, m=8)
     with jax.enable_x64(True):
@@ -157,6 +173,7 @@ def test_no_device_has_the_whole_kernel_and_no_message_is_large(name):
     assert all(size in (n * d, n * d // 8) for size in large)  # and their gradients, scattered
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_batches_are_refused():
     z = np.ones((6, 3))
     with pytest.raises(ValueError, match="multiple of 4 rows"):

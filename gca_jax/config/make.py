@@ -2,7 +2,7 @@
 
 import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ml_collections import ConfigDict, config_dict
 
@@ -322,5 +322,5 @@ def loss_group(method: str, settings: Settings) -> dict[str, object]:
 def _defaults(method: str) -> dict[str, object]:
     from gca_jax import losses
 
-    known = losses.keywords(method)
+    known = losses.keywords(cast(losses.Method, method))
     return {key: value for key, value in known.items() if key not in groups.NO_SETTINGS}

@@ -1,7 +1,7 @@
 """Retrieval of pairs between two aligned towers, and weights of their training pairs."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -142,7 +142,7 @@ def log_shares(frozen: Frozen) -> Float[np.ndarray, "n"]:
     @jax.jit
     def shares(a: Array, b: Array, info: Info) -> Array:
         keywords = {**settings, **experiment.target.keywords(info)}
-        plan, _ = losses.transport(experiment.method, a, b, **keywords)
+        plan, _ = losses.transport(cast(losses.Method, experiment.method), a, b, **keywords)
         return jnp.maximum(plan.log_positive_shares, jnp.finfo(a.dtype).min)
 
     for _ in range(experiment.config.evaluation.rounds):

@@ -1,7 +1,7 @@
 """The mean transport plan of the loss over batches of test images, beside its target (Fig. A4)."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -97,7 +97,7 @@ def _shares(matrix: Float[np.ndarray, "n n"], labels: Int[np.ndarray, "b"]) -> d
 
 
 def _transport(frozen: Frozen) -> Transport:
-    method, network = frozen.experiment.method, frozen.experiment.network
+    method, network = cast(losses.Method, frozen.experiment.method), frozen.experiment.network
 
     def transport(z_a: Array, z_b: Array, info: Info) -> tuple[Array, Array]:
         if method == "byol":  # the online network stands in for the target network

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import cast
 
 import jax
 import numpy as np
@@ -61,7 +62,7 @@ def gradient_cosine_to_ince(
     """
     if method == "byol":
         return None
-    options = {**losses.keywords(method), **hyper}
+    options = {**losses.keywords(cast(losses.Method, method)), **hyper}
     shared = {name: options[name] for name in KERNEL_OPTIONS if name in options}
 
     def value(name: str, arguments: Mapping[str, object], a: Array, b: Array) -> Array:

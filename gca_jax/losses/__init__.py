@@ -25,6 +25,7 @@ from gca_jax.losses._diagnosis import if_wanted, may_be_wanted
 from gca_jax.losses._methods import (
     METHODS,
     Loss,
+    Method,
     byol,
     clip,
     gca_ince,
@@ -45,6 +46,7 @@ __all__ = [
     "Aux",
     "KernelOptions",
     "Loss",
+    "Method",
     "Out",
     "byol",
     "clip",

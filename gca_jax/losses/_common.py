@@ -83,7 +83,7 @@ def form_kernel(
             "cost_fn= runs in the log domain: it takes no block_size, no axis_name, no precision"
         )
     a, b = inputs.embeddings(z_a, z_b, layout)
-    excluded = inputs.excluded(len(a), len(b), layout, how["valid"], how["ignore"])
+    excluded = inputs.excluded(a.shape[0], b.shape[0], layout, how["valid"], how["ignore"])
     unit = (ot.normalize(z) for z in inputs.emptied(a, b, layout, excluded))
     same = {key: how[key] for key in ("epsilon", "layout", "self_pairs", "valid", "ignore")}
     return ot.cost_kernel(cost_fn, *unit, **same)

@@ -368,7 +368,7 @@ def byol(
     if callable(target):
         raise ValueError("byol projects on no plan, so no target can learn from it")
     a, b = inputs.embeddings(z_a, z_b, "cross")
-    excluded = inputs.excluded(len(a), len(b), "cross", valid, ignore)
+    excluded = inputs.excluded(a.shape[0], b.shape[0], "cross", valid, ignore)
     unit = (ot.normalize(z) for z in inputs.emptied(a, b, "cross", excluded))
     kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0, valid=valid, ignore=ignore)
     kernel, target = common.with_target(kernel, target)
@@ -452,6 +452,18 @@ def iot_uni(
     return common.report("iot_uni", value, plan, target, options)
 
 
+Method = Literal[
+    "ince",
+    "gca_ince",
+    "rince",
+    "gca_rince",
+    "gca_uot",
+    "simclr",
+    "clip",
+    "byol",
+    "iot",
+    "iot_uni",
+]
 METHODS: dict[str, Loss] = {
     "ince": ince,
     "gca_ince": gca_ince,
@@ -467,7 +479,7 @@ METHODS: dict[str, Loss] = {
 
 
 def transport(
-    name: str, z_a: Views, z_b: OtherViews, **settings: object
+    name: Method, z_a: Views, z_b: OtherViews, **settings: object
 ) -> tuple[ot.Plan, AnyTarget]:
     """Return the plan that a method's loss compares with its target, and that target.
 
@@ -491,7 +503,7 @@ def transport(
     return aux["plan"], aux["target"]
 
 
-def keywords(name: str) -> dict[str, Any]:
+def keywords(name: Method) -> dict[str, Any]:
     """Return every keyword that a method takes, with its default.
 
     Args:
@@ -510,7 +522,7 @@ def keywords(name: str) -> dict[str, Any]:
 
 
 def _pose(
-    name: str,
+    name: Method,
     z_a: ArrayLike,
     z_b: ArrayLike,
     epsilon: ArrayLike,
@@ -524,7 +536,7 @@ def _pose(
     return common.with_target(kernel, target)
 
 
-def _check_options(name: str, options: Mapping[str, object]) -> None:
+def _check_options(name: Method, options: Mapping[str, object]) -> None:
     unknown = sorted(options.keys() - keywords(name).keys())
     if unknown:
         known = ", ".join(keywords(name))

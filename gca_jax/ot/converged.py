@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike
 
 from gca_jax import check
 from gca_jax.ot.kernel import Kernel
+from gca_jax.ot.numerics import log, logsumexp
 
 with warnings.catch_warnings():  # ott imports jaxopt, which announces its retirement
     warnings.filterwarnings("ignore", message="JAXopt is no longer maintained")
@@ -90,6 +91,10 @@ def solve(
                 f"until= takes one penalty for all samples, got {name} {jnp.shape(tau)}"
             )
     tau_a, tau_b = float(np.asarray(tau_a)), float(np.asarray(tau_b))
+    if tau_a == 0:  # u = 1, and v of one half-step; OTT-JAX's implicit derivative would be NaN
+        columns = logsumexp(kernel.log_matrix, axis=0)
+        log_v = tau_b * (log(nu) - columns) if tau_b else jnp.zeros_like(nu)
+        return jnp.zeros_like(mu), log_v, jnp.asarray(True)
     with jax.numpy_rank_promotion("allow"):
         log_k = kernel.log_matrix
         if kernel.excluded is not None:  # ott needs a finite entry in each row: next to none

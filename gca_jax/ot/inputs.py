@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from gca_jax.check import is_concrete, non_negative, numbers, one_of
+from gca_jax.check import is_concrete, non_negative, numbers, one_of, some_mass
 from gca_jax.ot.engine import Excluded
 
 Valid = ArrayLike | tuple[ArrayLike, ArrayLike]
@@ -17,7 +17,17 @@ Ignore = ArrayLike | tuple[ArrayLike, ArrayLike]
 
 
 def array(name: str, values: ArrayLike) -> Array:
-    """Convert to an array of JAX; what holds no numbers is refused, saying what to do."""
+    """Convert to an array of JAX; what holds no numbers is refused, saying what to do.
+
+    So is a PyTorch tensor whose gradient would end here.
+    """
+    if getattr(values, "requires_grad", False):
+        raise ValueError(
+            f"{name} is a PyTorch tensor that requires a gradient, which no loss passes on: take "
+            f"the bridge of docs/howto.md (In a PyTorch loop), or {name}.detach()"
+        )
+    if str(getattr(values, "dtype", None)) == "torch.bfloat16":  # which NumPy does not have
+        return jax.dlpack.from_dlpack(values.contiguous())  # type: ignore[union-attr]
     try:
         return jnp.asarray(values)
     except (TypeError, ValueError) as error:
@@ -96,6 +106,7 @@ def marginal(
     if x.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},), got {x.shape}")
     non_negative(name, x)
+    some_mass(name, x)
     if is_concrete(x) and not free and abs(np.asarray(x).sum() - 1.0) > 1e-3:
         raise ValueError(f"{name} must sum to 1, got a sum of {np.asarray(x).sum():.6g}")
     return x

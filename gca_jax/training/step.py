@@ -9,7 +9,7 @@ import functools
 import operator
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -173,7 +173,8 @@ def split_loss(experiment: Experiment, mesh: Mesh | None) -> Loss:
     """
     if mesh is None or mesh.size == 1 or "loss" in experiment.given:
         return experiment.loss
-    return partial(losses.sharded(experiment.method, mesh), **experiment.config.loss)
+    split = losses.sharded(cast(losses.Method, experiment.method), mesh)
+    return partial(split, **experiment.config.loss)
 
 
 def byol_decay(at_start: float | None, total_steps: int) -> optax.Schedule | None:

@@ -72,8 +72,11 @@ def backward(
 
     On a mapped axis they are partial sums: the sum over the devices counts.
     """
+    axis = residuals.problem.points.axis_name
+    # Under `vmap`, hence `jacrev`, what a branch of a `cond` reads becomes varying, and JAX retypes
+    # nothing inside the branch: all of it is varying from the start.
+    residuals = jax.tree.map(partial(varying, axis_name=axis), residuals)
     passes, problem, out = residuals.passes, residuals.problem, residuals.out
-    axis = problem.points.axis_name
     ct_u, ct_v, ct_rows = (
         passes.all_devices(x) for x in (cotangent.log_u, cotangent.log_v, cotangent.log_rows)
     )

@@ -18,6 +18,8 @@ def varying(x: Array, axis_name: AxisName | None) -> Array:
     """Type x as an array that may differ between the devices of a mapped axis."""
     if axis_name is None:
         return x
+    if x.dtype == bool:
+        return varying(x.astype(jnp.int32), axis_name) > 0
     return x + (0 * jax.lax.axis_index(axis_name)).astype(x.dtype)
 
 
