@@ -281,7 +281,7 @@ class NumPy:
 
     @property
     def is_comparable(self):
-        """Whether the value is NumPy's up to rounding: unit embeddings have the dtype of the views.
+        """Whether the value is NumPy's up to rounding.
 
         XLA takes subnormal numbers for 0, so that a row of some has another direction.
         """
@@ -324,11 +324,12 @@ class NumPy:
 
 def check_value(value, alone, want, said):
     """It is NumPy's, and the same with and without its gradient."""
-    # Rounding of similarities is divided by ε, that of powers by q.
+    # Rounding of similarities is divided by ε, that of powers by q; a weight multiplies it.
     words = want.words
     small = min(float(words.get(key, 1.0)) for key in ("epsilon", "q"))
     digits = 1e-9 if want.double else 1.0
-    atol, rtol = (1e-4 + 1e-5 / small) * digits, 1e-4 * max(digits, 1e-5)
+    weight = max(1.0, float(words.get("w_kl", 1.0)), float(words.get("w_rince", 1.0)))
+    atol, rtol = (1e-4 + 1e-5 / small) * weight * digits, 1e-4 * max(digits, 1e-5)
     if not np.isnan(value):
         np.testing.assert_allclose(value, alone, rtol=rtol, atol=atol, err_msg=str(said))
     if want.is_comparable and np.isfinite(value):
