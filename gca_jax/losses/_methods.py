@@ -266,6 +266,111 @@ def gca_uot(
     return common.report("gca_uot", value, plan, target, options)
 
 
+def gce(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    q: ArrayLike = 0.7,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """Generalised cross entropy of the row and the column projection (Zhang & Sabuncu, 2018).
+
+    mean_i (1 - p_ii^q)/q with p the softmax of cos/ε over a row, and the same over columns, half
+    each; in the joint layout, whose K is symmetric, over rows. Positives of one row are one event.
+    What one pair adds to the gradient is that of `clip` times p^q: a wrong pair counts little.
+
+    Args:
+      epsilon: As in `ince`.
+      q: In (0, 1]: q → 0 tends to `clip` (`simclr` in the joint layout), 1 is the mean absolute
+        error.
+      target: As in `ince`; each row has the weight of its mass.
+
+    Other keywords, returns and errors are those of `ince`.
+
+    >>> z = jnp.eye(4)  # p = 1/(1 + 3 e^-2)
+    >>> f"{gce(z, z, epsilon=0.5, q=1.0)[0]:.4f}"
+    '0.2888'
+    """
+    measure = partial(divergence.gce, q=q)
+    return _of_both_projections("gce", measure, z_a, z_b, epsilon, layout, target, options)
+
+
+def gca_gce(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    iterations: int = 10,
+    q: ArrayLike = 0.7,
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    until: float | None = None,
+    gradient: Literal["unrolled", "implicit"] = "unrolled",
+    mu: ArrayLike | None = None,
+    nu: ArrayLike | None = None,
+    marginals: Marginals = "target",
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """GCA-GCE: generalised cross entropy of the Sinkhorn plan of T sweeps, p_ij = P_ij/μ_i.
+
+    mean_i (1 - (n P_ii)^q)/q: equation 8 with a divergence that bounds what one pair can do. Its
+    gradient has the direction of `gca_ince` on the target `ot.learned.self_weighted(sharpness=q)`.
+
+    Args:
+      q: In (0, 1]; q → 0 tends to `gca_ince`.
+
+    Other keywords are those of `gca_ince` and `gce`; returns and errors those of `ince`. It needs
+    n <= m: a column could give one row more than its share.
+
+    >>> z = jnp.eye(4)  # the row projection has the right columns already: the value of gce
+    >>> f"{gca_gce(z, z, epsilon=0.5, q=1.0)[0]:.4f}"
+    '0.2888'
+    """
+    kernel, prior = _pose("gca_gce", z_a, z_b, epsilon, layout, target, options)
+    n, m = kernel.shape
+    if n > m:
+        raise ValueError(f"gca_gce needs a column for each row, got n={n}, m={m}")
+    plan = common.sinkhorn(
+        "gca_gce", kernel, prior, iterations=iterations, until=until, gradient=gradient,
+        mu=mu, nu=nu, marginals=marginals, gradients=("unrolled", "implicit"),
+    )  # fmt: skip
+    target = common.of_plan(target, prior, plan)
+    return common.report("gca_gce", divergence.gce(target, plan, q=q), plan, target, options)
+
+
+def rcl(
+    z_a: Views,
+    z_b: OtherViews,
+    *,
+    epsilon: ArrayLike = 0.5,
+    phi: divergence.Phi = "log",
+    layout: ot.Layout = "cross",
+    target: TargetLike = None,
+    **options: Unpack[KernelOptions],
+) -> Out:
+    """Robust complementary loss of the row and the column projection (Hu et al., TPAMI 2023).
+
+    mean_i Σ_{j ≠ i} φ(p_ij) with p the softmax of cos/ε over a row, and the same over columns, half
+    each; in the joint layout over rows. Only pairs that are no positives are pushed.
+
+    Args:
+      epsilon: As in `ince`.
+      phi: φ(x): "log", -log(1 - x); or "tan", tan x.
+      target: As in `ince`; a pair counts as negative by 1 - T_ij / max_k T_ik.
+
+    Other keywords, returns and errors are those of `ince`.
+
+    >>> z = jnp.eye(4)  # three negatives of p = 1/(e^2 + 3)
+    >>> f"{rcl(z, z, epsilon=0.5)[0]:.4f}"
+    '0.3031'
+    """
+    measure = partial(divergence.rcl, phi=phi)
+    return _of_both_projections("rcl", measure, z_a, z_b, epsilon, layout, target, options)
+
+
 def simclr(
     z_a: Views,
     z_b: OtherViews,
@@ -452,12 +557,37 @@ def iot_uni(
     return common.report("iot_uni", value, plan, target, options)
 
 
+def _of_both_projections(
+    name: str,
+    measure: Callable[[AnyTarget, ot.Plan], Array],
+    z_a: ArrayLike,
+    z_b: ArrayLike,
+    epsilon: ArrayLike,
+    layout: ot.Layout,
+    target: TargetLike,
+    options: KernelOptions,
+) -> Out:
+    """Measure a divergence on the row and the column projection, half each; joint: on rows."""
+    kernel, prior = _pose(name, z_a, z_b, epsilon, layout, target, options)
+    if layout == "joint":
+        rows = ot.project(kernel, half_steps=1)
+        target = common.of_plan(target, prior, rows)
+        return common.report(name, measure(target, rows), rows, target, options)
+    rows, columns = ot.project_each(kernel)
+    target = common.of_plan(target, prior, rows)
+    value = (measure(target, rows) + measure(target.transposed, columns.transposed)) / 2
+    return common.report(name, value, rows, target, options)
+
+
 Method = Literal[
     "ince",
     "gca_ince",
     "rince",
     "gca_rince",
     "gca_uot",
+    "gce",
+    "gca_gce",
+    "rcl",
     "simclr",
     "clip",
     "byol",
@@ -470,6 +600,9 @@ METHODS: dict[str, Loss] = {
     "rince": rince,
     "gca_rince": gca_rince,
     "gca_uot": gca_uot,
+    "gce": gce,
+    "gca_gce": gca_gce,
+    "rcl": rcl,
     "simclr": simclr,
     "clip": clip,
     "byol": byol,

@@ -8,12 +8,19 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gca_jax import check
 from gca_jax.ot import sums
-from gca_jax.ot.numerics import difference_of_exponentials, log, ratio, weighted_sum
+from gca_jax.ot.numerics import (
+    difference_of_exponentials,
+    log,
+    logsumexp,
+    ratio,
+    weighted_sum,
+)
 from gca_jax.ot.plan import Plan
 from gca_jax.ot.target import Target, resolve
 from gca_jax.ot.target_types import AnyTarget, SimilarityTarget
 
 Mass = Literal["generalized", "rows", "total"]
+Phi = Literal["log", "tan"]
 
 
 def kl(
@@ -182,6 +189,107 @@ def _positive_powers(
 
     _, found = plan.kernel.over_rows(of_rows)
     return found
+
+
+def gce(target: AnyTarget | ArrayLike, plan: Plan, *, q: ArrayLike) -> Float[Array, ""]:
+    """Compute generalised cross entropy Σ_i r_i (1 - (Σ_{j ∈ pos(i)} p_ij)^q)/q, p_ij = P_ij/μ_i.
+
+    Zhang & Sabuncu, NeurIPS 2018. r are the target's row sums, pos(i) the pairs of row i that have
+    target mass: one event, however many. No pair costs more than 1/q, or adds more than p^q to the
+    gradient. Its limit at q → 0 is Σ_i r_i (-log Σ_{j ∈ pos(i)} p_ij), and q = 1 is the mean
+    absolute error.
+
+    Args:
+      target: P_tgt: a target of `ot.target`, or an array (n, m); scaled to mass 1.
+      plan: P (n, m), whose shares p lie in [0, 1], as a row projection's do.
+      q: In (0, 1].
+
+    Returns:
+      A scalar in [0, 1/q].
+
+    Raises:
+      ValueError: q outside (0, 1].
+
+    >>> from gca_jax import ot
+    >>> rows = ot.project(ot.cosine_kernel(jnp.eye(2), jnp.eye(2)), half_steps=1)
+    >>> f"{gce(ot.target.identity(2), rows, q=1.0):.4f}"  # 1 - 1/(1 + e^-2)
+    '0.1192'
+    """
+    check.between("q", q, 0.0, 1.0, open_low=True)
+    weights, log_shares = _log_shares_of_positives(resolve(target, plan.kernel), plan)
+    exponents = jnp.multiply(q, jnp.where(weights > 0, log_shares, 0.0))
+    return weighted_sum(weights, -jnp.expm1(exponents)) / q
+
+
+def _log_shares_of_positives(target: AnyTarget, plan: Plan) -> tuple[Array, Array]:
+    """Return r_i and log Σ_{j ∈ pos(i)} P_ij/μ_i of each row that may have a positive pair."""
+    weights, log_mu = sums.row_sums(target), log(plan.mu)
+    log_u = plan.log_u - jnp.where(plan.mu > 0, log_mu, 0.0)
+    if isinstance(target, Target) and target.groups is None:
+        pairs = plan.log_positives
+        return weights[: pairs.size], log_u[: pairs.size] + pairs
+
+    def of_rows(log_k: Array, rows: Array) -> tuple[tuple[()], Array]:
+        positive = jnp.where(target.weights(rows) > 0, log_k + plan.log_v[None, :], -jnp.inf)
+        return (), logsumexp(positive, axis=1)
+
+    return weights, log_u + plan.kernel.over_rows(of_rows)[1]
+
+
+def rcl(target: AnyTarget | ArrayLike, plan: Plan, *, phi: Phi = "log") -> Float[Array, ""]:
+    """Compute the complementary loss Σ_i r_i Σ_j (1 - T_ij/max_k T_ik) φ(p_ij), p_ij = P_ij/μ_i.
+
+    Hu et al., TPAMI 2023: pairs that are no positives lose their share, and no positive pair is
+    asked to have one. r are the target's row sums; a row without target counts nothing.
+
+    Args:
+      target: P_tgt: a target of `ot.target`, or an array (n, m).
+      plan: P (n, m), a row projection.
+      phi: φ(x): "log", -log(1 - x); or "tan", tan x.
+
+    Returns:
+      A scalar >= 0.
+
+    Raises:
+      ValueError: An unknown φ.
+
+    >>> from gca_jax import ot
+    >>> rows = ot.project(ot.cosine_kernel(jnp.eye(2), jnp.eye(2)), half_steps=1)
+    >>> f"{rcl(ot.target.identity(2), rows):.4f}"  # -log(1 - 1/(1 + e^2))
+    '0.1269'
+    """
+    check.one_of("phi", phi, ("log", "tan"))
+    target = resolve(target, plan.kernel)
+    r = sums.row_sums(target)
+    penalty = _log_of_others if phi == "log" else _tan
+
+    def of_rows(log_k: Array, rows: Array) -> tuple[tuple[()], Array]:
+        weights = target.weights(rows)
+        complement = 1.0 - ratio(weights, weights.max(axis=1, keepdims=True))
+        logits = log_k + plan.log_v[None, :]
+        has_pairs = (logits > -jnp.inf).any(axis=1, keepdims=True)
+        terms = penalty(jnp.where(has_pairs, logits, 0.0))
+        counted = complement > 0
+        return (), jnp.where(counted, complement * jnp.where(counted, terms, 0.0), 0.0).sum(axis=1)
+
+    return weighted_sum(r, plan.kernel.over_rows(of_rows)[1])
+
+
+def _log_of_others(logits: Float[Array, "k m"]) -> Float[Array, "k m"]:
+    """Compute -log(1 - p) of p = softmax(logits), as log Σ e^logits less that of all others.
+
+    Only a row's largest share may be near 1, where 1 - p has no digits left.
+    """
+    largest = jnp.arange(logits.shape[1])[None, :] == jnp.argmax(logits, axis=1)[:, None]
+    others = logsumexp(jnp.where(largest, -jnp.inf, logits), axis=1)
+    total = logsumexp(logits, axis=1)
+    p = jnp.exp(jnp.where(largest, -jnp.inf, logits - total[:, None]))
+    return jnp.where(largest, (total - others)[:, None], -jnp.log1p(-p))
+
+
+def _tan(logits: Float[Array, "k m"]) -> Float[Array, "k m"]:
+    """Compute tan p of p = softmax(logits)."""
+    return jnp.tan(jnp.exp(logits - logsumexp(logits, axis=1)[:, None]))
 
 
 def uniform_kl(target: AnyTarget | ArrayLike, plan: Plan) -> Float[Array, ""]:

@@ -130,6 +130,14 @@ class Kernel:
         return a, b
 
     @property
+    def transposed(self) -> "Kernel":
+        """Kᵀ (m, n): that of the two sides exchanged."""
+        cost = None if self.cost is None else self.cost.T
+        excluded = None if self.excluded is None else self.excluded.transposed
+        a, b = self.points_b, self.points_a
+        return dataclasses.replace(self, points_a=a, points_b=b, cost=cost, excluded=excluded)
+
+    @property
     def valid(self) -> tuple[Bool[Array, " n"] | None, Bool[Array, " m"] | None]:
         """Which samples of both views count, in either layout; None: all."""
         if self.excluded is None or self.excluded.rows is None:

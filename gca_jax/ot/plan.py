@@ -147,6 +147,11 @@ class Plan:
         numbers = f"epsilon={self.kernel.epsilon:.3g}, mass={self.mass:.4g}"
         return f"Plan({n} x {m}, {numbers}, residual={self.residual:.2g})"
 
+    @property
+    def transposed(self) -> "Plan":
+        """Pᵀ, with its scalings and marginals exchanged."""
+        return Plan(self.kernel.transposed, self.log_v, self.log_u, self.nu, self.mu)
+
     def frozen(self) -> "Plan":
         """Stop the gradient through the scalings: the envelope form (see `project`)."""
         log_u, log_v = jax.lax.stop_gradient((self.log_u, self.log_v))

@@ -110,6 +110,14 @@ class Target:
             inputs.pairs("a target", self.rows, self.columns)
         return dataclasses.replace(self, layout=layout)
 
+    @property
+    def transposed(self) -> "Target":
+        """The same plan with rows and columns exchanged."""
+        counted = None if self.counted is None else self.counted[::-1]
+        groups, sizes = (self.groups_b, self.groups_a), (self.columns, self.rows)
+        own = {"groups_a": groups[0], "groups_b": groups[1], "counted": counted}
+        return dataclasses.replace(self, **own, rows=sizes[0], columns=sizes[1])
+
     def excluding(self, excluded: Excluded) -> "Target | DenseTarget":
         """Return the target without mass on the pairs that do not count, in its layout."""
         positives, counted, count = self.positives, self.counted, excluded.positives
@@ -206,6 +214,15 @@ class SimilarityTarget:
         both = jnp.concatenate([self.x, self.y])
         return dataclasses.replace(self, x=both, y=both, joint=True)
 
+    @property
+    def transposed(self) -> "SimilarityTarget":
+        """The same plan with rows and columns exchanged."""
+        excluded = None if self.excluded is None else self.excluded.transposed
+        sums = self.sums
+        if sums is not None:
+            sums = TargetSums(sums.shift, sums.columns, sums.rows, sums.w_log_w)
+        return dataclasses.replace(self, x=self.y, y=self.x, excluded=excluded, sums=sums)
+
     def excluding(self, excluded: Excluded) -> "SimilarityTarget":
         """Return the target without mass on the pairs that do not count, in its layout."""
         return dataclasses.replace(self, excluded=excluded)
@@ -247,6 +264,11 @@ class DenseTarget:
     def weights(self, rows: Int[Array, " k"]) -> Float[Array, "k m"]:
         """Return the given rows."""
         return self.matrix[rows]
+
+    @property
+    def transposed(self) -> "DenseTarget":
+        """The same plan with rows and columns exchanged."""
+        return DenseTarget(self.matrix.T)
 
     def excluding(self, excluded: Excluded) -> "DenseTarget":
         """Return the target without mass on the pairs that do not count, scaled to mass 1."""

@@ -56,6 +56,13 @@ class Excluded:
         pairs = min(self.rows.size, self.columns.size)
         return self.rows[:pairs] & self.columns[:pairs]
 
+    @property
+    def transposed(self) -> "Excluded":
+        """The same pairs with rows and columns exchanged."""
+        ids = None if self.ids is None else self.ids[::-1]
+        pairs = None if self.pairs is None else self.pairs.T
+        return Excluded(self.columns, self.rows, ids, pairs, self.joint)
+
     def unless(self, nothing: Bool[Array, ""]) -> "Excluded":
         """Let every row and column count where `nothing` does."""
         if self.rows is None or self.columns is None:
