@@ -286,6 +286,51 @@ def gca_uot(
     return value
 
 
+def gce_of(T, p, q):
+    """Positives of a row are one event: sum_i r_i (1 - (sum of their shares)^q) / q."""
+    return sum(
+        row.sum() * (1 - share[row > 0].sum() ** q) / q for row, share in zip(T, p, strict=True)
+    )
+
+
+def gce(z_a, z_b, epsilon=0.5, q=0.7, target=None, **kernel):
+    """Zhang & Sabuncu 2018, of softmax over rows and over columns; joint: over rows."""
+    C, T, *_ = setting(z_a, z_b, target, None, None, "target", **kernel)
+    E = np.exp(-C / epsilon)
+    rows = gce_of(T, E / E.sum(1, keepdims=True), q)
+    if kernel.get("layout") == "joint":
+        return rows
+    return (rows + gce_of(T.T, E.T / E.T.sum(1, keepdims=True), q)) / 2
+
+
+def gca_gce(
+    z_a, z_b, epsilon=0.5, iterations=10, q=0.7,
+    target=None, mu=None, nu=None, marginals="target", **kernel,
+):  # fmt: skip
+    C, T, mu, nu = setting(z_a, z_b, target, mu, nu, marginals, **kernel)
+    P = plan(np.exp(-C / epsilon), mu, nu, 2 * iterations)
+    return gce_of(T, P / np.where(mu > 0, mu, 1.0)[:, None], q)
+
+
+def rcl_of(T, p, phi):
+    value = 0.0
+    for row, share in zip(T, p, strict=True):
+        if row.sum() > 0:
+            penalty = -np.log1p(-share) if phi == "log" else np.tan(share)
+            value += row.sum() * np.sum((1 - row / row.max()) * penalty)
+    return value
+
+
+def rcl(z_a, z_b, epsilon=0.5, phi="log", target=None, **kernel):
+    """Hu et al. 2023, of softmax over rows and over columns; joint: over rows."""
+    C, T, *_ = setting(z_a, z_b, target, None, None, "target", **kernel)
+    E = np.exp(-C / epsilon)
+    rows = rcl_of(T, E / E.sum(1, keepdims=True), phi)
+    if kernel.get("layout") == "joint":
+        return rows
+    return (rows + rcl_of(T.T, E.T / E.T.sum(1, keepdims=True), phi)) / 2
+
+
 def ntxent(z_a, z_b, epsilon):
     """SimCLR's NT-Xent, view by view: its other view against every view but itself."""
     z = np.concatenate([unit(z_a), unit(z_b)])
@@ -342,6 +387,9 @@ METHODS = {
     "rince": rince,
     "gca_rince": gca_rince,
     "gca_uot": gca_uot,
+    "gce": gce,
+    "gca_gce": gca_gce,
+    "rcl": rcl,
     "simclr": simclr,
     "clip": clip,
     "byol": byol,

@@ -46,6 +46,10 @@ SETTINGS = {
     "small epsilon": same(CROSS | {"epsilon": 0.1}),
     "blocks": lambda: (CROSS | {"target": blocks()}, CROSS | {"target": BLOCKS}),
     "blocks joint": lambda: (JOINT | {"target": blocks()}, JOINT | {"target": BLOCKS_JOINT}),
+    "classes": lambda: (
+        CROSS | {"target": ot.target.classes(jnp.array(LABELS))},
+        CROSS | {"target": reference.classes(LABELS)},
+    ),
     "classes joint": lambda: (
         JOINT | {"target": ot.target.classes(jnp.array(LABELS))},
         JOINT | {"target": reference.classes(LABELS, layout="joint")},
@@ -118,6 +122,11 @@ TABLE = {
     "gca_uot": some("joint", "blocks", "blocks joint", "weighted", "continuous", "array", "uniform")
     | OWN_MARGINALS
     | UOT,
+    "gce": some("cross", "joint", "classes", "classes joint", "weighted", "published options")
+    | {"q": same({"q": 0.1})},
+    "gca_gce": some("cross", "joint", "classes joint", "weighted", "small epsilon") | OWN_MARGINALS,
+    "rcl": some("cross", "joint", "blocks", "continuous", "classes joint", "weighted")
+    | {"tan": same({"phi": "tan"})},
     "simclr": ONCE,
     "clip": {
         "default": same({}),
@@ -132,7 +141,7 @@ TABLE = {
     | OWN_MARGINALS
     | {"lam_p": same({"lam_p": 1.5})},
 }
-SINKHORN = ("gca_ince", "gca_rince", "gca_uot", "iot", "iot_uni")
+SINKHORN = ("gca_ince", "gca_rince", "gca_uot", "gca_gce", "iot", "iot_uni")
 
 
 def reference_value(name, hyper, z_a, z_b):

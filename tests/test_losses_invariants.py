@@ -29,6 +29,7 @@ CHANGES_OF = {
     "iterations": ({"iterations": 1}, 2),
     "q": ({}, 0.5),
     "lam": ({}, 0.1),
+    "phi": ({}, "tan"),
     "lam_p": ({}, 1.0),
     "penalty_a": ({}, 0.5),
     "penalty_b": ({}, 0.5),

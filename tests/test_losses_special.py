@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.tree_util import Partial
 from ott.geometry import costs
 
 from gca_jax import losses, ot
@@ -180,3 +181,52 @@ def test_the_authors_losses_with_their_kernels_options():
         by_rows = {"penalty_a": INF, "penalty_b": INF, "w_rince": 0.0, "mass": "rows"}
         uot = value("gca_uot", z_a, z_b, iterations=5, **by_rows, **options)
         np.testing.assert_allclose(uot, gca_ince, rtol=1e-9)
+
+
+def direction(loss, z_a, z_b):
+    slopes = jax.grad(lambda z: loss(*z)[0])((z_a, z_b))
+    flat = np.concatenate([np.ravel(slope) for slope in slopes])
+    return flat / np.linalg.norm(flat)
+
+
+@pytest.mark.parametrize("q", [0.3, 1.0])
+def test_gca_gce_has_the_direction_of_self_weighting(q):
+    """d GCE = -Σ T p^q d log p: that of KL to weights p^q, which pass no gradient."""
+    with jax.enable_x64(True):
+        views = toy.batch(2, n=6, d=3)
+        target = Partial(ot.learned.self_weighted, sharpness=q)
+        one = direction(lambda a, b: losses.gca_gce(a, b, q=q, epsilon=0.3), *views)
+        other = direction(lambda a, b: losses.gca_ince(a, b, target=target, epsilon=0.3), *views)
+    assert one @ other > 1 - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "words"),
+    [("gce", "clip", {}), ("gce", "simclr", {"layout": "joint"}), ("gca_gce", "gca_ince", {})],
+)
+def test_gce_tends_to_the_cross_entropy(name, limit, words):
+    with jax.enable_x64(True):
+        views = toy.batch(1, n=6, d=3)
+        value, _ = losses.METHODS[name](*views, q=1e-7, epsilon=0.4, **words)
+        more = {} if limit == "clip" else words
+        want, _ = losses.METHODS[limit](*views, epsilon=0.4, **more)
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+
+
+def test_rcl_of_a_wrong_pair_that_looks_right():
+    """1 - p is e^-60 here, far below the resolution of float32 at 1."""
+    z = jnp.eye(2)
+    value, _ = losses.rcl(z, z[::-1], epsilon=1 / 60)
+    np.testing.assert_allclose(value, np.log1p(np.exp(60.0)), rtol=1e-6)
+    slope = jax.grad(lambda z_a: losses.rcl(z_a, z[::-1], epsilon=1 / 60)[0])(z)
+    assert jnp.isfinite(slope).all()
+    assert jnp.abs(slope).max() > 1
+
+
+def test_gca_gce_needs_a_column_for_each_row():
+    with pytest.raises(ValueError, match="gca_gce needs a column for each row, got n=3, m=2"):
+        losses.gca_gce(
+            jnp.eye(3),
+            jnp.eye(3)[:2],
+            target=ot.target.classes(np.array([0, 1, 0]), np.array([0, 1])),
+        )

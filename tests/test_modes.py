@@ -84,6 +84,10 @@ CASES = {
     ),
     "clip": ("clip", lambda: {"epsilon": 0.3, "target": blocks()}),
     "iot_uni": ("iot_uni", lambda: {"iterations": 2, "lam_p": 3.0}),
+    "gce": ("gce", lambda: {"epsilon": 0.3}),
+    "gce classes": ("gce", lambda: {"target": ot.target.classes(jnp.arange(N) % 3)}),
+    "gca_gce": ("gca_gce", lambda: {"iterations": 2, "layout": "joint"}),
+    "rcl blocks": ("rcl", lambda: {"target": blocks()}),
 }
 
 

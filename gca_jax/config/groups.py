@@ -109,13 +109,14 @@ LOSS: Settings = dict(  # of all methods; each takes what it has
     layout="joint",  # in it ince is simclr and gca_ince is iot
     epsilon=0.5,
     iterations=10,
-    q=0.98,
+    q=0.98,  # of RINCE's family
     lam=0.01,
     penalty_a=0.2,
     penalty_b=0.2,
     w_kl=1.0,
     w_rince=0.02,
 )
+GCE: Settings = dict(q=0.7)  # of generalised cross entropy, whose q is not RINCE's
 BYOL: Settings = dict(  # of that method alone
     target_decay=0.996,  # of the target network
     projector_batch_norm=True,  # as BYOL's paper has it

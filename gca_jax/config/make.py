@@ -103,7 +103,8 @@ def _config(
     config = ConfigDict(dict(method=method, seed=0, target=target_group(target)))
     for name, settings in parts.items():
         config[name] = group(settings)
-    config.loss = loss_group(method, {**groups.LOSS, **loss})
+    own = groups.GCE if method in ("gce", "gca_gce") else {}
+    config.loss = loss_group(method, {**groups.LOSS, **loss, **own})
     config.log = group(groups.LOG)
     if method == "byol":  # its predictor, and the decay of its target network's average
         settings = changed("byol", groups.BYOL, byol)

@@ -114,9 +114,9 @@ class Target:
     def transposed(self) -> "Target":
         """The same plan with rows and columns exchanged."""
         counted = None if self.counted is None else self.counted[::-1]
-        groups, sizes = (self.groups_b, self.groups_a), (self.columns, self.rows)
-        own = {"groups_a": groups[0], "groups_b": groups[1], "counted": counted}
-        return dataclasses.replace(self, **own, rows=sizes[0], columns=sizes[1])
+        groups_a, groups_b = self.groups_b, self.groups_a
+        exchanged = dataclasses.replace(self, groups_a=groups_a, groups_b=groups_b, counted=counted)
+        return dataclasses.replace(exchanged, rows=self.columns, columns=self.rows)
 
     def excluding(self, excluded: Excluded) -> "Target | DenseTarget":
         """Return the target without mass on the pairs that do not count, in its layout."""
