@@ -12,6 +12,7 @@ from gca_jax.ot.kernel import (
     cost_kernel,
 )
 from gca_jax.ot.plan import Plan
+from gca_jax.ot.priors import known, posterior, prior
 from gca_jax.ot.projection import project, project_each, trajectory, unprojected
 from gca_jax.ot.target import Target
 
@@ -28,8 +29,11 @@ __all__ = [
     "cosine_kernel",
     "cost_kernel",
     "divergence",
+    "known",
     "learned",
     "normalize",
+    "posterior",
+    "prior",
     "project",
     "project_each",
     "target",

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gca_jax import check
 from gca_jax.ot import inputs
@@ -17,6 +17,7 @@ from gca_jax.ot.engine import (
     Domain,
     Excluded,
     Points,
+    Prior,
     choose,
     gathered,
     make_passes,
@@ -42,8 +43,8 @@ class Kernel:
     Made by `cosine_kernel` or `cost_kernel`; a pytree, so it passes through `jit`, `grad`, `vmap`.
     Holds the points, whose cosines are the cost, or the cost matrix; with a cost function, both.
     On a mapped axis `axis_name` it holds the points of all devices, and each goes over its share of
-    the rows. K is 0 at the pairs of `excluded`; `counts` tells whether the batch has a pair that
-    counts, None where that is known.
+    the rows. K is 0 at the pairs of `excluded`, and tilted at those of `prior`; `counts` tells
+    whether the batch has a pair that counts, None where that is known.
     """
 
     epsilon: Float[Array, ""]
@@ -58,6 +59,7 @@ class Kernel:
     axis_name: AxisName | None = dataclasses.field(default=None, metadata=_STATIC)
     precision: Precision = dataclasses.field(default="highest", metadata=_STATIC)
     excluded: Excluded | None = None
+    prior: Prior | None = None
     counts: Bool[Array, ""] | None = None
 
     @property
@@ -80,8 +82,10 @@ class Kernel:
         assert self.points_a is not None
         joint = self.layout == "joint"
         columns = None if joint else self.points_b
-        how = self.block_size, self.axis_name, self.precision == "bfloat16", self.excluded
-        return Points(self.points_a, columns, self.epsilon, joint, *how)
+        return Points(
+            self.points_a, columns, self.epsilon, joint, self.block_size, self.axis_name,
+            self.precision == "bfloat16", self.excluded, self.prior,
+        )  # fmt: skip
 
     def over_rows(self, fn: Callable[[Array, Array], tuple[Summed, Kept]]) -> tuple[Summed, Kept]:
         """Go over the rows in the blocks in which K is formed, on all devices that share them.
@@ -112,8 +116,22 @@ class Kernel:
             pairs = min(a.shape[0], b.shape[0])
             cost = 1.0 - self._floored(jnp.sum(a[:pairs] * b[:pairs], axis=1))
         log_k = -(jnp.concatenate([cost, cost]) if joint else cost) / self.epsilon
+        if self.prior is not None:
+            index = jnp.arange(log_k.size)
+            log_k += self.prior.at(index, index)
         counted = None if self.excluded is None else self.excluded.positives
         return log_k if counted is None else jnp.where(counted, log_k, -jnp.inf)
+
+    def log_at(self, rows: Int[Array, " k"], columns: Int[Array, " k"]) -> Float[Array, " k"]:
+        """Return log K of these pairs, of points without a floor and of which none is excluded."""
+        if self.cost is not None:
+            log_k = -self.cost[rows, columns] / self.epsilon
+        else:
+            assert self.points_a is not None
+            assert self.points_b is not None
+            cosines = jnp.sum(self.points_a[rows] * self.points_b[columns], axis=1)
+            log_k = (cosines - 1.0) / self.epsilon
+        return log_k if self.prior is None else log_k + self.prior.at(rows, columns)
 
     def _floored(self, cosine: Array) -> Array:
         floor = self.similarity_floor
@@ -132,6 +150,8 @@ class Kernel:
     @property
     def transposed(self) -> "Kernel":
         """Kᵀ (m, n): that of the two sides exchanged."""
+        if self.prior is not None:
+            raise ValueError("a kernel with a prior is not transposed: exchange the sides before")
         cost = None if self.cost is None else self.cost.T
         excluded = None if self.excluded is None else self.excluded.transposed
         a, b = self.points_b, self.points_a
@@ -171,6 +191,8 @@ class Kernel:
             else:
                 excluded = self_pair if excluded is None else excluded | self_pair
         log_k = -cost / self.epsilon
+        if self.prior is not None:
+            log_k = self.prior.tilt(log_k, jnp.arange(n))
         return log_k if excluded is None else jnp.where(excluded, -jnp.inf, log_k)
 
 

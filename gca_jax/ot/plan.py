@@ -6,10 +6,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gca_jax import check
-from gca_jax.ot.engine import row_sums
+from gca_jax.ot.engine import make_passes, row_sums
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp, negative_entropy
 
@@ -146,6 +146,23 @@ class Plan:
             return f"Plan({n} x {m})"
         numbers = f"epsilon={self.kernel.epsilon:.3g}, mass={self.mass:.4g}"
         return f"Plan({n} x {m}, {numbers}, residual={self.residual:.2g})"
+
+    def times(self, values: Float[ArrayLike, "m d"]) -> Float[Array, "n d"]:
+        """Return P values, a block of rows of K at a time."""
+        exact, wanted = jax.lax.Precision.HIGHEST, jnp.asarray(values, self.mu.dtype)
+        if self.kernel.domain == "log":
+            return jnp.matmul(self.matrix, wanted, precision=exact)
+        largest = jnp.max(self.log_v)  # taken out of v, so that neither factor overflows
+        right = jnp.exp(self.log_v - largest)[:, None] * wanted
+
+        def of_rows(k: Array, log_u: Array) -> tuple[tuple[()], Array]:
+            return (), jnp.exp(log_u)[:, None] * jnp.matmul(k, right, precision=exact)
+
+        return make_passes(self.kernel.generator).over_rows(of_rows, self.log_u + largest)[1]
+
+    def log_at(self, rows: Int[Array, " k"], columns: Int[Array, " k"]) -> Float[Array, " k"]:
+        """Return log P of these pairs."""
+        return self.log_u[rows] + self.kernel.log_at(rows, columns) + self.log_v[columns]
 
     @property
     def transposed(self) -> "Plan":

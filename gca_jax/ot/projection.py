@@ -29,6 +29,7 @@ def project(
     mu: Float[ArrayLike, " n"] | None = None,
     nu: Float[ArrayLike, " m"] | None = None,
     keep_rows: bool = False,
+    start: Float[ArrayLike, " m"] | None = None,
 ) -> Plan:
     """Project a kernel onto the plans with (soft) marginals μ and ν.
 
@@ -54,6 +55,8 @@ def project(
       nu: Column marginal (m,), likewise.
       keep_rows: Whether the plan keeps log K v of its last v, for which its row marginal, its mass
         and row-wise readings otherwise go over the kernel once more.
+      start: log v to start from in place of v = 1 (m,), such as that of a plan nearby; not with
+        `until`.
 
     Returns:
       A `Plan`, in factored form.
@@ -74,8 +77,13 @@ def project(
             f"iterations={iterations}, half_steps={half_steps}, until={until}"
         )
     mu, nu = _checked(kernel, tau_a, tau_b, mu, nu)
+    log_v = jnp.zeros_like(nu) if start is None else jnp.asarray(start, nu.dtype)
+    if log_v.shape != nu.shape:
+        raise ValueError(f"start must have shape {nu.shape}, got {log_v.shape}")
     if until is not None:
         check.positive("until", until)
+        if start is not None:
+            raise ValueError("until= takes no start")
         if kernel.axis_name is not None:
             raise ValueError("until= needs the whole kernel on a device: it takes no axis_name")
         check.at_least("max_iterations", max_iterations, 1)
@@ -89,9 +97,9 @@ def project(
     assert half_steps is not None
     check.at_least("half_steps", half_steps, 1)
     if kernel.domain == "scaling":
-        return _in_scaling_domain(kernel, mu, nu, tau_a, tau_b, half_steps, keep_rows)
+        return _in_scaling_domain(kernel, mu, nu, tau_a, tau_b, half_steps, keep_rows, log_v)
     log_k = kernel.log_matrix
-    (log_u, log_v), _ = _sweep(log_k, mu, nu, tau_a, tau_b, half_steps // 2)
+    (log_u, log_v), _ = _sweep(log_k, mu, nu, tau_a, tau_b, half_steps // 2, log_v)
     if half_steps % 2:
         log_u = _scaling(log_k, mu, jnp.asarray(tau_a, log_k.dtype), log_v, axis=1)
     exact = _exact(tau_a, tau_b, half_steps)
@@ -123,10 +131,11 @@ def _in_scaling_domain(
     tau_b: ArrayLike,
     half_steps: int,
     keep_rows: bool,
+    start: Array,
 ) -> Plan:
     odd = half_steps % 2 == 1
     taus = jnp.asarray(tau_a, kernel.dtype), jnp.asarray(tau_b, kernel.dtype)
-    problem = Problem(kernel.generator, mu, nu, *taus, start=jnp.zeros_like(nu))
+    problem = Problem(kernel.generator, mu, nu, *taus, start=start)
     rows = odd or keep_rows
     done = sweep(problem, half_steps // 2, rows)
     log_u = scaling(taus[0], log(mu), done.log_rows) if odd else done.log_u
@@ -189,7 +198,8 @@ def trajectory(
     check.at_least("half_steps", half_steps, 1)
     mu, nu = _checked(kernel, tau_a, tau_b, mu, nu)
     sweeps = (half_steps + 1) // 2
-    _, (log_u, log_v) = _sweep(kernel.log_matrix, mu, nu, tau_a, tau_b, sweeps)
+    start = jnp.zeros_like(nu)
+    _, (log_u, log_v) = _sweep(kernel.log_matrix, mu, nu, tau_a, tau_b, sweeps, start)
     before = jnp.concatenate([jnp.zeros_like(log_v[:1]), log_v])
     step = jnp.arange(half_steps)
     plan = Plan(kernel, log_u[0], log_v[0], mu, nu)
@@ -253,7 +263,13 @@ _Scalings = tuple[Array, Array]
 
 @partial(jax.jit, static_argnames="sweeps")
 def _sweep(
-    log_k: Array, mu: Array, nu: Array, tau_a: ArrayLike, tau_b: ArrayLike, sweeps: int
+    log_k: Array,
+    mu: Array,
+    nu: Array,
+    tau_a: ArrayLike,
+    tau_b: ArrayLike,
+    sweeps: int,
+    start: Array,
 ) -> tuple[_Scalings, _Scalings]:
     """Run full sweeps in the log domain; return (log u, log v) at the end and after each."""
     step_u = partial(_scaling, log_k, mu, jnp.asarray(tau_a, log_k.dtype), axis=1)
@@ -265,8 +281,8 @@ def _sweep(
         carry = log_u, step_v(log_u)
         return carry, carry
 
-    start = jnp.zeros(mu.shape, log_k.dtype), jnp.zeros(nu.shape, log_k.dtype)
-    return jax.lax.scan(sweep, start, None, length=sweeps)
+    before = jnp.zeros(mu.shape, log_k.dtype), start
+    return jax.lax.scan(sweep, before, None, length=sweeps)
 
 
 def _scaling(log_k: Array, marginal: Array, tau: Array, other: Array, *, axis: int) -> Array:

@@ -7,6 +7,7 @@ from gca_jax.ot.engine.domain import Domain, choose, smallest_epsilon
 from gca_jax.ot.engine.excluded import Excluded
 from gca_jax.ot.engine.forward import both_sums, row_sums, sweep
 from gca_jax.ot.engine.passes import Passes, Points, in_parts, make_passes
+from gca_jax.ot.engine.prior import Prior
 from gca_jax.ot.engine.problem import Problem, scaling
 from gca_jax.ot.engine.sharding import AxisName, gathered, replicated
 
@@ -16,6 +17,7 @@ __all__ = [
     "Excluded",
     "Passes",
     "Points",
+    "Prior",
     "Problem",
     "both_sums",
     "choose",

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gca_jax.ot.engine.excluded import Excluded
+from gca_jax.ot.engine.prior import Prior
 from gca_jax.ot.engine.sharding import AxisName, on_first_device, varying
 
 HIGHEST = jax.lax.Precision.HIGHEST  # TF32 on a GPU is too coarse for scalings
@@ -50,6 +51,7 @@ class Points:
     axis_name: AxisName | None = dataclasses.field(default=None, metadata={"static": True})
     rounded: bool = dataclasses.field(default=False, metadata={"static": True})  # x, y to bfloat16
     excluded: Excluded | None = None  # further pairs at which K = 0
+    prior: Prior | None = None  # pairs at which K is multiplied
 
 
 class Passes(NamedTuple):
@@ -66,7 +68,10 @@ class Passes(NamedTuple):
     def form(self, indices: Array, x: Array) -> Array:
         """Form the rows of K that belong to the points x, whose row indices are given."""
         cosine = product(x, self.columns.T, self.points.rounded)
-        k = jnp.exp((cosine - 1.0) / self.points.epsilon)
+        log_k = (cosine - 1.0) / self.points.epsilon
+        if self.points.prior is not None:
+            log_k = self.points.prior.tilt(log_k, indices)
+        k = jnp.exp(log_k)
         if self.points.exclude_diagonal:
             k = jnp.where(indices[:, None] == jnp.arange(k.shape[1])[None, :], 0.0, k)
         if self.points.excluded is None:
@@ -321,4 +326,6 @@ def with_epsilon(passes: Passes, ct_points: PointsCotangent, ct_log_k: Array) ->
     ct_epsilon = (on_first_device(ct_log_k, points.axis_name) - weighted) / points.epsilon**2
     ct_y = None if ct_y is None else ct_y / points.epsilon
     ct_x = ct_x / points.epsilon
-    return dataclasses.replace(points, x=ct_x, y=ct_y, epsilon=ct_epsilon, excluded=None)
+    return dataclasses.replace(
+        points, x=ct_x, y=ct_y, epsilon=ct_epsilon, excluded=None, prior=None
+    )
