@@ -89,6 +89,15 @@ def moments(
     return Moments(a + shift_x, b + shift_y, *about)
 
 
+def second_moment(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "p p"]:
+    """Sum the second moment of rows about zero [p, p], in one pass."""
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for part in _parts(len(rows)):
+        block = np.asarray(rows[part], np.float64)
+        total += block.T @ block
+    return total / len(rows)
+
+
 def _row_of(z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " p"]:
     return np.asarray(z[:1_024], np.float64).mean(0)
 

@@ -1,0 +1,369 @@
+"""Two sets aligned by the plan between them, of which given pairs are the prior.
+
+The plan is not what a loss is measured on, but what is inferred: expectation maximisation of a
+mixture in which a row belongs to its given partner with the probability π, and else to any row of
+the other set (docs/pairs.md). π = 1 is Procrustes and CCA of the pairs; without pairs it is
+Wasserstein-Procrustes (Grave et al., AISTATS 2019); a plan rounded one to one with π fixed is
+Schnaus et al., arXiv 2610.09411.
+"""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from gca_jax import check, ot
+from gca_jax.models import closed_form
+from gca_jax.models.closed_form import Maps, Moments
+from gca_jax.ot.priors import Known
+
+ROTATING = (0.1, 0.05, 0.02, 0.01)  # ε at which rotations are fitted, annealed
+CORRELATING = (0.05, 0.05, 0.025, 0.025, 0.025)  # and then canonical directions
+ROUNDS = 5  # M steps at each ε of the rotations
+SWEEPS = 40  # of each E step that starts anew,
+WARM_SWEEPS = 15  # and of one that starts from the scalings of the one before
+MOST = 4_096  # rows of a batch; more are drawn anew for each E step
+LEAST_SHARE, MOST_SHARE = 0.01, 0.995  # that π may be
+
+
+class Given(NamedTuple):
+    """Pairs that are said to belong together, each with its own probability or all with one.
+
+    Attributes:
+        pairs: Row of x and row of y of each [k, 2].
+        confidence: Probability that each is right [k]; None: one for all, which is estimated.
+    """
+
+    pairs: Int[np.ndarray, "k 2"]
+    confidence: Float[np.ndarray, " k"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What the alternation found.
+
+    Attributes:
+        maps: Linear maps of both sets.
+        share: π, the share of the given pairs that are right as it stands in the prior; None
+            without pairs. `share_of_right_pairs` is what to report.
+        posterior: q of each given pair [k] at the last E step in which it took part.
+    """
+
+    maps: Maps
+    share: float | None
+    posterior: Float[np.ndarray, " k"] | None
+
+
+class _Sample(NamedTuple):
+    """Rows of both sides of an E step, and which given pairs stand in them."""
+
+    rows: Int[np.ndarray, " n"]
+    columns: Int[np.ndarray, " m"]
+    known: Known | None
+    which: Int[np.ndarray, " k"]
+
+
+def align(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "m q"],
+    given: Given | None,
+    start: Maps,
+    *,
+    share: float = 0.5,
+    rotating: tuple[float, ...] = ROTATING,
+    correlating: tuple[float, ...] = CORRELATING,
+    rounds: int = ROUNDS,
+    shrink: float = 0.1,
+    most: int = MOST,
+    seed: int = 0,
+) -> Fit:
+    """Alternate between the plan of two sets and their maps, from a start.
+
+    E step: the plan P of cos(f(x), g(y)) at ε whose prior are the given pairs; q_e = P_e over what
+    the pair can have; π the mean of q. M step: maps from C = Xᵀ P Y; rotations (Procrustes) while ε
+    is annealed, and then CCA with directions times their canonical correlations.
+
+    Args:
+        x: Rows of the one set [n, p], such as unit principal-component scores.
+        y: Rows of the other [m, q]; n and m may differ.
+        given: Pairs that are said to belong together; None: no pair is known.
+        start: Maps of the first E step.
+        share: π of the first E step, where the pairs have no confidence of their own.
+        rotating: ε of the rotations, `rounds` M steps each.
+        correlating: ε of the E steps between maps of CCA.
+        rounds: M steps at each ε of `rotating`.
+        shrink: Of CCA's covariances.
+        most: Rows of a side in one E step; where there are more, each takes others, with both rows
+            of a known pair, and C and the covariances are running means.
+        seed: Of the batches.
+
+    Returns:
+        The fit.
+    """
+    check.between("share", share, 0.0, 1.0)
+    rng, state = np.random.default_rng([seed, 11]), _State(x, y, given, start, share, most)
+    for epsilon in rotating:
+        for _ in range(rounds):
+            state.expect(epsilon, rng)
+            state.maps = closed_form.procrustes(state.moments)
+    for epsilon in correlating:
+        state.maps = closed_form.cca(state.moments, shrink)
+        state.expect(epsilon, rng)
+    if correlating:
+        state.maps = closed_form.cca(state.moments, shrink)
+    return Fit(state.maps, state.share if given is not None else None, state.posterior)
+
+
+class _State:
+    """The alternation between two steps: maps, π, scalings and running moments."""
+
+    def __init__(
+        self,
+        x: Float[np.ndarray, "n p"],
+        y: Float[np.ndarray, "m q"],
+        given: Given | None,
+        maps: Maps,
+        share: float,
+        most: int,
+    ):
+        self.x, self.y, self.given, self.maps, self.most = x, y, given, maps, most
+        own = None if given is None else given.confidence
+        self.share = share if own is None else float(np.mean(own))
+        self.posterior = None if given is None else np.full(len(given.pairs), self.share)
+        self.moments = _second_moments(x, y)
+        self.whole = len(x) <= most and len(y) <= most
+        self.log_v: ArrayLike | None = None
+        self.fixed = self._sample(np.random.default_rng(0)) if self.whole else None
+        self.steps = 0
+
+    def expect(self, epsilon: float, rng: np.random.Generator) -> None:
+        """Infer the plan; update C, q and π."""
+        sample = self.fixed or self._sample(rng)
+        x, y = np.asarray(self.x[sample.rows]), np.asarray(self.y[sample.columns])
+        log_odds = self._log_odds(sample)
+        with jax.enable_x64(True):  # K at ε = 0.01 spans e^-200 to 1
+            start = np.zeros(len(y)) if self.log_v is None else self.log_v
+            sweeps = SWEEPS if self.log_v is None else WARM_SWEEPS
+            py, posterior, log_v = _expect(
+                *(np.float64(z) for z in (self.maps.map_x(x), self.maps.map_y(y), y)),
+                np.float64(epsilon), sample.known, log_odds, start, sweeps,
+            )  # fmt: skip
+            py, posterior, log_v = (np.asarray(z) for z in (py, posterior, log_v))
+        c = (x - self.moments.mean_x).T @ (py - py.sum(axis=1, keepdims=True) * self.moments.mean_y)
+        self.steps += 1
+        keep = 0.0 if self.whole else 1 - 1 / min(self.steps, 4)
+        self.moments = self.moments._replace(xy=keep * self.moments.xy + (1 - keep) * c)
+        self.log_v = log_v if self.whole else None
+        if self.posterior is not None and sample.known is not None:
+            self.posterior[sample.which] = posterior
+            if self.given is not None and self.given.confidence is None:
+                now = float(np.clip(posterior.mean(), LEAST_SHARE, MOST_SHARE))
+                self.share = keep * self.share + (1 - keep) * now
+
+    def _log_odds(self, sample: _Sample) -> Float[np.ndarray, " k"]:
+        own = None if self.given is None else self.given.confidence
+        share = np.full(len(sample.which), self.share) if own is None else own[sample.which]
+        share = np.clip(share, LEAST_SHARE, MOST_SHARE)
+        return np.log(share) - np.log1p(-share)
+
+    def _sample(self, rng: np.random.Generator) -> _Sample:
+        """Draw rows of both sides: all of few, else some pairs with both rows, and others."""
+        n, m = len(self.x), len(self.y)
+        pairs = np.zeros((0, 2), int) if self.given is None else self.given.pairs
+        if self.whole:
+            known = ot.known(pairs, n, m) if len(pairs) else None
+            return _Sample(np.arange(n), np.arange(m), known, np.arange(len(pairs)))
+        which = np.arange(len(pairs))
+        alone = len(np.unique(pairs[:, 0])) < n or len(np.unique(pairs[:, 1])) < m
+        room = self.most // 2 if alone else self.most
+        if len(which) > room:
+            which = np.sort(rng.choice(which, room, replace=False))
+        rows, columns = (
+            _filled(rng, np.unique(pairs[which, side]), size, self.most)
+            for side, size in ((0, n), (1, m))
+        )
+        local = np.stack(
+            [np.searchsorted(rows, pairs[which, 0]), np.searchsorted(columns, pairs[which, 1])], 1
+        )
+        known = ot.known(local, len(rows), len(columns)) if len(which) else None
+        return _Sample(rows, columns, known, which)
+
+
+def _filled(
+    rng: np.random.Generator, chosen: Int[np.ndarray, " k"], size: int, most: int
+) -> Int[np.ndarray, " n"]:
+    """Add other rows, drawn without replacement, up to `most`; sorted."""
+    wanted = min(most, size) - len(chosen)
+    if wanted <= 0:
+        return chosen
+    drawn = rng.choice(size, min(size, wanted + len(chosen)), replace=False, shuffle=False)
+    others = np.setdiff1d(drawn, chosen)[: max(wanted, 0)]
+    return np.sort(np.concatenate([chosen, others]))
+
+
+def _second_moments(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"]) -> Moments:
+    """Return both covariances about zero, C still 0; of the first million rows at most."""
+    (xx, yy) = (closed_form.second_moment(z) for z in (x, y))
+    p, q = x.shape[1], y.shape[1]
+    return Moments(np.zeros(p), np.zeros(q), xx, yy, np.zeros((p, q)))
+
+
+@partial(jax.jit, static_argnames="sweeps")
+def _expect(
+    zx: Float[ArrayLike, "n d"],
+    zy: Float[ArrayLike, "m d"],
+    y: Float[ArrayLike, "m q"],
+    epsilon: ArrayLike,
+    known: Known | None,
+    log_odds: Float[ArrayLike, " k"],
+    start: Float[ArrayLike, " m"],
+    sweeps: int,
+) -> tuple[Float[Array, "n q"], Float[Array, " k"], Float[Array, " m"]]:
+    """Return P Y of the plan, q of its known pairs, and log v."""
+    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
+    if known is not None:
+        kernel = ot.prior(kernel, known, log_odds)
+    plan = ot.project(kernel, iterations=sweeps, start=start)
+    q = jnp.asarray(log_odds) if known is None else ot.posterior(plan)
+    return plan.times(y), q, plan.log_v
+
+
+class Judged(NamedTuple):
+    """How likely a plan without a prior finds given pairs, beside pairs dealt anew.
+
+    Attributes:
+        log_p: log p_e, p_e = n P_e, of each given pair [k].
+        null: The same of the given columns dealt anew to the given rows [deals, k].
+        columns: m, among which a partner is found.
+    """
+
+    log_p: Float[np.ndarray, " k"]
+    null: Float[np.ndarray, "deals k"]
+    columns: int
+
+
+def judge(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "m q"],
+    maps: Maps,
+    pairs: Int[np.ndarray, "k 2"],
+    *,
+    epsilon: float = 0.05,
+    deals: int = 20,
+    seed: int = 0,
+) -> Judged:
+    """Find given pairs in the plan without a prior, whole; the sets have some thousand rows."""
+    zx, zy = maps.map_x(x), maps.map_y(y)
+    with jax.enable_x64(True):
+        scalings = _scalings(np.float64(zx), np.float64(zy), np.float64(epsilon))
+        log_u, log_v = (np.asarray(z) for z in scalings)
+    rng, rows = np.random.default_rng([seed, 12]), pairs[:, 0]
+
+    def log_p(columns: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+        log_k = (np.sum(zx[rows] * zy[columns], axis=1) - 1.0) / epsilon
+        return np.log(len(x)) + log_u[rows] + log_k + log_v[columns]
+
+    null = np.stack([log_p(rng.permutation(pairs[:, 1])) for _ in range(deals)])
+    return Judged(log_p(pairs[:, 1]), null, len(y))
+
+
+@jax.jit
+def _scalings(
+    zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike
+) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
+    plan = ot.project(kernel, iterations=SWEEPS)
+    return plan.log_u, plan.log_v
+
+
+def share_of_right_pairs(judged: Judged) -> tuple[float, float]:
+    """Estimate the share of right pairs and its standard deviation, from two groups.
+
+    Half of the wrong pairs lie below the median of those dealt anew, and no right one does:
+    π = 1 - 2 F, F the share below it. A right pair that looks like chance is not seen.
+    """
+    below = float(np.mean(judged.log_p < np.median(judged.null)))
+    sd = 2 * float(np.sqrt(below * (1 - below) / len(judged.log_p)))
+    return float(np.clip(1 - 2 * below, 0.0, 1.0)), sd
+
+
+def calibrated(judged: Judged) -> Float[np.ndarray, " k"]:
+    """Estimate the probability that each given pair is right.
+
+    Isotonic regression of given against dealt anew on log p_e has the ratio r of their densities;
+    a share 1 - π of the given are like those dealt anew: q = 1 - min(1, (1 - π)/r).
+    """
+    from sklearn.isotonic import IsotonicRegression  # takes longer to import than it runs
+
+    z = np.concatenate([judged.log_p, judged.null.ravel()])
+    is_given = np.arange(z.size) < judged.log_p.size
+    ratio = judged.null.size / judged.log_p.size  # so that both groups weigh the same
+    weights = np.where(is_given, ratio, 1.0)
+    regression = IsotonicRegression(y_min=0.0, y_max=1.0).fit(z, is_given, sample_weight=weights)
+    given = regression.predict(judged.log_p)
+    wrong = (1 - share_of_right_pairs(judged)[0]) * (1 - given) / np.maximum(given, 1e-12)
+    return 1 - np.minimum(1.0, wrong)
+
+
+def held_out_likelihood(judged: Judged) -> float:
+    """Compute ℓ = max_π mean log (π L + 1 - π) of held-out pairs, L = m p_e, in nats a pair.
+
+    0 is no better than chance. It is what starts and methods are chosen by: recall of pairs that
+    may be wrong, the mean cosine of matched rows and EM's own π choose wrongly.
+    """
+    ratios = np.exp(np.log(judged.columns) + judged.log_p)
+    shares = np.linspace(0.0, 0.999, 200)[:, None]
+    return float(np.log(shares * ratios[None, :] + 1 - shares).mean(axis=1).max())
+
+
+def sharpness(
+    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], maps: Maps, epsilon: float = 0.05
+) -> float:
+    """Compute the mean row maximum of n P, without a prior: 1 where each row has one partner."""
+    zx, zy = maps.map_x(x), maps.map_y(y)
+    with jax.enable_x64(True):
+        return float(_largest(np.float64(zx), np.float64(zy), np.float64(epsilon)))
+
+
+@jax.jit
+def _largest(
+    zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike
+) -> Float[Array, ""]:
+    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
+    plan = ot.project(kernel, iterations=SWEEPS)
+    return jnp.mean(plan.matrix.max(axis=1)) * plan.mu.size
+
+
+def agreement(
+    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], one: Maps, other: Maps
+) -> float:
+    """Compute the share of rows whose best match is the same by two pairs of maps."""
+    best = [(maps.map_x(x) @ maps.map_y(y).T).argmax(axis=1) for maps in (one, other)]
+    return float(np.mean(best[0] == best[1]))
+
+
+def by_profiles(
+    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], *, epsilon: float = 0.05
+) -> Maps:
+    """Start without pairs: match rows by their sorted similarities to the rows of their own set.
+
+    As VecMap does (Artetxe et al., ACL 2018), with the plan in place of nearest neighbours.
+    """
+    profiles = []
+    for z in (x, y):
+        rows = closed_form.unit(z)
+        similar = np.quantile(rows @ rows.T, np.linspace(0.005, 0.995, 200), axis=1).T
+        profiles.append(similar - similar.mean(axis=0))
+    raw = Maps(*(np.zeros(200),) * 2, *(np.eye(200),) * 2)
+    state = _State(x, y, None, raw, 0.5, max(len(x), len(y)))
+    zx, zy = raw.map_x(profiles[0]), raw.map_y(profiles[1])
+    with jax.enable_x64(True):
+        py, _, _ = _expect(
+            *(np.float64(z) for z in (zx, zy, y)), np.float64(epsilon), None, np.zeros(0),
+            np.zeros(len(y)), SWEEPS,
+        )  # fmt: skip
+    return closed_form.procrustes(state.moments._replace(xy=x.T @ np.asarray(py)))
