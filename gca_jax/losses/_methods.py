@@ -558,7 +558,7 @@ def iot_uni(
 
 
 def _of_both_projections(
-    name: str,
+    name: Method,
     measure: Callable[[AnyTarget, ot.Plan], Array],
     z_a: ArrayLike,
     z_b: ArrayLike,
