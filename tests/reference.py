@@ -312,12 +312,16 @@ def gca_gce(
     return gce_of(T, P / np.where(mu > 0, mu, 1.0)[:, None], q)
 
 
-def rcl_of(T, p, phi):
+def rcl_of(T, E, phi):
     value = 0.0
-    for row, share in zip(T, p, strict=True):
+    for row, e in zip(T, E, strict=True):
         if row.sum() > 0:
-            penalty = -np.log1p(-share) if phi == "log" else np.tan(share)
-            value += row.sum() * np.sum((1 - row / row.max()) * penalty)
+            # 1 - p_j is the share of all others: summed, as 1 - p has no digits at p = 1.
+            others = np.array([np.delete(e, j).sum() / e.sum() for j in range(len(e))])
+            with np.errstate(divide="ignore"):
+                penalty = -np.log(others) if phi == "log" else np.tan(e / e.sum())
+            counted = row < row.max()
+            value += row.sum() * np.sum((1 - row / row.max())[counted] * penalty[counted])
     return value
 
 
@@ -325,10 +329,8 @@ def rcl(z_a, z_b, epsilon=0.5, phi="log", target=None, **kernel):
     """Hu et al. 2023, of softmax over rows and over columns; joint: over rows."""
     C, T, *_ = setting(z_a, z_b, target, None, None, "target", **kernel)
     E = np.exp(-C / epsilon)
-    rows = rcl_of(T, E / E.sum(1, keepdims=True), phi)
-    if kernel.get("layout") == "joint":
-        return rows
-    return (rows + rcl_of(T.T, E.T / E.T.sum(1, keepdims=True), phi)) / 2
+    rows = rcl_of(T, E, phi)
+    return rows if kernel.get("layout") == "joint" else (rows + rcl_of(T.T, E.T, phi)) / 2
 
 
 def ntxent(z_a, z_b, epsilon):

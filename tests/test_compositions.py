@@ -105,21 +105,26 @@ WAYS = {  # the transformation of a function of two batches, and what it does in
     "cond": (branch, same),
     "export": (exported, same),
 }
-# One method meets each transformation once: the pairs of a colour of the complete graph.
-METHODS = [*losses.METHODS, "gca_uot"]
+# The pairs of a colour of the complete graph, in which each transformation stands once, have one
+# method, or two that are alike in turn.
+COLOURS = [
+    *(("ince", "gce"), ("gca_ince", "gca_gce"), ("rince", "rcl"), ("gca_rince",), ("gca_uot",)),
+    *(("simclr",), ("clip",), ("byol",), ("iot",), ("iot_uni",), ("gca_uot",)),
+]
 MODES = ({}, {"block_size": 3})
 ORDERED = {("shard_map", "pmap"): ("pmap", "shard_map")}  # which the package refuses
 PAIRS = {}
 for i, j in itertools.combinations(range(len(WAYS)), 2):
     first, second = (list(WAYS)[k] for k in (i, j))
     names = (first, second) if (i + j) % 2 and second != "export" else (second, first)
-    PAIRS[ORDERED.get(names, names)] = METHODS[(i + j) % 11], MODES[(j - i) % 3 % 2]
+    methods = COLOURS[(i + j) % 11]
+    PAIRS[ORDERED.get(names, names)] = methods[j % len(methods)], MODES[(j - i) % 3 % 2]
 
 
 def loss(name, mode, axis_name=None, method=None):
     """A method's value as a function of two batches."""
     words = {} if name == "byol" else mode
-    if name in ("gca_ince", "gca_rince", "gca_uot", "iot", "iot_uni"):
+    if "iterations" in losses.keywords(name):
         words = words | {"iterations": 2}
     if axis_name is not None and name != "byol":
         words = words | {"axis_name": axis_name}

@@ -56,6 +56,7 @@ CHOICES = {  # keyword: its default's share of ten draws, other values
     "epsilon_min": (8, 0.03, 0.1),
     "precision": (9, "bfloat16"),
     "diagnose": (7, True),
+    "phi": (5, "tan"),
 }
 NUMBERS = {  # keyword: range, other values
     "epsilon": (0.01, 10.0),
@@ -107,7 +108,7 @@ def programs(draw):
     }
     if words.get("gradient", "unrolled") == "unrolled":
         words.pop("until", None)
-    if name in ("gca_uot", "iot_uni") and words["gradient"] == "envelope":
+    if name in ("gca_uot", "gca_gce", "iot_uni") and words["gradient"] == "envelope":
         words["gradient"] = "implicit"  # the one of both that they have
     until, layout = words.get("until"), words.get("layout", "cross")
     target = draw(st.sampled_from([None, *TARGETS]))

@@ -557,28 +557,6 @@ def iot_uni(
     return common.report("iot_uni", value, plan, target, options)
 
 
-def _of_both_projections(
-    name: Method,
-    measure: Callable[[AnyTarget, ot.Plan], Array],
-    z_a: ArrayLike,
-    z_b: ArrayLike,
-    epsilon: ArrayLike,
-    layout: ot.Layout,
-    target: TargetLike,
-    options: KernelOptions,
-) -> Out:
-    """Measure a divergence on the row and the column projection, half each; joint: on rows."""
-    kernel, prior = _pose(name, z_a, z_b, epsilon, layout, target, options)
-    if layout == "joint":
-        rows = ot.project(kernel, half_steps=1)
-        target = common.of_plan(target, prior, rows)
-        return common.report(name, measure(target, rows), rows, target, options)
-    rows, columns = ot.project_each(kernel)
-    target = common.of_plan(target, prior, rows)
-    value = (measure(target, rows) + measure(target.transposed, columns.transposed)) / 2
-    return common.report(name, value, rows, target, options)
-
-
 Method = Literal[
     "ince",
     "gca_ince",
@@ -652,6 +630,28 @@ def keywords(name: Method) -> dict[str, Any]:
     parameters = inspect.signature(METHODS[name]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     return own if name == "byol" else own | common.KERNEL_DEFAULTS
+
+
+def _of_both_projections(
+    name: Method,
+    measure: Callable[[AnyTarget, ot.Plan], Array],
+    z_a: ArrayLike,
+    z_b: ArrayLike,
+    epsilon: ArrayLike,
+    layout: ot.Layout,
+    target: TargetLike,
+    options: KernelOptions,
+) -> Out:
+    """Measure a divergence on the row and the column projection, half each; joint: on rows."""
+    kernel, prior = _pose(name, z_a, z_b, epsilon, layout, target, options)
+    if layout == "joint":
+        rows = ot.project(kernel, half_steps=1)
+        target = common.of_plan(target, prior, rows)
+        return common.report(name, measure(target, rows), rows, target, options)
+    rows, columns = ot.project_each(kernel)
+    target = common.of_plan(target, prior, rows)
+    value = (measure(target, rows) + measure(target.transposed, columns.transposed)) / 2
+    return common.report(name, value, rows, target, options)
 
 
 def _pose(

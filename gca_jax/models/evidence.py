@@ -146,11 +146,10 @@ class _State:
         x, y = np.asarray(self.x[sample.rows]), np.asarray(self.y[sample.columns])
         log_odds = self._log_odds(sample)
         with jax.enable_x64(True):  # K at ε = 0.01 spans e^-200 to 1
-            start = np.zeros(len(y)) if self.log_v is None else self.log_v
             sweeps = SWEEPS if self.log_v is None else WARM_SWEEPS
             py, posterior, log_v = _expect(
                 *(np.float64(z) for z in (self.maps.map_x(x), self.maps.map_y(y), y)),
-                np.float64(epsilon), sample.known, log_odds, start, sweeps,
+                np.float64(epsilon), sample.known, log_odds, self.log_v, sweeps,
             )  # fmt: skip
             py, posterior, log_v = (np.asarray(z) for z in (py, posterior, log_v))
         c = (x - self.moments.mean_x).T @ (py - py.sum(axis=1, keepdims=True) * self.moments.mean_y)
@@ -220,7 +219,7 @@ def _expect(
     epsilon: ArrayLike,
     known: Known | None,
     log_odds: Float[ArrayLike, " k"],
-    start: Float[ArrayLike, " m"],
+    start: Float[ArrayLike, " m"] | None,
     sweeps: int,
 ) -> tuple[Float[Array, "n q"], Float[Array, " k"], Float[Array, " m"]]:
     """Return P Y of the plan, q of its known pairs, and log v."""
@@ -364,6 +363,6 @@ def by_profiles(
     with jax.enable_x64(True):
         py, _, _ = _expect(
             *(np.float64(z) for z in (zx, zy, y)), np.float64(epsilon), None, np.zeros(0),
-            np.zeros(len(y)), SWEEPS,
+            None, SWEEPS,
         )  # fmt: skip
     return closed_form.procrustes(state.moments._replace(xy=x.T @ np.asarray(py)))

@@ -12,7 +12,7 @@ from gca_jax import check
 from gca_jax.ot import inputs
 from gca_jax.ot.engine import Prior
 from gca_jax.ot.kernel import Kernel
-from gca_jax.ot.numerics import ratio
+from gca_jax.ot.numerics import log, ratio
 from gca_jax.ot.plan import Plan
 
 
@@ -69,7 +69,8 @@ def prior(
     free_columns = of_columns - jax.ops.segment_sum(mass, columns, m)
     free = 1.0 - mass.sum()
     beta = jnp.log1p(mass * ratio(free, free_rows[rows] * free_columns[columns]))
-    found = Prior(rows, columns, jax.lax.stop_gradient(beta), largest, of_row)
+    beta, start = jax.lax.stop_gradient((beta, log(free_columns * m)))
+    found = Prior(rows, columns, beta, largest, of_row, start)
     return dataclasses.replace(kernel, prior=found)
 
 

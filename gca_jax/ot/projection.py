@@ -55,8 +55,8 @@ def project(
       nu: Column marginal (m,), likewise.
       keep_rows: Whether the plan keeps log K v of its last v, for which its row marginal, its mass
         and row-wise readings otherwise go over the kernel once more.
-      start: log v to start from in place of v = 1 (m,), such as that of a plan nearby; not with
-        `until`.
+      start: log v to start from (m,), such as that of a plan nearby; not with `until`. None: v = 1,
+        or that of the kernel's prior.
 
     Returns:
       A `Plan`, in factored form.
@@ -77,7 +77,8 @@ def project(
             f"iterations={iterations}, half_steps={half_steps}, until={until}"
         )
     mu, nu = _checked(kernel, tau_a, tau_b, mu, nu)
-    log_v = jnp.zeros_like(nu) if start is None else jnp.asarray(start, nu.dtype)
+    log_v = jnp.zeros_like(nu) if kernel.prior is None else kernel.prior.start
+    log_v = log_v if start is None else jnp.asarray(start, nu.dtype)
     if log_v.shape != nu.shape:
         raise ValueError(f"start must have shape {nu.shape}, got {log_v.shape}")
     if until is not None:

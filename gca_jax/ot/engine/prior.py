@@ -18,6 +18,7 @@ class Prior:
       beta: β of each pair [k].
       largest: The most of its row's and column's mass that each pair can have [k].
       of_row: Pairs of each row [n, s], k where it has fewer than s.
+      start: log v [m] of the prior itself, from which sweeps start.
     """
 
     rows: Int[Array, " k"]
@@ -25,6 +26,7 @@ class Prior:
     beta: Float[Array, " k"]
     largest: Float[Array, " k"]
     of_row: Int[Array, "n s"]
+    start: Float[Array, " m"]
 
     def tilt(self, log_k: Float[Array, "b m"], rows: Int[Array, " b"]) -> Float[Array, "b m"]:
         """Add β to the given rows of log K."""

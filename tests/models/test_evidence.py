@@ -1,0 +1,132 @@
+"""Pairs as evidence: the E step is the plan whose prior is Q, and what is inferred is right."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from gca_jax.models import closed_form, evidence
+from tests.ot.test_priors import q_matrix
+
+RNG = np.random.default_rng(0)
+ROTATION = np.linalg.qr(RNG.normal(size=(6, 6)))[0]
+N = 300
+
+
+def two_sets(n=N, noise=0.1, seed=1):
+    """Rows of clusters of unlike sizes, and the same rotated: no symmetry maps one to itself."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(2).normal(size=(8, 6)) * np.arange(1, 9)[:, None] ** 0.5
+    x = centres[rng.integers(0, 8, n) // 2 * 2] + rng.normal(size=(n, 6))
+    y = x @ ROTATION + noise * rng.normal(size=x.shape)
+    return closed_form.unit(x), closed_form.unit(y)
+
+
+def recall(maps, x, y):
+    return np.mean((maps.map_x(x) @ maps.map_y(y).T).argmax(axis=1) == np.arange(len(x)))
+
+
+def all_rows(n=N):
+    return evidence.Given(np.stack([np.arange(n)] * 2, axis=1))
+
+
+def test_an_e_step_is_the_plan_of_the_prior_q(monkeypatch):
+    """P = diag(u) (Q ∘ e^(S/ε)) diag(v) with the marginals of Q, in NumPy."""
+    monkeypatch.setattr(evidence, "SWEEPS", 300)
+    x, y = two_sets(n=12)
+    pairs, confidence = np.array([[0, 0], [3, 4], [3, 5], [7, 7]]), np.array([0.9, 0.3, 0.4, 0.2])
+    start = closed_form.procrustes(closed_form.moments(x, y, centre=False))
+    fit = evidence.align(
+        x, y, evidence.Given(pairs, confidence), start, rotating=(0.2,), rounds=1, correlating=()
+    )
+    uniform = np.full(12, 1 / 12)
+    q, given = q_matrix(uniform, uniform, pairs, confidence)
+    plan = q * np.exp(start.map_x(x) @ start.map_y(y).T / 0.2)
+    for _ in range(evidence.SWEEPS):
+        plan *= (uniform / plan.sum(axis=1))[:, None]
+        plan *= uniform / plan.sum(axis=0)
+    rows, columns = pairs.T
+    largest = given[rows, columns] / confidence
+    np.testing.assert_allclose(fit.posterior, plan[rows, columns] / largest, rtol=1e-6)
+    u, _, vt = np.linalg.svd(x.T @ plan @ y)
+    np.testing.assert_allclose(fit.maps.x, u @ vt, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [evidence.MOST, 128])
+def test_wrong_pairs_are_found(most):
+    """80 % wrong, whole and in batches: near what all right pairs give; CCA of the pairs is not."""
+    x, y = two_sets()
+    right = np.arange(N) >= 0.8 * N
+    y_given = np.where(right[:, None], y, np.roll(y, 7, axis=0))
+    start = closed_form.procrustes(closed_form.moments(x, y_given, centre=False))
+    fit = evidence.align(x, y_given, all_rows(), start, most=most)
+    best = recall(closed_form.cca(closed_form.moments(x, y, centre=False)), *two_sets(seed=3))
+    plain = closed_form.cca(closed_form.moments(x, y_given, centre=False))
+    assert recall(fit.maps, *two_sets(seed=3)) > best - 0.05
+    assert recall(plain, *two_sets(seed=3)) < best - 0.2
+    judged = evidence.judge(x, y_given, fit.maps, all_rows().pairs)
+    share, sd = evidence.share_of_right_pairs(judged)
+    assert abs(share - 0.2) < 3 * sd + 0.02
+    q = evidence.calibrated(judged)
+    assert roc_auc_score(right, q) > 0.95
+    assert abs(q.mean() - 0.2) < 0.08
+
+
+@pytest.mark.slow
+def test_few_pairs_and_none():
+    """Ten pairs of 300 rows, the others unordered; more rows on one side; no pair at all."""
+    x, y = two_sets()
+    order = RNG.permutation(N)
+    shuffled, place = y[order], np.argsort(order)
+    pairs = np.stack([np.arange(10), place[:10]], axis=1)
+    start = closed_form.procrustes(closed_form.moments(x[:10], y[:10], centre=False))
+    known = evidence.align(x[:250], shuffled, evidence.Given(pairs), start, share=0.9)
+    best = recall(closed_form.cca(closed_form.moments(x, y, centre=False)), *two_sets(seed=3))
+    assert recall(known.maps, *two_sets(seed=3)) > best - 0.1
+    profiles = evidence.by_profiles(x, shuffled)
+    none = evidence.align(x, shuffled, None, profiles, rotating=(0.2, *evidence.ROTATING))
+    assert none.share is none.posterior is None
+    assert recall(none.maps, *two_sets(seed=3)) > best - 0.1
+    assert evidence.agreement(x, shuffled, known.maps, none.maps) > 0.8
+    held_out = np.stack([np.arange(10, 60), place[10:60]], axis=1)
+    wrong = np.stack([np.arange(10, 60), np.roll(place[10:60], 1)], axis=1)
+    fits, misses = (
+        evidence.held_out_likelihood(evidence.judge(x, shuffled, none.maps, pairs))
+        for pairs in (held_out, wrong)
+    )
+    assert fits > 1 > misses >= 0
+
+
+def test_two_groups_and_calibration_of_known_densities():
+    """Right pairs far above, wrong ones like those dealt anew: shares and q by their definition."""
+    rng = np.random.default_rng(4)
+    wrong, right = rng.normal(size=700), 10 + rng.normal(size=300)
+    judged = evidence.Judged(np.r_[wrong, right], rng.normal(size=(20, 1000)), 1000)
+    share, sd = evidence.share_of_right_pairs(judged)
+    below = np.mean(judged.log_p < np.median(judged.null))
+    assert share == 1 - 2 * below
+    np.testing.assert_allclose(sd, 2 * np.sqrt(below * (1 - below) / 1000))
+    assert abs(share - 0.3) < 2 * sd
+    q = evidence.calibrated(judged)
+    assert q[700:].min() > 0.99
+    assert q[:700].mean() < 0.05
+
+
+def test_likelihood_of_held_out_pairs():
+    """Half of the pairs at L = m, half impossible: the largest mean of log(π L + 1 - π) is at the
+    π where its derivative, (m - 1)/(π m + 1 - π) - 1/(1 - π), is 0."""
+    m = 100
+    judged = evidence.Judged(np.r_[np.zeros(50), np.full(50, -np.inf)], np.zeros((1, 100)), m)
+    share = (m - 2) / (2 * (m - 1))
+    want = (np.log(share * m + 1 - share) + np.log(1 - share)) / 2
+    np.testing.assert_allclose(evidence.held_out_likelihood(judged), want, atol=1e-3)
+
+
+def test_sharpness_of_a_permutation_and_of_nothing():
+    x = np.eye(5)
+    maps = closed_form.Maps(np.zeros(5), np.zeros(5), np.eye(5), np.eye(5))
+    assert evidence.sharpness(x, x[::-1], maps) > 0.999
+    flat = closed_form.Maps(np.zeros(5), np.zeros(5), np.ones((5, 1)), np.ones((5, 1)))
+    np.testing.assert_allclose(evidence.sharpness(x, x, flat), 0.2, rtol=1e-6)
+    assert not jax.config.jax_enable_x64
