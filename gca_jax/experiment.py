@@ -22,7 +22,7 @@ from gca_jax.data.pairs import Pairs
 from gca_jax.data.splits import evaluated_on
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
-from gca_jax.models import towers
+from gca_jax.models import evidence, towers
 from gca_jax.targets import BatchTarget
 from gca_jax.workdir import as_json
 
@@ -242,7 +242,11 @@ def policy_of(config: ConfigDict) -> augment.Augment:
 def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     """Return the keywords of `towers.create`: a learned ε starts at that of the loss."""
     settings = dict(config.model)
-    learned = settings.pop("learn_epsilon")
+    start, learned = settings.pop("start", None), settings.pop("learn_epsilon")
+    if start is not None:
+        check.one_of("start", start, evidence.STARTS)
+        if {config.model.tower_a, config.model.tower_b} != {"linear"}:
+            raise ValueError(f"start={start} is of linear towers: take the word linear")
     if not learned:
         return settings
     if config.loss.get("epsilon") is None:

@@ -19,9 +19,9 @@ from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.evaluate import check
 from gca_jax.experiment import build
 from gca_jax.files import write_arrays
-from gca_jax.models import towers
+from gca_jax.models import closed_form, evidence, towers
 from gca_jax.report.pairs import recall
-from gca_jax.training import step
+from gca_jax.training import initial, step
 from gca_jax.training.state import TrainState, init_variables
 from gca_jax.workdir import RunFolder
 from tests.conftest import ROOT
@@ -265,3 +265,33 @@ def test_few_lengths_are_compiled_whatever_number_of_rows_is_asked_for():
         got = evaluation.embed_rows(network, "embed_a", variables, x[:rows])
         np.testing.assert_allclose(got, want[:rows], rtol=1e-4, atol=1e-5)
     assert evaluation._embed._cache_size() - before <= 7  # 1, 2, 4, ..., 64
+
+
+@pytest.mark.parametrize(
+    "start", ["identity", "procrustes", "cca", pytest.param("evidence", marks=pytest.mark.slow)]
+)
+def test_linear_towers_start_from_a_closed_form(start):
+    """Before the first step the towers are the maps: one cosine of each pair of rows by both."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(120, 5)) * np.arange(1, 6)
+    both = pair(a, a @ rng.normal(size=(5, 5)) + 0.1 * rng.normal(size=(120, 5)), shuffled=0.2)
+    made = build(config("gce,linear", **{"model.start": start, "model.dim": 7}), dataset=both)
+    drawn = initial.draw(made)
+    rows = both.a.features(both.train.a), both.b.features(both.train.b)
+    maps = evidence.linear_start(start, *rows, seed=made.seed)
+    z_a, z_b = made.network.apply(drawn, *map(jnp.asarray, rows))
+    cosines = closed_form.unit(np.asarray(z_a)) @ closed_form.unit(np.asarray(z_b)).T
+    np.testing.assert_allclose(cosines, maps.map_x(rows[0]) @ maps.map_y(rows[1]).T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "start", "message"),
+    [
+        ("gce", "cca", "config.model: start=cca is of linear towers: take the word linear"),
+        ("gce,linear", "pca", "config.model: start must be one of cca, evidence, identity"),
+    ],
+)
+def test_a_start_that_cannot_be(words, start, message):
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    with pytest.raises(ValueError, match=message):
+        build(config(words, **{"model.start": start}), dataset=pair(rows, rows))

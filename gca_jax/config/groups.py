@@ -157,6 +157,7 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         hidden_a=(512,),
         hidden_b=(512,),
         dim=128,
+        start=str,  # of linear towers: identity, procrustes, cca, evidence; None: from the seed
         learn_epsilon=False,  # whether epsilon is learned, from the loss's on
         epsilon_min=0.03,  # and how far down
         dtype=str,  # "bfloat16": the towers are trained in it; None: "float32"

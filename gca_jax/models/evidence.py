@@ -51,11 +51,13 @@ class Fit:
         share: π, the share of the given pairs that are right as it stands in the prior; None
             without pairs. `share_of_right_pairs` is what to report.
         posterior: q of each given pair [k] at the last E step in which it took part.
+        rotation: Procrustes of the last plan, from which another annealing can start.
     """
 
     maps: Maps
     share: float | None
     posterior: Float[np.ndarray, " k"] | None
+    rotation: Maps
 
 
 class _Sample(NamedTuple):
@@ -115,7 +117,8 @@ def align(
         state.expect(epsilon, rng)
     if correlating:
         state.maps = closed_form.cca(state.moments, shrink)
-    return Fit(state.maps, state.share if given is not None else None, state.posterior)
+    share_now = state.share if given is not None else None
+    return Fit(state.maps, share_now, state.posterior, closed_form.procrustes(state.moments))
 
 
 class _State:
@@ -366,3 +369,82 @@ def by_profiles(
             None, SWEEPS,
         )  # fmt: skip
     return closed_form.procrustes(state.moments._replace(xy=x.T @ np.asarray(py)))
+
+
+def of_pairs(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "n q"],
+    *,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> Fit:
+    """Align two sets whose rows are said to be pairs, from the start that fits held-out pairs best.
+
+    One start is a lottery where most pairs are wrong. Each of them is fitted without a share of the
+    pairs, the one with the largest ℓ of those is gone on with, and all pairs are fitted from there.
+
+    Args:
+        x: Rows of the one set [n, p], such as unit principal-component scores.
+        y: Their partners [n, q].
+        held_out: Share of the pairs that the choice is made by.
+        seed: Of the choice of these pairs, and of batches.
+    """
+    check.between("held_out", held_out, 0.0, 1.0, open_low=True)
+    n, rng = len(x), np.random.default_rng([seed, 13])
+    pairs = np.stack([np.arange(n)] * 2, axis=1)
+    order = rng.permutation(n)
+    out, kept = np.sort(order[: max(1, round(held_out * n))]), np.sort(order[round(held_out * n) :])
+    own = x[kept], y[kept]
+    starts = {
+        "pairs": closed_form.procrustes(closed_form.moments(*own, centre=False)),
+        "trimmed": closed_form.trimmed(*own, centre=False),
+    }
+    some = _some(n, out, rng)
+    fits, found = {}, {}
+    for name, start in starts.items():
+        fits[name] = align(x, y, Given(pairs[kept]), start, seed=seed)
+        judged = judge(x[some], y[some], fits[name].maps, np.searchsorted(some, pairs[out]))
+        found[name] = held_out_likelihood(judged)
+    best = fits[max(found, key=found.__getitem__)]
+    share = 0.5 if best.share is None else best.share
+    return align(x, y, Given(pairs), best.rotation, share=share, rotating=ROTATING[1:], seed=seed)
+
+
+def _some(n: int, out: Int[np.ndarray, " k"], rng: np.random.Generator) -> Int[np.ndarray, " j"]:
+    """Return all rows of few; else the held-out ones and others, some thousand."""
+    return np.arange(n) if n <= MOST else _filled(rng, out, n, max(MOST, len(out)))
+
+
+STARTS = ("identity", "procrustes", "cca", "evidence")
+COMPONENTS = 100
+
+
+def linear_start(
+    name: str, x: Float[ArrayLike, "n p"], y: Float[ArrayLike, "n q"], *, seed: int = 0
+) -> Maps:
+    """Fit linear maps of paired rows: where two linear towers start.
+
+    All but "identity" are of unit scores of at most 100 principal components, which cosines of the
+    maps are too: they hold for the rows themselves.
+
+    Args:
+        name: One of `STARTS`.
+        x: Rows of the one set [n, p].
+        y: Their partners [n, q].
+        seed: Of "evidence".
+
+    Raises:
+        ValueError: An unknown name; "identity" of two widths.
+    """
+    check.one_of("start", name, STARTS)
+    rows_x, rows_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if name == "identity":
+        return closed_form.identity(closed_form.moments(rows_x, rows_y))
+    both = [closed_form.components(z, COMPONENTS) for z in (rows_x, rows_y)]
+    scores = [closed_form.unit(of.scores(z)) for of, z in zip(both, (rows_x, rows_y), strict=True)]
+    if name == "evidence":
+        maps = of_pairs(*scores, seed=seed).maps
+    else:
+        found = closed_form.moments(*scores, centre=False)
+        maps = closed_form.cca(found) if name == "cca" else closed_form.procrustes(found)
+    return Maps(both[0].mean, both[1].mean, both[0].basis @ maps.x, both[1].basis @ maps.y)

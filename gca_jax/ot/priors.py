@@ -26,10 +26,10 @@ def prior(
 ) -> Kernel:
     """Tilt a kernel towards given pairs: its plan then has Q as its prior in place of μ νᵀ.
 
-        Q = Π + (μ - Π1)(ν - Πᵀ1)ᵀ/(1 - |Π|),   Π_e = π_e min(μ_i/k_i, ν_j/l_j)
+        Q = Π + (μ - Π1)(ν - Πᵀ1)ᵀ/(1 - ΣΠ),   Π_e = π_e min(μ_i/k_i, ν_j/l_j)
 
     A row goes to a given partner with the probability π_e, shared by its k_i partners and those of
-    the column, and else to anyone. Only log K of the pairs changes, by β_e = log [1 + Π_e (1 - |Π|)
+    the column, and else to anyone. Only log K of the pairs changes, by β_e = log [1 + Π_e (1 - ΣΠ)
     /((μ - Π1)_i (ν - Πᵀ1)_j)]: no array [n, m] is formed. A flat kernel has the plan Q.
 
     Args:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
 from gca_jax.experiment import Experiment, context
-from gca_jax.models import Network, formats
+from gca_jax.models import Network, Towers, evidence, formats
 from gca_jax.training import checkpoint, state
 from gca_jax.workdir import RunFolder
 
@@ -21,11 +22,32 @@ def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> stat
         given: What `encoder` returned; None: it is read now.
     """
     drawn = state.init_variables(experiment.network, experiment.key, experiment.data.input_shape)
+    if isinstance(experiment.network, Towers):
+        return _of_towers(experiment, drawn)
     given = (encoder(experiment) or {}) if given is None else given
     return {
         kind: {**tree, "encoder": given[kind]} if given.get(kind) else tree
         for kind, tree in drawn.items()
     }
+
+
+def _of_towers(experiment: Experiment, drawn: state.Variables) -> state.Variables:
+    """Replace the weights of linear towers by the maps of `model.start`, if it is set."""
+    start = experiment.config.model.get("start")
+    if start is None:
+        return drawn
+    data = experiment.data
+    rows = data.a.features(data.train.a), data.b.features(data.train.b)
+    maps = evidence.linear_start(start, *rows, seed=experiment.seed)
+    params = dict(drawn["params"])
+    for side, mean, kernel in (("a", maps.mean_x, maps.x), ("b", maps.mean_y, maps.y)):
+        like = params[side]["out"]["kernel"]
+        filled = np.zeros(like.shape)
+        width = min(kernel.shape[1], like.shape[1])
+        filled[:, :width] = kernel[:, :width]
+        out = {"kernel": filled, "bias": -mean @ filled}
+        params[side] = {"out": {key: jnp.asarray(x, like.dtype) for key, x in out.items()}}
+    return {**drawn, "params": params}
 
 
 def encoder(experiment: Experiment) -> dict[str, Any] | None:
