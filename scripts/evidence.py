@@ -61,6 +61,12 @@ def few(
     return {"pairs": known, "right": known, "evidence": fit.maps}
 
 
+def unit_scores(rows: np.ndarray, most: int) -> np.ndarray:
+    """Project rows on principal components and scale them to unit length."""
+    flat = rows.reshape(len(rows), -1).astype(float)
+    return closed_form.unit(closed_form.components(flat, most).scores(flat))
+
+
 def main() -> None:
     """Compute the rows that are missing, draw by draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -68,6 +74,7 @@ def main() -> None:
     parser.add_argument(
         "--draws", type=int, default=5, help="splits, each with its own wrong pairs"
     )
+    parser.add_argument("--limit", type=int, default=4_000, help="rows of a set, at most")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="CSV file, appended to")
     args = parser.parse_args()
     args.out.touch()
@@ -79,11 +86,10 @@ def main() -> None:
             writer.writeheader()
         for draw in range(args.draws):
             for name, files in (one.split("=") for one in args.sets):
-                scores = []
-                for path in files.split(","):
-                    z = np.load(path).reshape(len(np.load(path, mmap_mode="r")), -1)
-                    of = closed_form.components(z.astype(float), COMPONENTS.get(name, 100))
-                    scores.append(closed_form.unit(of.scores(z)))
+                scores = [
+                    unit_scores(np.load(path)[: args.limit], COMPONENTS.get(name, 100))
+                    for path in files.split(",")
+                ]
                 for kind, amount in [("wrong", w) for w in WRONG] + [("known", k) for k in KNOWN]:
                     case = f"{kind}={amount}"
                     if (name, case, draw) in done:
