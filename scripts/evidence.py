@@ -98,7 +98,7 @@ def main() -> None:
                     order, start = rng.permutation(len(scores[0])), time.time()
                     test, rest = order[:GALLERY], order[GALLERY:]
                     (x, y), gallery = ([z[rows] for z in scores] for rows in (rest, test))
-                    share = ("", "")
+                    share: tuple[float | str, float | str] = ("", "")
                     if kind == "wrong":
                         maps, share = wrong(x, y, amount, rng)
                     else:
