@@ -48,7 +48,7 @@ LIBRARIES = {  # that only the named rooms know
     "ott": {"ot"},
     "lineax": {"ot"},
     "flax": {"models"},
-    "sklearn": {"data", "evaluation"},
+    "sklearn": {"data", "evaluation", "models"},
     "tensorflow_datasets": {"data"},
     "tensorflow": {"data"},
     "grain": {"data"},

@@ -48,7 +48,8 @@ def _study(path: Path, config: ConfigDict | Study) -> Iterator[str]:
     every = sorted(file.parent for file in (path / "runs").glob("*/*/*/config.json"))
     folders = {where.relative_to(path).as_posix(): RunFolder(where) for where in every}
     begun = {name: folder for name, folder in folders.items() if folder.begun}
-    done = [name for name, folder in begun.items() if folder.has("evaluation.json")]
+    whole = {name: folder for name, folder in begun.items() if folder.damage is None}
+    done = [name for name, folder in whole.items() if folder.is_complete]
     total = ""
     if isinstance(config, Study):
         grid = cells(config)

@@ -296,7 +296,7 @@ def test_an_unfinished_run_is_reported_as_one_and_counts_as_none(workdir):
     (study / run.folder).parent.mkdir(parents=True)
     (study / run.folder).symlink_to(workdir)
     assert not run.is_finished(study)
-    change(workdir / "report.json", finished=True)
+    change(workdir / "training.json", finished=True)
     assert run.is_finished(study)
 
 
