@@ -456,19 +456,21 @@ def of_pairs(
     order = rng.permutation(n)
     out, kept = np.sort(order[: max(1, round(held_out * n))]), np.sort(order[round(held_out * n) :])
     own = x[kept], y[kept]
-    starts = {
-        "pairs": closed_form.procrustes(closed_form.moments(*own, centre=False)),
-        "trimmed": closed_form.trimmed(*own, centre=False),
+    starts = {  # and π of their first E step
+        "pairs": (closed_form.procrustes(closed_form.moments(*own, centre=False)), 0.5),
+        "trimmed": (closed_form.trimmed(*own, centre=False), 0.5),
     }
+    if n <= MOST:
+        starts["profiles"] = by_profiles(x, y), 0.1
     some = _some(n, out, rng)
     fits, found = {}, {}
-    for name, start in starts.items():
-        fits[name] = align(x, y, Given(pairs[kept]), start, seed=seed)
+    for name, (start, share) in starts.items():
+        fits[name] = align(x, y, Given(pairs[kept]), start, share=share, seed=seed)
         judged = judge(x[some], y[some], fits[name].maps, np.searchsorted(some, pairs[out]))
         found[name] = held_out_likelihood(judged)
     best = fits[max(found, key=found.__getitem__)]
-    share = 0.5 if best.share is None else best.share
-    return align(x, y, Given(pairs), best.rotation, share=share, rotating=ROTATING[1:], seed=seed)
+    now = 0.5 if best.share is None else best.share
+    return align(x, y, Given(pairs), best.rotation, share=now, rotating=ROTATING[1:], seed=seed)
 
 
 def _some(n: int, out: Int[np.ndarray, " k"], rng: np.random.Generator) -> Int[np.ndarray, " j"]:
