@@ -5,7 +5,7 @@ there may be millions of them.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +13,6 @@ from jaxtyping import Float
 from gca_jax import check
 
 ROWS_AT_ONCE = 65_536
-Form = Literal["identity", "procrustes", "ridge", "cca"]
 
 
 class Moments(NamedTuple):

@@ -102,7 +102,7 @@ def align(
         rounds: M steps at each ε of `rotating`.
         shrink: Of CCA's covariances.
         most: Rows of a side in one E step; where there are more, each takes others, with both rows
-            of a known pair, and C and the covariances are running means.
+            of a known pair, and C is a running mean.
         seed: Of the batches.
 
     Returns:
@@ -157,10 +157,9 @@ class _State:
                 np.float64(epsilon), sample.known, log_odds, self.log_v, sweeps,
             )  # fmt: skip
             py, posterior, log_v = (np.asarray(z) for z in (py, posterior, log_v))
-        c = (x - self.moments.mean_x).T @ (py - py.sum(axis=1, keepdims=True) * self.moments.mean_y)
         self.steps += 1
         keep = 0.0 if self.whole else 1 - 1 / min(self.steps, 4)
-        self.moments = self.moments._replace(xy=keep * self.moments.xy + (1 - keep) * c)
+        self.moments = self.moments._replace(xy=keep * self.moments.xy + (1 - keep) * x.T @ py)
         self.log_v = log_v if self.whole else None
         if self.posterior is not None and sample.known is not None:
             self.posterior[sample.which] = posterior
@@ -204,14 +203,14 @@ def _filled(
     wanted = min(most, size) - len(chosen)
     if wanted <= 0:
         return chosen
-    drawn = rng.choice(size, min(size, wanted + len(chosen)), replace=False, shuffle=False)
-    others = np.setdiff1d(drawn, chosen)[: max(wanted, 0)]
+    drawn = rng.choice(size, min(size, wanted + len(chosen)), replace=False)
+    others = drawn[~np.isin(drawn, chosen)][:wanted]  # in the order drawn, not that of the rows
     return np.sort(np.concatenate([chosen, others]))
 
 
 def _second_moments(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"]) -> Moments:
-    """Return both covariances about zero, C still 0; of the first million rows at most."""
-    (xx, yy) = (closed_form.second_moment(z) for z in (x, y))
+    """Return the second moments of both sets about zero, C still 0."""
+    xx, yy = (closed_form.second_moment(z) for z in (x, y))
     p, q = x.shape[1], y.shape[1]
     return Moments(np.zeros(p), np.zeros(q), xx, yy, np.zeros((p, q)))
 
@@ -262,26 +261,21 @@ def judge(
 ) -> Judged:
     """Find given pairs in the plan without a prior, whole; the sets have some thousand rows."""
     zx, zy = maps.map_x(x), maps.map_y(y)
+    rng, (rows, columns) = np.random.default_rng([seed, 12]), pairs.T
+    dealt = np.stack([columns, *(rng.permutation(columns) for _ in range(deals))])
     with jax.enable_x64(True):
-        scalings = _scalings(np.float64(zx), np.float64(zy), np.float64(epsilon))
-        log_u, log_v = (np.asarray(z) for z in scalings)
-    rng, rows = np.random.default_rng([seed, 12]), pairs[:, 0]
-
-    def log_p(columns: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-        log_k = (np.sum(zx[rows] * zy[columns], axis=1) - 1.0) / epsilon
-        return np.log(len(x)) + log_u[rows] + log_k + log_v[columns]
-
-    null = np.stack([log_p(rng.permutation(pairs[:, 1])) for _ in range(deals)])
-    return Judged(log_p(pairs[:, 1]), null, len(y))
+        plan = _plan_without_prior(np.float64(zx), np.float64(zy), np.float64(epsilon))
+        log_at = jax.vmap(partial(plan.log_at, jnp.asarray(rows)))
+        log_p = np.log(len(x)) + np.asarray(log_at(dealt))
+    return Judged(log_p[0], log_p[1:], len(y))
 
 
 @jax.jit
-def _scalings(
+def _plan_without_prior(
     zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike
-) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+) -> ot.Plan:
     kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
-    plan = ot.project(kernel, iterations=SWEEPS)
-    return plan.log_u, plan.log_v
+    return ot.project(kernel, iterations=SWEEPS)
 
 
 def share_of_right_pairs(judged: Judged) -> tuple[float, float]:
@@ -330,16 +324,8 @@ def sharpness(
     """Compute the mean row maximum of n P, without a prior: 1 where each row has one partner."""
     zx, zy = maps.map_x(x), maps.map_y(y)
     with jax.enable_x64(True):
-        return float(_largest(np.float64(zx), np.float64(zy), np.float64(epsilon)))
-
-
-@jax.jit
-def _largest(
-    zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike
-) -> Float[Array, ""]:
-    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
-    plan = ot.project(kernel, iterations=SWEEPS)
-    return jnp.mean(plan.matrix.max(axis=1)) * plan.mu.size
+        plan = _plan_without_prior(np.float64(zx), np.float64(zy), np.float64(epsilon))
+        return float(plan.matrix.max(axis=1).mean()) * len(x)
 
 
 def agreement(
@@ -421,15 +407,10 @@ def by_profiles(
         rows = closed_form.unit(z)
         similar = np.quantile(rows @ rows.T, np.linspace(0.005, 0.995, 200), axis=1).T
         profiles.append(similar - similar.mean(axis=0))
-    raw = Maps(*(np.zeros(200),) * 2, *(np.eye(200),) * 2)
-    state = _State(x, y, None, raw, 0.5, max(len(x), len(y)))
-    zx, zy = raw.map_x(profiles[0]), raw.map_y(profiles[1])
     with jax.enable_x64(True):
-        py, _, _ = _expect(
-            *(np.float64(z) for z in (zx, zy, y)), np.float64(epsilon), None, np.zeros(0),
-            None, SWEEPS,
-        )  # fmt: skip
-    return closed_form.procrustes(state.moments._replace(xy=x.T @ np.asarray(py)))
+        plan = _plan_without_prior(*profiles, np.float64(epsilon))
+        xy = x.T @ np.asarray(plan.times(y))
+    return closed_form.procrustes(_second_moments(x, y)._replace(xy=xy))
 
 
 def of_pairs(
@@ -454,7 +435,8 @@ def of_pairs(
     n, rng = len(x), np.random.default_rng([seed, 13])
     pairs = np.stack([np.arange(n)] * 2, axis=1)
     order = rng.permutation(n)
-    out, kept = np.sort(order[: max(1, round(held_out * n))]), np.sort(order[round(held_out * n) :])
+    count = min(max(1, round(held_out * n)), MOST // 2)  # which one plan is judged on
+    out, kept = np.sort(order[:count]), np.sort(order[count:])
     own = x[kept], y[kept]
     starts = {  # and π of their first E step
         "pairs": (closed_form.procrustes(closed_form.moments(*own, centre=False)), 0.5),
@@ -462,20 +444,17 @@ def of_pairs(
     }
     if n <= MOST:
         starts["profiles"] = by_profiles(x, y), 0.1
-    some = _some(n, out, rng)
+    some = _filled(rng, out, n, MOST)
     fits, found = {}, {}
     for name, (start, share) in starts.items():
         fits[name] = align(x, y, Given(pairs[kept]), start, share=share, seed=seed)
         judged = judge(x[some], y[some], fits[name].maps, np.searchsorted(some, pairs[out]))
         found[name] = held_out_likelihood(judged)
     best = fits[max(found, key=found.__getitem__)]
-    now = 0.5 if best.share is None else best.share
-    return align(x, y, Given(pairs), best.rotation, share=now, rotating=ROTATING[1:], seed=seed)
-
-
-def _some(n: int, out: Int[np.ndarray, " k"], rng: np.random.Generator) -> Int[np.ndarray, " j"]:
-    """Return all rows of few; else the held-out ones and others, some thousand."""
-    return np.arange(n) if n <= MOST else _filled(rng, out, n, max(MOST, len(out)))
+    assert best.share is not None  # as pairs were given
+    return align(
+        x, y, Given(pairs), best.rotation, share=best.share, rotating=ROTATING[1:], seed=seed
+    )
 
 
 STARTS = ("identity", "procrustes", "cca", "evidence")

@@ -138,3 +138,17 @@ def test_a_fit_without_pairs_is_identified_or_not():
     assert evidence.identified(x, shuffled, evidence.without_pairs(x, shuffled))
     x, y = (closed_form.unit(RNG.normal(size=(N, 6))) for _ in range(2))
     assert not evidence.identified(x, y, evidence.without_pairs(x, y))
+
+
+def test_rows_of_a_batch_are_drawn_from_all():
+    """Beside 40 given rows of 1,000: each other row as often, whatever its number."""
+    rng, chosen, counts = np.random.default_rng(0), np.arange(0, 80, 2), np.zeros(1000)
+    for _ in range(300):
+        rows = evidence._filled(rng, chosen, 1000, 100)
+        assert len(rows) == 100
+        assert np.isin(chosen, rows).all()
+        counts[rows] += 1
+    others = np.delete(counts, chosen)
+    expected, sd = 300 * 60 / 960, np.sqrt(300 * 60 / 960)
+    assert abs(others[:480].mean() - others[480:].mean()) < 6 * sd / np.sqrt(240)
+    assert abs(others.mean() - expected) < 1e-9
