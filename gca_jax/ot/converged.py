@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from gca_jax import check
+from gca_jax.ot.engine import scaling
 from gca_jax.ot.kernel import Kernel
 from gca_jax.ot.numerics import log, logsumexp
 
@@ -93,7 +94,7 @@ def solve(
     tau_a, tau_b = float(np.asarray(tau_a)), float(np.asarray(tau_b))
     if tau_a == 0:  # u = 1, and v of one half-step; OTT-JAX's implicit derivative would be NaN
         columns = logsumexp(kernel.log_matrix, axis=0)
-        log_v = tau_b * (log(nu) - columns) if tau_b else jnp.zeros_like(nu)
+        log_v = scaling(jnp.asarray(tau_b, nu.dtype), log(nu), columns)
         return jnp.zeros_like(mu), log_v, jnp.asarray(True)
     with jax.numpy_rank_promotion("allow"):
         log_k = kernel.log_matrix
