@@ -82,11 +82,8 @@ def form_kernel(
         raise ValueError(
             "cost_fn= runs in the log domain: it takes no block_size, no axis_name, no precision"
         )
-    a, b = inputs.embeddings(z_a, z_b, layout)
-    excluded = inputs.excluded(a.shape[0], b.shape[0], layout, how["valid"], how["ignore"])
-    unit = (ot.normalize(z) for z in inputs.emptied(a, b, layout, excluded))
     same = {key: how[key] for key in ("epsilon", "layout", "self_pairs", "valid", "ignore")}
-    return ot.cost_kernel(cost_fn, *unit, **same)
+    return ot.cost_kernel(cost_fn, z_a, z_b, unit=True, **same)
 
 
 def of_plan(target: TargetLike, prior: AnyTarget, plan: ot.Plan) -> AnyTarget:
@@ -282,7 +279,7 @@ def alignment(kernel: ot.Kernel) -> Float[Array, ""]:
     """Compute the alignment of the unit embeddings."""
     a, b = jax.lax.stop_gradient(kernel.views)
     pairs = min(a.shape[0], b.shape[0])
-    counted = None if kernel.excluded is None else kernel.excluded.positives
+    counted = kernel.counted_positives
     counted = None if counted is None else counted[:pairs]
     return metrics.alignment(a[:pairs], b[:pairs], valid=counted)
 

@@ -472,10 +472,8 @@ def byol(
     _check_options("byol", unknown)
     if callable(target):
         raise ValueError("byol projects on no plan, so no target can learn from it")
-    a, b = inputs.embeddings(z_a, z_b, "cross")
-    excluded = inputs.excluded(a.shape[0], b.shape[0], "cross", valid, ignore)
-    unit = (ot.normalize(z) for z in inputs.emptied(a, b, "cross", excluded))
-    kernel = ot.cost_kernel(ot.SquaredEuclidean(), *unit, epsilon=1.0, valid=valid, ignore=ignore)
+    how: Any = {"epsilon": 1.0, "valid": valid, "ignore": ignore, "unit": True}
+    kernel = ot.cost_kernel(ot.SquaredEuclidean(), z_a, z_b, **how)
     kernel, target = common.with_target(kernel, target)
     plan = ot.unprojected(kernel)
     aux = common.Aux(alignment=common.alignment(kernel))

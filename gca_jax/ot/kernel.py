@@ -119,8 +119,13 @@ class Kernel:
         if self.prior is not None:
             index = jnp.arange(log_k.size)
             log_k += self.prior.at(index, index)
-        counted = None if self.excluded is None else self.excluded.positives
+        counted = self.counted_positives
         return log_k if counted is None else jnp.where(counted, log_k, -jnp.inf)
+
+    @property
+    def counted_positives(self) -> Bool[Array, " k"] | None:
+        """Which pairs of `log_positives` count; None: all."""
+        return None if self.excluded is None else self.excluded.positives
 
     def log_at(self, rows: Int[Array, " k"], columns: Int[Array, " k"]) -> Float[Array, " k"]:
         """Return log K of these pairs, of points without a floor and of which none is excluded."""
@@ -296,6 +301,7 @@ def cost_kernel(
     self_pairs: SelfPairs = "exclude",
     valid: Valid | None = None,
     ignore: Ignore | None = None,
+    unit: bool = False,
 ) -> Kernel:
     """Form the kernel of any cost: a matrix, or an OTT-JAX cost function (Definition 3).
 
@@ -308,6 +314,7 @@ def cost_kernel(
       self_pairs: As in `cosine_kernel`.
       valid: As in `cosine_kernel`.
       ignore: As in `cosine_kernel`.
+      unit: Whether points are scaled to unit length first.
 
     Returns:
       A `Kernel`.
@@ -327,6 +334,8 @@ def cost_kernel(
         a, b = inputs.embeddings(z_a, z_b, layout)
         excluded = inputs.excluded(a.shape[0], b.shape[0], layout, valid, ignore)
         a, b = inputs.emptied(a, b, layout, excluded)
+        if unit:
+            a, b = normalize(a), normalize(b)
         kernel = _point_kernel(a, b, epsilon, layout, self_pairs, excluded=excluded)
         assert kernel.points_a is not None
         assert kernel.points_b is not None

@@ -65,8 +65,7 @@ def self_weighted(
 
 def _counted(plan: Plan, n: int) -> Bool[Array, " n"]:
     """Tell which of n positive pairs count."""
-    excluded = plan.kernel.excluded
-    counted = None if excluded is None else excluded.positives
+    counted = plan.kernel.counted_positives
     return jnp.ones(n, bool) if counted is None else counted[:n]
 
 
