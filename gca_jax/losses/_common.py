@@ -16,7 +16,7 @@ from gca_jax import check, metrics, ot
 from gca_jax.losses._diagnosis import DIAGNOSED, diagnose, may_be_wanted
 from gca_jax.ot import divergence, engine, inputs, sums
 from gca_jax.ot.target import Target, resolve, uniform_unless
-from gca_jax.ot.target_types import AnyTarget, SimilarityTarget
+from gca_jax.ot.target_types import AnyTarget, DenseTarget, SimilarityTarget
 
 Out = tuple[Float[Array, ""], dict[str, Any]]
 Marginals = Literal["target", "uniform"]
@@ -219,12 +219,17 @@ def with_target(kernel: ot.Kernel, target: TargetLike) -> tuple[ot.Kernel, AnyTa
     prior = resolve(given, kernel)
     if kernel.excluded is None and (given is None or isinstance(given, SimilarityTarget)):
         return kernel, prior
-    some = sums.has_mass(prior)
+    is_array = not isinstance(given, Target | SimilarityTarget | DenseTarget | None)
+    if is_array and kernel.excluded is None:  # by the sum that it was scaled by
+        some = sums.has_mass(DenseTarget(jnp.asarray(given)))
+    else:
+        some = sums.has_mass(prior)
     if check.is_concrete(some) and some:
         return kernel, prior
     excluded = None if kernel.excluded is None else kernel.excluded.unless(~some)
     kernel = dataclasses.replace(kernel, excluded=excluded, counts=some)
-    return kernel, resolve(uniform_unless(some, given, kernel), kernel)
+    scaled = isinstance(prior, DenseTarget) and excluded is None
+    return kernel, resolve(uniform_unless(some, prior if scaled else given, kernel), kernel)
 
 
 def counted(value: Array, kernel: ot.Kernel) -> Array:

@@ -229,9 +229,10 @@ def uniform_unless(
         return target
     if not isinstance(target, Target):
         matrix = target.matrix if isinstance(target, DenseTarget) else jnp.asarray(target)
-        size = kernel.shape[0]
-        spare = 1.0 if kernel.layout == "cross" else 1.0 - jnp.eye(size)  # no self-pairs
-        return jnp.where(some, matrix, jnp.asarray(spare, matrix.dtype))
+        n, m = kernel.shape
+        joint = kernel.layout == "joint"  # in which self-pairs have no mass
+        spare = (1.0 - jnp.eye(n)) / (n * (n - 1)) if joint else 1.0 / (n * m)
+        return DenseTarget(jnp.where(some, matrix, jnp.asarray(spare, matrix.dtype)))
     if target.positives is not None:
         return dataclasses.replace(target, positives=jnp.where(some, target.positives, 1.0))
     return dataclasses.replace(target, different=jnp.where(some, target.different, 1.0))
