@@ -16,6 +16,7 @@ from gca_jax import check
 from gca_jax.data import tables
 from gca_jax.data.batches import Batch, Order, taken
 from gca_jax.data.dataset import Numbers, named_values, number
+from gca_jax.ot import inputs
 
 KEPT = 2**28  # bytes of standardised rows that are kept
 Split = Literal["test", "validation"]
@@ -63,7 +64,7 @@ class Side:
         exponent, origin, mean, sd = np.zeros((), int), np.zeros(()), np.zeros(()), np.ones(())
         if scaling != "none":
             axis = 0 if scaling == "columns" else None
-            some = _widened(raw[rows])
+            some = inputs.widened(raw[rows].reshape(len(rows), -1))
             low, high = some.min(axis=axis), some.max(axis=axis)
             exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
             np.ldexp(some, -exponent, out=some)
@@ -106,7 +107,7 @@ class Side:
         Raises:
             ValueError: A value is beyond float32 then.
         """
-        flat = _widened(raw)
+        flat = inputs.widened(raw.reshape(len(raw), -1))
         with np.errstate(over="ignore"):
             np.ldexp(flat, -self.exponent, out=flat)
             flat -= self.origin
@@ -302,12 +303,6 @@ def _joined(first: Sets, second: Sets) -> Sets:
             )
     a, b = (np.concatenate(sides) for sides in zip(first, second, strict=True))
     return a, b
-
-
-def _widened(raw: np.ndarray) -> np.ndarray:
-    """Flatten rows, as numbers in which differences of large ones are kept."""
-    wide = raw.dtype.itemsize > 8 or (raw.dtype.kind in "iu" and raw.dtype.itemsize == 8)
-    return raw.reshape(len(raw), -1).astype(np.longdouble if wide else np.float64)
 
 
 def _shuffle(rows: Rows, share: float, seed: Sequence[int], labels: Numbers) -> Rows:

@@ -174,7 +174,7 @@ def positions(
     if given[0].shape[1] != given[-1].shape[1]:
         shapes = " and ".join(str(x.shape) for x in given)
         raise ValueError(f"{' and '.join(sides)} must have one width, got shapes {shapes}")
-    known = [_widened(x) for x in given if isinstance(x, np.ndarray)]
+    known = [widened(x) for x in given if isinstance(x, np.ndarray)]
     if len(known) < len(given):
         scaled = [x / jnp.asarray(scale, x.dtype) for x in _traced_positions(given)]
         return scaled[0], scaled[-1]
@@ -192,7 +192,7 @@ def positions(
 
 
 def _traced_positions(given: list[Array | np.ndarray]) -> list[Array]:
-    x = [jnp.asarray(_widened(x).astype(float) if isinstance(x, np.ndarray) else x) for x in given]
+    x = [jnp.asarray(widened(x).astype(float) if isinstance(x, np.ndarray) else x) for x in given]
     if jnp.issubdtype(x[0].dtype, jnp.integer) and x[0].dtype == x[-1].dtype:
         low = jnp.concatenate(x).min(axis=0, keepdims=True)
         unsigned = f"uint{8 * low.dtype.itemsize}"  # holds any difference of two
@@ -212,12 +212,12 @@ def directions(name: str, values: ArrayLike) -> Float[Array, "n k"]:
     x = _points(name, values)
     if not isinstance(x, np.ndarray):
         return cast_up(x)
-    wide = _widened(x)
+    wide = widened(x)
     largest = np.abs(wide).max(axis=1, keepdims=True)
     return jnp.asarray((wide / np.where(largest > 0, largest, 1)).astype(_float_type(x)))
 
 
-def _widened(x: np.ndarray) -> np.ndarray:
+def widened(x: np.ndarray) -> np.ndarray:
     """Cast to float64, or to what holds the digits of a wider type if the machine has it."""
     wide = x.dtype.itemsize > 8 or (x.dtype.kind in "iu" and x.dtype.itemsize == 8)
     return x.astype(np.longdouble if wide else np.float64)
@@ -238,7 +238,7 @@ def _points(name: str, values: Any) -> Array | np.ndarray:
     real = jnp.issubdtype(x.dtype, jnp.number) and not jnp.issubdtype(x.dtype, jnp.complexfloating)
     if x.ndim not in (1, 2) or x.size == 0 or not (real or x.dtype == bool):
         raise ValueError(f"{name} must be numbers (n,) or (n, k), got {x.dtype} {x.shape}")
-    if isinstance(x, np.ndarray) and not (finite := np.isfinite(_widened(x))).all():
+    if isinstance(x, np.ndarray) and not (finite := np.isfinite(widened(x))).all():
         raise ValueError(f"{name} must be finite, got {x[~finite][0]}")
     return x.reshape(len(x), -1)
 
