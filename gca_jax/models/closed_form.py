@@ -68,7 +68,7 @@ def moments(
     shift_x, shift_y = (_row_of(z) * centre for z in (x, y))  # near the means: nothing cancels
     total, sums = 0.0, [np.zeros(z.shape[1]) for z in (x, y)]
     products = [np.zeros((a.shape[1], b.shape[1])) for a, b in ((x, x), (y, y), (x, y))]
-    for rows in _parts(len(x)):
+    for rows in parts(len(x)):
         a = np.asarray(x[rows], np.float64) - shift_x
         b = np.asarray(y[rows], np.float64) - shift_y
         w = np.ones(len(a)) if weights is None else np.asarray(weights[rows], np.float64)
@@ -91,7 +91,7 @@ def moments(
 def second_moment(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "p p"]:
     """Sum the second moment of rows about zero [p, p], in one pass."""
     total = np.zeros((rows.shape[1], rows.shape[1]))
-    for part in _parts(len(rows)):
+    for part in parts(len(rows)):
         block = np.asarray(rows[part], np.float64)
         total += block.T @ block
     return total / len(rows)
@@ -101,7 +101,8 @@ def _row_of(z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, " p"]:
     return np.asarray(z[:1_024], np.float64).mean(0)
 
 
-def _parts(n: int) -> Iterator[slice]:
+def parts(n: int) -> Iterator[slice]:
+    """Cut n rows into parts that are read at once."""
     return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))
 
 

@@ -28,6 +28,7 @@ ROUNDS = 5  # M steps at each ε of the rotations
 SWEEPS = 40  # of each E step that starts anew,
 WARM_SWEEPS = 15  # and of one that starts from the scalings of the one before
 MOST = 4_096  # rows of a batch; more are drawn anew for each E step
+MOST_DEALT = 2_000_000  # pairs dealt anew, 20 of each given one where that is fewer
 LEAST_SHARE, MOST_SHARE = 0.01, 0.995  # that π may be
 LEAST_RATIO, LEAST_AGREEMENT = 1.15, 0.3  # of a fit without pairs that is identified
 
@@ -53,13 +54,32 @@ class Fit:
         share: π, the share of the given pairs that are right as it stands in the prior; None
             without pairs. `share_of_right_pairs` is what to report.
         posterior: q of each given pair [k] at the last E step in which it took part.
-        rotation: Procrustes of the last plan, from which another annealing can start.
+        moments: Of the last plan.
+        of_pairs: Cross moments [p, q] of the given pairs, weighted by q; None without pairs.
     """
 
     maps: Maps
     share: float | None
     posterior: Float[np.ndarray, " k"] | None
-    rotation: Maps
+    moments: Moments
+    of_pairs: Float[np.ndarray, "p q"] | None
+
+    @property
+    def rotation(self) -> Maps:
+        """Procrustes of the last plan, from which another annealing can start."""
+        return closed_form.procrustes(self.moments)
+
+    def mixed(self, weight: float, shrink: float = 0.1) -> Maps:
+        """Fit CCA to the plan and, with this weight in [0, 1], to the given pairs beside it.
+
+        A plan counts a known pair as one row of many. Where few rows have a partner, or the plan is
+        flat inside clusters, the pairs tell more.
+        """
+        check.between("weight", weight, 0.0, 1.0)
+        if self.of_pairs is None or weight == 0:
+            return closed_form.cca(self.moments, shrink)
+        xy = (1 - weight) * self.moments.xy + weight * self.of_pairs
+        return closed_form.cca(self.moments._replace(xy=xy), shrink)
 
 
 class _Sample(NamedTuple):
@@ -120,7 +140,7 @@ def align(
     if correlating:
         state.maps = closed_form.cca(state.moments, shrink)
     share_now = state.share if given is not None else None
-    return Fit(state.maps, share_now, state.posterior, closed_form.procrustes(state.moments))
+    return Fit(state.maps, share_now, state.posterior, state.moments, state.of_pairs())
 
 
 class _State:
@@ -167,6 +187,17 @@ class _State:
                 now = float(np.clip(posterior.mean(), LEAST_SHARE, MOST_SHARE))
                 self.share = keep * self.share + (1 - keep) * now
 
+    def of_pairs(self) -> Float[np.ndarray, "p q"] | None:
+        """Sum the cross moments of the given pairs, weighted by q."""
+        if self.given is None or self.posterior is None:
+            return None
+        rows, columns = self.given.pairs.T
+        total = np.zeros((self.x.shape[1], self.y.shape[1]))
+        for part in closed_form.parts(len(rows)):
+            weighted = self.x[rows[part]] * self.posterior[part, None]
+            total += weighted.T @ self.y[columns[part]]
+        return total / self.posterior.sum()
+
     def _log_odds(self, sample: _Sample) -> Float[np.ndarray, " k"]:
         own = None if self.given is None else self.given.confidence
         share = np.full(len(sample.which), self.share) if own is None else own[sample.which]
@@ -186,7 +217,7 @@ class _State:
         if len(which) > room:
             which = np.sort(rng.choice(which, room, replace=False))
         rows, columns = (
-            _filled(rng, np.unique(pairs[which, side]), size, self.most)
+            filled(rng, np.unique(pairs[which, side]), size, self.most)
             for side, size in ((0, n), (1, m))
         )
         local = np.stack(
@@ -196,7 +227,7 @@ class _State:
         return _Sample(rows, columns, known, which)
 
 
-def _filled(
+def filled(
     rng: np.random.Generator, chosen: Int[np.ndarray, " k"], size: int, most: int
 ) -> Int[np.ndarray, " n"]:
     """Add other rows, drawn without replacement, up to `most`; sorted."""
@@ -242,11 +273,13 @@ class Judged(NamedTuple):
         log_p: log p_e, p_e = n P_e, of each given pair [k].
         null: The same of the given columns dealt anew to the given rows [deals, k].
         columns: m, among which a partner is found.
+        weights: How much each pair dealt anew counts [deals, k]; None: all the same.
     """
 
     log_p: Float[np.ndarray, " k"]
     null: Float[np.ndarray, "deals k"]
     columns: int
+    weights: Float[np.ndarray, "deals k"] | None = None
 
 
 def judge(
@@ -259,23 +292,112 @@ def judge(
     deals: int = 20,
     seed: int = 0,
 ) -> Judged:
-    """Find given pairs in the plan without a prior, whole; the sets have some thousand rows."""
-    zx, zy = maps.map_x(x), maps.map_y(y)
-    rng, (rows, columns) = np.random.default_rng([seed, 12]), pairs.T
-    dealt = np.stack([columns, *(rng.permutation(columns) for _ in range(deals))])
+    """Find given pairs by `judge_rows` in the embeddings of linear maps."""
+    rows = maps.map_x(x), maps.map_y(y)
+    return judge_rows(*rows, pairs, epsilon=epsilon, deals=deals, seed=seed)
+
+
+def judge_rows(
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "m d"],
+    pairs: Int[np.ndarray, "k 2"],
+    *,
+    epsilon: float = 0.05,
+    deals: int = 20,
+    seed: int = 0,
+) -> Judged:
+    """Find given pairs in the plan without a prior, whole: of some thousand embeddings a side.
+
+    Args:
+        zx: Embeddings of the one set [n, d], unit rows.
+        zy: Those of the other [m, d].
+        pairs: Row of zx and row of zy of each given pair [k, 2].
+        epsilon: ε of the plan.
+        deals: How often the given columns are dealt anew.
+        seed: Of the deals.
+    """
+    rows, columns = pairs.T
+    log_p = _log_p(zx, zy, rows, _dealt(columns, deals, seed), epsilon)
+    return Judged(log_p[0], log_p[1:], len(zy))
+
+
+def _dealt(columns: Int[np.ndarray, " k"], deals: int, seed: int) -> Int[np.ndarray, "deals k"]:
+    """Return the columns as they are given, and below them dealt anew."""
+    rng = np.random.default_rng([seed, 12])
+    return np.stack([columns, *(rng.permutation(columns) for _ in range(deals))])
+
+
+def _log_p(
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "m d"],
+    rows: Int[np.ndarray, " k"],
+    columns: Int[np.ndarray, "deals k"],
+    epsilon: float,
+) -> Float[np.ndarray, "deals k"]:
+    """Return log n P of the rows with each of the columns, P the plan without a prior."""
     with jax.enable_x64(True):
         plan = _plan_without_prior(np.float64(zx), np.float64(zy), np.float64(epsilon))
         log_at = jax.vmap(partial(plan.log_at, jnp.asarray(rows)))
-        log_p = np.log(len(x)) + np.asarray(log_at(dealt))
-    return Judged(log_p[0], log_p[1:], len(y))
+        return np.log(len(zx)) + np.asarray(log_at(columns))
+
+
+def judge_in_batches(
+    zx: Float[np.ndarray, "n d"], zy: Float[np.ndarray, "n d"], *, most: int = MOST, seed: int = 0
+) -> Judged:
+    """Find the pair of each row i of zx with row i of zy, among at most so many others.
+
+    More pairs are drawn into batches of one size, each into one, but for a few into two, so that
+    time grows with n and memory does not but for the null, which is pooled: 2 million at most.
+    In a batch the true partner of a wrong pair is missing as a rule. Its row then shares the mass
+    that no partner takes with other such columns, and looks better than rows dealt anew to columns
+    that are taken: the null is therefore weighted towards wrong pairs, once.
+
+    Args:
+        zx: Embeddings of the one set [n, d], unit rows.
+        zy: Those of their partners [n, d].
+        most: Pairs of a batch.
+        seed: Of batches and deals.
+    """
+    n = len(zx)
+    batches = -(-n // most)
+    size, deals = -(-n // batches), max(1, min(20, MOST_DEALT // n))
+    order = np.random.default_rng([seed, 16]).permutation(n)
+    log_p, null, dealt = np.zeros(n), np.zeros((deals, n)), np.zeros((deals, n), np.int32)
+    for k in range(batches):
+        rows = order[np.arange(k * size, (k + 1) * size) % n]  # the last takes some again
+        places = _dealt(np.arange(size), deals, seed + k)
+        log_p[rows], *others = _log_p(zx[rows], zy[rows], np.arange(size), places, 0.05)
+        null[:, rows], dealt[:, rows] = others, rows[places[1:]]
+    judged = Judged(log_p, null, size)
+    if batches == 1:
+        return judged
+    wrong = np.maximum(1 - calibrated(judged), 1e-6)
+    return judged._replace(weights=wrong * wrong[dealt])
+
+
+@partial(jax.jit, static_argnames="sweeps")
+def _plan_without_prior(
+    zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike, sweeps: int = SWEEPS
+) -> ot.Plan:
+    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
+    return ot.project(kernel, iterations=sweeps)
+
+
+def log_ratios(
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "m d"],
+    pairs: Int[np.ndarray, "k 2"],
+    epsilon: float,
+) -> Float[np.ndarray, " k"]:
+    """Compute log L = log (m n P_e) of pairs, P the plan of unit rows without prior, in float32."""
+    rows, columns = (jnp.asarray(each) for each in pairs.T)
+    plan = _plan_without_prior(*(np.float32(z) for z in (zx, zy)), epsilon, WARM_SWEEPS)
+    return np.log(len(zx) * len(zy)) + np.asarray(_log_at(plan, rows, columns), np.float64)
 
 
 @jax.jit
-def _plan_without_prior(
-    zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike
-) -> ot.Plan:
-    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
-    return ot.project(kernel, iterations=SWEEPS)
+def _log_at(plan: ot.Plan, rows: Int[Array, " k"], columns: Int[Array, " k"]) -> Array:
+    return plan.log_at(rows, columns)
 
 
 def share_of_right_pairs(judged: Judged) -> tuple[float, float]:
@@ -284,7 +406,9 @@ def share_of_right_pairs(judged: Judged) -> tuple[float, float]:
     Half of the wrong pairs lie below the median of those dealt anew, and no right one does:
     π = 1 - 2 F, F the share below it. A right pair that looks like chance is not seen.
     """
-    below = float(np.mean(judged.log_p < np.median(judged.null)))
+    middle = np.quantile(judged.null, 0.5, weights=judged.weights, method="inverted_cdf")
+    equal = np.mean(judged.log_p == middle)  # all of them, where all embeddings are one
+    below = float(np.mean(judged.log_p < middle) + equal / 2)
     sd = 2 * float(np.sqrt(below * (1 - below) / len(judged.log_p)))
     return float(np.clip(1 - 2 * below, 0.0, 1.0)), sd
 
@@ -299,8 +423,9 @@ def calibrated(judged: Judged) -> Float[np.ndarray, " k"]:
 
     z = np.concatenate([judged.log_p, judged.null.ravel()])
     is_given = np.arange(z.size) < judged.log_p.size
-    ratio = judged.null.size / judged.log_p.size  # so that both groups weigh the same
-    weights = np.where(is_given, ratio, 1.0)
+    of_null = np.ones(judged.null.size) if judged.weights is None else judged.weights.ravel()
+    each = of_null.sum() / judged.log_p.size  # so that both groups weigh the same
+    weights = np.concatenate([np.full(judged.log_p.size, each), of_null])
     regression = IsotonicRegression(y_min=0.0, y_max=1.0).fit(z, is_given, sample_weight=weights)
     given = regression.predict(judged.log_p)
     wrong = (1 - share_of_right_pairs(judged)[0]) * (1 - given) / np.maximum(given, 1e-12)
@@ -313,7 +438,12 @@ def held_out_likelihood(judged: Judged) -> float:
     0 is no better than chance. It is what starts and methods are chosen by: recall of pairs that
     may be wrong, the mean cosine of matched rows and EM's own π choose wrongly.
     """
-    ratios = np.exp(np.log(judged.columns) + judged.log_p)
+    return likelihood(np.log(judged.columns) + judged.log_p)
+
+
+def likelihood(log_ratios: Float[np.ndarray, " k"]) -> float:
+    """Compute max_π mean log (π L + 1 - π), of log L."""
+    ratios = np.exp(log_ratios)
     shares = np.linspace(0.0, 0.999, 200)[:, None]
     return float(np.log(shares * ratios[None, :] + 1 - shares).mean(axis=1).max())
 
@@ -444,7 +574,7 @@ def of_pairs(
     }
     if n <= MOST:
         starts["profiles"] = by_profiles(x, y), 0.1
-    some = _filled(rng, out, n, MOST)
+    some = filled(rng, out, n, MOST)
     fits, found = {}, {}
     for name, (start, share) in starts.items():
         fits[name] = align(x, y, Given(pairs[kept]), start, share=share, seed=seed)

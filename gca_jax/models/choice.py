@@ -1,0 +1,252 @@
+"""Which linear maps of two sets fit held-out pairs best: closed forms, or the plan between them.
+
+Candidates are compared by ℓ, the likelihood of given pairs that none of them was fitted to
+(docs/pairs.md): recall of pairs that may be wrong, the mean cosine of matched rows and EM's own π
+choose wrongly.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gca_jax.models import closed_form, evidence
+from gca_jax.models.closed_form import Maps
+from gca_jax.models.evidence import Fit, Given, Identified
+
+FOLDS = 5
+ENOUGH = 250  # held-out pairs; no further fold is fitted then
+FEWEST = 20  # pairs that a choice by held-out ones needs
+OTHERS = 1_500  # rows of a side in fits that choose, if fewer have a pair
+ROUNDS = 3  # of `evidence.align`, of these
+TEMPERATURES = (0.05, 0.1)  # ε that each candidate is judged at; its best one counts
+MIXED = (0.0, 0.1, 0.3, 0.6, 1.0)  # weight of the pairs beside the plan in the last CCA
+SHRINKAGES = (0.1, 0.5)  # of CCA of the pairs
+KEPT = 0.85  # of the rows, in each of two fits that are to agree
+EVIDENCE = "evidence"
+X = Float[np.ndarray, "n p"]
+Y = Float[np.ndarray, "m q"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Linear maps of two sets, and what they were chosen among.
+
+    Attributes:
+        maps: Fitted to all pairs.
+        name: "procrustes", "trimmed", "cca 0.1" with its shrinkage, or "evidence 0.3": a last CCA
+            in which the pairs weigh 0.3 and the plan 0.7 (`evidence.Fit.mixed`).
+        start: Where the evidence started: "pairs", "trimmed" or "profiles".
+        fit: The evidence's fit to all pairs from there, whatever was chosen.
+        likelihoods: ℓ of each candidate in nats a pair, 0 is chance; empty below `FEWEST` pairs.
+        rank: Mean rank of a held-out pair's partner over m, by the chosen candidate: 0.5 is
+            chance; NaN where no pair was held out.
+        judged: Number of held-out pairs.
+        unmatched: Where no pair was held out, what `evidence.identified` measures.
+    """
+
+    maps: Maps
+    name: str
+    start: str
+    fit: Fit
+    likelihoods: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    rank: float = float("nan")
+    judged: int = 0
+    unmatched: Identified | None = None
+
+    @property
+    def identified(self) -> bool:
+        """Whether held-out partners rank above chance (at 5 %), or `unmatched` says so."""
+        if self.unmatched is not None:
+            return bool(self.unmatched)
+        return self.rank < 0.5 - 0.48 / float(np.sqrt(self.judged))
+
+
+def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0) -> Choice:
+    """Choose among closed forms of given pairs, and the plan whose prior they are.
+
+    Of five folds of the pairs as many are held out as have 250 together. What is fitted to the
+    others is judged on them, and what was best is fitted to all pairs. Where a set has more than
+    4,096 rows, candidates are compared on some of them.
+
+    Args:
+        x: Rows of the one set [n, p], such as unit principal-component scores.
+        y: Rows of the other [m, q].
+        given: At least two pairs that are said to belong together.
+        closed_forms: Whether these are among the candidates.
+        seed: Of the folds, and of batches.
+
+    Raises:
+        ValueError: Fewer than two pairs.
+    """
+    if len(given.pairs) < 2:
+        raise ValueError(f"two pairs are the fewest to start from, got {len(given.pairs)}")
+    sets = _some(x, y, given, np.random.default_rng([seed, 13]))
+    if len(given.pairs) < FEWEST:
+        fit, start = _sharpest(sets, seed)
+        fit, found = _again(x, y, given, fit, seed), _unmatched(sets, fit.maps, seed)
+        return Choice(fit.maps, f"{EVIDENCE} 0", start, fit, unmatched=found)
+    candidates, starts = {}, {}
+    fits: dict[str, list[tuple[float, Fit]]] = {}
+    for fold in _folds(sets, seed):
+        for name, maps in _closed_forms(fold.sets) if closed_forms else ():
+            candidates.setdefault(name, _Found()).add(fold, maps)
+        for name, fit in _fits(fold.sets, seed):
+            found = starts.setdefault(name, _Found()).add(fold, fit.maps)
+            fits.setdefault(name, []).append((found, fit))
+        best = max((each[-1] for each in fits.values()), key=lambda each: each[0])[1]
+        for weight in MIXED:
+            name = f"{EVIDENCE} {weight:g}"
+            candidates.setdefault(name, _Found()).add(fold, best.mixed(weight))
+    start = max(starts, key=lambda name: starts[name].likelihood)
+    fit = _again(x, y, given, max(fits[start], key=lambda each: each[0])[1], seed)
+    name = max(candidates, key=lambda name: candidates[name].likelihood)
+    if name.startswith(EVIDENCE):
+        maps = fit.mixed(float(name.split()[1]))
+    else:
+        maps = dict(_closed_forms(_Sets(x, y, given)))[name]
+    ranks = np.concatenate(candidates[name].ranks)
+    likelihoods = {name: one.likelihood for name, one in candidates.items()}
+    likelihoods |= {f"start {name}": one.likelihood for name, one in starts.items()}
+    return Choice(maps, name, start, fit, likelihoods, float(ranks.mean()), len(ranks))
+
+
+class _Sets(NamedTuple):
+    """Rows of two sets, and the pairs among them."""
+
+    x: X
+    y: Y
+    given: Given
+
+    @property
+    def paired(self) -> tuple[Float[np.ndarray, "k p"], Float[np.ndarray, "k q"]]:
+        rows, columns = self.given.pairs.T
+        return self.x[rows], self.y[columns]
+
+    def of(self, which: Int[np.ndarray, " k"]) -> Given:
+        """Return some of the pairs."""
+        own = self.given.confidence
+        return Given(self.given.pairs[which], None if own is None else own[which])
+
+    def among(self, rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " m"]) -> "_Sets":
+        """Keep some rows of both sides, sorted, which have all pairs among them."""
+        sides = ((rows, self.given.pairs[:, 0]), (columns, self.given.pairs[:, 1]))
+        pairs = np.stack([np.searchsorted(kept, of) for kept, of in sides], axis=1)
+        return _Sets(self.x[rows], self.y[columns], Given(pairs, self.given.confidence))
+
+
+class _Fold(NamedTuple):
+    """Two sets with the pairs that are fitted to, and those that are judged."""
+
+    sets: _Sets
+    out: Int[np.ndarray, "k 2"]
+
+
+@dataclasses.dataclass
+class _Found:
+    """What the held-out pairs of all folds say of one candidate."""
+
+    log_ratios: list[Float[np.ndarray, "e k"]] = dataclasses.field(default_factory=list)
+    ranks: list[Float[np.ndarray, " k"]] = dataclasses.field(default_factory=list)
+
+    def add(self, fold: _Fold, maps: Maps) -> float:
+        """Judge maps that were fitted without the held-out pairs; return ℓ of these."""
+        zx, zy = maps.map_x(fold.sets.x), maps.map_y(fold.sets.y)
+        judged = [evidence.log_ratios(zx, zy, fold.out, each) for each in TEMPERATURES]
+        rows, columns = fold.out.T
+        cosines = zx[rows] @ zy.T
+        own = cosines[np.arange(len(rows)), columns][:, None]
+        self.ranks.append(np.mean(cosines > own, axis=1) + np.mean(cosines == own, axis=1) / 2)
+        self.log_ratios.append(np.stack(judged))
+        return _likelihood(self.log_ratios[-1])
+
+    @property
+    def likelihood(self) -> float:
+        """ℓ of all held-out pairs."""
+        return _likelihood(np.concatenate(self.log_ratios, axis=1))
+
+
+def _likelihood(log_ratios: Float[np.ndarray, "e k"]) -> float:
+    return max(evidence.likelihood(each) for each in log_ratios)
+
+
+def _some(x: X, y: Y, given: Given, rng: np.random.Generator) -> _Sets:
+    """Draw the rows that candidates are compared on: those of the pairs, and some others."""
+    sets, k = _Sets(x, y, given), len(given.pairs)
+    if k > evidence.MOST:
+        chosen = np.sort(rng.choice(k, evidence.MOST, replace=False))
+        sets = _Sets(x, y, sets.of(chosen))
+    kept = []
+    for z, side in zip((x, y), sets.given.pairs.T, strict=True):
+        paired = np.unique(side)
+        kept.append(evidence.filled(rng, paired, len(z), max(OTHERS, len(paired))))
+    return sets.among(*kept)
+
+
+def _folds(sets: _Sets, seed: int) -> Iterator[_Fold]:
+    """Hold out a fifth of the pairs at a time, until enough of them have been."""
+    k, held_out = len(sets.given.pairs), 0
+    for out in np.array_split(np.random.default_rng([seed, 14]).permutation(k), FOLDS):
+        kept = np.setdiff1d(np.arange(k), out)
+        yield _Fold(_Sets(sets.x, sets.y, sets.of(kept)), sets.given.pairs[out])
+        held_out += len(out)
+        if held_out >= ENOUGH:
+            return
+
+
+def _closed_forms(sets: _Sets) -> Iterator[tuple[str, Maps]]:
+    """Fit what takes the pairs for all that is known."""
+    pairs = sets.paired
+    moments = closed_form.moments(*pairs, centre=False)
+    yield "procrustes", closed_form.procrustes(moments)
+    yield "trimmed", closed_form.trimmed(*pairs, centre=False)
+    yield "ridge", closed_form.ridge(moments, 1.0)
+    for shrink in SHRINKAGES:
+        yield f"cca {shrink:g}", closed_form.cca(moments, shrink)
+
+
+def _fits(sets: _Sets, seed: int) -> Iterator[tuple[str, Fit]]:
+    """Anneal from each start."""
+    pairs = sets.paired
+    moments = closed_form.moments(*pairs, centre=False)
+    starts = {  # and π of their first E step
+        "pairs": (closed_form.procrustes(moments), 0.5),
+        "profiles": (evidence.by_profiles(sets.x, sets.y), 0.1),
+    }
+    if len(pairs[0]) >= ENOUGH:
+        starts["trimmed"] = closed_form.trimmed(*pairs, centre=False), 0.5
+    for name, (start, share) in starts.items():
+        how = dict(share=share, rounds=ROUNDS, seed=seed)
+        yield name, evidence.align(sets.x, sets.y, sets.given, start, **how)
+
+
+def _again(x: X, y: Y, given: Given, fit: Fit, seed: int) -> Fit:
+    """Fit all pairs from where a fit without some of them ended."""
+    assert fit.share is not None  # as pairs were given
+    how = dict(share=fit.share, rotating=evidence.ROTATING[1:], seed=seed)
+    return evidence.align(x, y, given, fit.rotation, **how)
+
+
+def _sharpest(sets: _Sets, seed: int) -> tuple[Fit, str]:
+    """Fit from each start; return the fit whose plan without prior is the sharpest."""
+    found = {name: (fit, evidence.sharpness(sets.x, sets.y, fit.maps)) for name, fit in _fits(sets, seed)}
+    name = max(found, key=lambda name: found[name][1])
+    return found[name][0], name
+
+
+def _unmatched(sets: _Sets, maps: Maps, seed: int) -> Identified:
+    """Measure what `evidence.identified` does, with the pairs in each of the three further fits."""
+    rng = np.random.default_rng([seed, 15])
+    null = sets._replace(x=closed_form.unit(rng.permuted(sets.x, axis=0)))
+    own = evidence.sharpness(sets.x, sets.y, maps)
+    ratio = own / evidence.sharpness(null.x, null.y, _sharpest(null, seed)[0].maps)
+    fits = []
+    for draw in (1, 2):
+        kept = [
+            evidence.filled(rng, np.unique(side), len(z), round(KEPT * len(z)))
+            for z, side in zip((sets.x, sets.y), sets.given.pairs.T, strict=True)
+        ]
+        fits.append(_sharpest(sets.among(*kept), seed + draw)[0].maps)
+    return Identified(ratio, evidence.agreement(sets.x, sets.y, *fits))
