@@ -137,6 +137,8 @@ def _train(
         validation.memory.update(start.hooks.get(validation.name, {}))
         validation.begin(state)
     over = start.step == total or _ended(validation)
+    if over and start.step < total:
+        print(f"validation pairs have ended this run at step {start.step}, whatever its length")
     with progress_bar("compiling", total, start.step) as bar:
         train_step: Any = None if over else training.lowered.compile()
         compiled = start.compile_seconds + time.perf_counter() - began
