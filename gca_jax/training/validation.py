@@ -108,7 +108,8 @@ class Validation:
         return {"step": step, "likelihood": found, "pairs": self.pairs, "looks": looks}
 
 
-@partial(jax.jit, static_argnums=0)
+# A dozen looks take less time than the code would take to be optimised.
+@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
 def _log_shares(
     network: Towers, params: PyTree, a: Float[Array, "p k f"], b: Float[Array, "p k g"]
 ) -> Float[Array, "p k"]:
