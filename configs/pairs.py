@@ -9,7 +9,8 @@ Method: arXiv 2502.20141, which has no such experiment; recipe: our own, `PAIRS`
 
 Row i of A.npy [n, ...] belongs to row i of B.npy; .npz and .parquet do too. Where some pairs may
 be wrong, `self_weighted` finds out which (docs/pairs.md). `:gca_ince,linear` makes both towers
-linear; `--config.model.learn_epsilon=True` learns the temperature.
+linear, `residual` linear plus a perceptron; `--config.model.learn_epsilon=True` learns the
+temperature. Validation pairs choose the step whose weights are kept (`train.stop_by`).
 
 Expected time: half a minute on two CPU cores for the halves of digits.
 Expected numbers: none published; docs/pairs.md has measured ones.

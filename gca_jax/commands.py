@@ -328,7 +328,10 @@ def fit(experiment: "Experiment", folder: RunFolder, typed: str | None) -> None:
     from gca_jax.evaluation import online
     from gca_jax.training.train import train
 
-    train(experiment, folder, online.hooks(experiment), typed)
+    done = train(experiment, folder, online.hooks(experiment), typed)
+    if "validation" in done and done["steps"]:
+        step, found = (done["validation"][key] for key in ("step", "likelihood"))
+        print(f"weights of step {step} of {done['steps']}, by validation pairs (ℓ = {found:.3f})")
 
 
 def need_images(mode: str, config: ConfigDict) -> None:

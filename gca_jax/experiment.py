@@ -23,12 +23,15 @@ from gca_jax.data.splits import evaluated_on
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
 from gca_jax.models import evidence, towers
+from gca_jax.models.towers import STARTED
 from gca_jax.targets import BatchTarget
 from gca_jax.workdir import as_json
 
 OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
 LOST = 1e-3  # of the range of an entry of `info`: what rounding may change
+STOPS = ("auto", "steps", "validation")  # what ends a run and chooses its weights
+ENOUGH = 20  # validation pairs from which "auto" is "validation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +49,20 @@ class TrainSettings:
     batch_norm_groups: int | None = None  #: that have batch statistics of their own; None: one
     online_probe: bool | None = None  #: whether a linear head is trained beside the encoder
     knn_every_epochs: int | None = None  #: how often k-NN is logged; None: never
+    stop_by: str | None = None  #: one of `STOPS`; None: "steps"
+    patience: int | None = None  #: looks without a better ℓ that end a run; None: `PATIENCE`
 
     def __post_init__(self):
+        if self.stop_by is not None:
+            check.one_of("stop_by", self.stop_by, STOPS)
         check.between("wrong_positives", self.wrong_positives, 0, 1)
         if self.target_decay is not None:
             check.between("target_decay", self.target_decay, 0, 1)
         check.at_least("batch_size", self.batch_size, 2)  # One is compared with nothing.
         often = ("checkpoint_every_epochs", "log_every_steps", "knn_every_epochs")
-        for name in ("steps", "epochs", *often):
+        for name in ("steps", "epochs", "patience", *often):
             if (number := getattr(self, name)) is not None:
-                check.at_least(name, number, 1)
+                check.at_least(name, number, int(name != "steps"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,6 +100,14 @@ class Experiment:
     def key(self) -> PRNGKeyArray:
         """Make the random key that initial weights and views come from."""
         return jax.random.key(self.seed)
+
+    @property
+    def by_validation(self) -> bool:
+        """Whether the held-out likelihood of validation pairs chooses the weights, and may stop."""
+        stop_by = self.train.stop_by
+        return stop_by == "validation" or (
+            stop_by == "auto" and len(self.data.validation.a) >= ENOUGH
+        )
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -162,6 +177,7 @@ def build(
 def _images(
     config: ConfigDict, train: TrainSettings, encoder: object, dataset: Dataset | None
 ) -> tuple[ImageData, models.Network]:
+    _refuse_of_pairs(train)
     network, policy = network_of(config, encoder), policy_of(config)
     if dataset is None:
         with context("config.data"):
@@ -191,6 +207,11 @@ def _pairs(
         with context("config.data"):
             settings = _settings(config.data)
             given = pair_files.load(**settings, split=config.evaluation.split)
+    if train.stop_by == "validation" and (count := len(given.validation.a)) < 2:
+        raise ValueError(
+            f"config.train: stop_by=validation needs validation pairs, and there are {count}: "
+            "raise validation_fraction, or stop_by=steps"
+        )
     return given, network
 
 
@@ -200,10 +221,20 @@ def _own_data(
     if data is None or encoder is None:
         missing = "dataset" if data is None else "encoder"
         raise ValueError(f"a run on data of your own is built with them: build(..., {missing}=)")
+    _refuse_of_pairs(train)
     for name in ("knn_every_epochs", "wrong_positives"):
         if getattr(train, name):
             raise ValueError(f"config.train: {name} is for images")
     return data, network_of(config, encoder)
+
+
+def _refuse_of_pairs(train: TrainSettings) -> None:
+    """Refuse what runs on pairs alone can do."""
+    with context("config.train"):
+        if train.stop_by not in (None, "steps"):
+            raise ValueError(f"stop_by={train.stop_by} is for runs on pairs")
+        if train.steps is not None:
+            check.at_least("steps", train.steps, 1)
 
 
 KINDS: dict[str, Callable[..., tuple[Data, models.Network | models.Towers]]] = {
@@ -244,9 +275,11 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     settings = dict(config.model)
     start, learned = settings.pop("start", None), settings.pop("learn_epsilon")
     if start is not None:
-        check.one_of("start", start, evidence.STARTS)
-        if {config.model.tower_a, config.model.tower_b} != {"linear"}:
-            raise ValueError(f"start={start} is of linear towers: take the word linear")
+        check.one_of("start", start, ("random", *evidence.STARTS))
+        if start != "random" and not {config.model.tower_a, config.model.tower_b} <= {*STARTED}:
+            raise ValueError(
+                f"start={start} is of linear and residual towers: take the word linear or residual"
+            )
     if not learned:
         return settings
     if config.loss.get("epsilon") is None:

@@ -1,6 +1,6 @@
 """What the JSON files of a run hold, as `check.shape` reads it: what readers rely on, no more."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 CONFIG = {
     "method": str,
@@ -22,6 +22,7 @@ class Summary(TypedDict):
     unit: NotRequired[str]  # of what a batch has: "images", "pairs"
     input_shape: NotRequired[list[int]]  # (h, w, c) of an image, or the widths of two sets
     shorter_side: NotRequired[int]  # of a picture, in pixels, before its centre is cut out
+    validation: NotRequired[dict[str, Any]]  # where it chose: step, likelihood, pairs, looks
     command: NotRequired[str]  # that was typed, last
 
 

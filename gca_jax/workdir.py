@@ -22,6 +22,8 @@ State = Literal["new", "unfinished", "finished", "longer"]
 
 PLACES = ("data.data_dir",)
 """Settings of the machine: a run that goes on elsewhere may have others."""
+UNSET = {"model.start": "random", "train.stop_by": "steps"}
+"""What a run does whose config lacks a key that others have."""
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
@@ -109,7 +111,7 @@ class RunFolder:
     def _is_longer(self, record: Mapping[str, Any]) -> bool:
         """Tell whether the record makes the run longer, and changes nothing else."""
         there = self.config
-        key = "steps" if there["train"].get("steps") else "epochs"
+        key = "epochs" if there["train"].get("steps") is None else "steps"
         length = record["train"].get(key) or 0
         as_long = {**there, "train": {**there["train"], key: length}}
         return length > there["train"][key] and not any(differences(as_long, record))
@@ -458,11 +460,14 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
     """List each key whose value differs, as `group.key: 1 there, 2 here`.
 
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
-    was made before there was such a key. Where the data lie (`PLACES`) is no difference either.
+    was made before there was such a key, by "auto" and by what it did then (`UNSET`) too. Where the
+    data lie (`PLACES`) is no difference either.
     """
     a, b = ({key: json.dumps(x) for key, x in flatten(tree)} for tree in (there, here))
     for key in sorted((a.keys() | b.keys()) - {*PLACES}):
-        if a.get(key, "null") != b.get(key, "null"):
+        one, other = a.get(key, "null"), b.get(key, "null")
+        goes_on = one == "null" and json.loads(other) in ("auto", UNSET.get(key))
+        if one != other and not goes_on:
             yield f"{key}: {a.get(key, 'nothing')} there, {b.get(key, 'nothing')} here"
 
 

@@ -180,7 +180,14 @@ def test_a_learned_temperature_is_that_of_the_loss():
         ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),
         ("ince", {"target.name": "smoothed"}, "config.target: .*share"),
         ("ince", {"target.name": "bootstrapped", "target.share": 2.0}, "config.target: share"),
-        ("ince", {"train.steps": 0}, "config.train: steps must be an integer >= 1"),
+        ("ince", {"train.steps": -1}, "config.train: steps must be an integer >= 0"),
+        ("ince", {"train.patience": 0}, "config.train: patience must be an integer >= 1"),
+        ("ince", {"train.stop_by": "test"}, "config.train: stop_by must be one of auto, steps, v"),
+        (
+            "ince",
+            {"train.stop_by": "validation", "data.validation_fraction": 0.0},
+            "config.train: stop_by=validation needs validation pairs, and there are 0: raise val",
+        ),
         ("ince", {"evaluation.rounds": 0}, "config.evaluation: rounds must be an integer >= 1"),
         ("ince", {"evaluation.split": "train"}, "split must be one of test, validation"),
     ],
@@ -210,7 +217,7 @@ def test_targets_of_groups_take_the_labels_of_the_pairs(target, taken):
 
 def test_the_words_name_methods_and_towers():
     assert config("ince,linear").model.tower_a == config("linear,ince").model.tower_b == "linear"
-    with pytest.raises(ValueError, match=r"unknown method 'vit'.*mlp, linear"):
+    with pytest.raises(ValueError, match=r"unknown method 'vit'.*mlp, linear, residual"):
         config("vit")
 
 
@@ -284,11 +291,37 @@ def test_linear_towers_start_from_a_closed_form(start):
     np.testing.assert_allclose(cosines, maps.map_x(rows[0]) @ maps.map_y(rows[1]).T, atol=1e-5)
 
 
+def test_residual_towers_start_where_linear_ones_do():
+    """Their branches add nothing at first: the same embeddings, and ranks, of all rows."""
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(120, 5))
+    both = pair(a, np.tanh(a @ rng.normal(size=(5, 6))))
+    found = []
+    for tower in ("linear", "residual"):
+        changes = {"model.start": "cca", "model.hidden_a": (9,), "model.hidden_b": (8, 7)}
+        made = build(config(f"gce,{tower}", **changes), dataset=both)
+        rows = both.a.features(both.evaluated.a), both.b.features(both.evaluated.b)
+        found.append(made.network.apply(initial.draw(made), *map(jnp.asarray, rows)))
+    for linear, residual in zip(*found, strict=True):
+        np.testing.assert_array_equal(linear, residual)
+        assert np.abs(linear).max() > 0
+
+
+def test_a_random_start_is_that_of_the_seed():
+    both = pair(np.eye(40, 4), np.eye(40, 4))
+    for words in ("gce,linear", "gce,residual", "gce"):
+        drawn = [
+            initial.draw(build(config(words, **{"model.start": start}), dataset=both))
+            for start in (None, "random")
+        ]
+        jax.tree.map(np.testing.assert_array_equal, *drawn)
+
+
 @pytest.mark.parametrize(
     ("words", "start", "message"),
     [
-        ("gce", "cca", "config.model: start=cca is of linear towers: take the word linear"),
-        ("gce,linear", "pca", "config.model: start must be one of cca, evidence, identity"),
+        ("gce", "cca", "config.model: start=cca is of linear and residual towers: take the word"),
+        ("gce,linear", "pca", "config.model: start must be one of cca, evidence, identity, pro"),
     ],
 )
 def test_a_start_that_cannot_be(words, start, message):

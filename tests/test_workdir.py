@@ -64,6 +64,17 @@ def test_differences_name_keys_on_either_side():
     assert not list(differences(here, here))
 
 
+def test_a_run_goes_on_by_auto_and_by_what_it_did_before_there_was_a_key():
+    before, unset = {"train": {"epochs": 2}}, {"train": {"epochs": 2, "stop_by": None}}
+    for there in (before, unset):
+        for here in ("auto", "steps", None):
+            assert not list(differences(there, {"train": {"epochs": 2, "stop_by": here}}))
+        now = {"train": {"epochs": 2, "stop_by": "validation"}}
+        assert list(differences(there, now))
+        assert list(differences(now, there))
+    assert list(differences({"train": {"stop_by": "auto"}}, {"train": {"stop_by": "steps"}}))
+
+
 def test_many_differences_are_cut_short(tmp_path):
     hold(tmp_path, RECORD | {str(k): 0 for k in range(9)})
     with pytest.raises(ValueError, match=r"0: 0 there, 1 here; .*3: 0 there, 1 here; \.\.\.\)"):

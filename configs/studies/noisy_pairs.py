@@ -60,6 +60,7 @@ def get_config(options: str = "") -> studies.Study:
             "model.hidden_a": (256,),
             "model.hidden_b": (256,),
             "train.checkpoint_every_epochs": 1_000,
+            "train.stop_by": "steps",  # what methods leave at the end is compared
             "evaluation.rounds": 2,
         },
         methods=_methods(",smoke" if "smoke" in named else "", named),

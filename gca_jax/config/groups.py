@@ -157,7 +157,8 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         hidden_a=(512,),
         hidden_b=(512,),
         dim=128,
-        start=str,  # of linear towers: identity, procrustes, cca, evidence; None: from the seed
+        start=str,  # of linear and residual towers: random (drawn from the seed), identity,
+        # procrustes, cca, evidence; None: random
         learn_epsilon=False,  # whether epsilon is learned, from the loss's on
         epsilon_min=0.03,  # and how far down
         dtype=str,  # "bfloat16": the towers are trained in it; None: "float32"
@@ -169,6 +170,8 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         checkpoint_every_epochs=100,
         log_every_steps=10,
         encoder_chunk=int,  # pairs that the towers see at a time; None: the whole batch
+        stop_by="auto",  # steps, validation, or auto: validation where 20 pairs or more are for it
+        patience=int,  # looks at validation pairs without a better one that end a run; None: 5
     ),
     loss=dict(layout="cross", epsilon=0.1),
     evaluation=dict(

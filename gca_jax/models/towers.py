@@ -11,22 +11,33 @@ from gca_jax import check
 from gca_jax.models import precision
 from gca_jax.models.network import Embedded
 
-TOWERS = ("mlp", "linear")
+TOWERS = ("mlp", "linear", "residual")
+STARTED = ("linear", "residual")
+"""Towers that can start from linear maps."""
 
 
 class Tower(nn.Module):
-    """A perceptron with hidden layers of these widths, each Linear - layer norm - ReLU, or none."""
+    """A perceptron with hidden layers of these widths, each Linear - layer norm - ReLU, or none.
+
+    A residual one is linear, plus a perceptron whose last layer, `branch`, is zero at first: it
+    starts where a linear tower does.
+    """
 
     hidden: tuple[int, ...]
     dim: int
+    residual: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f"]) -> Float[Array, "b d"]:
         """Embed rows of a set."""
+        out, h = nn.Dense(self.dim, name="out"), x
         for index, width in enumerate(self.hidden):
-            x = nn.Dense(width, name=f"hidden_{index}")(x)
-            x = nn.relu(nn.LayerNorm(name=f"norm_{index}")(x))
-        return nn.Dense(self.dim, name="out")(x)
+            h = nn.Dense(width, name=f"hidden_{index}")(h)
+            h = nn.relu(nn.LayerNorm(name=f"norm_{index}")(h))
+        if not self.residual:
+            return out(h)
+        zeros = nn.initializers.zeros_init()
+        return out(x) + nn.Dense(self.dim, use_bias=False, kernel_init=zeros, name="branch")(h)
 
 
 class Towers(nn.Module):
@@ -110,7 +121,7 @@ def create(
     """Make two towers from the `model` group of a config.
 
     Args:
-        tower_a: "mlp" or "linear".
+        tower_a: "mlp", "linear" or "residual", which is a linear tower plus an mlp.
         tower_b: Likewise, of the other set.
         hidden_a: Widths of the hidden layers, which "linear" does not have.
         hidden_b: Likewise.
@@ -125,10 +136,10 @@ def create(
     towers: dict[str, Any] = {}
     for side, tower, hidden in (("a", tower_a, hidden_a), ("b", tower_b, hidden_b)):
         check.one_of(f"tower_{side}", tower, TOWERS)
-        widths = tuple(hidden) if tower == "mlp" else ()
+        widths = () if tower == "linear" else tuple(hidden)
         for width in widths:
             check.at_least(f"a width of hidden_{side}", width, 1)
-        towers[side] = Tower(widths, dim)
+        towers[side] = Tower(widths, dim, residual=tower == "residual")
     check.at_least("dim", dim, 1)
     if epsilon is not None and not 0 < epsilon_min <= epsilon:
         raise ValueError(f"epsilon_min must be above 0 and at most {epsilon}, got {epsilon_min}")

@@ -102,4 +102,21 @@ def _unit_range(raw: np.ndarray) -> np.ndarray:
     return (x - low) / (high - low) if high > low else np.zeros(x.shape)
 
 
-FIGURES = {"recall": recall, "weights": weights, "extremes": extremes}
+def validation(report: Json, folder: RunFolder) -> Figure:
+    """Draw the held-out likelihood of the validation pairs by step, the chosen step marked."""
+    found = report["validation"]
+    steps, likelihoods = np.transpose(found["looks"])
+    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    curve(axes, steps, likelihoods, color=COLOURS[0], linewidth=1.8, marker="o", markersize=3)
+    chosen = found["step"], found["likelihood"]
+    star = axes.scatter(*chosen, marker="*", s=170, color=COLOURS[3], edgecolor="black", zorder=3)
+    star.set(linewidth=0.6, label=f"chosen: step {found['step']:,}")
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set(xlabel="step", ylabel="held-out likelihood ℓ, nats a pair", xlim=(0, None))
+    head(figure, report, f": {found['pairs']:,} validation pairs")
+    axes.legend(loc="best")
+    return figure
+
+
+FIGURES = {"recall": recall, "weights": weights, "extremes": extremes, "validation": validation}

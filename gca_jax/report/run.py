@@ -13,6 +13,8 @@ from gca_jax.training.log import show
 from gca_jax.workdir import Json, RunFolder
 
 FIGURES = figures.FIGURES | pairs.FIGURES
+OF_LOG = ("alignment_uniformity",)
+"""Pictures of results that are drawn from the log, which has no row where no step was trained."""
 
 
 class Page(NamedTuple):
@@ -55,7 +57,10 @@ def write(folder: RunFolder) -> Json:
     """
     report = summary(folder)
     page = PAGES[report["config"]["data"]["kind"]]
-    names = ["training", *(result["picture"] for result in report["results"])]
+    names = ["training"] if folder.log else []
+    names += (result["picture"] for result in report["results"])
+    if "validation" in report and report["steps"]:
+        names.append("validation")
     if report["corruptions"] is not None:
         names.append("corruptions")
     drawn = folder.write_figures({name: FIGURES[name](report, folder) for name in names if name})
@@ -79,7 +84,8 @@ def summary(folder: RunFolder) -> Json:
     evaluation, log = folder.evaluation, folder.path / "metrics.jsonl"
     if not log.exists():
         raise FileNotFoundError(f"{log} is missing: the run's log belongs to its report")
-    if not folder.log:
+    steps = folder.summary["steps"]
+    if not folder.log and steps:
         raise ValueError(f"{log} is empty: nothing was logged, so there is nothing to draw")
     report = {
         **{key: value for key, value in evaluation.items() if key != "step"},
@@ -89,7 +95,11 @@ def summary(folder: RunFolder) -> Json:
         **folder.summary,
         "config": folder.config,
     }
-    return {**report, "results": entries.described(report)}
+    results = entries.described(report)
+    for result in results:
+        if not steps and result["picture"] in OF_LOG:
+            result["picture"] = ""
+    return {**report, "results": results}
 
 
 def _corruptions(folder: RunFolder, step: int) -> Json | None:

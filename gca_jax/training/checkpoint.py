@@ -1,7 +1,8 @@
 """Checkpoints of a run, by Orbax: written atomically, in the background.
 
 Each holds four items: `variables` (weights, batch statistics, the head of an online probe: all that
-evaluation reads), `optimizer` (the rest of the state), `progress` (step, times, memory of the
+evaluation reads; the best weights, where validation pairs choose them), `optimizer` (the rest of
+the state, then with the last weights), `progress` (step, times, memory of the
 hooks) and `config`. A checkpoint that fails its checksums is skipped for the one before it.
 """
 
@@ -86,8 +87,10 @@ def restore(
     arrays = {"variables": args.StandardRestore(variables), "optimizer": args.StandardRestore(rest)}
     items = args.Composite(**arrays, progress=args.JsonRestore())
     found = manager.restore(manager.latest_step(), args=items)
-    state = TrainState(**found["optimizer"], **found["variables"])
-    return state, Progress(**found["progress"])
+    fields = {**found["variables"], **found["optimizer"]}
+    if abstract.best is not None:
+        fields["best"] = found["variables"]["params"]
+    return TrainState(**fields), Progress(**found["progress"])
 
 
 def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variables, int]:
@@ -124,7 +127,15 @@ def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
     fields = {name: value for name, value in state._asdict().items() if value is not None}
     names = ("params", "batch_stats", "probe")
     variables = {name: fields.pop(name) for name in names if name in fields}
+    if state.best is not None:
+        fields["params"], variables["params"] = variables["params"], fields.pop("best")
     return variables, fields
+
+
+def keeps_best(folder: RunFolder) -> bool:
+    """Tell whether the newest checkpoint has the best weights beside the last ones."""
+    with open_manager(folder, clean=False) as manager:
+        return "params" in manager.item_metadata(folder.newest)["optimizer"].tree
 
 
 def _place(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:

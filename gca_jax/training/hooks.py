@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
@@ -106,6 +106,7 @@ class Saver:
     flush: Callable[[], None]  # writes the pending metrics; raises if one is not finite
     command: str | None = None
     hooks: Sequence[Hook] = ()
+    about: Callable[[], Mapping[str, Any]] = dict  # further entries of the summary
     memory: dict[str, Any] = dataclasses.field(default_factory=dict)
     name = "saver"
 
@@ -121,7 +122,7 @@ class Saver:
 
     def save(self, step: int, state: TrainState) -> None:
         """Save the state of a step and the summary, unless they are saved already."""
-        if step == self.progress.step:
+        if step == self.manager.latest_step():
             return
         self.flush()  # before saving: a state with a non-finite loss must not be kept
         seconds = self._start.seconds + time.perf_counter() - self._began
@@ -144,6 +145,7 @@ class Saver:
             "parameters": sum(x.size for x in jax.tree.leaves(self.training.abstract.params)),
             "unit": experiment.data.unit,
             **experiment.data.inputs,
+            **self.about(),  # type: ignore[typeddict-item]
         }
         if self.command is not None:
             summary["command"] = self.command

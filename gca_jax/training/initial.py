@@ -32,9 +32,9 @@ def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> stat
 
 
 def _of_towers(experiment: Experiment, drawn: state.Variables) -> state.Variables:
-    """Replace the weights of linear towers by the maps of `model.start`, if it is set."""
+    """Replace linear towers, and linear parts of residual ones, by the maps of `model.start`."""
     start = experiment.config.model.get("start")
-    if start is None:
+    if start in (None, "random"):
         return drawn
     data = experiment.data
     rows = data.a.features(data.train.a), data.b.features(data.train.b)
@@ -46,7 +46,8 @@ def _of_towers(experiment: Experiment, drawn: state.Variables) -> state.Variable
         width = min(kernel.shape[1], like.shape[1])
         filled[:, :width] = kernel[:, :width]
         out = {"kernel": filled, "bias": -mean @ filled}
-        params[side] = {"out": {key: jnp.asarray(x, like.dtype) for key, x in out.items()}}
+        linear = {key: jnp.asarray(x, like.dtype) for key, x in out.items()}
+        params[side] = {**params[side], "out": linear}
     return {**drawn, "params": params}
 
 

@@ -23,7 +23,8 @@ class TrainState(NamedTuple):
 
     `batch_stats` is {} without batch norm. `target` holds the `Variables` of BYOL's target network
     and is None for other methods; `probe` and `probe_state` are the head of the online probe and
-    its optimizer's state, None without one.
+    its optimizer's state, None without one. `best` holds the params that did best at the validation
+    pairs so far (`training.validation`), None where these choose nothing.
     """
 
     step: Int[Array, ""]
@@ -33,6 +34,7 @@ class TrainState(NamedTuple):
     target: PyTree = None
     probe: PyTree = None
     probe_state: PyTree = None
+    best: PyTree = None
 
 
 # Drawing weights takes milliseconds; optimising the code for it would take seconds.
@@ -56,6 +58,7 @@ def create_state(
     optimizer: optax.GradientTransformation,
     with_target: bool,
     probed: tuple[int, int] | None = None,
+    with_best: bool = False,
 ) -> TrainState:
     """Make the initial state; a target network starts as a copy of the online one.
 
@@ -64,12 +67,15 @@ def create_state(
         optimizer: Optimizer of its weights.
         with_target: Whether to keep a target network, as BYOL does.
         probed: Numbers of features and classes of the online probe; None: no probe.
+        with_best: Whether to keep a copy of the best params, at first the initial ones.
     """
     params, statistics = variables["params"], variables["batch_stats"]
     target = jax.tree.map(jnp.copy, variables) if with_target else None
     head = (None, None) if probed is None else probe.start(*probed)
+    best = jax.tree.map(jnp.copy, params) if with_best else None
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, statistics, optimizer.init(params), target, *head)
+    started = TrainState(zero, params, statistics, optimizer.init(params), target, *head)
+    return started._replace(best=best)
 
 
 def make_mesh() -> Mesh:

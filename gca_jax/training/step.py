@@ -130,7 +130,7 @@ def make_train_step(
             head, head_state, logged = probe.update(head, head_state, h, labels)
             metrics |= logged
         trained = params, forward.batch_stats, opt_state, average
-        return TrainState(state.step + 1, *trained, head, head_state), metrics
+        return TrainState(state.step + 1, *trained, head, head_state, state.best), metrics
 
     return train_step
 
@@ -250,12 +250,13 @@ def trace(experiment: Experiment) -> Training:
     with context("config.train"):
         order = _order(experiment, mesh)
         per_epoch = steps_per_epoch(order.size, order.batch_size)
-        total = experiment.train.steps or experiment.train.epochs * per_epoch
+        steps, epochs = experiment.train.steps, experiment.train.epochs
+        total = epochs * per_epoch if steps is None else steps
         if total >= 2**31:
-            epochs = experiment.train.epochs
             raise ValueError(f"epochs must give less than 2^31 steps, got {epochs}")
     with context("config.optimizer"):
-        optimizer, rate = make_optimizer(total, per_epoch, **experiment.config.optimizer)
+        # of a run without a step too, which has a state
+        optimizer, rate = make_optimizer(max(total, 1), per_epoch, **experiment.config.optimizer)
     with context("config.model"):
         create, abstract = _states(experiment, optimizer)
     train_step = make_train_step(experiment, optimizer, total, mesh)
@@ -278,7 +279,13 @@ def _states(
         features = jax.eval_shape(encode, shapes, *network.blank(shape))
         probed = features.shape[1], experiment.probed_classes
     byol = experiment.train.target_decay is not None
-    create = partial(create_state, optimizer=optimizer, with_target=byol, probed=probed)
+    create = partial(
+        create_state,
+        optimizer=optimizer,
+        with_target=byol,
+        probed=probed,
+        with_best=experiment.by_validation,
+    )
     return create, jax.eval_shape(create, shapes)
 
 

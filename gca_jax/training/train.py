@@ -24,6 +24,7 @@ from gca_jax.training.hooks import STOP, Hook, Saver, Stop, stop_on_signals
 from gca_jax.training.log import Log, progress_bar, wandb
 from gca_jax.training.state import Metrics, TrainState, by_row, replicated
 from gca_jax.training.step import Training
+from gca_jax.training.validation import Validation
 from gca_jax.workdir import RunFolder
 
 __all__ = ["STOP", "Hook", "batches", "train"]
@@ -55,7 +56,8 @@ def train(
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
-        images_per_second (without it; each image is seen in two views), device, parameters.
+        images_per_second (without it; each image is seen in two views), device, parameters; where
+        validation pairs chose the weights, `validation`: their step, ℓ, and every look.
 
     Raises:
         ValueError: The config is wrong, the folder holds a run of another config or one that
@@ -68,6 +70,7 @@ def train(
         folder.refuse_another(experiment.record)
     if folder.state == "finished":
         return folder.summary
+    experiment = _as_begun(experiment, folder)
     # Read here, so that a wrong file is refused before anything is traced or written.
     encoder = initial.encoder(experiment) if folder.newest is None else None
     with context("config.log"):
@@ -86,12 +89,23 @@ def train(
         return _train(training, folder, manager, hooks, command, encoder)
 
 
+def _as_begun(experiment: Experiment, folder: RunFolder) -> Experiment:
+    """Let `stop_by=auto` go on with a run as it was begun, perhaps before there was a choice."""
+    settings = experiment.train
+    if settings.stop_by != "auto" or folder.newest is None:
+        return experiment
+    if checkpoint.keeps_best(folder):
+        return experiment
+    return dataclasses.replace(experiment, train=dataclasses.replace(settings, stop_by="steps"))
+
+
 def _check_hooks(experiment: Experiment, hooks: Sequence[Hook]) -> None:
     """Refuse hooks that share a name, and `knn_every_epochs` without its hook."""
     names = [hook.name for hook in hooks]
-    if len({*names, Log.name, Stop.name, Saver.name}) < len(names) + 3:
+    own = (Log.name, Stop.name, Saver.name, Validation.name)
+    if len({*names, *own}) < len(names) + len(own):
         raise ValueError(
-            "hooks must have names of their own, and none of log, stop and saver, got "
+            f"hooks must have names of their own, and none of {', '.join(own)}, got "
             + ", ".join(names)
         )
     if experiment.train.knn_every_epochs is not None and all(h.name != "knn" for h in hooks):
@@ -117,8 +131,16 @@ def _train(
         whole = replicated(training.mesh)
         state, start = checkpoint.restore(manager, training.abstract, whole)
     total = training.total_steps
+    validation = Validation(training) if training.experiment.by_validation else None
+    own = () if validation is None else (validation,)
+    if validation is not None:
+        validation.memory.update(start.hooks.get(validation.name, {}))
+        validation.begin(state)
+    over = start.step == total or _ended(validation)
+    if over and start.step < total:
+        print(f"validation pairs have ended this run at step {start.step}, whatever its length")
     with progress_bar("compiling", total, start.step) as bar:
-        train_step = training.lowered.compile()
+        train_step: Any = None if over else training.lowered.compile()
         compiled = start.compile_seconds + time.perf_counter() - began
         start = dataclasses.replace(start, compile_seconds=compiled)
         bar.unpause()  # so that compilation does not count in the remaining time
@@ -126,18 +148,23 @@ def _train(
         hint = partial(_hint, training.experiment, folder, manager)
         with stop_on_signals() as stop, Log(training, hint, folder, start.step, bar) as log:
             saver = Saver(training, folder, manager, start, log.flush, command)
-            saver.hooks = hooks = (*hooks, log, stop, saver)
+            saver.hooks = hooks = (*hooks, *own, log, stop, saver)
+            if validation is not None:
+                saver.about = lambda: {"validation": validation.summary}
             for hook in hooks:
                 hook.memory.update(start.hooks.get(hook.name, {}))
-            for step, batch in enumerate(batches(training, start.step), start.step + 1):
+            steps = () if over else enumerate(batches(training, start.step), start.step + 1)
+            for step, batch in steps:
                 # Dispatched, not awaited: nothing below reads a number of this step.
                 state, metrics = train_step(state, training.key, batch)
                 state, stopped = _after(hooks, step, state, metrics)
                 if stopped:
                     saver.save(step, state)
                     break
+            if total == 0:
+                saver.save(0, state)
             manager.wait_until_finished()
-    if saver.progress.step < total:
+    if saver.progress.step < total and not _ended(validation):
         raise Stopped(
             f"stopped at step {saver.progress.step} of {total}, saved in {folder.path}; "
             "run the same command again to go on from there",
@@ -146,6 +173,11 @@ def _train(
     summary = saver.summarise(finished=True)  # not before the last checkpoint has its name
     folder.state = "finished"
     return summary
+
+
+def _ended(validation: Validation | None) -> bool:
+    """Tell whether validation pairs have ended the run before its last step."""
+    return validation is not None and validation.ended
 
 
 def _hint(experiment: Experiment, folder: RunFolder, manager: ocp.CheckpointManager) -> str:
