@@ -180,6 +180,7 @@ def test_a_learned_temperature_is_that_of_the_loss():
         ("ince", {"model.tower_b": "cnn"}, "config.model: tower_b must be one of"),
         ("ince", {"target.name": "smoothed"}, "config.target: .*share"),
         ("ince", {"target.name": "bootstrapped", "target.share": 2.0}, "config.target: share"),
+        ("ince", {"target.name": "evidence", "target.share": 2.0}, "config.target: share"),
         ("ince", {"train.steps": 0}, "config.train: steps must be an integer >= 1"),
         ("ince", {"evaluation.rounds": 0}, "config.evaluation: rounds must be an integer >= 1"),
         ("ince", {"evaluation.split": "train"}, "split must be one of test, validation"),
