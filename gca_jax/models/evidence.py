@@ -28,6 +28,7 @@ ROUNDS = 5  # M steps at each ε of the rotations
 SWEEPS = 40  # of each E step that starts anew,
 WARM_SWEEPS = 15  # and of one that starts from the scalings of the one before
 MOST = 4_096  # rows of a batch; more are drawn anew for each E step
+MOST_DEALT = 2_000_000  # pairs dealt anew, 20 of each given one where that is fewer
 LEAST_SHARE, MOST_SHARE = 0.01, 0.995  # that π may be
 LEAST_RATIO, LEAST_AGREEMENT = 1.15, 0.3  # of a fit without pairs that is identified
 
@@ -242,11 +243,13 @@ class Judged(NamedTuple):
         log_p: log p_e, p_e = n P_e, of each given pair [k].
         null: The same of the given columns dealt anew to the given rows [deals, k].
         columns: m, among which a partner is found.
+        weights: How much each pair dealt anew counts [deals, k]; None: all the same.
     """
 
     log_p: Float[np.ndarray, " k"]
     null: Float[np.ndarray, "deals k"]
     columns: int
+    weights: Float[np.ndarray, "deals k"] | None = None
 
 
 def judge(
@@ -259,15 +262,87 @@ def judge(
     deals: int = 20,
     seed: int = 0,
 ) -> Judged:
-    """Find given pairs in the plan without a prior, whole; the sets have some thousand rows."""
-    zx, zy = maps.map_x(x), maps.map_y(y)
-    rng, (rows, columns) = np.random.default_rng([seed, 12]), pairs.T
-    dealt = np.stack([columns, *(rng.permutation(columns) for _ in range(deals))])
+    """Find given pairs by `judge_rows` in the embeddings of linear maps."""
+    rows = maps.map_x(x), maps.map_y(y)
+    return judge_rows(*rows, pairs, epsilon=epsilon, deals=deals, seed=seed)
+
+
+def judge_rows(
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "m d"],
+    pairs: Int[np.ndarray, "k 2"],
+    *,
+    epsilon: float = 0.05,
+    deals: int = 20,
+    seed: int = 0,
+) -> Judged:
+    """Find given pairs in the plan without a prior, whole: of some thousand embeddings a side.
+
+    Args:
+        zx: Embeddings of the one set [n, d], unit rows.
+        zy: Those of the other [m, d].
+        pairs: Row of zx and row of zy of each given pair [k, 2].
+        epsilon: ε of the plan.
+        deals: How often the given columns are dealt anew.
+        seed: Of the deals.
+    """
+    rows, columns = pairs.T
+    log_p = _log_p(zx, zy, rows, _dealt(columns, deals, seed), epsilon)
+    return Judged(log_p[0], log_p[1:], len(zy))
+
+
+def _dealt(columns: Int[np.ndarray, " k"], deals: int, seed: int) -> Int[np.ndarray, "deals k"]:
+    """Return the columns as they are given, and below them dealt anew."""
+    rng = np.random.default_rng([seed, 12])
+    return np.stack([columns, *(rng.permutation(columns) for _ in range(deals))])
+
+
+def _log_p(
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "m d"],
+    rows: Int[np.ndarray, " k"],
+    columns: Int[np.ndarray, "deals k"],
+    epsilon: float,
+) -> Float[np.ndarray, "deals k"]:
+    """Return log n P of the rows with each of the columns, P the plan without a prior."""
     with jax.enable_x64(True):
         plan = _plan_without_prior(np.float64(zx), np.float64(zy), np.float64(epsilon))
         log_at = jax.vmap(partial(plan.log_at, jnp.asarray(rows)))
-        log_p = np.log(len(x)) + np.asarray(log_at(dealt))
-    return Judged(log_p[0], log_p[1:], len(y))
+        return np.log(len(zx)) + np.asarray(log_at(columns))
+
+
+def judge_in_batches(
+    zx: Float[np.ndarray, "n d"], zy: Float[np.ndarray, "n d"], *, most: int = MOST, seed: int = 0
+) -> Judged:
+    """Find the pair of each row i of zx with row i of zy, among at most so many others.
+
+    More pairs are drawn into batches of one size, each into one, but for a few into two, so that
+    time grows with n and memory does not but for the null, which is pooled: 2 million at most.
+    In a batch the true partner of a wrong pair is missing as a rule. Its row then shares the mass
+    that no partner takes with other such columns, and looks better than rows dealt anew to columns
+    that are taken: the null is therefore weighted towards wrong pairs, once.
+
+    Args:
+        zx: Embeddings of the one set [n, d], unit rows.
+        zy: Those of their partners [n, d].
+        most: Pairs of a batch.
+        seed: Of batches and deals.
+    """
+    n = len(zx)
+    batches = -(-n // most)
+    size, deals = -(-n // batches), max(1, min(20, MOST_DEALT // n))
+    order = np.random.default_rng([seed, 16]).permutation(n)
+    log_p, null, dealt = np.zeros(n), np.zeros((deals, n)), np.zeros((deals, n), np.int32)
+    for k in range(batches):
+        rows = order[np.arange(k * size, (k + 1) * size) % n]  # the last takes some again
+        places = _dealt(np.arange(size), deals, seed + k)
+        log_p[rows], *others = _log_p(zx[rows], zy[rows], np.arange(size), places, 0.05)
+        null[:, rows], dealt[:, rows] = others, rows[places[1:]]
+    judged = Judged(log_p, null, size)
+    if batches == 1:
+        return judged
+    wrong = np.maximum(1 - calibrated(judged), 1e-6)
+    return judged._replace(weights=wrong * wrong[dealt])
 
 
 @jax.jit
@@ -284,7 +359,9 @@ def share_of_right_pairs(judged: Judged) -> tuple[float, float]:
     Half of the wrong pairs lie below the median of those dealt anew, and no right one does:
     π = 1 - 2 F, F the share below it. A right pair that looks like chance is not seen.
     """
-    below = float(np.mean(judged.log_p < np.median(judged.null)))
+    middle = np.quantile(judged.null, 0.5, weights=judged.weights, method="inverted_cdf")
+    equal = np.mean(judged.log_p == middle)  # all of them, where all embeddings are one
+    below = float(np.mean(judged.log_p < middle) + equal / 2)
     sd = 2 * float(np.sqrt(below * (1 - below) / len(judged.log_p)))
     return float(np.clip(1 - 2 * below, 0.0, 1.0)), sd
 
@@ -299,8 +376,9 @@ def calibrated(judged: Judged) -> Float[np.ndarray, " k"]:
 
     z = np.concatenate([judged.log_p, judged.null.ravel()])
     is_given = np.arange(z.size) < judged.log_p.size
-    ratio = judged.null.size / judged.log_p.size  # so that both groups weigh the same
-    weights = np.where(is_given, ratio, 1.0)
+    of_null = np.ones(judged.null.size) if judged.weights is None else judged.weights.ravel()
+    each = of_null.sum() / judged.log_p.size  # so that both groups weigh the same
+    weights = np.concatenate([np.full(judged.log_p.size, each), of_null])
     regression = IsotonicRegression(y_min=0.0, y_max=1.0).fit(z, is_given, sample_weight=weights)
     given = regression.predict(judged.log_p)
     wrong = (1 - share_of_right_pairs(judged)[0]) * (1 - given) / np.maximum(given, 1e-12)
