@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, metrics
+from gca_jax import align, losses, metrics
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.data import arrays
 from gca_jax.data.pairs import pair
@@ -119,6 +119,20 @@ def test_the_list_of_suspects_is_of_those_least_likely_right(run):
 
 
 @pytest.mark.slow
+def test_towers_that_know_wrong_pairs_by_heart_are_found_out():
+    """Pairs of noise: the training pairs look right, and validation pairs tell that none is."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(400, 40)).astype(np.float32) for _ in "ab")
+    settings = {"train.steps": 150, "train.batch_size": 100, "optimizer.learning_rate": 0.01}
+    aligned = align(a, b, settings=settings, validation_fraction=0.3)
+    weights = aligned.report["weights"]
+    assert weights["known_by_heart"]
+    assert weights["wrong_estimate"] > 0.6
+    assert 0.1 < weights["wrong_estimate_sd"] < 0.25
+    assert aligned.probabilities.mean() < 0.5
+
+
+@pytest.mark.slow
 def test_an_evaluation_of_an_earlier_version_is_reported(run, tmp_path):
     """It has no posterior: the list is by weight, and the page says nothing of a share."""
     shutil.copytree(run[0], tmp_path / "run")
@@ -127,7 +141,7 @@ def test_an_evaluation_of_an_earlier_version_is_reported(run, tmp_path):
     write_arrays(tmp_path / "run" / "evaluation.npz", arrays)
     path = tmp_path / "run" / "evaluation.json"
     old = json.loads(path.read_text())
-    for key in ("wrong_estimate", "wrong_estimate_sd", "posterior_auc"):
+    for key in ("wrong_estimate", "wrong_estimate_sd", "known_by_heart", "posterior_auc"):
         del old["weights"][key]
     path.write_text(json.dumps(old))
     write(RunFolder.open(tmp_path / "run"))
@@ -147,7 +161,7 @@ def test_the_page_has_the_command_and_every_picture(run):
         f"{100 * read(run[0])[0]['weights'][name]:.0f}"
         for name in ("wrong_estimate", "wrong_estimate_sd")
     )
-    assert f"About **{share} ± {sd} %** of the training pairs look wrong" in page
+    assert f"About **{share} ± {sd} %** of the " in page
     assert page.index("look wrong") < page.index("## Retrieval")
     for name in ("recall", "weights", "training", "alignment_uniformity"):
         assert f"figures/{name}.png" in page

@@ -146,8 +146,8 @@ class Pairs:
         a: One set.
         b: The other.
         train: Training pairs.
-        evaluated: The evaluation split: test pairs, never shuffled, or validation pairs, shuffled
-            like those of training.
+        validation: Pairs that are not trained with, shuffled like those of training.
+        evaluated: The evaluation split: test pairs, never shuffled, or the validation pairs.
         split: Which of the two it is.
         labels: [n] of all rows, if known.
         noise_ratio: Share of the pairs that is shuffled.
@@ -157,6 +157,7 @@ class Pairs:
     a: Side
     b: Side
     train: Part
+    validation: Part
     evaluated: Part
     split: Split
     labels: Numbers = None
@@ -270,15 +271,15 @@ def pair(
                 "test_fraction and validation_fraction"
             )
     within = ids if shuffled_within else None
-    shares = {"train": shuffled, "validation": shuffled, "test": 0.0}
-    train, evaluated = (
-        Part(parts[kind], _shuffle(parts[kind], shares[kind], [seed, stream], within))
-        for kind, stream in (("train", 2), (split, 1))
+    train, validation = (
+        Part(parts[kind], _shuffle(parts[kind], shuffled, [seed, stream], within))
+        for kind, stream in (("train", 2), ("validation", 1))
     )
+    evaluated = validation if split == "validation" else Part(parts["test"], parts["test"])
     side_a, side_b = (
         Side.of(key, raw, train.a, scaling) for key, raw in zip("ab", sets, strict=True)
     )
-    return Pairs(name, side_a, side_b, train, evaluated, split, ids, shuffled)
+    return Pairs(name, side_a, side_b, train, validation, evaluated, split, ids, shuffled)
 
 
 def _split(n: int, test_fraction: float, validation_fraction: float, seed: int) -> dict[str, Rows]:

@@ -28,6 +28,7 @@ MOST_PAIRS = 10_000  # at most, candidates of a retrieval
 PLAN_SWEEPS = 50
 SHOWN = 8  # pairs in a row of pictures
 ROWS_AT_ONCE = 8_192
+LEAST_HELD_OUT = 20  # validation pairs that tell how many are wrong
 
 
 def embed(frozen: Frozen, part: Part) -> Embeddings:
@@ -121,21 +122,33 @@ class Posterior(NamedTuple):
 
     Attributes:
         right: Probability of each that it is right, calibrated [n].
-        wrong_share: Share of all that is wrong, estimated apart from `right`.
+        wrong_share: Share of all that is wrong.
         sd: Its standard deviation.
+        by_heart: Whether validation pairs say so, as towers know those of training by heart.
     """
 
     right: Float[np.ndarray, "n"]
     wrong_share: float
     sd: float
+    by_heart: bool
 
 
 def posterior(frozen: Frozen) -> Posterior:
-    """Judge the training pairs by the embeddings of their rows."""
-    rows = frozen.once(train_embeddings)
-    judged = evidence.judge_in_batches(*rows, seed=frozen.experiment.seed)
+    """Judge the training pairs by the embeddings of their rows.
+
+    The share is that of the validation pairs, if significantly more of them look wrong.
+    """
+    seed = frozen.experiment.seed
+    judged = evidence.judge_in_batches(*frozen.once(train_embeddings), seed=seed)
     share, sd = evidence.share_of_right_pairs(judged)
-    return Posterior(evidence.calibrated(judged), 1.0 - share, sd)
+    held_out, by_heart = frozen.data.validation, False
+    if len(held_out.a) >= LEAST_HELD_OUT:
+        others = evidence.judge_in_batches(*embed(frozen, held_out), seed=seed)
+        known, its_sd = evidence.share_of_right_pairs(others)
+        by_heart = share - known > 2 * float(np.hypot(sd, its_sd))
+        if by_heart:
+            judged, share, sd = evidence.unlearned(judged, known), known, its_sd
+    return Posterior(evidence.calibrated(judged), 1.0 - share, sd, by_heart)
 
 
 def train_embeddings(frozen: Frozen) -> Embeddings:
@@ -150,12 +163,13 @@ def evaluate_weights(frozen: Frozen) -> Result:
     part, shares, found = frozen.data.train, frozen.once(log_shares), frozen.once(posterior)
     weights = np.exp(shares - shares.max())
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
-    numbers: dict[str, float | None] = {
+    numbers: dict[str, float | bool | None] = {
         "effective_pairs": effective,
         "effective_share": effective / len(weights),
         **_against_known(shares, part.wrong),
         "wrong_estimate": found.wrong_share,
         "wrong_estimate_sd": found.sd,
+        "known_by_heart": found.by_heart,
         "posterior_auc": _against_known(found.right, part.wrong)["auc"],
     }
     arrays = {"weight_rows": np.stack(part), "log_shares": shares, "wrong": part.wrong}

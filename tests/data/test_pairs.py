@@ -41,6 +41,15 @@ def test_so_many_training_and_validation_pairs_are_wrong_and_no_test_pair_is(wit
         assert (LABELS[part.a] == LABELS[part.b]).all() == within
 
 
+def test_validation_pairs_are_there_whichever_pairs_are_evaluated():
+    given = dict(shuffled=0.4, validation_fraction=0.2)
+    test, other = (pairs.pair(A, B, split=split, **given) for split in ("test", "validation"))
+    for ours, theirs in zip(test.validation, other.evaluated, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert other.validation is other.evaluated
+    assert not set(test.validation.a) & {*test.train.a, *test.evaluated.a}
+
+
 def test_all_pairs_can_be_wrong():
     assert pairs.pair(A, B, shuffled=1.0).train.wrong.all()
 

@@ -155,6 +155,23 @@ def test_the_null_of_very_many_pairs_is_bounded(monkeypatch):
     assert evidence.judge_in_batches(z, z, most=40).null.shape == (2, 101)
 
 
+def test_a_null_for_pairs_that_are_known_by_heart():
+    """Wrong pairs have learned 4 nats: moved as far, two groups and q are those of before."""
+    rng = np.random.default_rng(5)
+    wrong, right = rng.normal(size=400), 9 + rng.normal(size=600)
+    null = rng.normal(size=(20, 1000))
+    fresh = evidence.Judged(np.r_[wrong, right], null, 1000)
+    learned = evidence.Judged(np.r_[wrong + 4, right], null, 1000)
+    share, _ = evidence.share_of_right_pairs(fresh)
+    assert evidence.share_of_right_pairs(learned)[0] > 0.99
+    moved = evidence.unlearned(learned, share)
+    np.testing.assert_allclose(evidence.share_of_right_pairs(moved)[0], share, atol=0.003)
+    np.testing.assert_allclose(moved.null, null + 4, atol=0.2)
+    q = evidence.calibrated(moved)
+    assert abs(q.mean() - 0.6) < 0.03
+    assert roc_auc_score(np.arange(1000) >= 400, q) > 0.98
+
+
 def test_likelihood_of_held_out_pairs():
     """Half of the pairs at L = m, half impossible: the largest mean of log(π L + 1 - π) is at the
     π where its derivative, (m - 1)/(π m + 1 - π) - 1/(1 - π), is 0."""
