@@ -43,11 +43,13 @@ class Aligned:
         report: What `evaluation.json` of a run holds: `report["retrieval"]["a_to_b"]["recall_1"]`.
         rows: [2, n], the rows of `a` and of `b` of each training pair.
         weights: [n], the share of its row's mass that the plan gives each training pair.
+        probabilities: [n], how likely each training pair is right, calibrated.
     """
 
     report: Mapping[str, Any]
     rows: Int[np.ndarray, "2 n"]
     weights: Float[np.ndarray, "n"]
+    probabilities: Float[np.ndarray, "n"]
     _network: models.Towers = dataclasses.field(repr=False)
     _variables: Mapping[str, Any] = dataclasses.field(repr=False)
     _sides: tuple[Side, Side] = dataclasses.field(repr=False)
@@ -61,8 +63,18 @@ class Aligned:
         return self._embed("b", rows)
 
     def suspects(self, count: int) -> Int[np.ndarray, "2 count"]:
-        """Return the rows of `a` and of `b` of the training pairs with the least weight."""
-        return self.rows[:, np.argsort(self.weights, kind="stable")[:count]]
+        """Return the rows of `a` and of `b` of the training pairs that are least likely right.
+
+        The least comes first; of equal ones that of least weight.
+        """
+        return self.rows[:, np.lexsort((self.weights, self.probabilities))[:count]]
+
+    def to_check(self, count: int) -> Int[np.ndarray, "2 count"]:
+        """Return the rows of `a` and of `b` of the training pairs that are most uncertain.
+
+        Those whose probability is nearest to 1/2, of which one learns most by looking at them.
+        """
+        return self.rows[:, np.argsort(np.abs(self.probabilities - 0.5), kind="stable")[:count]]
 
     def _embed(self, name: str, rows: ArrayLike) -> Float[np.ndarray, "k d"]:
         side, x = self._sides["ab".index(name)], checked(name, rows)
@@ -119,8 +131,11 @@ def align(
         train(experiment, folder)
         found = evaluate(experiment, folder)
         variables, _ = restore_variables(folder)
-        rows, shares = folder.arrays["weight_rows"], folder.arrays["log_shares"]
-    return Aligned(found, rows, np.exp(shares), experiment.network, variables, (both.a, both.b))
+        rows, shares, right = (
+            folder.arrays[name] for name in ("weight_rows", "log_shares", "posterior")
+        )
+    towers = experiment.network, variables, (both.a, both.b)
+    return Aligned(found, rows, np.exp(shares), right, *towers)
 
 
 def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any = None) -> Encoder:

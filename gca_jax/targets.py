@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -85,6 +86,27 @@ def bootstrapped(*, share: float, warmup_steps: int = 0) -> BatchTarget:
     return BatchTarget(learned=learned)
 
 
+def evidence(*, share: float | None = None, warmup_steps: int = 0) -> BatchTarget:
+    """Take the plan whose prior are the pairs, right by `share`, after steps with the identity.
+
+    `share` None: estimated from the plan of each batch.
+    """
+    if share is not None:
+        check.between("share", share, 0.0, 1.0)
+    check.at_least("warmup_steps", warmup_steps, 0)
+
+    def learned(step: Array | int) -> Callable[..., object]:
+        warm = jnp.asarray(step >= warmup_steps)
+        return jax.tree_util.Partial(_posterior, warm=warm, share=share)
+
+    return BatchTarget(learned=learned)
+
+
+def _posterior(plan: ot.Plan, *, warm: Array, share: float | None) -> ot.target_types.DenseTarget:
+    known = ot.learned.likeliest_share(plan) if share is None else share
+    return ot.learned.evidence(plan, share=jnp.where(warm, known, 1.0))
+
+
 def smoothed(*, share: float) -> BatchTarget:
     """Mix the identity with the uniform plan: label smoothing."""
     check.between("share", share, 0.0, 1.0)
@@ -98,6 +120,7 @@ TARGETS: dict[str, Callable[..., BatchTarget]] = {
     "continuous": continuous,
     "self_weighted": self_weighted,
     "bootstrapped": bootstrapped,
+    "evidence": evidence,
     "smoothed": smoothed,
 }
 
@@ -105,7 +128,11 @@ TARGETS: dict[str, Callable[..., BatchTarget]] = {
 def settings() -> dict[str, type]:
     """Give the types of the settings of all targets, by name: the keywords of `TARGETS`."""
     parameters = (inspect.signature(make).parameters.values() for make in TARGETS.values())
-    return {one.name: one.annotation for each in parameters for one in each}
+    return {
+        one.name: next(iter(typing.get_args(one.annotation)), one.annotation)  # X of X | None
+        for each in parameters
+        for one in each
+    }
 
 
 def make(name: str, **weights: float | None) -> BatchTarget:

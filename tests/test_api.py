@@ -242,5 +242,10 @@ def test_align_gives_functions_of_both_sets(capsys):
     hits = (z_a @ z_b.T).argmax(axis=1) == np.arange(len(judged))
     assert hits.mean() == pytest.approx(recall)
     np.testing.assert_array_equal(found["doubtful_a"], found["doubtful_b"])
+    right = dict(zip(aligned.rows[0].tolist(), aligned.probabilities, strict=True))
+    worst = [right[row] for row in aligned.suspects(30)[0].tolist()]
+    assert worst == sorted(right.values())[:30]
+    unsure = [abs(right[row] - 0.5) for row in aligned.to_check(30)[0].tolist()]
+    assert unsure == sorted(abs(q - 0.5) for q in right.values())[:30]
     with pytest.raises(ValueError, match=r"rows of b have shape \[8\], got \[4\]"):
         aligned.b(b[:, :4])

@@ -37,6 +37,8 @@ TARGETS = {  # of the samples of these indices
     "self": lambda rows: Partial(ot.learned.self_weighted, floor=0.1, keep=0.7),
     "smoothed": lambda rows: Partial(ot.learned.smoothed, share=0.2),
     "bootstrapped": lambda rows: Partial(ot.learned.bootstrapped, share=0.2),
+    "evidence": lambda rows: Partial(ot.learned.evidence, share=0.7),
+    "estimated": lambda rows: ot.learned.evidence,
 }
 JOINT, BLOCKS, LOG = {"layout": "joint"}, {"block_size": 5}, {"domain": "log"}
 UNTIL = {"until": 1e-9, "gradient": "implicit"}
@@ -59,6 +61,10 @@ CASES = [
     ("gca_uot", "identity", JOINT | {"penalise_marginals": True, "mass": "total"}),
     ("gca_uot", "continuous", UNTIL | {"w_rince": 1.0}),
     ("clip", "blocks", BLOCKS),
+    ("clip", "estimated", BLOCKS),
+    ("simclr", "evidence", {"self_pairs": "max_cost"}),
+    ("gca_ince", "estimated", JOINT | LOG),
+    ("gca_uot", "evidence", BLOCKS),
     ("byol", "weighted", {}),
     ("iot", "self", LOG),
     ("iot_uni", "classes", BLOCKS),

@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import shutil
 from functools import partial
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from gca_jax import losses, metrics
+from gca_jax import align, losses, metrics
 from gca_jax.commands import COMMANDS, Command
 from gca_jax.data import arrays
 from gca_jax.data.pairs import pair
@@ -21,6 +22,7 @@ from gca_jax.experiment import build
 from gca_jax.files import write_arrays
 from gca_jax.models import closed_form, evidence, towers
 from gca_jax.report.pairs import recall
+from gca_jax.report.run import write
 from gca_jax.training import initial, step
 from gca_jax.training.state import TrainState, init_variables
 from gca_jax.workdir import RunFolder
@@ -86,18 +88,68 @@ def test_the_report_has_recall_both_ways_and_finds_the_wrong_pairs(run):
 
 
 @pytest.mark.slow
-def test_the_list_of_suspects_is_of_those_with_least_weight(run):
+def test_the_posterior_tells_right_pairs_from_wrong_ones(run):
+    """It is calibrated where most pairs are clear, and its mean and the estimate are the truth."""
+    report, arrays = read(run[0])
+    wrong, right = arrays["wrong"], arrays["posterior"]
+    weights = report["weights"]
+    assert weights["posterior_auc"] == roc_auc_score(wrong, -right) > 0.95
+    sd = weights["wrong_estimate_sd"]
+    np.testing.assert_allclose(weights["wrong_estimate"], wrong.mean(), atol=3 * sd + 0.02)
+    assert 0 < sd < 0.06
+    np.testing.assert_allclose(1 - right.mean(), wrong.mean(), atol=0.06)
+
+
+@pytest.mark.slow
+def test_the_list_of_suspects_is_of_those_least_likely_right(run):
     report, arrays = read(run[0])
     with (run[0] / "suspects.csv").open() as file:
         rows = list(csv.DictReader(file))
-    least = np.argsort(arrays["log_shares"], kind="stable")[:40]
+    least = np.lexsort((arrays["log_shares"], arrays["posterior"]))[:40]
     listed = [[int(row["row_a"]), int(row["row_b"])] for row in rows]
     np.testing.assert_array_equal(listed, arrays["weight_rows"][:, least].T)
+    found = [float(row["probability"]) for row in rows]
+    np.testing.assert_allclose(found, arrays["posterior"][least], atol=1e-4)
     wrong = [row["row_a"] != row["row_b"] for row in rows]
     assert wrong == [row["shuffled"] == "1" for row in rows]
+    assert np.mean(wrong) > 0.9
     count = arrays["wrong"].sum()
     first = np.argsort(arrays["log_shares"], kind="stable")[:count]
     assert report["weights"]["precision"] == arrays["wrong"][first].mean()
+
+
+@pytest.mark.slow
+def test_towers_that_know_wrong_pairs_by_heart_are_found_out():
+    """Pairs of noise: the training pairs look right, and validation pairs tell that none is."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(400, 40)).astype(np.float32) for _ in "ab")
+    settings = {"train.steps": 150, "train.batch_size": 100, "optimizer.learning_rate": 0.01}
+    aligned = align(a, b, settings=settings, validation_fraction=0.3)
+    weights = aligned.report["weights"]
+    assert weights["known_by_heart"]
+    assert weights["wrong_estimate"] > 0.6
+    assert 0.1 < weights["wrong_estimate_sd"] < 0.25
+    assert aligned.probabilities.mean() < 0.5
+
+
+@pytest.mark.slow
+def test_an_evaluation_of_an_earlier_version_is_reported(run, tmp_path):
+    """It has no posterior: the list is by weight, and the page says nothing of a share."""
+    shutil.copytree(run[0], tmp_path / "run")
+    arrays = read(run[0])[1]
+    del arrays["posterior"]
+    write_arrays(tmp_path / "run" / "evaluation.npz", arrays)
+    path = tmp_path / "run" / "evaluation.json"
+    old = json.loads(path.read_text())
+    for key in ("wrong_estimate", "wrong_estimate_sd", "known_by_heart", "posterior_auc"):
+        del old["weights"][key]
+    path.write_text(json.dumps(old))
+    write(RunFolder.open(tmp_path / "run"))
+    assert "look wrong" not in (tmp_path / "run" / "report.md").read_text()
+    with (tmp_path / "run" / "suspects.csv").open() as file:
+        rows = [int(row["row_a"]) for row in csv.DictReader(file)]
+    least = np.argsort(arrays["log_shares"], kind="stable")[:40]
+    np.testing.assert_array_equal(rows, arrays["weight_rows"][0, least])
 
 
 @pytest.mark.slow
@@ -105,6 +157,12 @@ def test_the_page_has_the_command_and_every_picture(run):
     page = (run[0] / "report.md").read_text()
     assert "\n    python main.py --config=configs/pairs.py:gca_ince,linear,smoke\n" in page
     assert "\n    python main.py --config=config.json --workdir=DIR  # " in page
+    share, sd = (
+        f"{100 * read(run[0])[0]['weights'][name]:.0f}"
+        for name in ("wrong_estimate", "wrong_estimate_sd")
+    )
+    assert f"About **{share} ± {sd} %** of the " in page
+    assert page.index("look wrong") < page.index("## Retrieval")
     for name in ("recall", "weights", "training", "alignment_uniformity"):
         assert f"figures/{name}.png" in page
         assert (run[0] / "figures" / f"{name}.png").stat().st_size > 5_000
@@ -188,6 +246,7 @@ def test_a_learned_temperature_is_that_of_the_loss():
             {"train.stop_by": "validation", "data.validation_fraction": 0.0},
             "config.train: stop_by=validation needs validation pairs, and there are 0: raise val",
         ),
+        ("ince", {"target.name": "evidence", "target.share": 2.0}, "config.target: share"),
         ("ince", {"evaluation.rounds": 0}, "config.evaluation: rounds must be an integer >= 1"),
         ("ince", {"evaluation.split": "train"}, "split must be one of test, validation"),
     ],

@@ -145,3 +145,14 @@ def learned():
 def test_settings_of_learned_weights_are_checked(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         targets.make("self_weighted", **setting)
+
+
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_a_posterior_plan_follows_the_warm_up(share):
+    """Before it the identity; then of the given π, or of the one that the batch's plan has."""
+    target = targets.make("evidence", share=share, warmup_steps=3)
+    plan, _ = losses.transport("gca_ince", *jax.random.normal(jax.random.key(0), (2, 16, 4)))
+    early, late = (target.keywords({}, jnp.asarray(step))["target"](plan) for step in (2, 3))
+    np.testing.assert_allclose(early.matrix, np.eye(16) / 16)
+    np.testing.assert_allclose(late.matrix, ot.learned.evidence(plan, share=share).matrix)
+    assert np.trace(late.matrix) < 0.9

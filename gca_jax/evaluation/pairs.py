@@ -1,7 +1,7 @@
-"""Retrieval of pairs between two aligned towers, and weights of their training pairs."""
+"""Retrieval of pairs between two aligned towers, and which training pairs look wrong."""
 
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from gca_jax.evaluation.frozen import NO_PLAN, Frozen
 from gca_jax.evaluation.representation import representation
 from gca_jax.evaluation.result import Result
 from gca_jax.experiment import Experiment, context
+from gca_jax.models import evidence
 from gca_jax.targets import Info
 
 Embeddings = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]
@@ -27,6 +28,7 @@ MOST_PAIRS = 10_000  # at most, candidates of a retrieval
 PLAN_SWEEPS = 50
 SHOWN = 8  # pairs in a row of pictures
 ROWS_AT_ONCE = 8_192
+LEAST_HELD_OUT = 20  # validation pairs that tell how many are wrong
 
 
 def embed(frozen: Frozen, part: Part) -> Embeddings:
@@ -115,25 +117,69 @@ def _retrieve_by_plan(
     return {"a_to_b": metrics.retrieve(a, b, log_v), "b_to_a": metrics.retrieve(b, a, log_u)}
 
 
+class Posterior(NamedTuple):
+    """What a plan that is told of no pair says of the training pairs.
+
+    Attributes:
+        right: Probability of each that it is right, calibrated [n].
+        wrong_share: Share of all that is wrong.
+        sd: Its standard deviation.
+        by_heart: Whether validation pairs say so, as towers know those of training by heart.
+    """
+
+    right: Float[np.ndarray, "n"]
+    wrong_share: float
+    sd: float
+    by_heart: bool
+
+
+def posterior(frozen: Frozen) -> Posterior:
+    """Judge the training pairs by the embeddings of their rows.
+
+    The share is that of the validation pairs, if significantly more of them look wrong.
+    """
+    seed = frozen.experiment.seed
+    judged = evidence.judge_in_batches(*frozen.once(train_embeddings), seed=seed)
+    share, sd = evidence.share_of_right_pairs(judged)
+    held_out, by_heart = frozen.data.validation, False
+    if len(held_out.a) >= LEAST_HELD_OUT:
+        others = evidence.judge_in_batches(*embed(frozen, held_out), seed=seed)
+        known, its_sd = evidence.share_of_right_pairs(others)
+        by_heart = share - known > 2 * float(np.hypot(sd, its_sd))
+        if by_heart:
+            judged, share, sd = evidence.unlearned(judged, known), known, its_sd
+    return Posterior(evidence.calibrated(judged), 1.0 - share, sd, by_heart)
+
+
+def train_embeddings(frozen: Frozen) -> Embeddings:
+    """Embed the training pairs."""
+    return embed(frozen, frozen.data.train)
+
+
 def evaluate_weights(frozen: Frozen) -> Result:
-    """Compute each training pair's weight, its mass in the plan (`ot.learned.self_weighted`)."""
+    """Compute how likely each training pair is right, and its mass in the loss's plan."""
     if frozen.once(loss_settings) is None:
         return Result("weights", numbers={"weights": None}, skipped=NO_PLAN)
-    part, shares = frozen.data.train, frozen.once(log_shares)
+    part, shares, found = frozen.data.train, frozen.once(log_shares), frozen.once(posterior)
     weights = np.exp(shares - shares.max())
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
-    numbers: dict[str, float | None] = {
+    numbers: dict[str, float | bool | None] = {
         "effective_pairs": effective,
         "effective_share": effective / len(weights),
         **_against_known(shares, part.wrong),
+        "wrong_estimate": found.wrong_share,
+        "wrong_estimate_sd": found.sd,
+        "known_by_heart": found.by_heart,
+        "posterior_auc": _against_known(found.right, part.wrong)["auc"],
     }
     arrays = {"weight_rows": np.stack(part), "log_shares": shares, "wrong": part.wrong}
+    arrays |= {"posterior": found.right}
     return Result("weights", numbers={"weights": numbers}, arrays=arrays)
 
 
 def log_shares(frozen: Frozen) -> Float[np.ndarray, "n"]:
     """Average log (P_ii/μ_i) of each training pair over random batches."""
-    experiment, (a, b) = frozen.experiment, embed(frozen, frozen.data.train)
+    experiment, (a, b) = frozen.experiment, frozen.once(train_embeddings)
     settings = frozen.once(loss_settings) or {}
     info = {name: experiment.data.info[name] for name in experiment.target.takes}
     n, size = len(a), min(experiment.train.batch_size, len(a))
@@ -155,7 +201,7 @@ def log_shares(frozen: Frozen) -> Float[np.ndarray, "n"]:
 
 
 def _against_known(shares: Float[np.ndarray, "n"], wrong: np.ndarray) -> dict[str, float | None]:
-    """Measure how well small weights detect the shuffled pairs."""
+    """Measure how well small shares, or probabilities, detect the shuffled pairs."""
     count = int(wrong.sum())
     if count in (0, len(wrong)):
         return {"auc": None, "precision": None, "wrong_share": count / len(wrong)}

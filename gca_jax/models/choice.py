@@ -231,7 +231,9 @@ def _again(x: X, y: Y, given: Given, fit: Fit, seed: int) -> Fit:
 
 def _sharpest(sets: _Sets, seed: int) -> tuple[Fit, str]:
     """Fit from each start; return the fit whose plan without prior is the sharpest."""
-    found = {name: (fit, evidence.sharpness(sets.x, sets.y, fit.maps)) for name, fit in _fits(sets, seed)}
+    found = {
+        name: (fit, evidence.sharpness(sets.x, sets.y, fit.maps)) for name, fit in _fits(sets, seed)
+    }
     name = max(found, key=lambda name: found[name][1])
     return found[name][0], name
 

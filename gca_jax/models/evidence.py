@@ -377,7 +377,10 @@ def judge_in_batches(
 
 @partial(jax.jit, static_argnames="sweeps")
 def _plan_without_prior(
-    zx: Float[ArrayLike, "n d"], zy: Float[ArrayLike, "m d"], epsilon: ArrayLike, sweeps: int = SWEEPS
+    zx: Float[ArrayLike, "n d"],
+    zy: Float[ArrayLike, "m d"],
+    epsilon: ArrayLike,
+    sweeps: int = SWEEPS,
 ) -> ot.Plan:
     kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
     return ot.project(kernel, iterations=sweeps)
@@ -406,11 +409,26 @@ def share_of_right_pairs(judged: Judged) -> tuple[float, float]:
     Half of the wrong pairs lie below the median of those dealt anew, and no right one does:
     π = 1 - 2 F, F the share below it. A right pair that looks like chance is not seen.
     """
-    middle = np.quantile(judged.null, 0.5, weights=judged.weights, method="inverted_cdf")
+    middle = _middle(judged)
     equal = np.mean(judged.log_p == middle)  # all of them, where all embeddings are one
     below = float(np.mean(judged.log_p < middle) + equal / 2)
     sd = 2 * float(np.sqrt(below * (1 - below) / len(judged.log_p)))
     return float(np.clip(1 - 2 * below, 0.0, 1.0)), sd
+
+
+def _middle(judged: Judged) -> float:
+    """Return the median of the pairs dealt anew."""
+    return float(np.quantile(judged.null, 0.5, weights=judged.weights, method="inverted_cdf"))
+
+
+def unlearned(judged: Judged, share: float) -> Judged:
+    """Move the null up, until two groups find this share of right pairs.
+
+    Of pairs that maps were trained with, wrong ones look better than pairs dealt anew, and more so
+    the better they are known by heart. How many are right, others tell that were not trained with.
+    """
+    moved = np.quantile(judged.log_p, (1 - share) / 2) - _middle(judged)
+    return judged._replace(null=judged.null + moved)
 
 
 def calibrated(judged: Judged) -> Float[np.ndarray, " k"]:

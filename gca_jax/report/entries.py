@@ -238,11 +238,12 @@ ENTRIES = {
     ),
     "retrieval": Entry("retrieval", picture="recall"),
     "weights": Entry(
-        "weights of the training pairs",
+        "which training pairs look right",
         picture="weights",
-        caption="""Each training pair is weighed by the share of its row's mass that the plan gives
-        it in a batch like those of training, mean over {asked[rounds]} random batches. A wrong
-        pair has little.""",
+        caption="""The probability that a pair is right compares its mass, in a plan at ε = 0.05
+        between all training pairs (or batches of 4,096) that is told of no pair, with that of rows
+        dealt anew. Its weight is the share of its row's mass in the plan of the loss, mean over
+        {asked[rounds]} random batches.""",
     ),
     "extremes": Entry(
         "most and least doubtful pairs",

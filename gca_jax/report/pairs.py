@@ -4,7 +4,6 @@ import csv
 import io
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gca_jax.report.figures import COLOURS, curve, head, image_grid, plain
@@ -20,22 +19,23 @@ def headline(found: Json) -> dict[str, float]:
 
 
 def tables(report: Json, folder: RunFolder) -> dict[str, str]:
-    """Give `suspects.csv`: the training pairs of least weight, by their rows in both files.
+    """Give `suspects.csv`: the training pairs that are least likely right, by their rows.
 
-    The least comes first. `shuffled` tells a pair that was shuffled on purpose. Empty for
-    a loss without a plan.
+    The least comes first; of equal ones that of least weight. `shuffled` tells a pair that was
+    shuffled on purpose. Empty for a loss without a plan.
     """
-    if "log_shares" not in folder.arrays:
+    arrays = folder.arrays
+    if "log_shares" not in arrays:
         return {}
-    shares, wrong = folder.arrays["log_shares"], folder.arrays["wrong"]
-    rows_a, rows_b = folder.arrays["weight_rows"]
-    count = report["config"]["evaluation"]["suspects"]
+    shares, wrong, (rows_a, rows_b) = (arrays[x] for x in ("log_shares", "wrong", "weight_rows"))
+    right = arrays.get("posterior", np.full(len(shares), np.nan))  # of an earlier version: none
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "row_a", "row_b", "weight", "shuffled"])
-    for rank, k in enumerate(np.argsort(shares, kind="stable")[:count], 1):
+    writer.writerow(["rank", "row_a", "row_b", "probability", "weight", "shuffled"])
+    first = np.lexsort((shares, right))[: report["config"]["evaluation"]["suspects"]]
+    for rank, k in enumerate(first, 1):
         weight = f"{np.exp(shares[k] - shares.max()):.6g}"
-        writer.writerow([rank, rows_a[k], rows_b[k], weight, int(wrong[k])])
+        writer.writerow([rank, rows_a[k], rows_b[k], f"{right[k]:.4f}", weight, int(wrong[k])])
     return {"suspects.csv": text.getvalue()}
 
 
@@ -57,21 +57,30 @@ def recall(report: Json, folder: RunFolder) -> Figure:
 
 
 def weights(report: Json, folder: RunFolder) -> Figure:
-    """Draw the histogram of the training pairs' weights, shuffled pairs apart."""
-    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
-    axes: Axes = figure.subplots()
-    shares, wrong = np.exp(folder.arrays["log_shares"]), folder.arrays["wrong"]
-    edges = np.linspace(0, max(1.0, shares.max()), 41).tolist()
-    kinds = {"pairs as given": shares[~wrong], "shuffled pairs": shares[wrong]}
-    for index, (words, values) in enumerate(kinds.items()):
-        if len(values):
-            colour, hatch = COLOURS[index], ("", "///")[index]
-            axes.hist(values, edges, label=words, color=colour, alpha=0.65, hatch=hatch)
-    axes.set(xlabel="share of its row's mass that a pair has in the plan", ylabel="training pairs")
-    head(figure, report, ": weights of the training pairs")
-    axes.margins(y=0.2)  # room for the legend
-    axes.legend(loc="upper center", ncols=2)
-    plain(axes)
+    """Draw histograms of how likely the training pairs are right and of their weights.
+
+    Shuffled pairs stand apart.
+    """
+    arrays = folder.arrays
+    drawn = {"share of its row's mass that a pair has in the plan": np.exp(arrays["log_shares"])}
+    if "posterior" in arrays:  # not in a run evaluated by an earlier version
+        drawn = {"probability that a pair is right": arrays["posterior"], **drawn}
+    figure = Figure(figsize=(5.5 * len(drawn) + 1, 4.5), layout="constrained")
+    wrong = arrays["wrong"]
+    for axes, (label, values) in zip(
+        figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True
+    ):
+        edges = np.linspace(0, max(1.0, values.max()), 41).tolist()
+        kinds = {"pairs as given": values[~wrong], "shuffled pairs": values[wrong]}
+        for index, (words, some) in enumerate(kinds.items()):
+            if len(some):
+                colour, hatch = COLOURS[index], ("", "///")[index]
+                axes.hist(some, edges, label=words, color=colour, alpha=0.65, hatch=hatch)
+        axes.set(xlabel=label, ylabel="training pairs")
+        axes.margins(y=0.2)  # room for the legend
+        axes.legend(loc="upper center", ncols=2)
+        plain(axes)
+    head(figure, report, ": which training pairs look right")
     return figure
 
 

@@ -111,6 +111,67 @@ def test_two_groups_and_calibration_of_known_densities():
     assert q[:700].mean() < 0.05
 
 
+def test_embeddings_that_are_all_one_tell_nothing():
+    """Every pair is as likely as any dealt anew: none is seen to be right."""
+    z = np.ones((50, 3)) / np.sqrt(3)
+    judged = evidence.judge_in_batches(z, z)
+    assert evidence.share_of_right_pairs(judged)[0] < 0.1
+    assert evidence.calibrated(judged).max() < 0.1
+
+
+@pytest.mark.parametrize("most", [100, 250])
+def test_many_pairs_are_judged_in_batches(most):
+    """Each of 500 embeddings and its noisy copy; 40 % have that of another row."""
+    rng = np.random.default_rng(6)
+    x = closed_form.unit(rng.normal(size=(500, 16)))
+    right = rng.random(500) < 0.6
+    y = np.where(right[:, None], x, rng.normal(size=x.shape))
+    y = closed_form.unit(y + 0.1 * rng.normal(size=x.shape))
+    judged = evidence.judge_in_batches(x, y, most=most)
+    assert (judged.log_p.shape, judged.null.shape) == ((500,), (20, 500))
+    assert judged.columns == most
+    share, sd = evidence.share_of_right_pairs(judged)
+    assert abs(share - right.mean()) < 3 * sd
+    assert roc_auc_score(right, evidence.calibrated(judged)) > 0.98
+
+
+def test_a_batch_is_the_plan_of_its_rows_alone():
+    """All pairs in one batch: `judge_rows` of all of them, whatever order they are drawn in."""
+    x, y = two_sets(n=60)
+    whole = evidence.judge_rows(x, y, all_rows(60).pairs)
+    found = evidence.judge_in_batches(x, y)
+    assert found.weights is None
+    np.testing.assert_allclose(found.log_p, whole.log_p, rtol=1e-6, atol=1e-6)
+    plan = np.exp(x @ y.T / 0.05)
+    for _ in range(evidence.SWEEPS):
+        plan /= plan.sum(axis=1, keepdims=True)
+        plan /= plan.sum(axis=0)
+    np.testing.assert_allclose(whole.log_p, np.log(np.diag(plan)), rtol=1e-6, atol=1e-6)
+
+
+def test_the_null_of_very_many_pairs_is_bounded(monkeypatch):
+    monkeypatch.setattr(evidence, "MOST_DEALT", 300)
+    z = closed_form.unit(np.random.default_rng(0).normal(size=(101, 4)))
+    assert evidence.judge_in_batches(z, z, most=40).null.shape == (2, 101)
+
+
+def test_a_null_for_pairs_that_are_known_by_heart():
+    """Wrong pairs have learned 4 nats: moved as far, two groups and q are those of before."""
+    rng = np.random.default_rng(5)
+    wrong, right = rng.normal(size=400), 9 + rng.normal(size=600)
+    null = rng.normal(size=(20, 1000))
+    fresh = evidence.Judged(np.r_[wrong, right], null, 1000)
+    learned = evidence.Judged(np.r_[wrong + 4, right], null, 1000)
+    share, _ = evidence.share_of_right_pairs(fresh)
+    assert evidence.share_of_right_pairs(learned)[0] > 0.99
+    moved = evidence.unlearned(learned, share)
+    np.testing.assert_allclose(evidence.share_of_right_pairs(moved)[0], share, atol=0.003)
+    np.testing.assert_allclose(moved.null, null + 4, atol=0.2)
+    q = evidence.calibrated(moved)
+    assert abs(q.mean() - 0.6) < 0.03
+    assert roc_auc_score(np.arange(1000) >= 400, q) > 0.98
+
+
 def test_likelihood_of_held_out_pairs():
     """Half of the pairs at L = m, half impossible: the largest mean of log(π L + 1 - π) is at the
     π where its derivative, (m - 1)/(π m + 1 - π) - 1/(1 - π), is 0."""

@@ -7,8 +7,9 @@ import pytest
 from jax.tree_util import Partial
 
 from gca_jax import losses, ot
-from gca_jax.ot.learned import bootstrapped, self_weighted, smoothed
+from gca_jax.ot.learned import bootstrapped, evidence, likeliest_share, self_weighted, smoothed
 from tests import toy
+from tests.ot.test_priors import q_matrix
 
 VIEWS = [jnp.asarray(z) for z in toy.batch(3, n=8, d=4)]
 EPSILON = 0.3
@@ -125,8 +126,9 @@ def test_what_no_target_can_learn_from_is_refused():
     for setting in ({"sharpness": -1.0}, {"floor": 1.5}, {"keep": 0.0}):
         with pytest.raises(ValueError, match=f"{next(iter(setting))} must lie in"):
             losses.ince(*VIEWS, target=Partial(self_weighted, **setting))
-    with pytest.raises(ValueError, match="share must lie in"):
-        losses.ince(*VIEWS, target=Partial(bootstrapped, share=2.0))
+    for rule in (bootstrapped, evidence):
+        with pytest.raises(ValueError, match="share must lie in"):
+            losses.ince(*VIEWS, target=Partial(rule, share=2.0))
 
 
 @pytest.mark.parametrize("layout", ["cross", "joint"])
@@ -146,3 +148,146 @@ def test_smoothing_by_nothing_is_the_identity_s_loss():
         value = jax.jit(lambda *z, loss=loss, rule=rule: loss(*z, target=rule)[0])(*VIEWS)
         plain = jax.jit(lambda *z, loss=loss: loss(*z)[0])(*VIEWS)
         np.testing.assert_allclose(value, plain, rtol=1e-5)
+
+
+def positives(n, m, layout):
+    """Row and column of each positive pair."""
+    index = np.arange(n)
+    partner = index if layout == "cross" else (index + n // 2) % n
+    return np.stack([index, partner], axis=1)[: min(n, m)]
+
+
+@pytest.mark.parametrize("layout", ["cross", "joint"])
+@pytest.mark.parametrize("steps", [{"half_steps": 1}, {"iterations": 3}, {"half_steps": 5}])
+def test_of_a_flat_plan_the_posterior_is_the_prior(layout, steps):
+    """Q: a row goes to its partner with π, else to anyone, in the joint layout but itself."""
+    n, share = 6, 0.4
+    with jax.enable_x64(True):
+        plan = ot.project(ot.cost_kernel(np.zeros((n, n)), layout=layout), **steps)
+        found = jax.jit(Partial(evidence, share=share))(plan).matrix
+    anyone = np.ones((n, n)) if layout == "cross" else 1 - np.eye(n)
+    want = (1 - share) * anyone / anyone.sum()
+    want[tuple(positives(n, n, layout).T)] += share / n
+    np.testing.assert_allclose(found, want, rtol=1e-9)
+
+
+def test_further_columns_are_anyone_s():
+    """Rows alone: a row's own share of m columns; both marginals: a column has room for 1/m."""
+    n, m, share = 3, 7, 0.6
+    pairs = positives(n, m, "cross")
+    with jax.enable_x64(True):
+        kernel = ot.cost_kernel(np.zeros((n, m)))
+        of_rows = evidence(ot.project(kernel, half_steps=1), share=share).matrix
+        kernel = ot.cost_kernel(0.01 * np.random.default_rng(0).random((n, m)))
+        of_both = evidence(ot.project(kernel, iterations=50), share=share).matrix
+    want = np.full((n, m), (1 - share) / (n * m))
+    want[tuple(pairs.T)] += share / n
+    np.testing.assert_allclose(of_rows, want, rtol=1e-9)
+    uniform = np.full(n, 1 / n), np.full(m, 1 / m)
+    np.testing.assert_allclose(of_both, q_matrix(*uniform, pairs, share)[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("layout", ["cross", "joint"])
+def test_of_a_row_plan_the_tilt_is_exact(layout):
+    """q = e^β p/(1 - p + e^β p), the others of a row times (1 - q)/(1 - p)."""
+    with jax.enable_x64(True):
+        views = [np.asarray(z, np.float64) for z in VIEWS]
+        settings = {"epsilon": EPSILON, "layout": layout}
+        plan, target = losses.transport(
+            "ince", *views, **settings, target=Partial(evidence, share=0.3)
+        )
+        p = len(plan.matrix) * np.asarray(plan.matrix)
+        found = np.asarray(target.matrix)
+    n, at = len(p), tuple(positives(*p.shape, layout).T)
+    odds = 1 + (n - (layout == "joint")) * 0.3 / 0.7
+    q = odds * p[at] / (1 - p[at] + odds * p[at])
+    want = p * ((1 - q) / (1 - p[at]))[:, None]
+    want[at] = q
+    np.testing.assert_allclose(found, want / n, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "share", "apart"), [(1.0, 0.1, 1e-7), (0.3, 0.5, 5e-3), (0.3, 0.99, 5e-3)]
+)
+def test_of_sinkhorn_s_plan_it_is_that_of_the_prior(epsilon, share, apart):
+    """The plan of a kernel whose pairs are tilted, in the equation of `ot.prior` and by it.
+
+    Where pairs outweigh the rest, twenty sweeps leave half a percent of the mass misplaced.
+    """
+    pairs = positives(8, 8, "cross")
+    with jax.enable_x64(True):
+        views = [np.asarray(z, np.float64) for z in VIEWS]
+        kernel = ot.cosine_kernel(*views, epsilon=epsilon)
+        found = np.asarray(evidence(ot.project(kernel, iterations=200), share=share).matrix)
+        tilted = ot.prior(kernel, pairs, np.log(share) - np.log1p(-share))
+        by_prior = np.asarray(ot.project(tilted, iterations=200).matrix)
+        matrix = np.exp(kernel.log_matrix)
+    uniform = np.full(8, 1 / 8)
+    want = matrix * q_matrix(uniform, uniform, pairs, share)[0]
+    for _ in range(500):
+        want *= (uniform / want.sum(axis=1))[:, None]
+        want *= uniform / want.sum(axis=0)
+    assert np.abs(by_prior - want).sum() / 2 < apart
+    assert np.abs(found - want).sum() / 2 < apart
+
+
+def test_of_an_unbalanced_plan_it_keeps_the_sums():
+    plan, target = transport("gca_uot", epsilon=EPSILON, target=Partial(evidence, share=0.7))
+    p = np.asarray(plan, np.float64)
+    for axis in (0, 1):
+        sums = p.sum(axis) / p.sum()
+        assert np.abs(target.matrix.sum(axis) - sums).sum() / 2 < 5e-3
+    assert np.trace(target.matrix) > np.trace(p) / p.sum() + 0.05
+    assert np.abs(p.sum(axis=1) / p.sum() - 1 / 8).sum() / 2 > 0.01  # they are not even
+
+
+LEARNING = [name for name in losses.METHODS if name != "byol"]
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) for x in LEARNING])
+def test_limits_and_the_gradient_of_posterior_plans(name):
+    """π = 1 is the identity, π = 0 the plan; the gradient is that of the target as an array."""
+    loss, rule = losses.METHODS[name], Partial(evidence, share=0.5)
+    how = {"epsilon": EPSILON}
+
+    @jax.jit
+    def both(a, b, target):
+        return jax.value_and_grad(lambda a: loss(a, b, target=target, **how)[0])(a)
+
+    plain, certain = both(*VIEWS, None), both(*VIEWS, Partial(evidence, share=1.0))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), plain, certain
+    )
+    plan, target = transport(name, target=Partial(evidence, share=0.0), **how)
+    np.testing.assert_allclose(target.matrix, plan / plan.sum(), rtol=1e-3, atol=1e-6)
+    _, target = transport(name, target=rule, **how)
+    value, slope = both(*VIEWS, rule)
+    given = jax.jit(
+        jax.value_and_grad(
+            lambda a: (
+                loss(a, VIEWS[1], target=target, marginals="uniform", **how)[0]
+                if "marginals" in losses.keywords(name)
+                else loss(a, VIEWS[1], target=target, **how)[0]
+            )
+        )
+    )(VIEWS[0])
+    if name not in ("rince", "gca_rince"):  # whose μ are the target's sums
+        np.testing.assert_allclose(value, given[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(slope, given[1], rtol=1e-3, atol=1e-5)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", ["ince", "gca_ince"])
+def test_the_share_is_the_likeliest(name):
+    """The most of Σ log (π L + 1 - π), L = m p, over a grid in NumPy."""
+    a = VIEWS[0]
+    b = a[jnp.array([1, 2, 0, 3, 4, 5, 6, 7])]
+    plan, _ = losses.transport(name, a, b, epsilon=0.2)
+    lifts = 64 * np.diag(np.asarray(plan.matrix, np.float64))
+    shares = np.linspace(0.01, 0.995, 2000)
+    likelihood = np.log(shares[:, None] * lifts + 1 - shares[:, None]).sum(axis=1)
+    best = shares[likelihood.argmax()]
+    assert 0.3 < best < 0.9
+    np.testing.assert_allclose(likeliest_share(plan), best, atol=0.01)
+    given = evidence(plan, share=likeliest_share(plan)).matrix
+    np.testing.assert_allclose(evidence(plan).matrix, given, rtol=1e-6)

@@ -223,8 +223,9 @@ def test_keys_of_targets_change_the_loss(tiny):
     base = program("self_weighted")
     for key, value in LEARNED.items():
         assert program("self_weighted", **{key: value}) != base, key
-    for name in ("smoothed", "bootstrapped"):
+    for name in ("smoothed", "bootstrapped", "evidence"):
         assert program(name, share=0.1) != program(name, share=0.2)
+    assert program("evidence") != program("evidence", warmup_steps=5)
     assert program("continuous", bandwidth=1.0) != program("continuous", bandwidth=2.0)
     base = program("blocks", alpha=0.5)
     assert program("blocks", alpha=0.25) != base != program("blocks", alpha=0.5, beta=0.1)
