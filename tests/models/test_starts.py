@@ -62,3 +62,10 @@ def test_a_fit_without_pairs_is_identified_or_not():
     assert starts.identified(x, shuffled, starts.without_pairs(x, shuffled))
     x, y = (closed_form.unit(RNG.normal(size=(N, 6))) for _ in range(2))
     assert not starts.identified(x, y, starts.without_pairs(x, y))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_its_own_mirror_image_is_not_identified(seed):
+    x, y = (np.concatenate([z, -z]) for z in two_sets(n=150))
+    assert not starts.identified(x, y, starts.without_pairs(x, y, seed), seed=seed)
