@@ -133,7 +133,7 @@ def ridge(of: Moments, strength: float) -> Maps:
     return Maps(of.mean_x, of.mean_y, np.linalg.solve(of.xx + penalty, of.xy), np.eye(len(of.yy)))
 
 
-def cca(of: Moments, shrink: float = 0.1, power: float = 1.0) -> Maps:
+def cca(of: Moments, shrink: float | tuple[float, float] = 0.1, power: float = 1.0) -> Maps:
     """Compute canonical correlation analysis (Hotelling, 1936) of shrunk covariances.
 
     Both sides are whitened by (1 - shrink) Cov + shrink · mean variance · I; directions are
@@ -142,11 +142,12 @@ def cca(of: Moments, shrink: float = 0.1, power: float = 1.0) -> Maps:
 
     Args:
         of: Moments.
-        shrink: In [0, 1].
+        shrink: In [0, 1], of both sides or of each, such as `shrinkage` of its rows.
         power: 0 leaves CCA's own unit variances.
     """
     check.between("shrink", shrink, 0.0, 1.0)
-    white_x, white_y = _whitener(of.xx, shrink), _whitener(of.yy, shrink)
+    of_x, of_y = shrink if isinstance(shrink, tuple) else (shrink, shrink)
+    white_x, white_y = _whitener(of.xx, of_x), _whitener(of.yy, of_y)
     u, s, vt = np.linalg.svd(white_x.T @ of.xy @ white_y, full_matrices=False)
     scale = np.minimum(s, 1.0) ** power
     return Maps(of.mean_x, of.mean_y, white_x @ u * scale, white_y @ vt.T * scale)
@@ -207,3 +208,25 @@ def components(rows: Float[np.ndarray, "n p"], most: int) -> Components:
     order = np.argsort(-values)[:most]
     order = order[values[order] > values.max() * 1e-12]
     return Components(found.mean_x, vectors[:, order])
+
+
+def without_axes(rows: Float[np.ndarray, "n p"], axes: int) -> Float[np.ndarray, "n p"]:
+    """Remove the `axes` leading principal axes, about zero, of rows."""
+    check.at_least("axes", axes, 0)
+    leading = np.linalg.eigh(second_moment(rows))[1][:, max(0, rows.shape[1] - axes) :]
+    return rows - rows @ leading @ leading.T
+
+
+def shrinkage(rows: Float[np.ndarray, "n p"], *, centre: bool = True) -> float:
+    """Estimate `cca`'s `shrink` of one set by Ledoit & Wolf (2004).
+
+    It minimises the expected squared error of (1 - shrink) Cov + shrink · mean variance · I, for
+    which it needs fourth moments: the rows, not their moments alone.
+
+    Args:
+        rows: Rows [n, p].
+        centre: As in `moments`.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage  # takes longer to import than it runs
+
+    return float(ledoit_wolf_shrinkage(rows, assume_centered=not centre))

@@ -8,7 +8,6 @@ Schnaus et al., arXiv 2610.09411.
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from gca_jax import check, ot
 from gca_jax.models import closed_form
+from gca_jax.models import matching as matchings
 from gca_jax.models.closed_form import Maps, Moments
 from gca_jax.ot.priors import Known
 
@@ -30,7 +30,6 @@ WARM_SWEEPS = 15  # and of one that starts from the scalings of the one before
 MOST = 4_096  # rows of a batch; more are drawn anew for each E step
 MOST_DEALT = 2_000_000  # pairs dealt anew, 20 of each given one where that is fewer
 LEAST_SHARE, MOST_SHARE = 0.01, 0.995  # that π may be
-LEAST_RATIO, LEAST_AGREEMENT = 1.15, 0.3  # of a fit without pairs that is identified
 
 
 class Given(NamedTuple):
@@ -103,6 +102,7 @@ def align(
     rounds: int = ROUNDS,
     shrink: float = 0.1,
     most: int = MOST,
+    matching: str = "plan",
     seed: int = 0,
 ) -> Fit:
     """Alternate between the plan of two sets and their maps, from a start.
@@ -123,13 +123,17 @@ def align(
         shrink: Of CCA's covariances.
         most: Rows of a side in one E step; where there are more, each takes others, with both rows
             of a known pair, and C is a running mean.
+        matching: "plan", or pairs in its place: "one_to_one" (Schnaus et al.) or "mutual" nearest
+            neighbours by CSLS, of the rows that no given pair holds. Given pairs are then trusted.
         seed: Of the batches.
 
     Returns:
         The fit.
     """
     check.between("share", share, 0.0, 1.0)
-    rng, state = np.random.default_rng([seed, 11]), _State(x, y, given, start, share, most)
+    check.one_of("matching", matching, ("plan", *matchings.MATCHINGS))
+    state = _State(x, y, given, start, share, most, matching)
+    rng = np.random.default_rng([seed, 11])
     for epsilon in rotating:
         for _ in range(rounds):
             state.expect(epsilon, rng)
@@ -154,6 +158,7 @@ class _State:
         maps: Maps,
         share: float,
         most: int,
+        matching: str,
     ):
         self.x, self.y, self.given, self.maps, self.most = x, y, given, maps, most
         own = None if given is None else given.confidence
@@ -164,11 +169,15 @@ class _State:
         self.log_v: ArrayLike | None = None
         self.fixed = self._sample(np.random.default_rng(0)) if self.whole else None
         self.steps = 0
+        self.matching = matching
 
     def expect(self, epsilon: float, rng: np.random.Generator) -> None:
         """Infer the plan; update C, q and π."""
         sample = self.fixed or self._sample(rng)
         x, y = np.asarray(self.x[sample.rows]), np.asarray(self.y[sample.columns])
+        if self.matching != "plan":
+            self._average(self._matched(x, y, sample))
+            return
         log_odds = self._log_odds(sample)
         with jax.enable_x64(True):  # K at ε = 0.01 spans e^-200 to 1
             sweeps = SWEEPS if self.log_v is None else WARM_SWEEPS
@@ -177,9 +186,7 @@ class _State:
                 np.float64(epsilon), sample.known, log_odds, self.log_v, sweeps,
             )  # fmt: skip
             py, posterior, log_v = (np.asarray(z) for z in (py, posterior, log_v))
-        self.steps += 1
-        keep = 0.0 if self.whole else 1 - 1 / min(self.steps, 4)
-        self.moments = self.moments._replace(xy=keep * self.moments.xy + (1 - keep) * x.T @ py)
+        keep = self._average(x.T @ py)
         self.log_v = log_v if self.whole else None
         if self.posterior is not None and sample.known is not None:
             self.posterior[sample.which] = posterior
@@ -197,6 +204,23 @@ class _State:
             weighted = self.x[rows[part]] * self.posterior[part, None]
             total += weighted.T @ self.y[columns[part]]
         return total / self.posterior.sum()
+
+    def _average(self, xy: Float[np.ndarray, "p q"]) -> float:
+        """Take C of a sample into the running one, and return what is kept of that."""
+        self.steps += 1
+        keep = 0.0 if self.whole else 1 - 1 / min(self.steps, 4)
+        self.moments = self.moments._replace(xy=keep * self.moments.xy + (1 - keep) * xy)
+        return keep
+
+    def _matched(
+        self, x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], sample: _Sample
+    ) -> Float[np.ndarray, "p q"]:
+        """Return C of matched and given pairs, all of one weight."""
+        known = sample.known
+        given = np.zeros((0, 2), int) if known is None else np.stack([*known[:2]], axis=1)
+        zx, zy = self.maps.map_x(x), self.maps.map_y(y)
+        rows, columns = matchings.beside(self.matching, zx, zy, given).T
+        return x[rows].T @ y[columns] / len(rows)
 
     def _log_odds(self, sample: _Sample) -> Float[np.ndarray, " k"]:
         own = None if self.given is None else self.given.confidence
@@ -476,89 +500,39 @@ def sharpness(
         return float(plan.matrix.max(axis=1).mean()) * len(x)
 
 
-def agreement(
-    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], one: Maps, other: Maps
-) -> float:
-    """Compute the share of rows whose best match is the same by two pairs of maps."""
-    best = [(maps.map_x(x) @ maps.map_y(y).T).argmax(axis=1) for maps in (one, other)]
-    return float(np.mean(best[0] == best[1]))
-
-
-class Identified(NamedTuple):
-    """Whether two sets without pairs were aligned, rather than onto a mirror image or a null.
-
-    Attributes:
-        ratio: R, `sharpness` of the fit over that of the same procedure on a set whose columns were
-            permuted, each by itself: 1.26 to 1.81 of right fits in trials, 0.97 to 1.04 of nulls.
-        agreement: Share of rows whose best match is the same by fits of two subsamples: 0.65 to
-            0.89 of right fits, up to 0.04 of mirror images.
-    """
-
-    ratio: float
-    agreement: float
-
-    def __bool__(self) -> bool:
-        """Apply the rule: R >= 1.15, and fits of two subsamples that agree on 30 % of the rows."""
-        return self.ratio >= LEAST_RATIO and self.agreement >= LEAST_AGREEMENT
-
-
-Procedure = Callable[[Float[np.ndarray, "n p"], Float[np.ndarray, "m q"], int], Maps]
-
-
-def without_pairs(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed: int = 0) -> Maps:
-    """Align two sets of which no pair is known: from profiles, annealed from 0.2."""
-    start = by_profiles(x, y)
-    return align(x, y, None, start, rotating=(0.2, *ROTATING), seed=seed).maps
-
-
-def identified(
+def by_profiles(
     x: Float[np.ndarray, "n p"],
     y: Float[np.ndarray, "m q"],
-    maps: Maps,
-    procedure: Procedure = without_pairs,
     *,
-    share: float = 0.85,
-    seed: int = 0,
-) -> Identified:
-    """Judge a fit that no pair can judge, by three further runs of its procedure.
-
-    A distribution with symmetries, as a Gaussian, is aligned up to them only, however sharp the
-    plan is.
-
-    Args:
-        x: Rows of the one set [n, p], unit principal-component scores.
-        y: Rows of the other [m, q].
-        maps: The fit.
-        procedure: (x, y, seed) → maps, what the fit was made by.
-        share: Of the rows in each of the two subsamples.
-        seed: Of permutation and subsamples.
-    """
-    rng = np.random.default_rng([seed, 15])
-    null = closed_form.unit(rng.permuted(x, axis=0))
-    ratio = sharpness(x, y, maps) / sharpness(null, y, procedure(null, y, seed))
-    fits = []
-    for draw in (1, 2):
-        some = [rng.permutation(len(z))[: round(share * len(z))] for z in (x, y)]
-        fits.append(procedure(x[some[0]], y[some[1]], seed + draw))
-    return Identified(ratio, agreement(x, y, *fits))
-
-
-def by_profiles(
-    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], *, epsilon: float = 0.05
+    epsilon: float = 0.05,
+    without: tuple[int, ...] = (0,),
 ) -> Maps:
     """Start without pairs: match rows by their sorted similarities to the rows of their own set.
 
     As VecMap does (Artetxe et al., ACL 2018), with the plan in place of nearest neighbours.
+
+    Args:
+        x: Rows of the one set [n, p].
+        y: Rows of the other [m, q].
+        epsilon: Of the plan between profiles.
+        without: How many of the leading principal axes similarities are computed without; of
+            several numbers the profiles stand side by side.
     """
     profiles = []
     for z in (x, y):
-        rows = closed_form.unit(z)
-        similar = np.quantile(rows @ rows.T, np.linspace(0.005, 0.995, 200), axis=1).T
-        profiles.append(similar - similar.mean(axis=0))
+        similar = [_profile(closed_form.without_axes(z, axes)) for axes in without]
+        profiles.append(np.concatenate(similar, axis=1))
     with jax.enable_x64(True):
         plan = _plan_without_prior(*profiles, np.float64(epsilon))
         xy = x.T @ np.asarray(plan.times(y))
     return closed_form.procrustes(_second_moments(x, y)._replace(xy=xy))
+
+
+def _profile(z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n 200"]:
+    """Sort the similarities of each row to its set: 200 quantiles, less their means."""
+    rows = closed_form.unit(z)
+    similar = np.quantile(rows @ rows.T, np.linspace(0.005, 0.995, 200), axis=1).T
+    return np.asarray(similar - similar.mean(axis=0))
 
 
 def of_pairs(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes
+from sklearn.covariance import LedoitWolf
 from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -98,3 +99,24 @@ def test_trimming_leaves_wrong_pairs_out():
 def test_what_is_refused(form, message):
     with pytest.raises(ValueError, match=message):
         form(closed_form.moments(X, Y))
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_cca_whitens_with_the_covariance_of_ledoit_and_wolf(centre):
+    both = [RNG.normal(size=(40, 8)) * np.arange(1, 9), RNG.normal(size=(40, 5)) + 1]
+    shrink = tuple(closed_form.shrinkage(z, centre=centre) for z in both)
+    maps = closed_form.cca(closed_form.moments(*both, centre=centre), shrink, power=0)
+    for rows, own, basis in zip(both, shrink, (maps.x, maps.y), strict=True):
+        found = LedoitWolf(assume_centered=not centre).fit(rows)
+        np.testing.assert_allclose(own, found.shrinkage_)
+        white = basis.T @ found.covariance_ @ basis
+        np.testing.assert_allclose(white, np.eye(5), atol=1e-10)
+
+
+@pytest.mark.parametrize("axes", [0, 1, 3, 8, 9])
+def test_rows_without_their_leading_axes(axes):
+    """What is left is the truncated end of the singular value decomposition."""
+    rows = RNG.normal(size=(40, 8))
+    u, s, vt = np.linalg.svd(rows, full_matrices=False)
+    s[:axes] = 0
+    np.testing.assert_allclose(closed_form.without_axes(rows, axes), u * s @ vt, atol=1e-10)
