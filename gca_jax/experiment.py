@@ -22,7 +22,7 @@ from gca_jax.data.pairs import Pairs
 from gca_jax.data.splits import evaluated_on
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
-from gca_jax.models import evidence, towers
+from gca_jax.models import choice, towers
 from gca_jax.models.towers import STARTED
 from gca_jax.targets import BatchTarget
 from gca_jax.workdir import as_json
@@ -275,7 +275,7 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     settings = dict(config.model)
     start, learned = settings.pop("start", None), settings.pop("learn_epsilon")
     if start is not None:
-        check.one_of("start", start, ("random", *evidence.STARTS))
+        check.one_of("start", start, ("random", *choice.STARTS))
         if start != "random" and not {config.model.tower_a, config.model.tower_b} <= {*STARTED}:
             raise ValueError(
                 f"start={start} is of linear and residual towers: take the word linear or residual"

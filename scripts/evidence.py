@@ -1,14 +1,25 @@
 """Recall of pairs of two sets, some of them wrong or few known: evidence beside CCA, linear maps.
 
-    python -m scripts.evidence words=A.npy,B.npy emoji=... --out=docs/results/evidence.csv
+    python -m scripts.evidence words=A.npy,B.npy emoji=... --out=docs/results/evidence/evidence.csv
 
 Rows are appended as they come, and those that are there are not computed again. Of each set 400
-rows are the gallery, of which nothing is fitted or chosen; the others are the pairs. In `wrong=0.8`
-80 % of the pairs have the partner of another row; in `known=50` the partners of all rows but 50
-are there in no order. `right` is CCA of the right pairs alone, `all` of all pairs before any was
-made wrong: what cannot be known. In `none` no pair is known; `null=permuted`, `null=gaussian` and
-`null=mirrored` have none to find: scores of one side permuted within columns, two Gaussians, and
-both sides with the negatives of their rows. Of these a row says whether the fit is `identified`.
+rows are the gallery, of which nothing is fitted or chosen; the others are the pairs.
+
+    wrong=0.8      80 % of the pairs have the partner of another row
+    absent=0.8     the same of half of the rows, the partners of wrong pairs being of the other half
+    known=50       the partners of all rows but 50 are there in no order
+    faulty=50      the same, and 40 % of the 50 pairs are wrong
+    disjoint=50    50 pairs, and rows of which none has its partner on the other side
+    unpaired=50    50 pairs, a third of the other rows with their partners in no order, a third on
+                   each side without one
+    none           no pair is known
+    null=...       none is there to find: scores of one side permuted within columns, two Gaussians,
+                   both sides with the negatives of their rows (mirrored)
+
+`chosen` is what `models.choice` chose among closed forms and the plan, `name` which it was, and
+`evidence` the plan alone. `pairs` is CCA of the pairs as given, `right` of the right ones alone,
+`all` of all pairs before any was made wrong: what cannot be known. `share` ± `sd` is of right
+pairs, `area` that under the curve by which q tells them, `error` the calibration error of q.
 """
 
 import argparse
@@ -16,22 +27,128 @@ import csv
 import itertools
 import pathlib
 import time
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
-from gca_jax.models import closed_form, evidence, starts
+from gca_jax.models import choice, closed_form, evidence, starts
 
 CASES: dict[str, tuple[float | str, ...]] = {
     "wrong": (0.0, 0.4, 0.8, 0.95),
+    "absent": (0.4, 0.8),
     "known": (25, 50, 100),
+    "faulty": (50,),
+    "disjoint": (50, 400),
+    "unpaired": (50,),
     "none": ("",),
     "null": ("permuted", "gaussian", "mirrored"),
 }
-COLUMNS = ("set", "case", "draw", "pairs", "right", "all", "evidence", "share", "sd", "seconds")
-COLUMNS += ("identified", "ratio", "agreement")
+COLUMNS = ("set", "case", "draw", "pairs", "right", "all", "evidence", "chosen", "name")
+COLUMNS += ("share", "sd", "area", "error", "identified", "ratio", "agreement", "seconds")
 COMPONENTS = {"halves": 64}  # of a set; others have 100
 LIMITS = {("halves", "none"): 2_000, ("halves", "null"): 2_000}  # rows of a set in a case
 GALLERY = 400
+BINS = 10
+
+Row = dict[str, float | str | bool]
+
+
+class Problem(NamedTuple):
+    """Rows of two sets, the given pairs, and which of them are right."""
+
+    x: np.ndarray
+    y: np.ndarray
+    pairs: np.ndarray
+    right: np.ndarray
+
+
+def rows_of(count: int) -> np.ndarray:
+    """Return the pairs (i, i)."""
+    return np.stack([np.arange(count)] * 2, axis=1)
+
+
+def wrong(x: np.ndarray, y: np.ndarray, share: float, rng: np.random.Generator) -> Problem:
+    """Give a share of the rows the partner of another one."""
+    n, partner = len(x), np.arange(len(x))
+    some = rng.choice(n, round(share * n), replace=False)
+    partner[some] = np.roll(partner[some], 1)
+    return Problem(x, y[partner], rows_of(n), partner == np.arange(n))
+
+
+def absent(x: np.ndarray, y: np.ndarray, share: float, rng: np.random.Generator) -> Problem:
+    """Give a share of half of the rows the partners of rows that are not there."""
+    half = len(x) // 2
+    partner = np.arange(half)
+    some = rng.choice(half, round(share * half), replace=False)
+    partner[some] += half
+    return Problem(x[:half], y[partner], rows_of(half), partner < half)
+
+
+def known(
+    x: np.ndarray, y: np.ndarray, count: float, rng: np.random.Generator, faulty: float = 0.0
+) -> Problem:
+    """Name the partners of some rows, and put all in no order."""
+    k, order = int(count), rng.permutation(len(x))
+    columns, false = np.argsort(order)[:k], round(faulty * count)
+    columns[:false] = np.roll(columns[:false], 1)
+    right = np.arange(k) >= false
+    return Problem(x, y[order], np.stack([np.arange(k), columns], axis=1), right)
+
+
+def faulty(x: np.ndarray, y: np.ndarray, count: float, rng: np.random.Generator) -> Problem:
+    """Name the partners of some rows, 40 % of them wrongly."""
+    return known(x, y, count, rng, faulty=0.4)
+
+
+def disjoint(x: np.ndarray, y: np.ndarray, count: float, rng: np.random.Generator) -> Problem:
+    """Name some pairs; of the others keep the one side of a half and the other of the rest."""
+    k, order = int(count), rng.permutation(len(x))
+    own, first, second = np.split(order, [k, k + (len(x) - k) // 2])
+    both = np.concatenate([own, first]), np.concatenate([own, second])
+    return Problem(x[both[0]], y[both[1]], rows_of(k), np.ones(k, bool))
+
+
+def unpaired(x: np.ndarray, y: np.ndarray, count: float, rng: np.random.Generator) -> Problem:
+    """Name some pairs; of the others a third keeps both sides, and a third each side alone."""
+    k, order = int(count), rng.permutation(len(x))
+    third = (len(x) - k) // 3
+    own, both, first, second = np.split(order, [k, k + third, k + 2 * third])
+    sides = np.concatenate([own, both, first]), np.concatenate([own, rng.permutation(both), second])
+    return Problem(x[sides[0]], y[sides[1]], rows_of(k), np.ones(k, bool))
+
+
+PROBLEMS = {
+    "wrong": wrong,
+    "absent": absent,
+    "known": known,
+    "faulty": faulty,
+    "disjoint": disjoint,
+    "unpaired": unpaired,
+}
+
+
+def with_pairs(of: Problem, row: Row) -> dict[str, closed_form.Maps]:
+    """Fit a problem by all means; put into the row what the evidence says of its pairs."""
+    x, y = (z[rows] for z, rows in zip(of[:2], of.pairs.T, strict=True))
+    found = choice.choose(of.x, of.y, evidence.Given(of.pairs))
+    row |= {"name": found.name, "identified": found.identified}
+    maps = {"pairs": cca(x, y), "chosen": found.maps, "evidence": found.fit.mixed(0.0)}
+    if of.right.sum() > 1:
+        maps["right"] = cca(x[of.right], y[of.right])
+    judged = evidence.judge(of.x, of.y, maps["evidence"], of.pairs)
+    row["share"], row["sd"] = evidence.share_of_right_pairs(judged)
+    if not of.right.all():
+        q = evidence.calibrated(judged)
+        row |= {"area": roc_auc_score(of.right, q), "error": calibration_error(q, of.right)}
+    return maps
+
+
+def calibration_error(q: np.ndarray, right: np.ndarray) -> float:
+    """Average |mean q - share of right pairs| over ten bins of q, by their number of pairs."""
+    bins = np.minimum((q * BINS).astype(int), BINS - 1)
+    sums = [np.bincount(bins, weights, BINS) for weights in (q, right.astype(float))]
+    return float(np.abs(sums[0] - sums[1]).sum() / len(q))
 
 
 def recall(maps: closed_form.Maps, x: np.ndarray, y: np.ndarray) -> float:
@@ -43,32 +160,6 @@ def recall(maps: closed_form.Maps, x: np.ndarray, y: np.ndarray) -> float:
 def cca(x: np.ndarray, y: np.ndarray) -> closed_form.Maps:
     """Fit CCA to pairs of unit rows."""
     return closed_form.cca(closed_form.moments(x, y, centre=False))
-
-
-def wrong(
-    x: np.ndarray, y: np.ndarray, share: float, rng: np.random.Generator
-) -> tuple[dict[str, closed_form.Maps], tuple[float, float]]:
-    """Fit pairs of which a share has the partner of another row."""
-    n, partner = len(x), np.arange(len(x))
-    some = rng.choice(n, round(share * n), replace=False)
-    partner[some] = np.roll(partner[some], 1)
-    right, given = partner == np.arange(n), y[partner]
-    fit = evidence.of_pairs(x, given, seed=int(rng.integers(2**31)))
-    judged = evidence.judge(x, given, fit.maps, np.stack([np.arange(n)] * 2, axis=1))
-    maps = {"pairs": cca(x, given), "right": cca(x[right], y[right]), "evidence": fit.maps}
-    return maps, evidence.share_of_right_pairs(judged)
-
-
-def few(
-    x: np.ndarray, y: np.ndarray, count: int, rng: np.random.Generator
-) -> dict[str, closed_form.Maps]:
-    """Fit some known pairs, and rows whose partners are there in no order."""
-    order = rng.permutation(len(x))
-    pairs = np.stack([np.arange(count), np.argsort(order)[:count]], axis=1)
-    start = closed_form.procrustes(closed_form.moments(x[:count], y[:count], centre=False))
-    fit = evidence.align(x, y[order], evidence.Given(pairs), start, share=0.9)
-    known = cca(x[:count], y[:count])
-    return {"pairs": known, "right": known, "evidence": fit.maps}
 
 
 def none(
@@ -99,30 +190,24 @@ def unit_scores(rows: np.ndarray, most: int) -> np.ndarray:
     return closed_form.unit(closed_form.components(flat, most).scores(flat))
 
 
-def measure(
-    kind: str, amount: float | str, scores: list[np.ndarray], draw: int
-) -> dict[str, float | str | bool]:
+def measure(kind: str, amount: float | str, scores: list[np.ndarray], draw: int) -> Row:
     """Return a row's numbers of one case and draw."""
     rng, began = np.random.default_rng([draw, 14]), time.time()
     order = rng.permutation(len(scores[0]))
     test, rest = order[:GALLERY], order[GALLERY:]
     (x, y), gallery = ([z[rows] for z in scores] for rows in (rest, test))
-    row: dict[str, float | str | bool] = {}
+    row: Row = {}
     maps: dict[str, closed_form.Maps] = {}
     if kind == "null":
         x, y = null(str(amount), x, y, rng)
-    if kind in ("none", "null"):
+    if kind in PROBLEMS:
+        maps = with_pairs(PROBLEMS[kind](x, y, float(amount), rng), row)
+    else:
         maps["evidence"], found = none(x, y, rng)
         row |= {"identified": bool(found), "ratio": found.ratio, "agreement": found.agreement}
-    elif kind == "wrong":
-        maps, (row["share"], row["sd"]) = wrong(x, y, float(amount), rng)
-    else:
-        maps = few(x, y, int(amount), rng)
-    if kind == "null":
-        maps = {}
-    else:
-        maps["all"] = cca(x, y)
-    row |= {key: round(recall(one, *gallery), 2) for key, one in maps.items()}
+    maps = {} if kind == "null" else {**maps, "all": cca(x, y)}
+    row |= {key: recall(one, *gallery) for key, one in maps.items()}
+    row |= {key: round(value, 4) for key, value in row.items() if isinstance(value, float)}
     return row | {"seconds": round(time.time() - began)}
 
 
@@ -157,7 +242,7 @@ def main() -> None:
         writer = csv.DictWriter(file, COLUMNS)
         for draw, one, (kind, amount) in itertools.product(range(args.draws), args.sets, cases):
             name, files = one.split("=")
-            case = f"{kind}={amount}" if amount else kind
+            case = kind if amount == "" else f"{kind}={amount}"
             if (name, case, draw) in done:
                 continue
             most = min(args.limit, LIMITS.get((name, kind), args.limit))

@@ -23,8 +23,8 @@ distributed signals workdir
 ot: numerics cost engine.excluded engine.prior engine.sharding engine.passes engine.problem
     engine.reverse engine.forward engine.domain engine inputs kernel target_types sums converged
     plan priors projection target divergence learned .
-models: closed_form matching evidence starts convolution resnet vit encoders precision network
-    towers formats .
+models: closed_form matching evidence starts choice convolution resnet vit encoders precision
+    network towers formats .
 data: pictures dataset splits batches stream views.color views.geometry views.policies
     views.augment views images tables pairs pair_files memory corruptions
     sources.reading sources.tree sources.in_place sources.folder sources.tfds_sets sources.hub

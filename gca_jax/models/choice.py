@@ -10,20 +10,22 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import ArrayLike, Float, Int
 
-from gca_jax.models import closed_form, evidence
+from gca_jax import check
+from gca_jax.models import closed_form, evidence, starts
 from gca_jax.models.closed_form import Maps
-from gca_jax.models.evidence import Fit, Given, Identified
+from gca_jax.models.evidence import Fit, Given
+from gca_jax.models.starts import Identified
 
 FOLDS = 5
 ENOUGH = 250  # held-out pairs; no further fold is fitted then
 FEWEST = 20  # pairs that a choice by held-out ones needs
 OTHERS = 1_500  # rows of a side in fits that choose, if fewer have a pair
-ROUNDS = 3  # of `evidence.align`, of these
 TEMPERATURES = (0.05, 0.1)  # ε that each candidate is judged at; its best one counts
 MIXED = (0.0, 0.1, 0.3, 0.6, 1.0)  # weight of the pairs beside the plan in the last CCA
 SHRINKAGES = (0.1, 0.5)  # of CCA of the pairs
+EASY = 0.3  # share of right pairs above which one start is enough: with few it is a lottery
 KEPT = 0.85  # of the rows, in each of two fits that are to agree
 EVIDENCE = "evidence"
 X = Float[np.ndarray, "n p"]
@@ -44,7 +46,7 @@ class Choice:
         rank: Mean rank of a held-out pair's partner over m, by the chosen candidate: 0.5 is
             chance; NaN where no pair was held out.
         judged: Number of held-out pairs.
-        unmatched: Where no pair was held out, what `evidence.identified` measures.
+        unmatched: Where no pair was held out, what `starts.identified` measures.
     """
 
     maps: Maps
@@ -86,22 +88,24 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
     sets = _some(x, y, given, np.random.default_rng([seed, 13]))
     if len(given.pairs) < FEWEST:
         fit, start = _sharpest(sets, seed)
-        fit, found = _again(x, y, given, fit, seed), _unmatched(sets, fit.maps, seed)
+        fit, found = evidence.refine(x, y, given, fit, seed=seed), _unmatched(sets, fit.maps, seed)
         return Choice(fit.maps, f"{EVIDENCE} 0", start, fit, unmatched=found)
-    candidates, starts = {}, {}
+    candidates: dict[str, _Found] = {}
+    begun: dict[str, _Found] = {}
     fits: dict[str, list[tuple[float, Fit]]] = {}
     for fold in _folds(sets, seed):
         for name, maps in _closed_forms(fold.sets) if closed_forms else ():
             candidates.setdefault(name, _Found()).add(fold, maps)
         for name, fit in _fits(fold.sets, seed):
-            found = starts.setdefault(name, _Found()).add(fold, fit.maps)
-            fits.setdefault(name, []).append((found, fit))
-        best = max((each[-1] for each in fits.values()), key=lambda each: each[0])[1]
+            value = begun.setdefault(name, _Found()).add(fold, fit.maps)
+            fits.setdefault(name, []).append((value, fit))
+        here = max((each[-1] for each in fits.values()), key=lambda each: each[0])[1]
         for weight in MIXED:
             name = f"{EVIDENCE} {weight:g}"
-            candidates.setdefault(name, _Found()).add(fold, best.mixed(weight))
-    start = max(starts, key=lambda name: starts[name].likelihood)
-    fit = _again(x, y, given, max(fits[start], key=lambda each: each[0])[1], seed)
+            candidates.setdefault(name, _Found()).add(fold, here.mixed(weight))
+    start = max(begun, key=lambda name: begun[name].likelihood)
+    best = max(fits[start], key=lambda each: each[0])[1]
+    fit = evidence.refine(x, y, given, best, seed=seed)
     name = max(candidates, key=lambda name: candidates[name].likelihood)
     if name.startswith(EVIDENCE):
         maps = fit.mixed(float(name.split()[1]))
@@ -109,7 +113,7 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
         maps = dict(_closed_forms(_Sets(x, y, given)))[name]
     ranks = np.concatenate(candidates[name].ranks)
     likelihoods = {name: one.likelihood for name, one in candidates.items()}
-    likelihoods |= {f"start {name}": one.likelihood for name, one in starts.items()}
+    likelihoods |= {f"start {name}": one.likelihood for name, one in begun.items()}
     return Choice(maps, name, start, fit, likelihoods, float(ranks.mean()), len(ranks))
 
 
@@ -208,25 +212,21 @@ def _closed_forms(sets: _Sets) -> Iterator[tuple[str, Maps]]:
 
 
 def _fits(sets: _Sets, seed: int) -> Iterator[tuple[str, Fit]]:
-    """Anneal from each start."""
+    """Anneal from each start; from the first alone, where it finds many right pairs among many."""
     pairs = sets.paired
-    moments = closed_form.moments(*pairs, centre=False)
-    starts = {  # and π of their first E step
-        "pairs": (closed_form.procrustes(moments), 0.5),
-        "profiles": (evidence.by_profiles(sets.x, sets.y), 0.1),
-    }
-    if len(pairs[0]) >= ENOUGH:
-        starts["trimmed"] = closed_form.trimmed(*pairs, centre=False), 0.5
-    for name, (start, share) in starts.items():
-        how = dict(share=share, rounds=ROUNDS, seed=seed)
-        yield name, evidence.align(sets.x, sets.y, sets.given, start, **how)
+    many = len(pairs[0]) >= ENOUGH
 
+    def fit(start: Maps, share: float) -> Fit:
+        begun = evidence.cycle(*sets, start, share=share, seed=seed)
+        return evidence.anneal(*sets, begun, seed=seed)
 
-def _again(x: X, y: Y, given: Given, fit: Fit, seed: int) -> Fit:
-    """Fit all pairs from where a fit without some of them ended."""
-    assert fit.share is not None  # as pairs were given
-    how = dict(share=fit.share, rotating=evidence.ROTATING[1:], seed=seed)
-    return evidence.align(x, y, given, fit.rotation, **how)
+    first = fit(closed_form.procrustes(closed_form.moments(*pairs, centre=False)), 0.5)
+    yield "pairs", first
+    if many and first.share is not None and first.share > EASY:
+        return
+    yield "profiles", fit(evidence.by_profiles(sets.x, sets.y), 0.1)
+    if many:
+        yield "trimmed", fit(closed_form.trimmed(*pairs, centre=False), 0.5)
 
 
 def _sharpest(sets: _Sets, seed: int) -> tuple[Fit, str]:
@@ -239,7 +239,7 @@ def _sharpest(sets: _Sets, seed: int) -> tuple[Fit, str]:
 
 
 def _unmatched(sets: _Sets, maps: Maps, seed: int) -> Identified:
-    """Measure what `evidence.identified` does, with the pairs in each of the three further fits."""
+    """Measure what `starts.identified` does, with the pairs in each of the three further fits."""
     rng = np.random.default_rng([seed, 15])
     null = sets._replace(x=closed_form.unit(rng.permuted(sets.x, axis=0)))
     own = evidence.sharpness(sets.x, sets.y, maps)
@@ -251,4 +251,41 @@ def _unmatched(sets: _Sets, maps: Maps, seed: int) -> Identified:
             for z, side in zip((sets.x, sets.y), sets.given.pairs.T, strict=True)
         ]
         fits.append(_sharpest(sets.among(*kept), seed + draw)[0].maps)
-    return Identified(ratio, evidence.agreement(sets.x, sets.y, *fits))
+    return Identified(ratio, starts.agreement(sets.x, sets.y, *fits))
+
+
+STARTS = ("auto", "identity", "procrustes", "cca", "evidence")
+COMPONENTS = 100
+
+
+def linear_start(
+    name: str, x: Float[ArrayLike, "n p"], y: Float[ArrayLike, "n q"], *, seed: int = 0
+) -> Maps:
+    """Fit linear maps of paired rows: where two linear towers start.
+
+    All but "identity" are of unit scores of at most 100 principal components, which cosines of the
+    maps are too: they hold for the rows themselves.
+
+    Args:
+        name: One of `STARTS`.
+        x: Rows of the one set [n, p].
+        y: Their partners [n, q].
+        seed: Of "evidence".
+
+    Raises:
+        ValueError: An unknown name; "identity" of two widths.
+    """
+    check.one_of("start", name, STARTS)
+    rows_x, rows_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if name == "identity":
+        return closed_form.identity(closed_form.moments(rows_x, rows_y))
+    both = [closed_form.components(z, COMPONENTS) for z in (rows_x, rows_y)]
+    scores = [closed_form.unit(of.scores(z)) for of, z in zip(both, (rows_x, rows_y), strict=True)]
+    if name in ("auto", "evidence"):
+        own = Given(np.stack([np.arange(len(scores[0]))] * 2, axis=1))
+        x_scores, y_scores = scores
+        maps = choose(x_scores, y_scores, own, closed_forms=name == "auto", seed=seed).maps
+    else:
+        found = closed_form.moments(*scores, centre=False)
+        maps = closed_form.cca(found) if name == "cca" else closed_form.procrustes(found)
+    return Maps(both[0].mean, both[1].mean, both[0].basis @ maps.x, both[1].basis @ maps.y)

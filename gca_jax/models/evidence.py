@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
+from threadpoolctl import ThreadpoolController
 
 from gca_jax import check, ot
 from gca_jax.models import closed_form
@@ -25,9 +26,16 @@ from gca_jax.ot.priors import Known
 ROTATING = (0.1, 0.05, 0.02, 0.01)  # ε at which rotations are fitted, annealed
 CORRELATING = (0.05, 0.05, 0.025, 0.025, 0.025)  # and then canonical directions
 ROUNDS = 5  # M steps at each ε of the rotations
+COARSE = (0.2, 0.1, 0.05)  # ε of a cycle's rotations, three M steps each,
+CANONICAL = (0.05,) * 5  # and of its canonical directions
+COARSE_ROUNDS = 3
+CYCLES = 6  # at most
+LEAST_GAIN = 1.02  # of sharpness, for which a further cycle follows
 SWEEPS = 40  # of each E step that starts anew,
 WARM_SWEEPS = 15  # and of one that starts from the scalings of the one before
+FINE = 0.03  # ε below which an E step is in float64
 MOST = 4_096  # rows of a batch; more are drawn anew for each E step
+BLAS = ThreadpoolController().select(user_api="blas")
 MOST_DEALT = 2_000_000  # pairs dealt anew, 20 of each given one where that is fewer
 LEAST_SHARE, MOST_SHARE = 0.01, 0.995  # that π may be
 
@@ -134,15 +142,16 @@ def align(
     check.one_of("matching", matching, ("plan", *matchings.MATCHINGS))
     state = _State(x, y, given, start, share, most, matching)
     rng = np.random.default_rng([seed, 11])
-    for epsilon in rotating:
-        for _ in range(rounds):
+    with BLAS.limit(limits=1):  # threads cost small products more than they save
+        for epsilon in rotating:
+            for _ in range(rounds):
+                state.expect(epsilon, rng)
+                state.maps = closed_form.procrustes(state.moments)
+        for epsilon in correlating:
+            state.maps = closed_form.cca(state.moments, shrink)
             state.expect(epsilon, rng)
-            state.maps = closed_form.procrustes(state.moments)
-    for epsilon in correlating:
-        state.maps = closed_form.cca(state.moments, shrink)
-        state.expect(epsilon, rng)
-    if correlating:
-        state.maps = closed_form.cca(state.moments, shrink)
+        if correlating:
+            state.maps = closed_form.cca(state.moments, shrink)
     share_now = state.share if given is not None else None
     return Fit(state.maps, share_now, state.posterior, state.moments, state.of_pairs())
 
@@ -166,7 +175,7 @@ class _State:
         self.posterior = None if given is None else np.full(len(given.pairs), self.share)
         self.moments = _second_moments(x, y)
         self.whole = len(x) <= most and len(y) <= most
-        self.log_v: ArrayLike | None = None
+        self.log_v: Float[np.ndarray, " m"] | None = None
         self.fixed = self._sample(np.random.default_rng(0)) if self.whole else None
         self.steps = 0
         self.matching = matching
@@ -179,13 +188,14 @@ class _State:
             self._average(self._matched(x, y, sample))
             return
         log_odds = self._log_odds(sample)
-        with jax.enable_x64(True):  # K at ε = 0.01 spans e^-200 to 1
+        wide = epsilon < FINE  # K at ε = 0.01 spans e^-200 to 1
+        with jax.enable_x64(wide):
             sweeps = SWEEPS if self.log_v is None else WARM_SWEEPS
-            py, posterior, log_v = _expect(
-                *(np.float64(z) for z in (self.maps.map_x(x), self.maps.map_y(y), y)),
-                np.float64(epsilon), sample.known, log_odds, self.log_v, sweeps,
-            )  # fmt: skip
-            py, posterior, log_v = (np.asarray(z) for z in (py, posterior, log_v))
+            cast = partial(np.asarray, dtype=np.float64 if wide else np.float32)
+            given = (self.maps.map_x(x), self.maps.map_y(y), y, log_odds, epsilon)
+            start = None if self.log_v is None else cast(self.log_v)
+            found = _expect(*map(cast, given), sample.known, start, sweeps)
+            py, posterior, log_v = (np.asarray(z, np.float64) for z in found)
         keep = self._average(x.T @ py)
         self.log_v = log_v if self.whole else None
         if self.posterior is not None and sample.known is not None:
@@ -275,9 +285,9 @@ def _expect(
     zx: Float[ArrayLike, "n d"],
     zy: Float[ArrayLike, "m d"],
     y: Float[ArrayLike, "m q"],
+    log_odds: Float[ArrayLike, " k"],
     epsilon: ArrayLike,
     known: Known | None,
-    log_odds: Float[ArrayLike, " k"],
     start: Float[ArrayLike, " m"] | None,
     sweeps: int,
 ) -> tuple[Float[Array, "n q"], Float[Array, " k"], Float[Array, " m"]]:
@@ -535,80 +545,71 @@ def _profile(z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n 200"]:
     return np.asarray(similar - similar.mean(axis=0))
 
 
-def of_pairs(
+class Cycle(NamedTuple):
+    """A coarse annealing from a start.
+
+    Attributes:
+        fit: Where it ended.
+        sharpness: `sharpness` of its maps.
+    """
+
+    fit: Fit
+    sharpness: float
+
+
+def cycle(
     x: Float[np.ndarray, "n p"],
-    y: Float[np.ndarray, "n q"],
+    y: Float[np.ndarray, "m q"],
+    given: Given | None,
+    start: Maps,
     *,
-    held_out: float = 0.2,
+    share: float = 0.5,
+    seed: int = 0,
+) -> Cycle:
+    """Anneal rotations and correlate once, down to ε = 0.05; arguments are those of `align`."""
+    fit = align(
+        x, y, given, start, share=share, rotating=COARSE, correlating=CANONICAL,
+        rounds=COARSE_ROUNDS, seed=seed,
+    )  # fmt: skip
+    return Cycle(fit, sharpness(x, y, fit.maps))
+
+
+def anneal(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "m q"],
+    given: Given | None,
+    begun: Cycle,
+    *,
     seed: int = 0,
 ) -> Fit:
-    """Align two sets whose rows are said to be pairs, from the start that fits held-out pairs best.
+    """Go on with further cycles until the plan gets no sharper, and then to small ε.
 
-    One start is a lottery where most pairs are wrong. Each of them is fitted without a share of the
-    pairs, the one with the largest ℓ of those is gone on with, and all pairs are fitted from there.
-
-    Args:
-        x: Rows of the one set [n, p], such as unit principal-component scores.
-        y: Their partners [n, q].
-        held_out: Share of the pairs that the choice is made by.
-        seed: Of the choice of these pairs, and of batches.
+    A start is right in some of the leading directions only. One cycle rights some more, and the
+    next one, from where that ended, the others.
     """
-    check.between("held_out", held_out, 0.0, 1.0, open_low=True)
-    n, rng = len(x), np.random.default_rng([seed, 13])
-    pairs = np.stack([np.arange(n)] * 2, axis=1)
-    order = rng.permutation(n)
-    count = min(max(1, round(held_out * n)), MOST // 2)  # which one plan is judged on
-    out, kept = np.sort(order[:count]), np.sort(order[count:])
-    own = x[kept], y[kept]
-    starts = {  # and π of their first E step
-        "pairs": (closed_form.procrustes(closed_form.moments(*own, centre=False)), 0.5),
-        "trimmed": (closed_form.trimmed(*own, centre=False), 0.5),
-    }
-    if n <= MOST:
-        starts["profiles"] = by_profiles(x, y), 0.1
-    some = filled(rng, out, n, MOST)
-    fits, found = {}, {}
-    for name, (start, share) in starts.items():
-        fits[name] = align(x, y, Given(pairs[kept]), start, share=share, seed=seed)
-        judged = judge(x[some], y[some], fits[name].maps, np.searchsorted(some, pairs[out]))
-        found[name] = held_out_likelihood(judged)
-    best = fits[max(found, key=found.__getitem__)]
-    assert best.share is not None  # as pairs were given
+    for _ in range(CYCLES - 1):
+        further = cycle(x, y, given, begun.fit.maps, share=_share(begun.fit), seed=seed)
+        if further.sharpness < begun.sharpness * LEAST_GAIN:
+            break
+        begun = further
+    return refine(x, y, given, begun.fit, rounds=COARSE_ROUNDS, seed=seed)
+
+
+def refine(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "m q"],
+    given: Given | None,
+    fit: Fit,
+    *,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> Fit:
+    """Anneal again from the rotation of a fit, perhaps of other pairs, from ε = 0.05."""
+    rotating = ROTATING[1:]
     return align(
-        x, y, Given(pairs), best.rotation, share=best.share, rotating=ROTATING[1:], seed=seed
+        x, y, given, fit.rotation, share=_share(fit), rotating=rotating, rounds=rounds, seed=seed
     )
 
 
-STARTS = ("identity", "procrustes", "cca", "evidence")
-COMPONENTS = 100
-
-
-def linear_start(
-    name: str, x: Float[ArrayLike, "n p"], y: Float[ArrayLike, "n q"], *, seed: int = 0
-) -> Maps:
-    """Fit linear maps of paired rows: where two linear towers start.
-
-    All but "identity" are of unit scores of at most 100 principal components, which cosines of the
-    maps are too: they hold for the rows themselves.
-
-    Args:
-        name: One of `STARTS`.
-        x: Rows of the one set [n, p].
-        y: Their partners [n, q].
-        seed: Of "evidence".
-
-    Raises:
-        ValueError: An unknown name; "identity" of two widths.
-    """
-    check.one_of("start", name, STARTS)
-    rows_x, rows_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if name == "identity":
-        return closed_form.identity(closed_form.moments(rows_x, rows_y))
-    both = [closed_form.components(z, COMPONENTS) for z in (rows_x, rows_y)]
-    scores = [closed_form.unit(of.scores(z)) for of, z in zip(both, (rows_x, rows_y), strict=True)]
-    if name == "evidence":
-        maps = of_pairs(*scores, seed=seed).maps
-    else:
-        found = closed_form.moments(*scores, centre=False)
-        maps = closed_form.cca(found) if name == "cca" else closed_form.procrustes(found)
-    return Maps(both[0].mean, both[1].mean, both[0].basis @ maps.x, both[1].basis @ maps.y)
+def _share(fit: Fit) -> float:
+    return 0.5 if fit.share is None else fit.share

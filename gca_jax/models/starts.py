@@ -1,8 +1,6 @@
 """Two sets aligned without pairs: where the alternation starts, and whether its end is identified.
 
-A start is right in some of the leading directions only. One annealing rights some more, and the
-next one, from where that ended, the others; so the sharpest of several is annealed again until its
-plan gets no sharper.
+The sharpest of several starts, after one cycle of the alternation, is annealed to its end.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,10 +15,6 @@ from gca_jax.models.closed_form import Maps
 
 WITHOUT = ((0,), (2,), (0, 1, 2, 4, 8, 16))  # leading axes that profiles do without
 CENTRES, RESTARTS = 30, 20
-COARSE = (0.2, 0.1, 0.05)  # ε of one cycle's rotations,
-CANONICAL = (0.05,) * 5  # and of its canonical directions
-CYCLES = 6  # at most
-LEAST_GAIN = 1.02  # of sharpness, for which a further cycle follows
 LEAST_RATIO, LEAST_AGREEMENT = 1.15, 0.3  # of a fit without pairs that is identified
 
 
@@ -80,19 +74,20 @@ class Basin(NamedTuple):
 
     Attributes:
         start: Name of the start.
-        sharpness: `evidence.sharpness` of the fit.
-        fit: Its maps.
+        cycle: One cycle from there.
     """
 
     start: str
-    sharpness: float
-    fit: evidence.Fit
+    cycle: evidence.Cycle
 
 
 def basins(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed: int = 0) -> list[Basin]:
     """Align two sets of which no pair is known, one cycle from each start; the sharpest first."""
-    found = [_cycle(x, y, name, start, seed) for name, start in _starts(x, y, seed)]
-    return sorted(found, key=lambda basin: -basin.sharpness)
+    found = [
+        Basin(name, evidence.cycle(x, y, None, start, seed=seed))
+        for name, start in _starts(x, y, seed)
+    ]
+    return sorted(found, key=lambda basin: -basin.cycle.sharpness)
 
 
 def _starts(
@@ -104,14 +99,6 @@ def _starts(
     yield "centres", by_centres(x, y, seed=seed)
 
 
-def _cycle(
-    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], name: str, start: Maps, seed: int
-) -> Basin:
-    """Anneal rotations and correlate once, from given maps."""
-    fit = evidence.align(x, y, None, start, rotating=COARSE, correlating=CANONICAL, seed=seed)
-    return Basin(name, evidence.sharpness(x, y, fit.maps), fit)
-
-
 def without_pairs(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed: int = 0) -> Maps:
     """Align two sets of which no pair is known: from the sharpest basin, annealed to the end.
 
@@ -120,14 +107,8 @@ def without_pairs(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed
         y: Rows of the other [m, q].
         seed: Of the starts.
     """
-    best = basins(x, y, seed)[0]
-    for _ in range(CYCLES):
-        further = _cycle(x, y, best.start, best.fit.maps, seed)
-        if further.sharpness < best.sharpness * LEAST_GAIN:
-            break
-        best = further
-    fine = evidence.ROTATING[1:]
-    return evidence.align(x, y, None, best.fit.rotation, rotating=fine, seed=seed).maps
+    best = basins(x, y, seed)[0].cycle
+    return evidence.anneal(x, y, None, best, seed=seed).maps
 
 
 def agreement(
@@ -190,7 +171,10 @@ def identified(
         some = [rng.permutation(len(z))[: round(share * len(z))] for z in (x, y)]
         fits.append(procedure(x[some[0]], y[some[1]], seed + draw))
     agreed = agreement(x, y, *fits)
-    own, mirrored = (_cycle(x, y, "", maps._replace(y=sign * maps.y), seed) for sign in (1.0, -1.0))
+    own, mirrored = (
+        evidence.cycle(x, y, None, maps._replace(y=sign * maps.y), seed=seed)
+        for sign in (1.0, -1.0)
+    )
     if mirrored.sharpness * LEAST_RATIO > own.sharpness:  # -y fits x as well: both must be one
         agreed = min(agreed, agreement(x, y, own.fit.maps, mirrored.fit.maps))
     return Identified(ratio, agreed)

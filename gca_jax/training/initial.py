@@ -9,7 +9,7 @@ import numpy as np
 import safetensors.numpy
 
 from gca_jax.experiment import Experiment, context
-from gca_jax.models import Network, Towers, evidence, formats
+from gca_jax.models import Network, Towers, choice, formats
 from gca_jax.training import checkpoint, state
 from gca_jax.workdir import RunFolder
 
@@ -38,7 +38,7 @@ def _of_towers(experiment: Experiment, drawn: state.Variables) -> state.Variable
         return drawn
     data = experiment.data
     rows = data.a.features(data.train.a), data.b.features(data.train.b)
-    maps = evidence.linear_start(start, *rows, seed=experiment.seed)
+    maps = choice.linear_start(start, *rows, seed=experiment.seed)
     params = dict(drawn["params"])
     for side, mean, kernel in (("a", maps.mean_x, maps.x), ("b", maps.mean_y, maps.y)):
         like = params[side]["out"]["kernel"]
