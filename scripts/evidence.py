@@ -30,6 +30,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from gca_jax.models import choice, closed_form, evidence, starts
@@ -211,6 +212,11 @@ def measure(kind: str, amount: float | str, scores: list[np.ndarray], draw: int)
     return row | {"seconds": round(time.time() - began)}
 
 
+def every() -> list[tuple[str, float | str]]:
+    """List all cases."""
+    return [(kind, amount) for kind, amounts in CASES.items() for amount in amounts]
+
+
 def read(path: pathlib.Path) -> list[dict[str, str]]:
     """Read the rows that are there, and give the file the columns that it lacks."""
     path.touch()
@@ -225,10 +231,40 @@ def read(path: pathlib.Path) -> list[dict[str, str]]:
     return rows
 
 
+TABLE = ("pairs", "right", "evidence", "chosen", "share", "area", "error", "seconds")
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Return mean ± sd over draws of each set and case, as a table in Markdown.
+
+    `chosen - right` is paired by draws, with the 95 % t interval where there are three or more.
+    """
+    head = ("set", "case", "draws", *TABLE, "chosen - right")
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for (name, case), group in itertools.groupby(rows, key=lambda row: (row["set"], row["case"])):
+        draws = [*group]
+        cells = [name, case, str(len(draws))]
+        for column in TABLE:
+            values = np.array([float(row[column]) for row in draws if row[column]])
+            values *= 100 if column == "share" else 1
+            digits = 2 if column in ("area", "error") else 1
+            sd = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.{digits}f}{sd}" if len(values) else "")
+        paired = [(row["chosen"], row["right"]) for row in draws if row["chosen"] and row["right"]]
+        apart = np.array([float(one) - float(other) for one, other in paired])
+        wide = ""
+        if len(apart) > 2:
+            half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+            wide = f" ± {half:.1f}"
+        cells.append(f"{apart.mean():+.1f}{wide}" if len(apart) else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Compute the rows that are missing, draw by draw."""
+    """Compute the rows that are missing, draw by draw; without sets print the table of the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("sets", nargs="+", help="NAME=A.npy,B.npy")
+    parser.add_argument("sets", nargs="*", help="NAME=A.npy,B.npy; none: print the table")
     parser.add_argument(
         "--draws", type=int, default=5, help="splits, each with its own wrong pairs"
     )
@@ -236,8 +272,13 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES))
     parser.add_argument("--out", type=pathlib.Path, required=True, help="CSV file, appended to")
     args = parser.parse_args()
-    done = {(row["set"], row["case"], int(row["draw"])) for row in read(args.out)}
-    cases = [(kind, amount) for kind in args.cases.split(",") for amount in CASES[kind]]
+    found = read(args.out)
+    if not args.sets:
+        order = {f"{kind}={amount}".rstrip("="): i for i, (kind, amount) in enumerate(every())}
+        print(table(sorted(found, key=lambda row: (row["set"], order[row["case"]], row["draw"]))))
+        return
+    done = {(row["set"], row["case"], int(row["draw"])) for row in found}
+    cases = [case for case in every() if case[0] in args.cases.split(",")]
     with args.out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         for draw, one, (kind, amount) in itertools.product(range(args.draws), args.sets, cases):

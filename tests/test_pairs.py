@@ -20,7 +20,7 @@ from gca_jax.evaluation import pairs as evaluation
 from gca_jax.evaluation.evaluate import check
 from gca_jax.experiment import build
 from gca_jax.files import write_arrays
-from gca_jax.models import closed_form, towers
+from gca_jax.models import choice, closed_form, towers
 from gca_jax.report.pairs import recall
 from gca_jax.report.run import write
 from gca_jax.training import initial, step
@@ -334,7 +334,13 @@ def test_few_lengths_are_compiled_whatever_number_of_rows_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    "start", ["identity", "procrustes", "cca", pytest.param("evidence", marks=pytest.mark.slow)]
+    "start",
+    [
+        "identity",
+        "procrustes",
+        "cca",
+        *(pytest.param(slow, marks=pytest.mark.slow) for slow in ("evidence", "auto")),
+    ],
 )
 def test_linear_towers_start_from_a_closed_form(start):
     """Before the first step the towers are the maps: one cosine of each pair of rows by both."""
@@ -380,7 +386,7 @@ def test_a_random_start_is_that_of_the_seed():
     ("words", "start", "message"),
     [
         ("gce", "cca", "config.model: start=cca is of linear and residual towers: take the word"),
-        ("gce,linear", "pca", "config.model: start must be one of cca, evidence, identity, pro"),
+        ("gce,linear", "pca", "config.model: start must be one of auto, cca, evidence, ident"),
     ],
 )
 def test_a_start_that_cannot_be(words, start, message):

@@ -158,7 +158,7 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         hidden_b=(512,),
         dim=128,
         start=str,  # of linear and residual towers: random (drawn from the seed), identity,
-        # procrustes, cca, evidence; None: random
+        # procrustes, cca, evidence, auto (by held-out pairs); None: random
         learn_epsilon=False,  # whether epsilon is learned, from the loss's on
         epsilon_min=0.03,  # and how far down
         dtype=str,  # "bfloat16": the towers are trained in it; None: "float32"
