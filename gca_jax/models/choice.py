@@ -6,7 +6,8 @@ choose wrongly.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import ArrayLike, Float, Int
 
 from gca_jax import check
 from gca_jax.models import closed_form, evidence, starts
-from gca_jax.models.closed_form import Maps
+from gca_jax.models.closed_form import Maps, Moments
 from gca_jax.models.evidence import Fit, Given
 from gca_jax.models.starts import Identified
 
@@ -94,8 +95,8 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
     begun: dict[str, _Found] = {}
     fits: dict[str, list[tuple[float, Fit]]] = {}
     for fold in _folds(sets, seed):
-        for name, maps in _closed_forms(fold.sets) if closed_forms else ():
-            candidates.setdefault(name, _Found()).add(fold, maps)
+        for name, form in CLOSED_FORMS.items() if closed_forms else ():
+            candidates.setdefault(name, _Found()).add(fold, form(fold.sets))
         for name, fit in _fits(fold.sets, seed):
             value = begun.setdefault(name, _Found()).add(fold, fit.maps)
             fits.setdefault(name, []).append((value, fit))
@@ -110,7 +111,7 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
     if name.startswith(EVIDENCE):
         maps = fit.mixed(float(name.split()[1]))
     else:
-        maps = dict(_closed_forms(_Sets(x, y, given)))[name]
+        maps = CLOSED_FORMS[name](_Sets(x, y, given))
     ranks = np.concatenate(candidates[name].ranks)
     likelihoods = {name: one.likelihood for name, one in candidates.items()}
     likelihoods |= {f"start {name}": one.likelihood for name, one in begun.items()}
@@ -126,8 +127,17 @@ class _Sets(NamedTuple):
 
     @property
     def paired(self) -> tuple[Float[np.ndarray, "k p"], Float[np.ndarray, "k q"]]:
-        rows, columns = self.given.pairs.T
-        return self.x[rows], self.y[columns]
+        """The rows of both sides of each pair; where these are all, in order, no copy."""
+        x, y = (
+            z if len(z) == len(of) and (of == np.arange(len(z))).all() else z[of]
+            for z, of in zip((self.x, self.y), self.given.pairs.T, strict=True)
+        )
+        return x, y
+
+    @property
+    def moments(self) -> Moments:
+        """Of the pairs about zero, weighted by their confidence."""
+        return closed_form.moments(*self.paired, self.given.confidence, centre=False)
 
     def of(self, which: Int[np.ndarray, " k"]) -> Given:
         """Return some of the pairs."""
@@ -200,33 +210,37 @@ def _folds(sets: _Sets, seed: int) -> Iterator[_Fold]:
             return
 
 
-def _closed_forms(sets: _Sets) -> Iterator[tuple[str, Maps]]:
-    """Fit what takes the pairs for all that is known."""
-    pairs = sets.paired
-    moments = closed_form.moments(*pairs, centre=False)
-    yield "procrustes", closed_form.procrustes(moments)
-    yield "trimmed", closed_form.trimmed(*pairs, centre=False)
-    yield "ridge", closed_form.ridge(moments, 1.0)
-    for shrink in SHRINKAGES:
-        yield f"cca {shrink:g}", closed_form.cca(moments, shrink)
+def _of_moments(form: Callable[[Moments], Maps]) -> Callable[[_Sets], Maps]:
+    return lambda sets: form(sets.moments)
+
+
+# What takes the pairs for all that is known.
+CLOSED_FORMS: Mapping[str, Callable[[_Sets], Maps]] = {
+    "procrustes": _of_moments(closed_form.procrustes),
+    "trimmed": lambda sets: closed_form.trimmed(*sets.paired, centre=False),
+    "ridge": _of_moments(partial(closed_form.ridge, strength=1.0)),
+    **{
+        f"cca {shrink:g}": _of_moments(partial(closed_form.cca, shrink=shrink))
+        for shrink in SHRINKAGES
+    },
+}
 
 
 def _fits(sets: _Sets, seed: int) -> Iterator[tuple[str, Fit]]:
     """Anneal from each start; from the first alone, where it finds many right pairs among many."""
-    pairs = sets.paired
-    many = len(pairs[0]) >= ENOUGH
+    many = len(sets.given.pairs) >= ENOUGH
 
     def fit(start: Maps, share: float) -> Fit:
         begun = evidence.cycle(*sets, start, share=share, seed=seed)
         return evidence.anneal(*sets, begun, seed=seed)
 
-    first = fit(closed_form.procrustes(closed_form.moments(*pairs, centre=False)), 0.5)
+    first = fit(CLOSED_FORMS["procrustes"](sets), 0.5)
     yield "pairs", first
     if many and first.share is not None and first.share > EASY:
         return
     yield "profiles", fit(evidence.by_profiles(sets.x, sets.y), 0.1)
     if many:
-        yield "trimmed", fit(closed_form.trimmed(*pairs, centre=False), 0.5)
+        yield "trimmed", fit(CLOSED_FORMS["trimmed"](sets), 0.5)
 
 
 def _sharpest(sets: _Sets, seed: int) -> tuple[Fit, str]:
