@@ -98,16 +98,17 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
         for name, form in CLOSED_FORMS.items() if closed_forms else ():
             candidates.setdefault(name, _Found()).add(fold, form(fold.sets))
         for name, fit in _fits(fold.sets, seed):
-            value = begun.setdefault(name, _Found()).add(fold, fit.maps)
-            fits.setdefault(name, []).append((value, fit))
+            of_start = begun.setdefault(name, _Found())
+            fits.setdefault(name, []).append((of_start.add(fold, fit.maps), fit))
+            of_start.sharpness.append(evidence.sharpness(fold.sets.x, fold.sets.y, fit.maps))
         here = max((each[-1] for each in fits.values()), key=lambda each: each[0])[1]
         for weight in MIXED:
             name = f"{EVIDENCE} {weight:g}"
             candidates.setdefault(name, _Found()).add(fold, here.mixed(weight))
-    start = max(begun, key=lambda name: begun[name].likelihood)
+    start = _best_start(begun)
     best = max(fits[start], key=lambda each: each[0])[1]
     fit = evidence.refine(x, y, given, best, seed=seed)
-    name = max(candidates, key=lambda name: candidates[name].likelihood)
+    name = _best_candidate(candidates)
     if name.startswith(EVIDENCE):
         maps = fit.mixed(float(name.split()[1]))
     else:
@@ -164,6 +165,7 @@ class _Found:
 
     log_ratios: list[Float[np.ndarray, "e k"]] = dataclasses.field(default_factory=list)
     ranks: list[Float[np.ndarray, " k"]] = dataclasses.field(default_factory=list)
+    sharpness: list[float] = dataclasses.field(default_factory=list)  # of starts
 
     def add(self, fold: _Fold, maps: Maps) -> float:
         """Judge maps that were fitted without the held-out pairs; return ℓ of these."""
@@ -179,7 +181,13 @@ class _Found:
     @property
     def likelihood(self) -> float:
         """ℓ of all held-out pairs."""
-        return _likelihood(np.concatenate(self.log_ratios, axis=1))
+        return float(self.of_pairs.mean())
+
+    @property
+    def of_pairs(self) -> Float[np.ndarray, " k"]:
+        """What each held-out pair has in ℓ, at the best ε."""
+        each = map(evidence.log_likelihoods, np.concatenate(self.log_ratios, axis=1))
+        return max(each, key=np.mean)
 
 
 def _likelihood(log_ratios: Float[np.ndarray, "e k"]) -> float:
@@ -241,6 +249,39 @@ def _fits(sets: _Sets, seed: int) -> Iterator[tuple[str, Fit]]:
     yield "profiles", fit(evidence.by_profiles(sets.x, sets.y), 0.1)
     if many:
         yield "trimmed", fit(CLOSED_FORMS["trimmed"](sets), 0.5)
+
+
+def _best_start(begun: Mapping[str, _Found]) -> str:
+    """Choose the start with the largest ℓ; the sharpest one of those that ℓ cannot tell from it.
+
+    Where few pairs are right, a handful of the held-out ones is, and two fits of unlike quality
+    differ by one or two of them; how sharp their plans are is of all rows.
+    """
+    folds = max(len(one.ranks) for one in begun.values())
+    whole = {name: one for name, one in begun.items() if len(one.ranks) == folds}
+    rivals = _as_good(whole, 2.0)
+    return max(rivals, key=lambda name: np.mean(whole[name].sharpness))
+
+
+def _best_candidate(candidates: Mapping[str, _Found]) -> str:
+    """Choose the largest ℓ; of mixtures that are as good to one standard error, the most plan."""
+    best = max(candidates, key=lambda name: candidates[name].likelihood)
+    if not best.startswith(EVIDENCE):
+        return best
+    mixed = [name for name in _as_good(candidates, 1.0) if name.startswith(EVIDENCE)]
+    return min(mixed, key=lambda name: float(name.split()[1]))
+
+
+def _as_good(found: Mapping[str, _Found], errors: float) -> list[str]:
+    """List those whose ℓ is at most so many standard errors, paired by pairs, below the best."""
+    of_pairs = {name: one.of_pairs for name, one in found.items()}
+    best = max(of_pairs.values(), key=np.mean)
+    apart = {name: best - each for name, each in of_pairs.items()}
+    return [
+        name
+        for name, each in apart.items()
+        if each.mean() <= errors * each.std() / np.sqrt(each.size)
+    ]
 
 
 def _sharpest(sets: _Sets, seed: int) -> tuple[Fit, str]:

@@ -495,9 +495,14 @@ def held_out_likelihood(judged: Judged) -> float:
 
 def likelihood(log_ratios: Float[np.ndarray, " k"]) -> float:
     """Compute max_π mean log (π L + 1 - π), of log L."""
-    ratios = np.exp(log_ratios)
+    return float(log_likelihoods(log_ratios).mean())
+
+
+def log_likelihoods(log_ratios: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Return log (π L + 1 - π) of each pair, at the π with the largest mean."""
     shares = np.linspace(0.0, 0.999, 200)[:, None]
-    return float(np.log(shares * ratios[None, :] + 1 - shares).mean(axis=1).max())
+    of_pairs = np.log(shares * np.exp(log_ratios)[None, :] + 1 - shares)
+    return of_pairs[of_pairs.mean(axis=1).argmax()]
 
 
 def sharpness(
