@@ -350,7 +350,7 @@ def test_linear_towers_start_from_a_closed_form(start):
     made = build(config("gce,linear", **{"model.start": start, "model.dim": 7}), dataset=both)
     drawn = initial.draw(made)
     rows = both.a.features(both.train.a), both.b.features(both.train.b)
-    maps = choice.linear_start(start, *rows, seed=made.seed)
+    maps = choice.linear_start(start, *rows, seed=made.seed).maps
     z_a, z_b = made.network.apply(drawn, *map(jnp.asarray, rows))
     cosines = closed_form.unit(np.asarray(z_a)) @ closed_form.unit(np.asarray(z_b)).T
     np.testing.assert_allclose(cosines, maps.map_x(rows[0]) @ maps.map_y(rows[1]).T, atol=1e-5)

@@ -59,6 +59,21 @@ class Choice:
     judged: int = 0
     unmatched: Identified | None = None
 
+    def __str__(self) -> str:
+        """Say what was chosen, and how the best closed form compares."""
+        if not self.likelihoods:
+            return f"{self.name}: {FEWEST} pairs are the fewest to choose by" + self._warning
+        line = f"{self.name}: ℓ = {self.likelihoods[self.name]:.3f} nats a held-out pair"
+        forms = {key: found for key, found in self.likelihoods.items() if key in CLOSED_FORMS}
+        best = max(forms, key=forms.__getitem__, default=self.name)
+        if best != self.name:
+            line += f", {best} {forms[best]:.3f}"
+        return line + self._warning
+
+    @property
+    def _warning(self) -> str:
+        return "" if self.identified else "; partners are not told from chance"
+
     @property
     def identified(self) -> bool:
         """Whether held-out partners rank above chance (at 5 %), or `unmatched` says so."""
@@ -313,9 +328,16 @@ STARTS = ("auto", "identity", "procrustes", "cca", "evidence")
 COMPONENTS = 100
 
 
+class Start(NamedTuple):
+    """Where two linear towers start: maps of rows, and what they were chosen among, if so."""
+
+    maps: Maps
+    choice: Choice | None = None
+
+
 def linear_start(
     name: str, x: Float[ArrayLike, "n p"], y: Float[ArrayLike, "n q"], *, seed: int = 0
-) -> Maps:
+) -> Start:
     """Fit linear maps of paired rows: where two linear towers start.
 
     All but "identity" are of unit scores of at most 100 principal components, which cosines of the
@@ -325,7 +347,7 @@ def linear_start(
         name: One of `STARTS`.
         x: Rows of the one set [n, p].
         y: Their partners [n, q].
-        seed: Of "evidence".
+        seed: Of "evidence" and "auto".
 
     Raises:
         ValueError: An unknown name; "identity" of two widths.
@@ -333,14 +355,14 @@ def linear_start(
     check.one_of("start", name, STARTS)
     rows_x, rows_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if name == "identity":
-        return closed_form.identity(closed_form.moments(rows_x, rows_y))
-    both = [closed_form.components(z, COMPONENTS) for z in (rows_x, rows_y)]
-    scores = [closed_form.unit(of.scores(z)) for of, z in zip(both, (rows_x, rows_y), strict=True)]
+        return Start(closed_form.identity(closed_form.moments(rows_x, rows_y)))
+    of_x, of_y = (closed_form.components(z, COMPONENTS) for z in (rows_x, rows_y))
+    scores = closed_form.unit(of_x.scores(rows_x)), closed_form.unit(of_y.scores(rows_y))
+    own, found = Given(np.stack([np.arange(len(rows_x))] * 2, axis=1)), None
     if name in ("auto", "evidence"):
-        own = Given(np.stack([np.arange(len(scores[0]))] * 2, axis=1))
-        x_scores, y_scores = scores
-        maps = choose(x_scores, y_scores, own, closed_forms=name == "auto", seed=seed).maps
+        found = choose(*scores, own, closed_forms=name == "auto", seed=seed)
+        maps = found.maps
     else:
-        found = closed_form.moments(*scores, centre=False)
-        maps = closed_form.cca(found) if name == "cca" else closed_form.procrustes(found)
-    return Maps(both[0].mean, both[1].mean, both[0].basis @ maps.x, both[1].basis @ maps.y)
+        form = closed_form.cca if name == "cca" else closed_form.procrustes
+        maps = form(_Sets(*scores, own).moments)
+    return Start(Maps(of_x.mean, of_y.mean, of_x.basis @ maps.x, of_y.basis @ maps.y), found)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from gca_jax import distributed
 from gca_jax.experiment import Experiment, context
 from gca_jax.models import Network, Towers, choice, formats
 from gca_jax.training import checkpoint, state
@@ -38,7 +39,9 @@ def _of_towers(experiment: Experiment, drawn: state.Variables) -> state.Variable
         return drawn
     data = experiment.data
     rows = data.a.features(data.train.a), data.b.features(data.train.b)
-    maps = choice.linear_start(start, *rows, seed=experiment.seed)
+    maps, found = choice.linear_start(start, *rows, seed=experiment.seed)
+    if found is not None and distributed.first():
+        print(f"start: {found}")
     params = dict(drawn["params"])
     for side, mean, kernel in (("a", maps.mean_x, maps.x), ("b", maps.mean_y, maps.y)):
         like = params[side]["out"]["kernel"]

@@ -55,6 +55,7 @@ def test_the_plan_is_chosen_where_pairs_are_wrong():
     given = np.where((np.arange(N) >= 0.8 * N)[:, None], y, np.roll(y, 7, axis=0))
     found = choice.choose(x, given, all_rows())
     assert found.name.startswith("evidence")
+    assert str(found).startswith(f"{found.name}: ℓ = {found.likelihoods[found.name]:.3f} nats a")
     assert found.identified
     best = recall(cca_of(x, y), *two_sets(seed=3))
     assert recall(found.maps, *two_sets(seed=3)) > best - 0.05
@@ -88,7 +89,9 @@ def test_a_dozen_pairs_are_judged_by_the_plan():
     assert recall(found.maps, *two_sets(seed=3)) > recall(cca_of(x, y), *two_sets(seed=3)) - 0.1
     rng = np.random.default_rng(6)
     noise = [closed_form.unit(rng.normal(size=(N, 6))) for _ in range(2)]
-    assert not choice.choose(*noise, evidence.Given(np.array([[0, 0], [1, 1], [2, 2]]))).identified
+    lost = choice.choose(*noise, evidence.Given(np.array([[0, 0], [1, 1], [2, 2]])))
+    assert not lost.identified
+    assert str(lost).endswith("fewest to choose by; partners are not told from chance")
 
 
 def test_a_mixture_is_cca_of_the_mixed_moments():
