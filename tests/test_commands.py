@@ -101,6 +101,7 @@ def test_all_parts_of_a_run_take_one_experiment_and_one_folder(tiny, tmp_path, m
         seen.append((run, folder))
         with folder.locked():
             folder.begin(run.record)
+        return {"steps": 1}
 
     def fit_and_look(*arguments):
         fit(*arguments)
