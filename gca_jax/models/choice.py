@@ -112,14 +112,16 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
     for fold in _folds(sets, seed):
         for name, form in CLOSED_FORMS.items() if closed_forms else ():
             candidates.setdefault(name, _Found()).add(fold, form(fold.sets))
+        here: list[tuple[float, Fit]] = []  # fits of other folds have seen the held-out pairs
         for name, fit in _fits(fold.sets, seed):
             of_start = begun.setdefault(name, _Found())
-            fits.setdefault(name, []).append((of_start.add(fold, fit.maps), fit))
+            here.append((of_start.add(fold, fit.maps), fit))
+            fits.setdefault(name, []).append(here[-1])
             of_start.sharpness.append(evidence.sharpness(fold.sets.x, fold.sets.y, fit.maps))
-        here = max((each[-1] for each in fits.values()), key=lambda each: each[0])[1]
+        of_fold = max(here, key=lambda each: each[0])[1]
         for weight in MIXED:
             name = f"{EVIDENCE} {weight:g}"
-            candidates.setdefault(name, _Found()).add(fold, here.mixed(weight))
+            candidates.setdefault(name, _Found()).add(fold, of_fold.mixed(weight))
     start = _best_start(begun)
     best = max(fits[start], key=lambda each: each[0])[1]
     fit = evidence.refine(x, y, given, best, seed=seed)

@@ -111,3 +111,27 @@ def test_a_mixture_is_cca_of_the_mixed_moments():
     np.testing.assert_allclose(fit.mixed(0.5).y, closed_form.cca(half).y, atol=1e-9)
     with pytest.raises(ValueError, match="weight must lie"):
         fit.mixed(1.5)
+
+
+def test_mixtures_are_judged_by_fits_that_have_not_seen_the_held_out_pairs(monkeypatch):
+    """A start that only one fold tries, a perfect one, does not serve the folds after it."""
+    x, y = two_sets()
+    fits, seen = [], []
+
+    def fits_of(sets, seed):
+        first = not fits
+        for name in ("pairs", "profiles")[: 1 + first]:
+            moments = closed_form.moments(x, y if name == "profiles" else y[::-1], centre=False)
+            posterior = np.ones(len(sets.given.pairs))
+            maps = closed_form.cca(moments)
+            fits.append(evidence.Fit(maps, 0.5, posterior, moments, moments.xy))
+            yield name, fits[-1]
+
+    add = choice._Found.add
+    monkeypatch.setattr(choice, "_fits", fits_of)
+    monkeypatch.setattr(choice._Found, "add", lambda *a: seen.append(a[2]) or add(*a))
+    choice.choose(x, y, evidence.Given(np.stack([np.arange(100)] * 2, axis=1)), closed_forms=False)
+    perfect = fits[1].mixed(0.0).x
+    uses = [i for i, maps in enumerate(seen) if np.array_equal(maps.x, perfect)]
+    assert uses
+    assert max(uses) < 2 + len(choice.MIXED)  # those of the first fold
