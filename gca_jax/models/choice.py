@@ -162,10 +162,10 @@ class _Sets(NamedTuple):
         own = self.given.confidence
         return Given(self.given.pairs[which], None if own is None else own[which])
 
-    def among(self, rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " m"]) -> "_Sets":
-        """Keep some rows of both sides, sorted, which have all pairs among them."""
-        sides = ((rows, self.given.pairs[:, 0]), (columns, self.given.pairs[:, 1]))
-        pairs = np.stack([np.searchsorted(kept, of) for kept, of in sides], axis=1)
+    def some(self, rng: np.random.Generator, most: tuple[int, int]) -> "_Sets":
+        """Keep the rows of the pairs, and others up to so many of each side."""
+        sizes = len(self.x), len(self.y)
+        rows, columns, pairs = evidence.drawn(rng, self.given.pairs, sizes, most)
         return _Sets(self.x[rows], self.y[columns], Given(pairs, self.given.confidence))
 
 
@@ -193,7 +193,7 @@ class _Found:
         own = cosines[np.arange(len(rows)), columns][:, None]
         self.ranks.append(np.mean(cosines > own, axis=1) + np.mean(cosines == own, axis=1) / 2)
         self.log_ratios.append(np.stack(judged))
-        return _likelihood(self.log_ratios[-1])
+        return float(_likeliest(self.log_ratios[-1]).mean())
 
     @property
     def likelihood(self) -> float:
@@ -203,12 +203,12 @@ class _Found:
     @property
     def of_pairs(self) -> Float[np.ndarray, " k"]:
         """What each held-out pair has in ℓ, at the best ε."""
-        each = map(evidence.log_likelihoods, np.concatenate(self.log_ratios, axis=1))
-        return max(each, key=np.mean)
+        return _likeliest(np.concatenate(self.log_ratios, axis=1))
 
 
-def _likelihood(log_ratios: Float[np.ndarray, "e k"]) -> float:
-    return max(evidence.likelihood(each) for each in log_ratios)
+def _likeliest(log_ratios: Float[np.ndarray, "e k"]) -> Float[np.ndarray, " k"]:
+    """Return what each pair has in ℓ, at the ε of the largest."""
+    return max(map(evidence.log_likelihoods, log_ratios), key=np.mean)
 
 
 def _some(x: X, y: Y, given: Given, rng: np.random.Generator) -> _Sets:
@@ -217,11 +217,7 @@ def _some(x: X, y: Y, given: Given, rng: np.random.Generator) -> _Sets:
     if k > evidence.MOST:
         chosen = np.sort(rng.choice(k, evidence.MOST, replace=False))
         sets = _Sets(x, y, sets.of(chosen))
-    kept = []
-    for z, side in zip((x, y), sets.given.pairs.T, strict=True):
-        paired = np.unique(side)
-        kept.append(evidence.filled(rng, paired, len(z), max(OTHERS, len(paired))))
-    return sets.among(*kept)
+    return sets.some(rng, (OTHERS, OTHERS))
 
 
 def _folds(sets: _Sets, seed: int) -> Iterator[_Fold]:
@@ -318,11 +314,8 @@ def _unmatched(sets: _Sets, maps: Maps, seed: int) -> Identified:
     ratio = own / evidence.sharpness(null.x, null.y, _sharpest(null, seed)[0].maps)
     fits = []
     for draw in (1, 2):
-        kept = [
-            evidence.filled(rng, np.unique(side), len(z), round(KEPT * len(z)))
-            for z, side in zip((sets.x, sets.y), sets.given.pairs.T, strict=True)
-        ]
-        fits.append(_sharpest(sets.among(*kept), seed + draw)[0].maps)
+        most = round(KEPT * len(sets.x)), round(KEPT * len(sets.y))
+        fits.append(_sharpest(sets.some(rng, most), seed + draw)[0].maps)
     return Identified(ratio, starts.agreement(sets.x, sets.y, *fits))
 
 
@@ -365,6 +358,6 @@ def linear_start(
         found = choose(*scores, own, closed_forms=name == "auto", seed=seed)
         maps = found.maps
     else:
-        form = closed_form.cca if name == "cca" else closed_form.procrustes
-        maps = form(_Sets(*scores, own).moments)
+        form = CLOSED_FORMS["cca 0.1" if name == "cca" else name]
+        maps = form(_Sets(*scores, own))
     return Start(Maps(of_x.mean, of_y.mean, of_x.basis @ maps.x, of_y.basis @ maps.y), found)

@@ -250,18 +250,31 @@ class _State:
         room = self.most // 2 if alone else self.most
         if len(which) > room:
             which = np.sort(rng.choice(which, room, replace=False))
-        rows, columns = (
-            filled(rng, np.unique(pairs[which, side]), size, self.most)
-            for side, size in ((0, n), (1, m))
-        )
-        local = np.stack(
-            [np.searchsorted(rows, pairs[which, 0]), np.searchsorted(columns, pairs[which, 1])], 1
-        )
+        rows, columns, local = drawn(rng, pairs[which], (n, m), (self.most, self.most))
         known = ot.known(local, len(rows), len(columns)) if len(which) else None
         return _Sample(rows, columns, known, which)
 
 
-def filled(
+def drawn(
+    rng: np.random.Generator,
+    pairs: Int[np.ndarray, "k 2"],
+    sizes: tuple[int, int],
+    most: tuple[int, int],
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"], Int[np.ndarray, "k 2"]]:
+    """Draw rows of both sides: those of the pairs, and others up to so many of each side.
+
+    Returns:
+        Rows and columns, sorted, and the pairs by their places among these.
+    """
+    kept = [
+        _filled(rng, np.unique(side), size, count)
+        for side, size, count in zip(pairs.T, sizes, most, strict=True)
+    ]
+    places = [np.searchsorted(own, side) for own, side in zip(kept, pairs.T, strict=True)]
+    return kept[0], kept[1], np.stack(places, axis=1)
+
+
+def _filled(
     rng: np.random.Generator, chosen: Int[np.ndarray, " k"], size: int, most: int
 ) -> Int[np.ndarray, " n"]:
     """Add other rows, drawn without replacement, up to `most`; sorted."""

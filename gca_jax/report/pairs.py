@@ -120,7 +120,7 @@ def validation(report: Json, folder: RunFolder) -> Figure:
     curve(axes, steps, likelihoods, color=COLOURS[0], linewidth=1.8, marker="o", markersize=3)
     chosen = found["step"], found["likelihood"]
     star = axes.scatter(*chosen, marker="*", s=170, color=COLOURS[3], edgecolor="black", zorder=3)
-    star.set(linewidth=0.6, label=f"chosen: step {found['step']:,}")
+    star.set(clip_on=False, linewidth=0.6, label=f"chosen: step {found['step']:,}")
     axes.set_xscale("symlog", linthresh=10)
     axes.set(xlabel="step", ylabel="held-out likelihood ℓ, nats a pair", xlim=(0, None))
     head(figure, report, f": {found['pairs']:,} validation pairs")

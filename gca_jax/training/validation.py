@@ -34,7 +34,7 @@ def is_due(step: int) -> bool:
 class Validation:
     """Keeps the weights of the look with the largest held-out likelihood ℓ; a hook.
 
-    ℓ (`models.evidence.held_out_likelihood`) is that of the validation pairs, which may be wrong as
+    ℓ (`models.evidence.likelihood`) is that of the validation pairs, which may be wrong as
     those of training, in the plan without prior between their embeddings: at ε = 0.05, of at most
     2,048 of them, evenly spaced, and of 1,024 at a time. Of equal looks the last one counts, so
     that a run which finds nothing ends with its last weights. `patience` looks without a better
@@ -79,9 +79,7 @@ class Validation:
         """Compute ℓ and remember it; all processes that of the first, so that they decide alike."""
         here = jax.device_put(jax.device_get(params), self._device)
         log_p = jax.device_get(_log_shares(self._network, here, *self._features))
-        none = np.zeros((0, self.pairs))
-        judged = evidence.Judged(log_p.ravel().astype(np.float64), none, self._columns)
-        found = evidence.held_out_likelihood(judged)
+        found = evidence.likelihood(np.log(self._columns) + log_p.ravel().astype(np.float64))
         found = float(distributed.gather(np.array([found]))[0])
         found = found if found * self.pairs > CHANCE else 0.0
         self.memory["looks"].append([step, found])

@@ -195,7 +195,7 @@ def test_rows_of_a_batch_are_drawn_from_all():
     """Beside 40 given rows of 1,000: each other row as often, whatever its number."""
     rng, chosen, counts = np.random.default_rng(0), np.arange(0, 80, 2), np.zeros(1000)
     for _ in range(300):
-        rows = evidence.filled(rng, chosen, 1000, 100)
+        rows = evidence._filled(rng, chosen, 1000, 100)
         assert len(rows) == 100
         assert np.isin(chosen, rows).all()
         counts[rows] += 1
