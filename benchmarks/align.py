@@ -94,7 +94,7 @@ def ours(a, b, size, steps, method):
     """Do what `align` does up to the end of training; seconds as `plain` gives them."""
     jax.clear_caches()  # each call traces and compiles, as the first of a process does
     began, stamp = time.perf_counter(), Stamp()
-    settings = config.make("pairs", method)
+    settings = config.make("pairs", f"{method},mlp")
     settings.train.update(batch_size=size, steps=steps, stop_by="steps")  # all of them
     experiment = build(settings, dataset=pair(a, b, test_fraction=0.0, test=(a[:9], b[:9])))
     with tempfile.TemporaryDirectory() as path:

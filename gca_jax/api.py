@@ -89,20 +89,25 @@ def align(
     a: ArrayLike,
     b: ArrayLike,
     *,
-    words: str = "gca_ince",
+    words: str = "",
     settings: Mapping[str, Any] | None = None,
     workdir: str | Path | None = None,
     **data: Any,
 ) -> Aligned:
-    """Train two towers so that row i of `a` and row i of `b` embed close together.
+    """Train two towers so that rows of `a` and of `b` that belong together embed close together.
+
+    Given pairs may be few, and some of them wrong: towers start from the linear maps that held-out
+    pairs are likeliest by, and end at the step that validation pairs are likeliest by.
 
     Args:
         a: [n, ...], features or images.
-        b: [n, ...].
-        words: A method and a kind of towers, as after the colon of --config: "gca_ince,linear".
+        b: [m, ...].
+        words: A method and a kind of towers, as after the colon of --config: "gca_ince,linear"; ""
+            is "gce,residual".
         settings: Changes of the config by dotted keys: {"target.name": "self_weighted"}.
         workdir: Folder of the run, which is resumed there; None uses one that is deleted.
-        **data: Keywords of `data.pairs.pair`: `test`, `test_fraction`, `labels`, `seed`, ...
+        **data: Keywords of `data.pairs.pair`: `pairs` (row i with row i, or [k, 2]), `confidence`,
+            `test`, `test_fraction`, `labels`, `seed`, ...
 
     Returns:
         Functions of both sets, what was measured on test pairs, and weights of the training pairs.

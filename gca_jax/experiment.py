@@ -31,6 +31,7 @@ OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 """(z_a [n, d], z_b [n, d], perhaps target=) -> value, or (value, scalars for the log)."""
 LOST = 1e-3  # of the range of an entry of `info`: what rounding may change
 STOPS = ("auto", "steps", "validation")  # what ends a run and chooses its weights
+PARTNERS = ("auto", "given", "plan")  # what pairs of two sets are trained with
 ENOUGH = 20  # validation pairs from which "auto" is "validation"
 
 
@@ -50,11 +51,14 @@ class TrainSettings:
     online_probe: bool | None = None  #: whether a linear head is trained beside the encoder
     knn_every_epochs: int | None = None  #: how often k-NN is logged; None: never
     stop_by: str | None = None  #: one of `STOPS`; None: "steps"
+    partners: str | None = None  #: one of `PARTNERS`; None: "given"
     patience: int | None = None  #: looks without a better ℓ that end a run; None: `PATIENCE`
 
     def __post_init__(self):
         if self.stop_by is not None:
             check.one_of("stop_by", self.stop_by, STOPS)
+        if self.partners is not None:
+            check.one_of("partners", self.partners, PARTNERS)
         check.between("wrong_positives", self.wrong_positives, 0, 1)
         if self.target_decay is not None:
             check.between("target_decay", self.target_decay, 0, 1)
@@ -100,6 +104,25 @@ class Experiment:
     def key(self) -> PRNGKeyArray:
         """Make the random key that initial weights and views come from."""
         return jax.random.key(self.seed)
+
+    @property
+    def start(self) -> str | None:
+        """Return where two towers start, if not at random."""
+        return _start(self.config.model)
+
+    def on(self, data: Any) -> "Experiment":
+        """Train on other data of the kind; pairs count by how likely they are right, if known."""
+        target, train = self.target, self.train
+        if self.config.target.name == "identity" and "quality" in data.info:
+            target = targets.weighted()
+        if isinstance(data, Pairs):
+            train = dataclasses.replace(train, batch_size=self._fitting(len(data)))
+        return dataclasses.replace(self, data=data, target=target, train=train)
+
+    def _fitting(self, count: int) -> int:
+        """Return the batch size of the config; of few pairs, as many as the devices can share."""
+        size, devices = self.config.train.batch_size, jax.device_count()
+        return size if size <= count else max(count // devices * devices, min(size, devices))
 
     @property
     def by_validation(self) -> bool:
@@ -171,7 +194,7 @@ def build(
     return Experiment(
         config=config, method=method, loss=bound, target=target, train=train, data=data,
         network=network, given=given, probed_classes=classes,
-    )  # fmt: skip
+    ).on(data)  # fmt: skip
 
 
 def _images(
@@ -207,12 +230,29 @@ def _pairs(
         with context("config.data"):
             settings = _settings(config.data)
             given = pair_files.load(**settings, split=config.evaluation.split)
+    if train.partners == "plan" and _start(config.model) not in ("auto", "evidence"):
+        raise ValueError(
+            "config.train: partners=plan needs the plan of start=auto or evidence, and towers that "
+            "start there, linear or residual"
+        )
+    if train.partners == "plan" and not all(map(len, given.alone)):
+        raise ValueError(
+            "config.train: partners=plan matches rows that are in no pair, and all rows of a side "
+            "are in one: leave partners=auto, and data.pairs (pairs= in Python) names known pairs"
+        )
     if train.stop_by == "validation" and (count := len(given.validation.a)) < 2:
         raise ValueError(
             f"config.train: stop_by=validation needs validation pairs, and there are {count}: "
             "raise validation_fraction, or stop_by=steps"
         )
     return given, network
+
+
+def _start(settings: ConfigDict) -> str | None:
+    """Read where two towers start; None: at random, as an mlp does that nothing else is said of."""
+    name = settings.get("start")  # an encoder has no such setting
+    linear = name != "auto" or {settings.tower_a, settings.tower_b} <= {*STARTED}
+    return name if linear and name != "random" else None
 
 
 def _own_data(
@@ -233,6 +273,8 @@ def _refuse_of_pairs(train: TrainSettings) -> None:
     with context("config.train"):
         if train.stop_by not in (None, "steps"):
             raise ValueError(f"stop_by={train.stop_by} is for runs on pairs")
+        if train.partners not in (None, "given"):
+            raise ValueError(f"partners={train.partners} is for runs on pairs")
         if train.steps is not None:
             check.at_least("steps", train.steps, 1)
 
@@ -276,7 +318,9 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     start, learned = settings.pop("start", None), settings.pop("learn_epsilon")
     if start is not None:
         check.one_of("start", start, ("random", *choice.STARTS))
-        if start != "random" and not {config.model.tower_a, config.model.tower_b} <= {*STARTED}:
+        if start not in ("random", "auto") and not {config.model.tower_a, config.model.tower_b} <= {
+            *STARTED
+        }:
             raise ValueError(
                 f"start={start} is of linear and residual towers: take the word linear or residual"
             )

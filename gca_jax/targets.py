@@ -43,6 +43,11 @@ class BatchTarget:
         return {"target": self.plan(*(info[name] for name in self.takes))}
 
 
+def weighted() -> BatchTarget:
+    """Weigh each pair by how likely it is right, a number that the data have."""
+    return BatchTarget(("quality",), ot.target.weighted)
+
+
 def blocks(*, alpha: float, beta: float = 0.0) -> BatchTarget:
     """Align images of one domain too, by α, and of two domains, by β; a positive pair weighs 1."""
     check.non_negative("alpha", alpha)
@@ -115,6 +120,7 @@ def smoothed(*, share: float) -> BatchTarget:
 
 TARGETS: dict[str, Callable[..., BatchTarget]] = {
     "identity": lambda: BatchTarget(),
+    "weighted": weighted,
     "blocks": blocks,
     "classes": lambda: BatchTarget(("labels",), ot.target.classes),  # supervised contrast
     "continuous": continuous,

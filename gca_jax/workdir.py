@@ -22,8 +22,9 @@ State = Literal["new", "unfinished", "finished", "longer"]
 
 PLACES = ("data.data_dir",)
 """Settings of the machine: a run that goes on elsewhere may have others."""
-UNSET = {"model.start": "random", "train.stop_by": "steps"}
+UNSET = {"model.start": "random", "train.stop_by": "steps", "train.partners": "given"}
 """What a run does whose config lacks a key that others have."""
+MATCHES = "matches.npz"
 SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
@@ -223,19 +224,26 @@ class RunFolder:
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of `evaluation.npz`."""
-        name = "evaluation.npz"
+        self._need_archive()
+        return self._archive("evaluation.npz", "evaluate again, --mode=evaluate")
+
+    @property
+    def matches(self) -> dict[str, np.ndarray] | None:
+        """Return the training pairs that the plan found; None where it did not look for any."""
+        if not self.has(MATCHES):
+            return None
+        return self._archive(MATCHES, "train again in another --workdir")
+
+    def _archive(self, name: str, remedy: str) -> dict[str, np.ndarray]:
         if name in self._known:
             return self._known[name]
-        self._need_archive()
         try:
             # NumPy leaves a file open that it opened itself and that is damaged.
             with (self.path / name).open("rb") as file, np.load(file) as stored:
                 self._known[name] = dict(stored)
         except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for a broken file
             words = str(error).splitlines() or [type(error).__name__]
-            raise DamagedError(
-                f"{self.path / name} is damaged ({words[0]}): evaluate again, --mode=evaluate"
-            ) from error
+            raise DamagedError(f"{self.path / name} is damaged ({words[0]}): {remedy}") from error
         return self._known[name]
 
     def _need_archive(self) -> None:

@@ -24,6 +24,7 @@ from gca_jax.models import choice, closed_form, towers
 from gca_jax.report.pairs import recall
 from gca_jax.report.run import write
 from gca_jax.training import initial, step
+from gca_jax.training.start import prepare
 from gca_jax.training.state import TrainState, init_variables
 from gca_jax.workdir import RunFolder
 from tests.conftest import ROOT
@@ -32,7 +33,7 @@ from tests.runs import evaluate, pretrain
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
-def config(words="gca_ince,smoke", /, **changes):
+def config(words="gca_ince,mlp,smoke", /, **changes):
     made = runpy.run_path(str(ROOT / "configs" / "pairs.py"))["get_config"](words)
     made.update_from_flattened_dict({"evaluation.rounds": 2, **changes})
     return made.lock()
@@ -124,7 +125,7 @@ def test_towers_that_know_wrong_pairs_by_heart_are_found_out():
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=(400, 40)).astype(np.float32) for _ in "ab")
     settings = {"train.steps": 150, "train.batch_size": 100, "optimizer.learning_rate": 0.01}
-    aligned = align(a, b, settings=settings, validation_fraction=0.3)
+    aligned = align(a, b, words="gca_ince,mlp", settings=settings, validation_fraction=0.3)
     weights = aligned.report["weights"]
     assert weights["known_by_heart"]
     assert weights["wrong_estimate"] > 0.6
@@ -276,7 +277,7 @@ def test_targets_of_groups_take_the_labels_of_the_pairs(target, taken):
 
 def test_the_words_name_methods_and_towers():
     assert config("ince,linear").model.tower_a == config("linear,ince").model.tower_b == "linear"
-    with pytest.raises(ValueError, match=r"unknown method 'vit'.*mlp, linear, residual"):
+    with pytest.raises(ValueError, match=r"unknown method 'vit'.*residual, linear, mlp"):
         config("vit")
 
 
@@ -342,13 +343,13 @@ def test_few_lengths_are_compiled_whatever_number_of_rows_is_asked_for():
         *(pytest.param(slow, marks=pytest.mark.slow) for slow in ("evidence", "auto")),
     ],
 )
-def test_linear_towers_start_from_a_closed_form(start):
+def test_linear_towers_start_from_a_closed_form(start, tmp_path):
     """Before the first step the towers are the maps: one cosine of each pair of rows by both."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=(120, 5)) * np.arange(1, 6)
     both = pair(a, a @ rng.normal(size=(5, 5)) + 0.1 * rng.normal(size=(120, 5)), shuffled=0.2)
     made = build(config("gce,linear", **{"model.start": start, "model.dim": 7}), dataset=both)
-    drawn = initial.draw(made)
+    drawn = initial.draw(made, maps=prepare(made, RunFolder(tmp_path)).maps)
     rows = both.a.features(both.train.a), both.b.features(both.train.b)
     maps = choice.linear_start(start, *rows, seed=made.seed).maps
     z_a, z_b = made.network.apply(drawn, *map(jnp.asarray, rows))
@@ -356,7 +357,7 @@ def test_linear_towers_start_from_a_closed_form(start):
     np.testing.assert_allclose(cosines, maps.map_x(rows[0]) @ maps.map_y(rows[1]).T, atol=1e-5)
 
 
-def test_residual_towers_start_where_linear_ones_do():
+def test_residual_towers_start_where_linear_ones_do(tmp_path):
     """Their branches add nothing at first: the same embeddings, and ranks, of all rows."""
     rng = np.random.default_rng(1)
     a = rng.normal(size=(120, 5))
@@ -366,7 +367,8 @@ def test_residual_towers_start_where_linear_ones_do():
         changes = {"model.start": "cca", "model.hidden_a": (9,), "model.hidden_b": (8, 7)}
         made = build(config(f"gce,{tower}", **changes), dataset=both)
         rows = both.a.features(both.evaluated.a), both.b.features(both.evaluated.b)
-        found.append(made.network.apply(initial.draw(made), *map(jnp.asarray, rows)))
+        drawn = initial.draw(made, maps=prepare(made, RunFolder(tmp_path)).maps)
+        found.append(made.network.apply(drawn, *map(jnp.asarray, rows)))
     for linear, residual in zip(*found, strict=True):
         np.testing.assert_array_equal(linear, residual)
         assert np.abs(linear).max() > 0
@@ -374,7 +376,7 @@ def test_residual_towers_start_where_linear_ones_do():
 
 def test_a_random_start_is_that_of_the_seed():
     both = pair(np.eye(40, 4), np.eye(40, 4))
-    for words in ("gce,linear", "gce,residual", "gce"):
+    for words in ("gce,linear", "gce,residual", "gce,mlp"):
         drawn = [
             initial.draw(build(config(words, **{"model.start": start}), dataset=both))
             for start in (None, "random")
@@ -385,7 +387,11 @@ def test_a_random_start_is_that_of_the_seed():
 @pytest.mark.parametrize(
     ("words", "start", "message"),
     [
-        ("gce", "cca", "config.model: start=cca is of linear and residual towers: take the word"),
+        (
+            "gce,mlp",
+            "cca",
+            "config.model: start=cca is of linear and residual towers: take the word",
+        ),
         ("gce,linear", "pca", "config.model: start must be one of auto, cca, evidence, ident"),
     ],
 )
@@ -393,3 +399,80 @@ def test_a_start_that_cannot_be(words, start, message):
     rows = np.random.default_rng(0).normal(size=(60, 4))
     with pytest.raises(ValueError, match=message):
         build(config(words, **{"model.start": start}), dataset=pair(rows, rows))
+
+
+def test_few_known_pairs_and_rows_in_no_order(tmp_path, capsys):
+    """50 of 500 pairs are known; the plan's matches are trained with, and a run goes on with them.
+
+    The partners of the others are known here, and most of the matches are these.
+    """
+    rng = np.random.default_rng(3)
+    a = rng.gamma(1.0, size=(540, 8)) @ rng.normal(size=(8, 8))  # no mirror image of itself
+    b = a @ rng.normal(size=(8, 8)) + 0.05 * rng.normal(size=(540, 8))
+    order = rng.permutation(500)
+    known = np.stack([order[:50], np.arange(50)], axis=1)
+    test = {"test": (a[500:], b[500:])}
+    both = pair(a[:500], b[order], pairs=known, **test)
+    np.testing.assert_array_equal([len(rows) for rows in both.alone], [450, 450])
+    assert (len(both.train.a), len(both.validation.a), len(both.evaluated.a)) == (45, 5, 40)
+    made = build(config("gce,linear", **{"train.steps": 20, "model.dim": 8}), dataset=both)
+    folder = RunFolder.open(tmp_path, made.record)
+    prepared, maps = prepare(made, folder)
+    assert "start: evidence" in capsys.readouterr().out
+    data = prepared.data
+    assert not np.isin(data.train.a, known[:, 0]).any()
+    assert not np.isin(data.train.b, known[:, 1]).any()
+    assert np.mean(order[data.train.b] == data.train.a) > 0.9
+    np.testing.assert_array_equal(np.sort(data.validation.a), np.sort(known[:, 0]))
+    assert (prepared.target.takes, prepared.train.batch_size) == (("quality",), 256)
+    rows = both.rows  # 5 are of validation pairs
+    k = np.exp(maps.map_x(both.a.features(rows[0])) @ maps.map_y(both.b.features(rows[1])).T / 0.05)
+    v = np.ones(495)
+    for _ in range(40):
+        v = 1 / (k.T @ (1 / (k @ v)))
+    p = k * v / (k @ v)[:, None]
+    at = [np.searchsorted(own, of) for own, of in zip(rows, data.train, strict=True)]
+    np.testing.assert_allclose(data.quality, p[tuple(at)], atol=1e-4)
+    summary = pretrain(made, tmp_path)
+    assert summary["validation"]["pairs"] == 50
+    kept = RunFolder.open(tmp_path).matches
+    for name, values in zip("ab", data.train, strict=True):
+        np.testing.assert_array_equal(kept[name], values)
+    assert evaluate(made, tmp_path)["retrieval"]["a_to_b"]["recall_1"] > 0.9
+    longer = build(config("gce,linear", **{"train.steps": 30, "model.dim": 8}), dataset=both)
+    assert pretrain(longer, tmp_path)["steps"] == 30
+    assert "start:" not in capsys.readouterr().out.split("start: evidence")[-1]
+
+
+def test_too_few_validation_pairs_leave_the_towers_where_they_start(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(60, 4))
+    both = pair(a, a @ rng.normal(size=(4, 4)))
+    made = build(config("gce,linear", **{"model.start": "cca", "model.dim": 4}), dataset=both)
+    summary = pretrain(made, tmp_path)
+    assert (summary["steps"], summary["finished"]) == (0, True)
+    assert "5 validation pairs do not tell when to stop, 20 would" in capsys.readouterr().out
+    assert pretrain(made, tmp_path) == summary
+
+
+def test_a_confidence_weighs_the_loss():
+    """The value is that of the pairs weighted by it, and pairs of 0 count for nothing."""
+    rng = np.random.default_rng(2)
+    a, trust = rng.normal(size=(80, 3)), rng.uniform(size=80).round()
+    both = pair(a, a[:, ::-1], confidence=trust, test_fraction=0.2)
+    made = build(config("gce,mlp,smoke"), dataset=both)
+    z = jnp.asarray(rng.normal(size=(2, len(both), 4)), jnp.float32)
+    value, _ = made.loss(*z, **made.target.keywords(both.info, 0))
+    np.testing.assert_array_equal(both.quality, trust[both.train.a])
+    u = [np.float64(x) / np.linalg.norm(x, axis=1, keepdims=True) for x in np.asarray(z)]
+    k = np.exp(u[0] @ u[1].T / 0.1)
+    p = np.stack([np.diag(k) / k.sum(axis=axis) for axis in (0, 1)])
+    expected = np.average(((1 - p**0.7) / 0.7).mean(axis=0), weights=both.quality)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_the_plan_needs_a_start_that_has_one():
+    with pytest.raises(ValueError, match="partners=plan needs the plan of start=auto or evidence"):
+        build(config("gce,mlp", **{"train.partners": "plan"}))
+    with pytest.raises(ValueError, match="partners=plan matches rows that are in no pair"):
+        build(config("gce,linear", **{"train.partners": "plan"}))

@@ -63,7 +63,7 @@ def get_config(options: str = "") -> studies.Study:
             "train.stop_by": "steps",  # what methods leave at the end is compared
             "evaluation.rounds": 2,
         },
-        methods=_methods(",smoke" if "smoke" in named else "", named),
+        methods=_methods(",mlp,smoke" if "smoke" in named else ",mlp", named),
         conditions=_conditions(name, named),
         x_label="share of the training pairs that are wrong, %",
         seeds=(0, 1, 2) if few else (0, 1, 2, 3, 4),

@@ -142,6 +142,7 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         b=str,
         test_a=str,  # pairs of their own to test with
         test_b=str,
+        pairs=str,  # a file of known pairs, rows of a and of b; None: row i of both, all rows
         labels=str,  # a file; for shuffled_within, and targets that need labels
         test_fraction=0.2,  # without test_a and test_b
         validation_fraction=0.1,  # of the other rows
@@ -152,13 +153,13 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         limit=int,  # at most so many pairs; None: all
     ),
     model=dict(
-        tower_a="mlp",
-        tower_b="mlp",
+        tower_a="residual",  # linear plus an mlp; or one of both
+        tower_b="residual",
         hidden_a=(512,),
         hidden_b=(512,),
         dim=128,
-        start=str,  # of linear and residual towers: random (drawn from the seed), identity,
-        # procrustes, cca, evidence, auto (by held-out pairs); None: random
+        start="auto",  # of linear and residual towers: by held-out pairs; or random (drawn from the
+        # seed, as an mlp always is), identity, procrustes, cca, evidence
         learn_epsilon=False,  # whether epsilon is learned, from the loss's on
         epsilon_min=0.03,  # and how far down
         dtype=str,  # "bfloat16": the towers are trained in it; None: "float32"
@@ -171,6 +172,8 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         log_every_steps=10,
         encoder_chunk=int,  # pairs that the towers see at a time; None: the whole batch
         stop_by="auto",  # steps, validation, or auto: validation where 20 pairs or more are for it
+        partners="auto",  # given: train with the given pairs; plan: with what start=auto or
+        # evidence matches, too; auto: plan where rows of both sides are in no pair
         patience=int,  # looks at validation pairs without a better one that end a run; None: 5
     ),
     loss=dict(layout="cross", epsilon=0.1),

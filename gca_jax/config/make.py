@@ -147,7 +147,7 @@ def pairs(
     """
     from gca_jax.models.towers import TOWERS
 
-    method, tower, small = read_options(options, "gca_ince", TOWERS)
+    method, tower, small = read_options(options, "gce", TOWERS)
     if method == "byol":
         raise ValueError("byol needs a network of its own for its targets: not for pairs")
     towers = {**groups.PAIRS["model"], "tower_a": tower, "tower_b": tower}

@@ -17,6 +17,7 @@ def load(
     b: str | None = None,
     test_a: str | None = None,
     test_b: str | None = None,
+    pairs: str | None = None,
     labels: str | None = None,
     split: Split = "test",
     limit: int | None = None,
@@ -30,6 +31,8 @@ def load(
         b: File of the other set.
         test_a: File of one set of the test pairs, not read if `split` is "validation".
         test_b: File of their other set.
+        pairs: File of the pairs that are known [k, 2], rows of `a` and of `b`, perhaps with a third
+            column, the probability that each is right. None: all rows, in order.
         labels: File of labels.
         split: Which pairs to evaluate on.
         limit: Most pairs of `a` and `b`, evenly spaced.
@@ -44,8 +47,10 @@ def load(
         if (files[first] is None) != (files[second] is None):
             missing = first if files[first] is None else second
             raise ValueError(f"{first} and {second} go together; name --config.data.{missing}=FILE")
-    if a is None and (test_a is not None or labels is not None):
-        raise ValueError("test_a, test_b and labels need a and b: name --config.data.a=FILE")
+    if a is None and any(each is not None for each in (test_a, labels, pairs)):
+        raise ValueError("test_a, test_b, labels and pairs need a and b: name --config.data.a=FILE")
+    if pairs is not None and limit is not None:
+        raise ValueError("limit keeps rows that pairs may name: leave one of them out")
     if a is None or b is None:
         from sklearn.datasets import load_digits  # takes most of a second
 
@@ -54,7 +59,7 @@ def load(
         ids = digits.target
         name = "halves of digits" if name == "pairs" else name
     else:
-        sets = _read(a, b)
+        sets = _read(a, b) if pairs is None else (tables.read(a).values, tables.read(b).values)
         ids = None if labels is None else tables.read(labels).values
     if limit is not None:
         check.at_least("limit", limit, 1)
@@ -63,6 +68,8 @@ def load(
         sets = sets[0][rows], sets[1][rows]
         ids = named_values("labels", ids, count, "pair")
         ids = None if ids is None else ids[rows]
+    if pairs is not None:
+        settings |= _known(pairs)
     test = None
     if test_a is not None and test_b is not None:
         settings["test_fraction"] = 0.0
@@ -79,3 +86,15 @@ def _read(a: str, b: str) -> Sets:
             f"{a} and {b} name the same rows in another order: sort one like the other"
         )
     return sets
+
+
+def _known(file: str) -> dict[str, Any]:
+    """Read the keywords `pairs` and `confidence` of `pair`."""
+    values = tables.read(file).values
+    if values.ndim != 2 or values.shape[1] not in (2, 3) or (values[:, :2] % 1).any():
+        raise ValueError(
+            f"{file} must have two columns, the row of a and the row of b of each pair, counted "
+            f"from 0, and perhaps a third, how likely it is right; got {list(values.shape)}"
+        )
+    known: dict[str, Any] = {"pairs": values[:, :2].astype(int)}
+    return known | ({"confidence": values[:, 2]} if values.shape[1] == 3 else {})

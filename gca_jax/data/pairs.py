@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from gca_jax import check
 from gca_jax.data import tables
@@ -22,7 +23,10 @@ KEPT = 2**28  # bytes of standardised rows that are kept
 Split = Literal["test", "validation"]
 Scaling = Literal["columns", "whole", "none"]
 Rows = Int[np.ndarray, "k"]
+Known = Int[np.ndarray, "k 2"]
 Sets = tuple[np.ndarray, np.ndarray]
+NOBODY = np.zeros(0, int), np.zeros(0, int)
+FEW = 20  # validation pairs that are held out of 100 or more given ones, whatever their share
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,15 +135,10 @@ class Part(NamedTuple):
     a: Rows
     b: Rows
 
-    @property
-    def wrong(self) -> Bool[np.ndarray, "k"]:
-        """Which pairs are shuffled, false positives."""
-        return self.a != self.b
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
-    """Two sets whose rows of the same number belong together; a `data.batches.Data`.
+    """Two sets, some or all of whose rows belong together; a `data.batches.Data`.
 
     Attributes:
         name: Name in reports.
@@ -149,8 +148,11 @@ class Pairs:
         validation: Pairs that are not trained with, shuffled like those of training.
         evaluated: The evaluation split: test pairs, never shuffled, or the validation pairs.
         split: Which of the two it is.
-        labels: [n] of all rows, if known.
+        labels: Of all rows of `a` [n], if known.
         noise_ratio: Share of the pairs that is shuffled.
+        wrong: Which training pairs are shuffled, false positives [k]; None: none are.
+        quality: Weight of each training pair [k], if it is known: its probability to be right.
+        alone: Training rows of `a` and of `b` that no pair holds.
     """
 
     name: str
@@ -162,6 +164,9 @@ class Pairs:
     split: Split
     labels: Numbers = None
     noise_ratio: float = 0.0
+    wrong: Bool[np.ndarray, "k"] | None = None
+    quality: Float32[np.ndarray, "k"] | None = None
+    alone: tuple[Rows, Rows] = NOBODY
 
     unit: ClassVar[str] = "pairs"
     remedy: ClassVar[str] = "--config.data.labels=FILE, or labels= in Python, gives them"
@@ -182,10 +187,27 @@ class Pairs:
 
     @cached_property
     def info(self) -> dict[str, np.ndarray]:
-        """Labels of the training pairs, if known; also as domains, for the target `blocks`."""
-        if self.labels is None:
-            return {}
-        return dict.fromkeys(("labels", "domains"), self.labels[self.train.a])
+        """Labels of the training pairs, also as domains for `blocks`, and quality, if known."""
+        known = {} if self.quality is None else {"quality": self.quality}
+        if self.labels is not None:
+            known |= dict.fromkeys(("labels", "domains"), self.labels[self.train.a])
+        return known
+
+    @property
+    def rows(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+        """Training rows of both sides, with or without a partner, each once."""
+        first, second = (
+            np.union1d(one, other) for one, other in zip(self.train, self.alone, strict=True)
+        )
+        return first, second
+
+    def matched(self, a: Rows, b: Rows, quality: Float32[np.ndarray, " k"]) -> "Pairs":
+        """Train with other pairs, each with a weight; validate by the given ones."""
+        given = zip(self.train, self.validation, strict=True)
+        validation = Part(*(np.concatenate(parts) for parts in given))
+        return dataclasses.replace(
+            self, train=Part(a, b), validation=validation, quality=quality, wrong=None, alone=NOBODY
+        )
 
     def example(self, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
         """Describe a batch: rows of both sets."""
@@ -204,12 +226,16 @@ class Pairs:
 
     def describe(self) -> dict[str, Any]:
         """Return the name and sizes of the two splits."""
+        alone = (
+            {"unpaired": [len(rows) for rows in self.alone]} if any(map(len, self.alone)) else {}
+        )
         return {
             "name": self.name,
             "train_pairs": len(self.train.a),
             "judged_pairs": len(self.evaluated.a),
             "judged": self.split,
             "shuffled": self.noise_ratio,
+            **alone,
             "shapes": [list(side.raw.shape[1:]) for side in (self.a, self.b)],
         }
 
@@ -218,6 +244,8 @@ def pair(
     a: ArrayLike,
     b: ArrayLike,
     *,
+    pairs: Literal["rows"] | ArrayLike = "rows",
+    confidence: ArrayLike | None = None,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     labels: ArrayLike | None = None,
     test_fraction: float = 0.2,
@@ -232,13 +260,19 @@ def pair(
     """Split two sets into training, validation and test pairs.
 
     Args:
-        a: [n, ...], features or images; row i belongs to row i of `b`.
-        b: [n, ...].
-        test: Separate test pairs (a, b); None: `test_fraction` of the rows.
-        labels: [n] integers or names, for `shuffled_within` and targets that take labels; -1 is of
-            no class.
-        test_fraction: Share of the rows to test on.
-        validation_fraction: Share of the other rows to validate on.
+        a: [n, ...], features or images.
+        b: [m, ...].
+        pairs: "rows": row i of `a` belongs to row i of `b`. Or the row of `a` and the row of `b` of
+            each known pair [k, 2], a row perhaps in several; other rows have partners that are not
+            known, or none. Pairs that share a row stay on one side of every split, and rows of
+            test and validation pairs are not trained with.
+        confidence: Probability that a pair is right, of each [k] or of all; None: not known.
+        test: Separate test pairs (a, b), rows; None: `test_fraction` of the pairs.
+        labels: Of the rows of `a` [n], integers or names, for `shuffled_within` and targets that
+            take labels; -1 is of no class.
+        test_fraction: Share of the pairs to test on.
+        validation_fraction: Share of the other pairs to validate on. Of 100 known pairs or more at
+            least 20.
         shuffled: Noise ratio: share of the training and the validation pairs whose `b` are
             permuted. Test pairs are never shuffled.
         shuffled_within: Whether to permute within classes only.
@@ -249,49 +283,114 @@ def pair(
 
     Raises:
         ValueError: Numbers of rows that differ, constant or non-finite values, a share out of
-            range; the message names the argument.
+            range, pairs of rows that there are not; the message names the argument.
     """
     check.one_of("split", split, ("test", "validation"))
     check.between("shuffled", shuffled, 0, 1)
     check.at_least("seed", seed, 0)
     if shuffled_within and labels is None:
         raise ValueError("shuffled_within needs labels")
-    sets = tables.matched("a", a, "b", b)
-    n = len(sets[0])
-    ids = number(named_values("labels", labels, n, "pair"))[1][0]
-    parts = _split(n, 0.0 if test is not None else test_fraction, validation_fraction, seed)
+    sets, known = _given(a, b, pairs)
+    n, k = len(sets[0]), len(known)
+    ids = number(named_values("labels", labels, n, "row"))[1][0]
+    trust = _of_each("confidence", confidence, k)
+    shares = 0.0 if test is not None else test_fraction, validation_fraction
+    parts = _split(_groups(known, sets), shares, 0 if isinstance(pairs, str) else FEW, seed)
+    for kind in ("train", "validation") if split == "validation" else ("train",):
+        _require_pairs(kind, k, len(parts[kind]))
+    within = None if not shuffled_within or ids is None else ids[known[:, 0]]
+    moved = np.arange(k)
+    for kind, stream in (("train", 2), ("validation", 1)):
+        moved[parts[kind]] = _shuffle(parts[kind], shuffled, [seed, stream], within)
+    first, second = (
+        np.setdiff1d(np.arange(len(rows)), held) for rows, held in zip(sets, known.T, strict=True)
+    )
+    given, dealt = known[:, 0], known[moved, 1]
+    train, validation = (Part(given[of], dealt[of]) for of in (parts["train"], parts["validation"]))
+    evaluated = validation if split == "validation" else Part(*known[parts["test"]].T)
     if test is not None and split == "test":
         others = tables.matched("test_a", test[0], "test_b", test[1])
-        parts["test"] = n + np.arange(len(others[0]))
+        new = np.arange(len(others[0]))
+        evaluated = Part(len(sets[0]) + new, len(sets[1]) + new)
         sets = _joined(sets, others)
-    for kind in ("train", split):
-        if len(parts[kind]) < 2:
-            raise ValueError(
-                f"of {n} pairs {len(parts[kind])} are left to {kind}: give more pairs, or other "
-                "test_fraction and validation_fraction"
-            )
-    within = ids if shuffled_within else None
-    train, validation = (
-        Part(parts[kind], _shuffle(parts[kind], shuffled, [seed, stream], within))
-        for kind, stream in (("train", 2), ("validation", 1))
-    )
-    evaluated = validation if split == "validation" else Part(parts["test"], parts["test"])
+    _require_pairs(split, k, len(evaluated.a))
     side_a, side_b = (
-        Side.of(key, raw, train.a, scaling) for key, raw in zip("ab", sets, strict=True)
+        Side.of(key, raw, np.concatenate([of, rest]), scaling)
+        for key, raw, of, rest in zip("ab", sets, train, (first, second), strict=True)
     )
-    return Pairs(name, side_a, side_b, train, validation, evaluated, split, ids, shuffled)
+    return Pairs(
+        name, side_a, side_b, train, validation, evaluated, split, ids, shuffled,
+        wrong=(moved != np.arange(k))[parts["train"]] if shuffled else None,
+        quality=None if trust is None else trust[parts["train"]],
+        alone=(first, second),
+    )  # fmt: skip
 
 
-def _split(n: int, test_fraction: float, validation_fraction: float, seed: int) -> dict[str, Rows]:
-    """Draw test rows, validation rows of the others, and training rows, the rest."""
-    shares = {"test_fraction": test_fraction, "validation_fraction": validation_fraction}
-    for key, share in shares.items():
+def _given(a: ArrayLike, b: ArrayLike, pairs: str | ArrayLike) -> tuple[Sets, Known]:
+    """Check two sets and the pairs of their rows [k, 2]."""
+    if isinstance(pairs, str):
+        check.one_of("pairs", pairs, ("rows",))
+        sets = tables.matched("a", a, "b", b)
+        return sets, np.stack([np.arange(len(sets[0]))] * 2, axis=1)
+    sets, known = (tables.checked("a", a), tables.checked("b", b)), np.asarray(pairs)
+    if known.ndim != 2 or known.shape[1] != 2 or known.dtype.kind not in "iu":
+        raise ValueError(
+            "pairs must be 'rows', or integers [k, 2]: the row of a and the row of b of each, got "
+            f"{known.dtype} {list(known.shape)}"
+        )
+    known = known.astype(int)
+    for name, held, rows in zip("ab", known.T, sets, strict=True):
+        if len(held) and not 0 <= held.min() <= held.max() < len(rows):
+            wrong = held.min() if held.min() < 0 else held.max()
+            raise ValueError(f"pairs: {name} has rows 0 to {len(rows) - 1}, and none {wrong}")
+    if len(np.unique(known, axis=0)) < len(known):
+        raise ValueError("pairs: one is there twice; numpy.unique(pairs, axis=0) keeps each once")
+    return sets, known
+
+
+def _of_each(name: str, given: ArrayLike | None, count: int) -> Float32[np.ndarray, " k"] | None:
+    """Return a number in [0, 1] for each pair."""
+    if given is None:
+        return None
+    values = np.asarray(given, np.float32)
+    if values.shape not in ((), (count,)):
+        raise ValueError(f"{name} is a number, or one for each of {count} pairs: {values.shape}")
+    check.between(name, values, 0, 1)
+    return np.broadcast_to(values, count)
+
+
+def _groups(pairs: Known, sets: Sets) -> Int[np.ndarray, " k"]:
+    """Number the pairs, those that share a row alike."""
+    (n, m), (rows, columns) = map(len, sets), pairs.T
+    links = sparse.coo_array((np.ones(len(pairs)), (rows, n + columns)), shape=(n + m, n + m))
+    _, of_row = sparse.csgraph.connected_components(links, directed=False)
+    return np.unique(of_row[rows], return_inverse=True)[1]
+
+
+def _require_pairs(kind: str, count: int, left: int) -> None:
+    if left < 2:
+        raise ValueError(
+            f"of {count} pairs {left} are left to {kind}: give more pairs, or other "
+            "test_fraction and validation_fraction"
+        )
+
+
+def _split(
+    groups: Int[np.ndarray, " g"], shares: tuple[float, float], few: int, seed: int
+) -> dict[str, Rows]:
+    """Draw test pairs, validation pairs of the others, and training pairs, the rest, by groups."""
+    for key, share in zip(("test_fraction", "validation_fraction"), shares, strict=True):
         if not 0 <= share < 1:
             raise ValueError(f"{key} must be at least 0 and below 1, got {share}")
+    n = len(np.unique(groups))
     order = np.random.default_rng([seed, 0]).permutation(n)
-    test, rest = np.split(order, [round(test_fraction * n)])
-    validation, train = np.split(rest, [round(validation_fraction * len(rest))])
-    return {"test": np.sort(test), "validation": np.sort(validation), "train": np.sort(train)}
+    test, rest = np.split(order, [round(shares[0] * n)])
+    held_out = round(shares[1] * len(rest))
+    if shares[1] > 0 and few <= len(rest) // 5:
+        held_out = max(held_out, few)
+    validation, train = np.split(rest, [held_out])
+    drawn = {"test": test, "validation": validation, "train": train}
+    return {kind: np.flatnonzero(np.isin(groups, some)) for kind, some in drawn.items()}
 
 
 def _joined(first: Sets, second: Sets) -> Sets:

@@ -161,18 +161,19 @@ def evaluate_weights(frozen: Frozen) -> Result:
     if frozen.once(loss_settings) is None:
         return Result("weights", numbers={"weights": None}, skipped=NO_PLAN)
     part, shares, found = frozen.data.train, frozen.once(log_shares), frozen.once(posterior)
+    wrong = np.zeros(len(part.a), bool) if frozen.data.wrong is None else frozen.data.wrong
     weights = np.exp(shares - shares.max())
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
     numbers: dict[str, float | bool | None] = {
         "effective_pairs": effective,
         "effective_share": effective / len(weights),
-        **_against_known(shares, part.wrong),
+        **_against_known(shares, wrong),
         "wrong_estimate": found.wrong_share,
         "wrong_estimate_sd": found.sd,
         "known_by_heart": found.by_heart,
-        "posterior_auc": _against_known(found.right, part.wrong)["auc"],
+        "posterior_auc": _against_known(found.right, wrong)["auc"],
     }
-    arrays = {"weight_rows": np.stack(part), "log_shares": shares, "wrong": part.wrong}
+    arrays = {"weight_rows": np.stack(part), "log_shares": shares, "wrong": wrong}
     arrays |= {"posterior": found.right}
     return Result("weights", numbers={"weights": numbers}, arrays=arrays)
 

@@ -323,17 +323,42 @@ STARTS = ("auto", "identity", "procrustes", "cca", "evidence")
 COMPONENTS = 100
 
 
+class Matches(NamedTuple):
+    """Rows of x and of y that the plan matches [k, 2], and the share of a row's mass that each is.
+
+    Attributes:
+        pairs: Row of x and row of y [k, 2].
+        shares: In [0, 1] [k].
+    """
+
+    pairs: Int[np.ndarray, "k 2"]
+    shares: Float[np.ndarray, " k"]
+
+
 class Start(NamedTuple):
     """Where two linear towers start: maps of rows, and what they were chosen among, if so."""
 
     maps: Maps
     choice: Choice | None = None
 
+    def matches(self, x: X, y: Y, given: Given) -> Matches:
+        """Match rows that are in no given pair, by the plan between the embeddings of all rows."""
+        columns, shares = evidence.partners(self.maps.map_x(x), self.maps.map_y(y))
+        pairs = np.stack([np.arange(len(x)), columns], axis=1)
+        held = [np.isin(side, own) for side, own in zip(pairs.T, given.pairs.T, strict=True)]
+        free = ~(held[0] | held[1])
+        return Matches(pairs[free], shares[free])
+
 
 def linear_start(
-    name: str, x: Float[ArrayLike, "n p"], y: Float[ArrayLike, "n q"], *, seed: int = 0
+    name: str,
+    x: Float[ArrayLike, "n p"],
+    y: Float[ArrayLike, "m q"],
+    given: Given | None = None,
+    *,
+    seed: int = 0,
 ) -> Start:
-    """Fit linear maps of paired rows: where two linear towers start.
+    """Fit linear maps of two sets: where two linear towers start.
 
     All but "identity" are of unit scores of at most 100 principal components, which cosines of the
     maps are too: they hold for the rows themselves.
@@ -341,7 +366,8 @@ def linear_start(
     Args:
         name: One of `STARTS`.
         x: Rows of the one set [n, p].
-        y: Their partners [n, q].
+        y: Rows of the other [m, q].
+        given: Pairs of them; None: row i of x belongs to row i of y.
         seed: Of "evidence" and "auto".
 
     Raises:
@@ -350,10 +376,11 @@ def linear_start(
     check.one_of("start", name, STARTS)
     rows_x, rows_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if name == "identity":
-        return Start(closed_form.identity(closed_form.moments(rows_x, rows_y)))
+        return Start(closed_form.identity(*(z.mean(axis=0) for z in (rows_x, rows_y))))
     of_x, of_y = (closed_form.components(z, COMPONENTS) for z in (rows_x, rows_y))
     scores = closed_form.unit(of_x.scores(rows_x)), closed_form.unit(of_y.scores(rows_y))
-    own, found = Given(np.stack([np.arange(len(rows_x))] * 2, axis=1)), None
+    own = Given(np.stack([np.arange(len(rows_x))] * 2, axis=1)) if given is None else given
+    found = None
     if name in ("auto", "evidence"):
         found = choose(*scores, own, closed_forms=name == "auto", seed=seed)
         maps = found.maps

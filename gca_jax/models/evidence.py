@@ -422,14 +422,15 @@ def judge_in_batches(
     return judged._replace(weights=wrong * wrong[dealt])
 
 
-@partial(jax.jit, static_argnames="sweeps")
+@partial(jax.jit, static_argnames=("sweeps", "block_size"))
 def _plan_without_prior(
     zx: Float[ArrayLike, "n d"],
     zy: Float[ArrayLike, "m d"],
     epsilon: ArrayLike,
     sweeps: int = SWEEPS,
+    block_size: int | None = None,
 ) -> ot.Plan:
-    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling")
+    kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling", block_size=block_size)
     return ot.project(kernel, iterations=sweeps)
 
 
@@ -448,6 +449,27 @@ def log_ratios(
 @jax.jit
 def _log_at(plan: ot.Plan, rows: Int[Array, " k"], columns: Int[Array, " k"]) -> Array:
     return plan.log_at(rows, columns)
+
+
+def partners(
+    zx: Float[np.ndarray, "n d"], zy: Float[np.ndarray, "m d"], *, epsilon: float = 0.05
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Find the column that has most of each row's mass in the plan without prior, and its share.
+
+    Args:
+        zx: Embeddings of the one set [n, d], unit rows.
+        zy: Those of the other [m, d].
+        epsilon: ε of the plan.
+    """
+    zx, zy = (np.asarray(z, np.float32) for z in (zx, zy))
+    blocks = None if max(len(zx), len(zy)) <= MOST else 1_024
+    plan = _plan_without_prior(zx, zy, epsilon, SWEEPS, blocks)
+    log_v, columns, shares = np.asarray(plan.log_v), np.zeros(len(zx), int), np.zeros(len(zx))
+    for part in closed_form.parts(len(zx)):
+        scores = zx[part] @ zy.T / np.float32(epsilon) + log_v
+        scores -= scores.max(axis=1, keepdims=True)
+        columns[part], shares[part] = scores.argmax(axis=1), 1 / np.exp(scores).sum(axis=1)
+    return columns, shares
 
 
 def share_of_right_pairs(judged: Judged) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from gca_jax import check
 from gca_jax.models import precision
 from gca_jax.models.network import Embedded
 
-TOWERS = ("mlp", "linear", "residual")
+TOWERS = ("residual", "linear", "mlp")
 STARTED = ("linear", "residual")
 """Towers that can start from linear maps."""
 
@@ -121,7 +121,7 @@ def create(
     """Make two towers from the `model` group of a config.
 
     Args:
-        tower_a: "mlp", "linear" or "residual", which is a linear tower plus an mlp.
+        tower_a: "residual", a linear tower plus an mlp, or one of the two: "linear" or "mlp".
         tower_b: Likewise, of the other set.
         hidden_a: Widths of the hidden layers, which "linear" does not have.
         hidden_b: Likewise.

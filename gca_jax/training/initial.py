@@ -8,23 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from gca_jax import distributed
 from gca_jax.experiment import Experiment, context
-from gca_jax.models import Network, Towers, choice, formats
+from gca_jax.models import Network, Towers, formats
+from gca_jax.models.closed_form import Maps
 from gca_jax.training import checkpoint, state
 from gca_jax.workdir import RunFolder
 
 
-def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> state.Variables:
+def draw(
+    experiment: Experiment, given: Mapping[str, Any] | None = None, maps: Maps | None = None
+) -> state.Variables:
     """Draw the initial variables; those of the encoder come from `model.initial`, if it is set.
 
     Args:
         experiment: The run's experiment.
         given: What `encoder` returned; None: it is read now.
+        maps: Of `start.prepare`, which replace linear towers, and linear parts of residual ones.
     """
     drawn = state.init_variables(experiment.network, experiment.key, experiment.data.input_shape)
     if isinstance(experiment.network, Towers):
-        return _of_towers(experiment, drawn)
+        return drawn if maps is None else _with_maps(drawn, maps)
     given = (encoder(experiment) or {}) if given is None else given
     return {
         kind: {**tree, "encoder": given[kind]} if given.get(kind) else tree
@@ -32,16 +35,8 @@ def draw(experiment: Experiment, given: Mapping[str, Any] | None = None) -> stat
     }
 
 
-def _of_towers(experiment: Experiment, drawn: state.Variables) -> state.Variables:
-    """Replace linear towers, and linear parts of residual ones, by the maps of `model.start`."""
-    start = experiment.config.model.get("start")
-    if start in (None, "random"):
-        return drawn
-    data = experiment.data
-    rows = data.a.features(data.train.a), data.b.features(data.train.b)
-    maps, found = choice.linear_start(start, *rows, seed=experiment.seed)
-    if found is not None and distributed.first():
-        print(f"start: {found}")
+def _with_maps(drawn: state.Variables, maps: Maps) -> state.Variables:
+    """Replace the linear parts of two towers."""
     params = dict(drawn["params"])
     for side, mean, kernel in (("a", maps.mean_x, maps.x), ("b", maps.mean_y, maps.y)):
         like = params[side]["out"]["kernel"]

@@ -23,6 +23,7 @@ from gca_jax.data.batches import Batch, Order, steps_per_epoch
 from gca_jax.experiment import Experiment, context
 from gca_jax.losses import Loss
 from gca_jax.models import Network, Towers
+from gca_jax.models.closed_form import Maps
 from gca_jax.training import chunks, initial, probe
 from gca_jax.training.chunks import Embed, in_chunks, in_groups
 from gca_jax.training.optimizer import make_optimizer
@@ -215,9 +216,11 @@ class Training:
     abstract: TrainState  # shapes and dtypes of the state
     lowered: jax.stages.Lowered
 
-    def initial(self, encoder: Mapping[str, Any] | None = None) -> TrainState:
-        """Make the initial state, replicated; `encoder` is as `initial.draw` takes it."""
-        drawn = initial.draw(self.experiment, encoder)
+    def initial(
+        self, encoder: Mapping[str, Any] | None = None, maps: Maps | None = None
+    ) -> TrainState:
+        """Make the initial state, replicated; arguments are those of `initial.draw`."""
+        drawn = initial.draw(self.experiment, encoder, maps)
         return jax.device_put(self.create(drawn), replicated(self.mesh))
 
     def learning_rate(self, step: int) -> float:

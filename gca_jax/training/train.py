@@ -16,9 +16,10 @@ from jaxtyping import Array
 from gca_jax import distributed
 from gca_jax.data.batches import Batch
 from gca_jax.experiment import Experiment, context
+from gca_jax.models.closed_form import Maps
 from gca_jax.shapes import Summary
 from gca_jax.signals import Stopped
-from gca_jax.training import checkpoint, initial, step
+from gca_jax.training import checkpoint, initial, start, step
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.hooks import STOP, Hook, Saver, Stop, stop_on_signals
 from gca_jax.training.log import Log, progress_bar, wandb
@@ -70,12 +71,12 @@ def train(
         folder.refuse_another(experiment.record)
     if folder.state == "finished":
         return folder.summary
-    experiment = _as_begun(experiment, folder)
     # Read here, so that a wrong file is refused before anything is traced or written.
     encoder = initial.encoder(experiment) if folder.newest is None else None
     with context("config.log"):
         wandb(experiment)  # fails now if the library is missing, not when the log is opened
-    training = step.trace(experiment)
+    experiment = _as_begun(experiment, folder)
+    training = step.trace(experiment)  # also finds mistakes, before anything is fitted or written
     distributed.wait("all have read the folder")  # before the first one writes
     with contextlib.ExitStack() as stack:
         if distributed.first():
@@ -85,8 +86,11 @@ def train(
             folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")
         folder.changed()
+        prepared, maps = start.prepare(experiment, folder)
+        if prepared is not experiment:
+            training = step.trace(prepared)
         manager = stack.enter_context(checkpoint.open_manager(folder))
-        return _train(training, folder, manager, hooks, command, encoder)
+        return _train(training, folder, manager, hooks, command, encoder, maps)
 
 
 def _as_begun(experiment: Experiment, folder: RunFolder) -> Experiment:
@@ -122,38 +126,39 @@ def _train(
     hooks: Sequence[Hook],
     command: str | None,
     encoder: Mapping[str, Any] | None,
+    maps: Maps | None,
 ) -> Summary:
-    """Compile, then train from the latest checkpoint, or from `encoder`, to the end."""
+    """Compile, then train from the latest checkpoint, or from what is given, to the end."""
     began = time.perf_counter()
     if manager.latest_step() is None:
-        state, start = training.initial(encoder), Progress()
+        state, begun = training.initial(encoder, maps), Progress()
     else:
         whole = replicated(training.mesh)
-        state, start = checkpoint.restore(manager, training.abstract, whole)
+        state, begun = checkpoint.restore(manager, training.abstract, whole)
     total = training.total_steps
     validation = Validation(training) if training.experiment.by_validation else None
     own = () if validation is None else (validation,)
     if validation is not None:
-        validation.memory.update(start.hooks.get(validation.name, {}))
+        validation.memory.update(begun.hooks.get(validation.name, {}))
         validation.begin(state)
-    over = start.step == total or _ended(validation)
-    if over and start.step < total:
-        print(f"validation pairs have ended this run at step {start.step}, whatever its length")
-    with progress_bar("compiling", total, start.step) as bar:
+    over = begun.step == total or _ended(validation)
+    if over and begun.step < total:
+        print(f"validation pairs have ended this run at step {begun.step}, whatever its length")
+    with progress_bar("compiling", total, begun.step) as bar:
         train_step: Any = None if over else training.lowered.compile()
-        compiled = start.compile_seconds + time.perf_counter() - began
-        start = dataclasses.replace(start, compile_seconds=compiled)
+        compiled = begun.compile_seconds + time.perf_counter() - began
+        begun = dataclasses.replace(begun, compile_seconds=compiled)
         bar.unpause()  # so that compilation does not count in the remaining time
         bar.set_description_str(training.experiment.method)
         hint = partial(_hint, training.experiment, folder, manager)
-        with stop_on_signals() as stop, Log(training, hint, folder, start.step, bar) as log:
-            saver = Saver(training, folder, manager, start, log.flush, command)
+        with stop_on_signals() as stop, Log(training, hint, folder, begun.step, bar) as log:
+            saver = Saver(training, folder, manager, begun, log.flush, command)
             saver.hooks = hooks = (*hooks, *own, log, stop, saver)
             if validation is not None:
                 saver.about = lambda: {"validation": validation.summary}
             for hook in hooks:
-                hook.memory.update(start.hooks.get(hook.name, {}))
-            steps = () if over else enumerate(batches(training, start.step), start.step + 1)
+                hook.memory.update(begun.hooks.get(hook.name, {}))
+            steps = () if over else enumerate(batches(training, begun.step), begun.step + 1)
             for step, batch in steps:
                 # Dispatched, not awaited: nothing below reads a number of this step.
                 state, metrics = train_step(state, training.key, batch)

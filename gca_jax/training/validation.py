@@ -6,9 +6,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from gca_jax import distributed, ot
+from gca_jax.data.pairs import Pairs
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.models import Towers, evidence
 from gca_jax.training.hooks import STOP
@@ -19,6 +20,7 @@ LIKELIHOOD = "validation_likelihood"  # its name in the log
 EPSILON = 0.05  # of the plan
 MOST = 2_048  # pairs that are looked at,
 IN_PLAN = 1_024  # and in one plan: on a CPU a look then takes the time of some steps
+FEW = 256  # pairs, below which others fill the plan
 PATIENCE = 5  # looks
 FIRST = 100  # step from which looks count that bring nothing better
 CHANCE = 2.0  # nats over all pairs, below which ℓ is no better than chance (p = 0.02)
@@ -36,9 +38,10 @@ class Validation:
 
     ℓ (`models.evidence.likelihood`) is that of the validation pairs, which may be wrong as
     those of training, in the plan without prior between their embeddings: at ε = 0.05, of at most
-    2,048 of them, evenly spaced, and of 1,024 at a time. Of equal looks the last one counts, so
-    that a run which finds nothing ends with its last weights. `patience` looks without a better
-    one, from step 100 on, end the run; its last step is looked at too.
+    2,048 of them, evenly spaced, and of 1,024 at a time; fewer than 256 stand among training rows,
+    as among few a partner is easily found. Of equal looks the last one counts, so that a run which
+    finds nothing ends with its last weights. `patience` looks without a better one, from step 100
+    on, end the run; its last step is looked at too.
     """
 
     name = "validation"
@@ -46,17 +49,18 @@ class Validation:
     def __init__(self, training: Training):
         experiment, device = training.experiment, jax.local_devices()[0]
         data, part = experiment.data, experiment.data.validation
-        rows = evenly_spaced(len(part.a), MOST)
-        plans = -(-len(rows) // IN_PLAN)
-        rows = rows[: len(rows) // plans * plans].reshape(-1, plans).T
+        pairs = evenly_spaced(len(part.a), MOST)
+        plans = -(-len(pairs) // IN_PLAN)
+        pairs = pairs[: len(pairs) // plans * plans].reshape(-1, plans).T
+        rows = _among_others(data) if pairs.size < FEW else [side[pairs] for side in part]
         features = [
-            side.features(some[rows].ravel()).reshape(*rows.shape, -1)
-            for side, some in zip((data.a, data.b), part, strict=True)
+            side.features(some.ravel()).reshape(*some.shape, -1)
+            for side, some in zip((data.a, data.b), rows, strict=True)
         ]
         self._network, self._last = experiment.network, training.total_steps
         self._device, self._features = device, jax.device_put(features, device)
         self._patience = experiment.train.patience or PATIENCE
-        self.pairs, self._columns = rows.size, rows.shape[1]
+        self.pairs, self._columns = pairs.size, rows[0].shape[1]
         self.memory: dict[str, Any] = {"looks": []}
 
     def begin(self, state: TrainState) -> None:
@@ -79,7 +83,8 @@ class Validation:
         """Compute ℓ and remember it; all processes that of the first, so that they decide alike."""
         here = jax.device_put(jax.device_get(params), self._device)
         log_p = jax.device_get(_log_shares(self._network, here, *self._features))
-        found = evidence.likelihood(np.log(self._columns) + log_p.ravel().astype(np.float64))
+        log_p = log_p[:, : self.pairs // len(log_p)].ravel().astype(np.float64)
+        found = evidence.likelihood(np.log(self._columns) + log_p)
         found = float(distributed.gather(np.array([found]))[0])
         found = found if found * self.pairs > CHANCE else 0.0
         self.memory["looks"].append([step, found])
@@ -104,6 +109,19 @@ class Validation:
         step, found = self.chosen
         looks = self.memory["looks"]
         return {"step": step, "likelihood": found, "pairs": self.pairs, "looks": looks}
+
+
+def _among_others(data: Pairs) -> list[Int[np.ndarray, "1 k"]]:
+    """Return rows of both sides of one plan: of the validation pairs, and then others."""
+    others = [
+        np.setdiff1d(rows, held)  # of pairs that share a row, another may be trained with
+        for rows, held in zip(data.rows, data.validation, strict=True)
+    ]
+    count = min(IN_PLAN - len(data.validation.a), *map(len, others))
+    return [
+        np.concatenate([held, rows[evenly_spaced(len(rows), count)]])[None]
+        for held, rows in zip(data.validation, others, strict=True)
+    ]
 
 
 # A dozen looks take less time than the code would take to be optimised.

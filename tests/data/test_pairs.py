@@ -19,7 +19,7 @@ def test_parts_have_no_pair_in_common_and_their_sizes():
     assert (len(test.evaluated.a), len(other.evaluated.a), len(test.train.a)) == (40, 16, 144)
     parts = [test.train.a, test.evaluated.a, other.evaluated.a]
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(N))
-    assert not test.train.wrong.any()
+    assert test.wrong is None
 
 
 def test_the_split_is_the_seed_s():
@@ -33,10 +33,10 @@ def test_so_many_training_and_validation_pairs_are_wrong_and_no_test_pair_is(wit
     given = dict(labels=LABELS, shuffled=0.5, shuffled_within=within, validation_fraction=0.4)
     test = pairs.pair(A, B, **given)
     validation = pairs.pair(A, B, split="validation", **given)
-    assert not test.evaluated.wrong.any()
+    np.testing.assert_array_equal(*test.evaluated)
     for part in (test.train, validation.evaluated):
         # In a class of one shuffled pair there is no other to exchange with.
-        assert abs(part.wrong.mean() - 0.5) <= 0.03
+        assert abs((part.a != part.b).mean() - 0.5) <= 0.03
         np.testing.assert_array_equal(np.sort(part.b), np.sort(part.a))
         assert (LABELS[part.a] == LABELS[part.b]).all() == within
 
@@ -51,7 +51,7 @@ def test_validation_pairs_are_there_whichever_pairs_are_evaluated():
 
 
 def test_all_pairs_can_be_wrong():
-    assert pairs.pair(A, B, shuffled=1.0).train.wrong.all()
+    assert pairs.pair(A, B, shuffled=1.0).wrong.all()
 
 
 def test_columns_are_scaled_by_the_training_rows_and_images_as_a_whole():
@@ -279,4 +279,68 @@ def test_labels_are_integers_of_any_type_or_text_of_any_type():
 def test_pairs_of_no_class_stay_where_classes_are_shuffled():
     labels = np.where(np.arange(N) % 2 == 0, -1, np.arange(N) % 3)
     made = pairs.pair(A, B, labels=labels, shuffled=1.0, shuffled_within=True)
-    np.testing.assert_array_equal(made.train.wrong, labels[made.train.a] != -1)
+    np.testing.assert_array_equal(made.wrong, labels[made.train.a] != -1)
+
+
+def test_pairs_by_their_rows_are_split_as_rows_are():
+    """All pairs in order are `rows`; a permuted partner is found again by its row."""
+    rows = np.stack([np.arange(N)] * 2, axis=1)
+    one, other = pairs.pair(A, B, shuffled=0.2), pairs.pair(A, B, pairs=rows, shuffled=0.2)
+    assert (len(other.validation.a), len(one.validation.a)) == (20, 16)
+    np.testing.assert_array_equal(one.evaluated, other.evaluated)
+    order = np.random.default_rng(0).permutation(N)
+    made = pairs.pair(A, B[order], pairs=np.stack([order, np.arange(N)], axis=1))
+    for part in (made.train, made.validation, made.evaluated):
+        np.testing.assert_array_equal(order[part.b], part.a)
+    assert [len(rows) for rows in made.alone] == [0, 0]
+
+
+def test_pairs_that_share_a_row_stay_together():
+    rng = np.random.default_rng(1)
+    known = np.unique(rng.integers(0, N, (150, 2)), axis=0)
+    made = pairs.pair(A, B, pairs=known)
+    parts = [made.train, made.validation, made.evaluated]
+    assert sum(len(part.a) for part in parts) == len(known)
+    for side in ("a", "b"):
+        kinds = [set(getattr(part, side).tolist()) for part in parts]
+        assert not any(kinds[i] & kinds[j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    np.testing.assert_array_equal(made.alone[0], np.setdiff1d(np.arange(N), known[:, 0]))
+    np.testing.assert_array_equal(made.alone[1], np.setdiff1d(np.arange(N), known[:, 1]))
+    assert not {*made.rows[0]} & {*made.evaluated.a, *made.validation.a}
+
+
+@pytest.mark.parametrize(
+    ("known", "more", "message"),
+    [
+        ("row", {}, "pairs must be one of rows"),
+        ([[0, 1, 2]], {}, r"pairs must be 'rows', or integers \[k, 2\]"),
+        ([[0.5, 1.0]], {}, r"pairs must be 'rows', or integers \[k, 2\]"),
+        ([[0, 1], [200, 1]], {}, "a has rows 0 to 199, and none 200"),
+        ([[0, 1], [1, -1]], {}, "b has rows 0 to 199, and none -1"),
+        ([[0, 1], [0, 1]], {}, "one is there twice"),
+        ("rows", {"confidence": [0.5]}, "confidence is a number, or one for each of 200 pairs"),
+        ("rows", {"confidence": 1.5}, "confidence must lie in"),
+        ([[0, 1], [1, 2], [2, 3]], {}, "of 3 pairs 1 are left to test"),
+    ],
+)
+def test_pairs_that_cannot_be(known, more, message):
+    with pytest.raises(ValueError, match=message):
+        pairs.pair(A, B, pairs=known, **more)
+
+
+def test_known_pairs_are_read_from_a_file(tmp_path):
+    rng, files = np.random.default_rng(0), {}
+    known = np.stack([rng.permutation(N)[:60], rng.permutation(N)[:60]], axis=1)
+    for key, values in {"a": A, "b": B[:150], "pairs": known % 150}.items():
+        files[key] = str(tmp_path / f"{key}.npy")
+        np.save(files[key], values)
+    made = pair_files.load("pairs", **files)
+    assert len(made.train.a) + len(made.validation.a) + len(made.evaluated.a) == 60
+    assert made.quality is None
+    np.save(files["pairs"], np.column_stack([known % 150, np.full(60, 0.25)]))
+    np.testing.assert_array_equal(pair_files.load("pairs", **files).quality, 0.25)
+    np.save(files["pairs"], known + 0.5)
+    with pytest.raises(ValueError, match="must have two columns, the row of a and the row of b"):
+        pair_files.load("pairs", **files)
+    with pytest.raises(ValueError, match="limit keeps rows that pairs may name"):
+        pair_files.load("pairs", **files, limit=10)

@@ -92,7 +92,7 @@ def test_trimming_leaves_wrong_pairs_out():
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        (lambda m: closed_form.identity(m), "as many columns on both sides, got 5 and 4"),
+        (lambda m: closed_form.identity(*m[:2]), "as many columns on both sides, got 5 and 4"),
         (lambda m: closed_form.cca(m, shrink=2.0), r"shrink must lie in \[0.0, 1.0\]"),
     ],
 )
