@@ -229,7 +229,11 @@ def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
         for start in range(0, count, size):
             asked = np.arange(start, min(start + size, count))
             good, some = reading.read(
-                Files(found), asked, encoder.shape, faults, shorter_side=encoder.shorter_side
+                Files(found, fixed=False),
+                asked,
+                encoder.shape,
+                faults,
+                shorter_side=encoder.shorter_side,
             )
             if len(good):
                 rows.append(good)

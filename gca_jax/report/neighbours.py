@@ -94,7 +94,7 @@ def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     asked = evenly_spaced(len(tree.files), MOST_PICTURES)
     faults = reading.Faults(str(tree.root), skip=True)
     shape, shorter = encoder.shape, encoder.shorter_side
-    rows, read = reading.read(Files(tree), asked, shape, faults, shorter_side=shorter)
+    rows, read = reading.read(Files(tree, fixed=False), asked, shape, faults, shorter_side=shorter)
     faults.report(asked)
     groups = {}
     for kind, given in (("class", tree.classes), ("domain", tree.domains)):

@@ -72,7 +72,10 @@ def test_four_bands_are_taken_as_they_are():
         (npy(np.zeros((6, 8, 5), np.uint8))[:-9], "expected 240 bytes got 231"),
         (pictures.ARRAY, "EOF"),
         (b"no picture", "is no picture that Pillow reads: save it as .npy [h, w, c]"),
-        (tiff(np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)), "2 pages, which are not"),
+        (tiff(*[np.zeros((4, 4), np.uint8)] * 2), "has 2 pages, not 5 as data.channels has it"),
+        (tiff(*(np.zeros((4, 4 + k // 4), np.uint8) for k in range(5))), "5 pages, which are not"),
+        (npy(np.zeros((6, 6, 5), np.uint8)).replace(b"5), }", b"5(, }"), "is no picture"),
+        (npy(np.zeros((6, 6, 5), np.uint8)).replace(b"(6, 6", b"((((" * 90), "is no picture"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(encoded, message):

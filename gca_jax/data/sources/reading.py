@@ -97,9 +97,11 @@ class Form:
 
 def _first_size(records: Records, rows: Rows, channels: int, faults: Faults) -> tuple[int, int]:
     """Return (h, w) of the first image that can be read."""
-    for row, _, shape, error in decoded(records, rows, channels, np.shape, threads=False):
+    for row, _, image, error in decoded(
+        records, rows, partial(pixels, channels=channels), threads=False
+    ):
         if error is None:
-            return shape[0], shape[1]
+            return image.shape[0], image.shape[1]
         faults.add(records, row, error)
     faults.report(rows)
     raise AssertionError("unreachable: `report` raises if no image can be read")
@@ -121,7 +123,8 @@ def take(
     images: Images
     if form.streamed:
         if faults.skip:
-            for row, _, _, error in decoded(records, rows, form.shape[2], np.shape):
+            whole = partial(pixels, channels=form.shape[2], side=form.shape[0])
+            for row, _, _, error in decoded(records, rows, lambda encoded: whole(encoded).shape):
                 if error is not None:
                     faults.add(records, row, error)
         kept = np.setdiff1d(rows, [*faults.reasons])
@@ -161,9 +164,12 @@ def read(
     labels: list[int] = []
     # A source that reads one at a time waits for its disk: threads always gain there.
     threads = not hasattr(records, "__getitems__") or shape[0] > THREADS_ABOVE
-    keep = partial(fit, shape=shape, shorter_side=shorter_side)
-    seen = decoded(records, rows, shape[2], keep, classes, threads)
-    for position, label, image, error in seen:
+    side = shorter_side if shape[0] == shape[1] else None  # `fit` resizes squares alone
+
+    def fitted(encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+        return fit(pixels(encoded, shape[2], side), shape, shorter_side)
+
+    for position, label, image, error in decoded(records, rows, fitted, classes, threads):
         if error is not None:
             faults.add(records, position, error)
         else:
@@ -195,12 +201,11 @@ def fetched(records: Records, rows: Rows) -> Iterator[Fetched]:
 def decoded(
     records: Records,
     found: Rows | Iterable[Fetched],
-    channels: int,
-    keep: Callable[[UInt8[np.ndarray, "h w c"]], Any],
+    decode: Callable[[bytes], Any],
     classes: int | None = None,
     threads: bool = True,
 ) -> Iterator[Decoded]:
-    """Decode records; `found` are positions, or `fetched` records."""
+    """Apply `decode` to encoded pictures; `found` are positions, or `fetched` records."""
     if isinstance(found, np.ndarray):
         found = fetched(records, found)
 
@@ -213,10 +218,10 @@ def decoded(
             label = 0 if classes is None else int(record["label"])
             if classes is not None and not 0 <= label < classes:
                 raise ValueError(f"has label {label}, outside 0..{classes - 1}")
-            return position, label, keep(pixels(record["image"], channels)), None
+            return position, label, decode(record["image"]), None
         except ChangedError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # which `pixels` makes of all others
             return position, 0, None, error
 
     return (in_threads if threads else map)(look, found)
