@@ -224,7 +224,7 @@ def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
     """
     size, count = encoder.batch_size, len(found.files)
     rows, parts = [], []
-    faults = reading.Faults(str(found.root), skip=True)
+    faults = reading.Faults(str(found.root), skip=True, looks={})
     with tqdm(None, f"embedding {found.root}", count, unit=" images", disable=None) as bar:
         for start in range(0, count, size):
             asked = np.arange(start, min(start + size, count))

@@ -60,15 +60,14 @@ class Look(NamedTuple):
     pages: int  # of which the first is read, unless they are the channels
 
 
-def look(encoded: bytes, channels: int, side: int | None = None) -> Look:
-    """Decode a picture; arguments and errors as in `pixels`."""
-    image = pixels(encoded, channels, side)
-    count = 1
-    if channels in MODES and not encoded.startswith(ARRAY):
+def look(encoded: bytes, image: UInt8[np.ndarray, "h w c"]) -> Look:
+    """Look at a picture's bytes and what `pixels` decoded of them."""
+    pages = 1
+    if image.shape[2] in MODES and not encoded.startswith(ARRAY):
         with PIL.Image.open(io.BytesIO(encoded), formats=formats()) as picture:
             if picture.format not in LAYERED:
-                count = getattr(picture, "n_frames", 1)
-    return Look(int(image.min()), int(image.max()), count)
+                pages = getattr(picture, "n_frames", 1)
+    return Look(int(image.min()), int(image.max()), pages)
 
 
 def few_levels(name: str, low: int, high: int) -> None:

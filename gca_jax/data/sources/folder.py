@@ -66,7 +66,11 @@ def load(
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
         records, good = files[k]
-        rows = np.intersect1d(rows, good)
+        rows, asked = np.intersect1d(rows, good), len(rows)
+        if not len(rows):
+            raise ValueError(
+                f"none of the {asked} pictures of a part of {records.tree.root} can be read"
+            )
         rows = rows[splits.evenly_spaced(len(rows), limit)]
         return reading.take(records, rows, form, faults, labels[k], numbers[k])
 

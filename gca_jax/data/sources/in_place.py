@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import re
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +18,10 @@ import PIL
 from tqdm import tqdm
 
 from gca_jax import distributed
-from gca_jax.check import counted
 from gca_jax.data import pictures
 from gca_jax.data.dataset import ChangedError
 from gca_jax.data.sources import reading
-from gca_jax.data.sources.tree import SHOWN, State, Tree, state
+from gca_jax.data.sources.tree import State, Tree, state
 from gca_jax.files import read_json, write_text
 
 READING = 2  # a number of its own for each way to read pictures, which an index depends on
@@ -98,35 +96,26 @@ def check(
             faults.add(records, row, entry.fault)
     new = np.array([row for row, entry in enumerate(known) if entry is None], np.int64)
     if len(new) or len(entries) < len(before):
-        seen = reading.decoded(records, new, partial(pictures.look, channels=channels, side=size))
+
+        def look(encoded: bytes) -> pictures.Look:
+            return pictures.look(encoded, pictures.pixels(encoded, channels, size))
+
+        seen = reading.decoded(records, new, look)
         bar = tqdm(seen, f"checking {found.root}", len(new), unit=" images", disable=None)
         try:
-            for row, _, look, error in bar:
+            for row, _, seen_there, error in bar:
                 file = found.states[row]
                 # A fault of the picture, not of the disk.
                 if file is not None and getattr(error, "errno", None) is None:
                     fault = None if error is None else str(error)
-                    entries[found.files[row]] = Entry(file, fault, look)
+                    entries[found.files[row]] = Entry(file, fault, seen_there)
                 if error is not None:
                     faults.add(records, row, error)
         finally:  # keep what was decoded before a fault or Ctrl-C
             _write(path, entries)
     faults.report(np.arange(len(found.files)))
     _agree(found, faults)
-    _note(found, entries)
-
-
-def _note(found: Tree, entries: Entries) -> None:
-    """Print what is odd about the pictures of a tree."""
-    looks = {name: e.look for name, e in entries.items() if e.look is not None}
-    low, high = min(look.low for look in looks.values()), max(x.high for x in looks.values())
-    pictures.few_levels(f"the pictures of {found.root}", low, high)
-    if paged := sorted(name for name, look in looks.items() if look.pages > 1):
-        more = ", ..." * (len(paged) > SHOWN)
-        print(
-            f"note: {counted(len(paged), 'picture')} of {found.root} have further pages or frames, "
-            f"which are not read: {', '.join(paged[:SHOWN])}{more}"
-        )
+    reading.note(str(found.root), {n: e.look for n, e in entries.items() if e.look is not None})
 
 
 def _path(found: Tree, channels: int, data_dir: str | None) -> pathlib.Path:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from gca_jax import check
+from gca_jax.data import pictures
 from gca_jax.data.dataset import ChangedError, Images, Numbers, Part, Records, Streamed
 from gca_jax.data.pictures import CHUNK, fit, in_threads, pixels
 
@@ -34,16 +35,19 @@ class Faults:
         skip: Whether to leave unreadable images out.
         remedy: What to do about one, in messages.
         reasons: File and error of each, by position.
+        looks: A look at each of the others, by its file; None: they are not looked at.
     """
 
     name: str
     skip: bool
     remedy: str = ""
     reasons: dict[int, str] = dataclasses.field(default_factory=dict)
+    looks: dict[str, pictures.Look] | None = None
 
     def add(self, records: Records, position: int, error: object) -> None:
         """Record an unreadable image, or raise ValueError that names its file."""
         place = records.place(position)
+        error = getattr(error, "strerror", None) or error  # without the place once more
         self.reasons[position] = f"{place} ({error})"
         if not self.skip:
             raise ValueError(
@@ -65,6 +69,20 @@ class Faults:
                 f"note: {self.name}: left out {count} of {total} images (unreadable): "
                 f"{', '.join(reasons[:NAMED])}{more}"
             )
+        if self.looks:
+            note(self.name, self.looks)
+
+
+def note(name: str, looks: Mapping[str, pictures.Look]) -> None:
+    """Print whether a set's pictures span few levels, and which have more pages than are read."""
+    low, high = min(look.low for look in looks.values()), max(x.high for x in looks.values())
+    pictures.few_levels(f"the pictures of {name}", low, high)
+    if paged := sorted(place for place, look in looks.items() if look.pages > 1):
+        more = ", ..." * (len(paged) > NAMED)
+        print(
+            f"note: of {check.counted(len(paged), 'picture')} of {name}, only the first page or "
+            f"frame is read: {', '.join(paged[:NAMED])}{more}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,14 +184,18 @@ def read(
     threads = not hasattr(records, "__getitems__") or shape[0] > THREADS_ABOVE
     side = shorter_side if shape[0] == shape[1] else None  # `fit` resizes squares alone
 
-    def fitted(encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
-        return fit(pixels(encoded, shape[2], side), shape, shorter_side)
+    def fitted(encoded: bytes) -> tuple[UInt8[np.ndarray, "h w c"], pictures.Look | None]:
+        image = pixels(encoded, shape[2], side)
+        seen = None if faults.looks is None else pictures.look(encoded, image)
+        return fit(image, shape, shorter_side), seen
 
-    for position, label, image, error in decoded(records, rows, fitted, classes, threads):
+    for position, label, found, error in decoded(records, rows, fitted, classes, threads):
         if error is not None:
             faults.add(records, position, error)
         else:
-            images[len(kept)] = image
+            images[len(kept)], seen = found
+            if faults.looks is not None:
+                faults.looks[records.place(position)] = seen
             kept.append(position)
             labels.append(label)
     numbers = None if classes is None else np.array(labels, np.int32)
