@@ -90,7 +90,8 @@ def pixels(encoded: bytes, channels: int, side: int | None = None) -> UInt8[np.n
         encoded: Bytes of the file.
         channels: c.
         side: Pixels of the shorter side at which the picture is needed. One of more than `LARGE`
-            pixels is decoded smaller by a whole factor, to a shorter side of `GAP * side` at least.
+            pixels is reduced by a whole factor, 8 at most, to a shorter side of `GAP * side` at
+            least; JPEG while it is decoded.
 
     Raises:
         OSError: The bytes are no whole picture of this kind.
@@ -213,7 +214,7 @@ def _plain(picture: PIL.Image.Image, side: int | None) -> PIL.Image.Image:
     if side is not None and math.prod(picture.size) > LARGE:
         if picture.mode in ("1", "P", "PA"):
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        picture = picture.reduce(max(1, min(picture.size) // (GAP * side)))
+        picture = picture.reduce(min(8, max(1, min(picture.size) // (GAP * side))))
     if not picture.has_transparency_data:
         return picture
     white = PIL.Image.new("RGBA", picture.size, "white")
