@@ -64,7 +64,10 @@ def look(encoded: bytes, image: UInt8[np.ndarray, "h w c"]) -> Look:
     """Look at a picture's bytes and what `pixels` decoded of them."""
     pages = 1
     if image.shape[2] in MODES and not encoded.startswith(ARRAY):
-        with PIL.Image.open(io.BytesIO(encoded), formats=formats()) as picture:
+        with (
+            contextlib.suppress(Exception),  # further pages are damaged
+            PIL.Image.open(io.BytesIO(encoded), formats=formats()) as picture,
+        ):
             if picture.format not in LAYERED:
                 pages = getattr(picture, "n_frames", 1)
     return Look(int(image.min()), int(image.max()), pages)
