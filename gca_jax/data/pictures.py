@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import io
 import itertools
 import math
@@ -53,11 +54,12 @@ def suffixes() -> tuple[str, ...]:
 
 
 class Look(NamedTuple):
-    """What a set's notes need to know of a picture: its lowest and highest level, and pages."""
+    """What a set's notes need to know of a picture."""
 
-    low: int
+    low: int  # level
     high: int
     pages: int  # of which the first is read, unless they are the channels
+    digest: str  # of its bytes
 
 
 def look(encoded: bytes, image: UInt8[np.ndarray, "h w c"]) -> Look:
@@ -70,7 +72,8 @@ def look(encoded: bytes, image: UInt8[np.ndarray, "h w c"]) -> Look:
         ):
             if picture.format not in LAYERED:
                 pages = getattr(picture, "n_frames", 1)
-    return Look(int(image.min()), int(image.max()), pages)
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return Look(int(image.min()), int(image.max()), pages, digest)
 
 
 def few_levels(name: str, low: int, high: int) -> None:

@@ -207,13 +207,13 @@ def test_a_pgm_of_more_than_eight_bits_has_its_own_white(top):
 def test_a_look_has_levels_and_pages():
     pages = [PIL.Image.fromarray(np.full((8, 8), level, np.uint8)) for level in (9, 40, 70)]
     stack = saved(pages[0], "tiff", save_all=True, append_images=pages[1:])
-    assert pictures.look(stack, pictures.pixels(stack, 1)) == (9, 9, 3)
+    assert pictures.look(stack, pictures.pixels(stack, 1))[:3] == (9, 9, 3)
     assert pictures.look(stack, pictures.pixels(stack, 3)).pages == 3
     at = stack.rfind(b"\x00\x01\x04\x00")  # the width in the last page's directory
     damaged = stack[:at] + b"\x00\x09" + stack[at + 2 :]
-    assert pictures.look(damaged, pictures.pixels(damaged, 1)) == (9, 9, 1)
+    assert pictures.look(damaged, pictures.pixels(damaged, 1))[:3] == (9, 9, 1)
     alone = png(np.arange(5, 69, dtype=np.uint8).reshape(8, 8))
-    assert pictures.look(alone, pictures.pixels(alone, 1)) == (5, 68, 1)
+    assert pictures.look(alone, pictures.pixels(alone, 1))[:3] == (5, 68, 1)
     stack = saved(pages[0], "tiff", save_all=True, append_images=[*pages, pages[0]])
     assert pictures.look(stack, pictures.pixels(stack, 5)).pages == 1  # they are the channels
 

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from gca_jax import check
 from gca_jax.check import counted
 from gca_jax.data import splits
-from gca_jax.data.dataset import Dataset, Part, Source, number
+from gca_jax.data.dataset import Dataset, Part, Source, Streamed, number
 from gca_jax.data.sources import in_place, reading, tree
 from gca_jax.data.sources.in_place import Files
 from gca_jax.data.sources.tree import Tree
@@ -52,10 +52,10 @@ def load(
             f"{trees[-1].root} has {counted(len(set(known)), 'class')}, {name} has {row.classes}: "
             "root must be the folder whose folders are the domains"
         )
-    bands, readable = 3 if channels is None else channels, []
+    bands, readable, digests = 3 if channels is None else channels, [], []
     for found in trees:
         faults = reading.Faults(str(found.root), skip_unreadable, REMEDY)
-        in_place.check(found, bands, data_dir, faults, size)
+        digests.append(np.array(in_place.check(found, bands, data_dir, faults, size)))
         readable.append(np.setdiff1d(np.arange(len(found.files)), [*faults.reasons]))
     # `check` has found all unreadable pictures: from here on, any fault is an error.
     faults = reading.Faults(str(trees[0].root), False, SIZES)
@@ -79,6 +79,14 @@ def load(
     if labelled_root is not None:
         parts.append(part(1, tree.apart(trees[1], trees[0], test)))
     _say_what_for(trees, parts)
+    if form.streamed:  # else images are compared in memory
+        train_files, test_files, *others = (
+            digests[k // 2][part.images.positions]
+            for k, part in enumerate(parts)
+            if isinstance(part.images, Streamed)
+        )
+        equal = np.isin(test_files, np.concatenate([train_files, *others]))
+        splits.note_equal(name, int(equal.sum()), len(equal))
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
 
 

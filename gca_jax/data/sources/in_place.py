@@ -79,10 +79,13 @@ class Files:
 
 def check(
     found: Tree, channels: int, data_dir: str | None, faults: reading.Faults, size: int | None
-) -> None:
+) -> list[str]:
     """Add unreadable pictures of a tree to `faults`; decode pictures that the index lacks.
 
     Prints a note if all pictures span few levels, and if some have more pages than are read.
+
+    Returns:
+        [n], digests of the files' bytes, empty of unreadable ones.
 
     Raises:
         ValueError: `faults` refuses a picture, or processes see different folders.
@@ -115,7 +118,9 @@ def check(
             _write(path, entries)
     faults.report(np.arange(len(found.files)))
     _agree(found, faults)
-    reading.note(str(found.root), {n: e.look for n, e in entries.items() if e.look is not None})
+    looks = {name: entry.look for name, entry in entries.items() if entry.look is not None}
+    reading.note(str(found.root), looks)
+    return [looks[name].digest if name in looks else "" for name in found.files]
 
 
 def _path(found: Tree, channels: int, data_dir: str | None) -> pathlib.Path:

@@ -9,6 +9,7 @@ import pytest
 
 from gca_jax.data.sources import reading, tree
 from gca_jax.data.sources.in_place import Files
+from gca_jax.experiment import build
 from tests.data import prepared
 
 GREY = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
@@ -247,3 +248,22 @@ def test_they_are_said_where_nothing_is_trained_too(root, capsys):
     out = capsys.readouterr().out
     assert "note: the pictures of p span 16 of 256 levels, 0 to 15: " in out
     assert f"only the first page or frame is read: {root}/x.gif\n" in out
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_test_pictures_that_are_trained_with_are_counted(
+    streamed, root, load, tiny, monkeypatch, capsys
+):
+    prepared.write_folder(root, {"train/a": 8, "train/b": 8, "test/a": 4, "test/b": 4})
+    said = "test images equal images that are trained with"
+    if streamed:
+        monkeypatch.setattr(reading, "MEMORY_LIMIT", 0)
+
+    def out():
+        build(tiny("ince"), dataset=load(size=8))
+        return capsys.readouterr().out
+
+    assert said not in out()
+    for name in ("a/0001.jpg", "b/0002.png"):
+        (root / "test" / name).write_bytes((root / "train/a" / name[2:]).read_bytes())
+    assert out().count(f"note: folder: 2 of 8 {said}: ") == 1
