@@ -13,6 +13,7 @@ domains.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -69,6 +70,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
 
 
+@functools.cache
 def split_of(folder: str) -> str | None:
     """Return the split that a folder is named for, in any case: "train", "test", "val" or None.
 
@@ -127,6 +129,8 @@ def scan(
     files = tuple(name for name, _ in found)
     names = _names(root, files, labelled, domains)
     walk.note(root)
+    if names == (None, None, None):
+        _note_splits(root, files)
     return Tree(root, files, tuple(state for _, state in found), *names)
 
 
@@ -299,6 +303,18 @@ def _refuse_splits(root: pathlib.Path, levels: list[list[str]], has_domains: boo
                 f"{root} has folders of splits below {_listed(sorted({x[0] for x in levels}))}: "
                 "splits must be its first level, in which the others lie: SPLIT/CLASS"
             )
+
+
+def _note_splits(root: pathlib.Path, files: Names) -> None:
+    """Print which folders, of a tree read without any meaning of its folders, look like splits."""
+    paths = {pathlib.PurePosixPath(name) for name in {name.rpartition("/")[0] for name in files}}
+    folders = {folder for path in paths for folder in (path, *path.parents)}
+    named = sorted(str(folder) for folder in folders if split_of(folder.name))
+    if len({split_of(folder.name) for folder in folders} - {None}) > 1:
+        print(
+            f"note: {root} has folders that are named as splits, but not at its first level, and "
+            f"all are read alike: {_listed(named)}"
+        )
 
 
 def _labelled(

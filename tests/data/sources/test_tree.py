@@ -220,6 +220,17 @@ def test_splits_below_classes_are_neither_classes_nor_trained_on(root, refused):
     refused(f"{root} has folders of splits below cat, dog: splits must be its first level")
 
 
+def test_splits_below_other_folders_of_unlabelled_pictures_are_said(root, load, capsys):
+    prepared.write_folder(root, {"some/train": 5, "some/test": 3, "more": 2})
+    load(labelled=False)
+    said = (
+        f"note: {root} has folders that are named as splits, but not at its first level, and all "
+    )
+    assert f"{said}are read alike: some/test, some/train\n" in capsys.readouterr().out
+    load(labelled=False, root=str(root / "some"))
+    assert "alike" not in capsys.readouterr().out
+
+
 def test_further_pages_and_few_levels_are_said(root, load, capsys):
     mask = np.zeros((8, 8), np.uint8)
     mask[2:5] = 1
