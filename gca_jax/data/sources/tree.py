@@ -176,7 +176,8 @@ class _Walk:
                 f"note: left out of {root}: {counted(len(self.links), 'link')} to folders that are "
                 f"read elsewhere, or to one above: {listed}"
             )
-        filled = {folder for path in self.pictures for folder in path.parents}
+        with_pictures = {path.parent for path in self.pictures}
+        filled = with_pictures.union(*(folder.parents for folder in with_pictures))
         empty = [
             folder.relative_to(root).as_posix()
             for folder in self.folders
@@ -219,7 +220,8 @@ def _walk(root: pathlib.Path, endings: Names) -> _Walk:
                     if name.lower().endswith(endings) and not name.startswith("."):
                         found.pictures.append(here / name)
                     elif not name.startswith("."):
-                        found.others[here.joinpath(name).suffix.lower() or "without a suffix"] += 1
+                        suffix = os.path.splitext(name)[1].lower()
+                        found.others[suffix or "without a suffix"] += 1
         starts = []
         for path in sorted(links):
             if (identity := _identity(path)) in seen:
