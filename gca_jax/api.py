@@ -229,12 +229,16 @@ def embed_pictures(encoder: Encoder, found: Tree) -> Embedding:
     """
     size, count = encoder.batch_size, len(found.files)
     rows, parts = [], []
-    faults = reading.Faults(str(found.root), skip=True)
+    faults = reading.Faults(str(found.root), skip=True, looks={})
     with tqdm(None, f"embedding {found.root}", count, unit=" images", disable=None) as bar:
         for start in range(0, count, size):
             asked = np.arange(start, min(start + size, count))
             good, some = reading.read(
-                Files(found), asked, encoder.shape, faults, shorter_side=encoder.shorter_side
+                Files(found, fixed=False),
+                asked,
+                encoder.shape,
+                faults,
+                shorter_side=encoder.shorter_side,
             )
             if len(good):
                 rows.append(good)

@@ -19,7 +19,7 @@ from gca_jax.data.batches import Data
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.images import ImageData
 from gca_jax.data.pairs import Pairs
-from gca_jax.data.splits import evaluated_on
+from gca_jax.data.splits import evaluated_on, note_repeated
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
 from gca_jax.models import choice, towers
@@ -207,6 +207,7 @@ def _images(
             dataset = sources.load(**_settings(config.data))
     with context("config.evaluation"):
         dataset = evaluated_on(dataset, config.evaluation.split)
+        note_repeated(dataset)
     if train.knn_every_epochs is not None and not dataset.labelled:
         raise ValueError("config.train: knn_every_epochs needs labels of the training images")
     data = ImageData(dataset, policy, train.wrong_positives)

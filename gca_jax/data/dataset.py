@@ -70,11 +70,15 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def decode(self, i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-        """Decode the whole of image i; raise ValueError that names its file if it is broken."""
+    def decode(self, i: SupportsIndex, side: int | None = None) -> UInt8[np.ndarray, "h w c"]:
+        """Decode the whole of image i, of a shorter side that is needed at `side` pixels.
+
+        Raises:
+            ValueError: It is broken; the message names its file.
+        """
         position = int(self.positions[i])
         try:
-            return pictures.pixels(self.records[position]["image"], self.channels)
+            return pictures.pixels(self.records[position]["image"], self.channels, side)
         except ChangedError:
             raise
         except Exception as error:  # ArrayRecord's and protobuf's have no class in common
@@ -86,7 +90,8 @@ class Streamed:
             raise TypeError(f"images are taken by a slice or an array of rows, got {rows!r}")
 
         def centre(i: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-            return pictures.centre(self.decode(i), self.size, self.shorter_side)
+            image = self.decode(i, self.shorter_side)
+            return pictures.centre(image, self.size, self.shorter_side)
 
         out = np.empty((len(which), *self.shape[1:]), np.uint8)
         for k, image in enumerate(pictures.in_threads(centre, which.tolist())):

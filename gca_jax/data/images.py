@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from gca_jax.data.batches import Batch, Order, taken
 from gca_jax.data.dataset import Dataset, Images, Numbers, Streamed
-from gca_jax.data.stream import stream, two_crops
+from gca_jax.data.stream import needed_side, stream, two_crops
 from gca_jax.data.views.augment import Augment
 
 LARGEST_SIDE = 32  # of raw pixels as features; larger images are resized
@@ -139,8 +139,9 @@ class ImageData:
         images, crop = self.images, self.policy.crop
         if not isinstance(images, Streamed) or crop is None:
             return images[rows]
-        rng = np.random.default_rng(seed)
-        return np.stack([two_crops(rng, images.decode(row), images.size, crop) for row in rows])
+        rng, side = np.random.default_rng(seed), needed_side(images.size, crop)
+        whole = (images.decode(row, side) for row in rows)
+        return np.stack([two_crops(rng, image, images.size, crop) for image in whole])
 
     def views(self, key: PRNGKeyArray, inputs: Array) -> tuple[Array, Array]:
         """Augment images twice, and exchange a share of the second views."""

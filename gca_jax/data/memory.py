@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from numpy.typing import ArrayLike
 
-from gca_jax.data import splits, tables
+from gca_jax.data import pictures, splits, tables
 from gca_jax.data.dataset import Dataset, Numbers, Part, Source, named_values, number, unknown
 from gca_jax.data.splits import hold_out
 
-CHANNELS = (1, 3)  # grey, RGB
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB with opacity or infrared
 KINDS = ("images", "labels", "domains")
 KEYS = [*KINDS, *(f"test_{kind}" for kind in KINDS), "pretrain_images"]  # of an archive
 HOLDS = (
@@ -55,6 +55,7 @@ def arrays(
     """
     pixels = as_bytes("images", images)
     test_pixels = None if test_images is None else as_bytes("test_images", test_images)
+    pictures.few_levels(f"{name}: images", int(pixels.min()), int(pixels.max()))
     counts = len(pixels), None if test_pixels is None else len(test_pixels)
     class_names, y = _numbers("labels", labels, test_labels, counts)
     domain_names, d = _numbers("domains", domains, test_domains, counts)

@@ -58,7 +58,14 @@ def cut(
     if crop is None:
         return i, images[np.array([i])][0]
     rng = np.random.default_rng([order.seed, order.epoch(step), i])
-    return i, two_crops(rng, images.decode(i), images.size, crop)
+    image = images.decode(i, needed_side(images.size, crop))
+    return i, two_crops(rng, image, images.size, crop)
+
+
+def needed_side(size: int, crop: Crop) -> int:
+    """Return the shorter side of a picture whose smallest crop has `size` pixels."""
+    (scale, _), (_, ratio) = crop
+    return math.ceil(size / math.sqrt(scale / ratio))
 
 
 def two_crops(

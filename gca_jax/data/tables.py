@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import lzma
 import pathlib
 import re
 import zipfile
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gca_jax import check
+
+CLAIMED = 2**28  # bytes that any file may take in memory
+PER_BYTE = 512  # that larger ones may take for each byte of the file; deflate reaches 1,032
 
 Names = tuple[str, ...]
 Columns = Mapping[str, np.ndarray]
@@ -90,11 +94,20 @@ def opened(path: pathlib.Path) -> Iterator[Contents]:
         found = READERS[path.suffix](path)
         with found.arrays if path.suffix == ".npz" else contextlib.nullcontext():
             yield found
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # parsers of broken files raise what they happen to
         text = str(error).split("\n")[0]
+        if not isinstance(error, EXPECTED) or not text:
+            text = f"it is damaged ({type(error).__name__})"
         if "allow_pickle" in text:
             text = "it holds Python objects: save numbers with .astype(np.float32), names with str"
         raise ValueError(f"{path} cannot be read: {text}") from error
+
+
+def _check_claim(path: pathlib.Path, claimed: int) -> None:
+    """Refuse a file that would take far more memory than compressed data do."""
+    size = path.stat().st_size
+    if claimed > max(CLAIMED, PER_BYTE * size):
+        raise ValueError(f"its {size} bytes claim to be {claimed}: save it without compression")
 
 
 def _path(file: str) -> tuple[pathlib.Path, str | None]:
@@ -115,6 +128,7 @@ def _npz(path: pathlib.Path) -> Contents:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no archive of numpy.savez")
     archive = np.load(path, allow_pickle=False)  # reads each array on access
+    _check_claim(path, sum(member.file_size for member in archive.zip.infolist()))
     kinds = ("rows", "columns")
     text: dict[str, Any] = {
         kind: kind for kind in kinds if kind in archive and archive[kind].dtype.kind == "U"
@@ -125,6 +139,10 @@ def _npz(path: pathlib.Path) -> Contents:
 def _parquet(path: pathlib.Path) -> Contents:
     import pyarrow.parquet  # takes half a second
 
+    found = pyarrow.parquet.read_metadata(path)
+    groups = [found.row_group(k) for k in range(found.num_row_groups)]
+    counts = (g.column(k).num_values for g in groups for k in range(g.num_columns))
+    _check_claim(path, 8 * sum(counts))
     table = pyarrow.parquet.read_table(path)
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
     return _contents(table, [name for name in index if isinstance(name, str)])
@@ -191,6 +209,17 @@ def _column(name: str, values: np.ndarray, text: bool) -> np.ndarray:
 def _numbered(name: str, count: int) -> list[str]:
     return [f"{name}_{k}" for k in range(count)]
 
+
+EXPECTED = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""Errors whose text says what is wrong with a file."""
 
 TABLES = {".parquet": _parquet, ".csv": _csv}
 READERS: dict[str, Callable[[pathlib.Path], Contents]] = {".npy": _npy, ".npz": _npz, **TABLES}

@@ -92,9 +92,9 @@ def of_folder(encoder: Encoder, folder: str | Path) -> Neighbourhood:
     """Find the neighbours of the pictures in a folder, evenly spaced where there are very many."""
     tree = scan_any(folder, "--images", encoder.reads_arrays)
     asked = evenly_spaced(len(tree.files), MOST_PICTURES)
-    faults = reading.Faults(str(tree.root), skip=True)
+    faults = reading.Faults(str(tree.root), skip=True, looks={})
     shape, shorter = encoder.shape, encoder.shorter_side
-    rows, read = reading.read(Files(tree), asked, shape, faults, shorter_side=shorter)
+    rows, read = reading.read(Files(tree, fixed=False), asked, shape, faults, shorter_side=shorter)
     faults.report(asked)
     groups = {}
     for kind, given in (("class", tree.classes), ("domain", tree.domains)):

@@ -57,7 +57,7 @@ def test_a_npy_is_no_picture_of_an_rgb_folder(root, capsys):
     found = tree.scan(root)
     assert {name[-4:] for name in found.files} == {".tif"}
     assert len(list(root.rglob("*.npy"))) == 12
-    assert f"left out 12 .npy files in {root}: " in capsys.readouterr().out
+    assert f"left out of {root}: 12 .npy (.npy is read with --con" in capsys.readouterr().out
 
 
 def test_channels_below_one_are_refused(root):

@@ -83,6 +83,19 @@ def test_grey_images_need_no_axis_for_their_channel():
     np.testing.assert_array_equal(made.train_images[..., 0], IMAGES[..., 0])
 
 
+def test_four_or_five_channels_that_are_last_are_taken():
+    for shape in ((9, 4, 6, 4), (9, 6, 4, 5), (9, 3, 6, 1)):
+        assert data.arrays(np.zeros(shape, np.uint8)).train_images.shape[1:] == shape[1:]
+
+
+def test_images_that_span_few_levels_are_said(capsys):
+    data.arrays(IMAGES // 16, name="mine")
+    said = "note: mine: images span 16 of 256 levels, 0 to 15: if they are of another depth"
+    assert said in capsys.readouterr().out
+    data.arrays(IMAGES)
+    assert capsys.readouterr().out == ""
+
+
 def test_bytes_are_not_copied():
     made = data.arrays(IMAGES, test_images=IMAGES)
     assert np.shares_memory(made.train_images, IMAGES)
@@ -103,6 +116,12 @@ def test_bytes_are_not_copied():
         (dict(images=IMAGES[:0]), "images must not be empty, got [0, 6, 5, 3]"),
         (dict(images=[IMAGES[0], IMAGES[1, 1:]]), "images must be one array, all images of one s"),
         (dict(images=IMAGES.transpose(0, 3, 1, 2)), "images must have its channels last, got [60,"),
+        (dict(images=np.zeros((9, 1, 6, 5), np.uint8)), "channels last, got [9, 1, 6, 5]: transp"),
+        (dict(images=np.zeros((9, 4, 6, 5), np.uint8)), "channels last, got [9, 4, 6, 5]: transp"),
+        (
+            dict(test_images=np.zeros((9, 4, 6, 5), np.uint8)),
+            "test_images must have its channels l",
+        ),
         (
             dict(labels=LABELS[:-1]),
             "labels must be integers or names [60], one for each image; got",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.data.splits import evaluated_on, evenly_spaced, validation
+from gca_jax.data.splits import evaluated_on, evenly_spaced, note_repeated, validation
 
 
 class Unreadable:
@@ -103,3 +103,23 @@ def test_evenly_spaced_images_are_all_or_so_many_from_the_first_to_the_last():
     assert len(chosen) == len(set(chosen)) == 2_000
     assert (chosen[0], chosen[-1]) == (0, 9_999)
     assert evenly_spaced(360, 6).tolist() == [0, 71, 143, 215, 287, 359]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        (dict(test_images=NUMBERED[:9] + 100), 0),
+        (dict(test_images=NUMBERED[:9]), 9),
+        (dict(test_images=NUMBERED, test_labels=CLASSES), 50),  # the very same array
+        (dict(test_images=NUMBERED[:9] + 45), 5),
+        (dict(test_images=NUMBERED[:9] + 100, pretrain_images=NUMBERED + 53), 3),
+        (dict(test_images=NUMBERED[:9] + 45, pretrain_images=NUMBERED + 53), 6),
+        (dict(), 0),  # images of the caller's, which are not all read here
+    ],
+)
+def test_test_images_that_are_trained_with_are_counted(changes, count, capsys):
+    data = numbered(**changes)
+    note_repeated(data)
+    said = f"note: x: {count} of {len(data.test_images)} test images equal images that are trained"
+    out = capsys.readouterr().out
+    assert out.startswith(said) if count else out == ""

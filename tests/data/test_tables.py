@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import re
 
 import numpy as np
 import pyarrow
@@ -140,3 +141,54 @@ def test_features_can_be_read_as_a_set_of_a_run_on_pairs(tmp_path, ending):
     with file.open("wb") as opened:
         tables.WRITERS[ending](opened, {"path": np.array(["a", "b", "c"]), "features": features})
     np.testing.assert_array_equal(tables.read(f"{file}:features").values, features)
+
+
+def npy(tmp_path, old, new):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((3, 2)))
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+def archive(tmp_path, flag=0, method=0):
+    """An archive whose member says it is encrypted, or compressed by a method of its own."""
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((3, 2)))
+    content = bytearray(path.read_bytes())
+    for start, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        first = content.index(start) + at
+        content[first] |= flag
+        content[first + 2] = method
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: npy(p, b"2), }", b"2(, }"), "x.npy cannot be read: it is damaged (TokenError)"),
+        (lambda p: npy(p, b"(3, 2", b"(9, 9"), "x.npy cannot be read: Failed to read all data"),
+        (lambda p: archive(p, flag=1), "x.npz cannot be read: File 'x.npy' is encrypted"),
+        (lambda p: archive(p, method=99), "x.npz cannot be read: That compression method is not"),
+        (lambda p: archive(p, method=14), "x.npz cannot be read: "),  # LZMA
+    ],
+)
+def test_a_damaged_file_is_one_line_whatever_its_parser_raises(make, message, tmp_path):
+    make(tmp_path)
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        tables.read(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_a_file_that_claims_far_more_than_it_holds_is_refused(ending, tmp_path, monkeypatch):
+    path, zeros = tmp_path / f"x{ending}", np.zeros(2**20)
+    if ending == ".npz":
+        np.savez_compressed(path, x=zeros)
+    else:
+        write(path, {"x": zeros})
+    assert tables.read(str(path)).values.shape[0] == 2**20
+    monkeypatch.setattr(tables, "CLAIMED", 2**20)
+    claimed = 8 * 2**20 + (128 if ending == ".npz" else 0)  # with the header of the .npy
+    said = f"its {path.stat().st_size} bytes claim to be {claimed}: save it without compression"
+    with pytest.raises(ValueError, match=said):
+        tables.read(str(path))

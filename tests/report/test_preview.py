@@ -59,7 +59,7 @@ def test_views_of_streamed_images_are_crops_of_the_whole_images():
     whole[:, 30:] = 255  # to the right of the centre
 
     class Whole(Streamed):
-        def decode(self, i):
+        def decode(self, i, side=None):
             return whole
 
         def __getitem__(self, rows):

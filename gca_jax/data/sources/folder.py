@@ -1,12 +1,15 @@
 """Data sets that are folders of pictures, PACS among them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int
 
 from gca_jax import check
 from gca_jax.check import counted
 from gca_jax.data import splits
-from gca_jax.data.dataset import Dataset, Part, Source, number
+from gca_jax.data.dataset import Dataset, Part, Source, Streamed, number
 from gca_jax.data.sources import in_place, reading, tree
 from gca_jax.data.sources.in_place import Files
 from gca_jax.data.sources.tree import Tree
@@ -41,17 +44,18 @@ def load(
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
     if channels is not None:
         check.at_least("channels", channels, 1)
-    trees = _scan(root, labelled_root, labelled, domains, channels is not None, row.origin)
+    how = {"arrays": channels is not None, "origin": row.origin, "skip": skip_unreadable}
+    trees = _scan(root, labelled_root, labelled, domains, how)
     known = trees[-1].classes
     if row.classes is not None and known is not None and len(set(known)) != row.classes:
         raise ValueError(
             f"{trees[-1].root} has {counted(len(set(known)), 'class')}, {name} has {row.classes}: "
             "root must be the folder whose folders are the domains"
         )
-    bands, readable = 3 if channels is None else channels, []
+    bands, readable, digests = 3 if channels is None else channels, [], []
     for found in trees:
         faults = reading.Faults(str(found.root), skip_unreadable, REMEDY)
-        in_place.check(found, bands, data_dir, faults)
+        digests.append(np.array(in_place.check(found, bands, data_dir, faults, size)))
         readable.append(np.setdiff1d(np.arange(len(found.files)), [*faults.reasons]))
     # `check` has found all unreadable pictures: from here on, any fault is an error.
     faults = reading.Faults(str(trees[0].root), False, SIZES)
@@ -62,7 +66,11 @@ def load(
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
         records, good = files[k]
-        rows = np.intersect1d(rows, good)
+        rows, asked = np.intersect1d(rows, good), len(rows)
+        if not len(rows):
+            raise ValueError(
+                f"none of the {asked} pictures of a part of {records.tree.root} can be read"
+            )
         rows = rows[splits.evenly_spaced(len(rows), limit)]
         return reading.take(records, rows, form, faults, labels[k], numbers[k])
 
@@ -70,7 +78,35 @@ def load(
     parts = [part(0, train), part(0, test)]
     if labelled_root is not None:
         parts.append(part(1, tree.apart(trees[1], trees[0], test)))
+    _say_what_for(trees, parts)
+    if form.streamed:  # else images are compared in memory
+        train_files, test_files, *others = (
+            digests[k // 2][part.images.positions]
+            for k, part in enumerate(parts)
+            if isinstance(part.images, Streamed)
+        )
+        equal = np.isin(test_files, np.concatenate([train_files, *others]))
+        splits.note_equal(name, int(equal.sum()), len(equal))
     return Dataset.of(name, *parts, class_names=class_names, domain_names=domain_names)
+
+
+def _say_what_for(trees: list[Tree], parts: list[Part]) -> None:
+    """Print how many pictures of which split serve for what, and which for nothing."""
+    known = [each.splits or () for each in trees]
+    tested = next((name for name in ("test", "val") if name in known[0]), None)
+    taken = ["of train ", f"of {tested} ", ""] if known[0] else ["", "held out ", ""]
+    uses = ["train with" if len(trees) == 1 else "fit probes to", "test on", "pretrain on"]
+    said = [
+        f"{len(part.images)} {split}to {use}"
+        for part, split, use in zip(parts, taken, uses, strict=False)
+    ]
+    said += [
+        f"{splits.count(name)} of {name} in {each.root} for nothing"
+        for each, splits, read in zip(trees, known, (("train", tested), ("train",)), strict=False)
+        for name in sorted({*splits}.difference(read))
+        if "train" in splits
+    ]
+    print(f"pictures: {', '.join(said)}")
 
 
 def _scan(
@@ -78,21 +114,20 @@ def _scan(
     labelled_root: str | None,
     labelled: bool | None,
     domains: bool | None,
-    arrays: bool,
-    origin: str,
+    how: Mapping[str, Any],
 ) -> list[Tree]:
     """Scan `labelled_root`, if given, and `root`; print their contents."""
     if labelled_root is None:
-        found = tree.scan(root, labelled, domains, arrays=arrays, origin=origin)
+        found = tree.scan(root, labelled, domains, **how)
         guessed = labelled is None and found.classes is not None
         hint = "; if these folders are no classes, say --config.data.labelled=False"
         print(f"{found}{hint if guessed else ''}")
         return [found]
     if labelled:
         raise ValueError("labelled is True, but with labelled_root, root is read without labels")
-    probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root", arrays=arrays)
+    probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root", **how)
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
-    trees = [probed, tree.scan(root, False, domains, arrays=arrays, origin=origin)]
+    trees = [probed, tree.scan(root, False, domains, **how)]
     print(f"pretraining on {trees[1]}; probes on {trees[0]}")
     return trees

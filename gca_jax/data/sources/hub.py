@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
+from gca_jax.data import pictures
 from gca_jax.data.dataset import Dataset, Source, named_values, number
 from gca_jax.data.sources import reading
 from gca_jax.data.splits import evenly_spaced, hold_out
 
-TESTS = ("test", "validation", "valid", "val")  # test splits to look for if none is named
+TESTS = (
+    "test",
+    "testing",
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "eval",
+)  # test splits to look for if none is named
 MISSING = (
     "the data set hf is read by the library of the Hugging Face hub, which is not installed: "
     "pip install 'datasets>=4'"
@@ -94,6 +103,9 @@ def load(
         reading.take(each, evenly_spaced(len(each), limit), form, fault, *numbers)
         for each, fault, *numbers in zip(images, faults, labels, domains, strict=True)
     ]
+    if isinstance(parts[0].images, np.ndarray):
+        low, high = int(parts[0].images.min()), int(parts[0].images.max())
+        pictures.few_levels(f"the pictures of {path}", low, high)
     if len(parts) == 1:
         (whole,) = parts
         rows = hold_out(len(whole.images), whole.domains, whole.labels)
@@ -127,7 +139,11 @@ def _open(path: str, subset: str | None, train: str, test: str | None) -> dict[s
                 f"{path} has no split {name!r}; it has: {', '.join(splits)}: choose with "
                 "--config.data.train and .test"
             )
-    return {name: splits[name] for name in (train, test) if name is not None}
+    chosen = {name: splits[name] for name in (train, test) if name is not None}
+    unread = "".join(f", {name} for nothing" for name in splits if name not in chosen)
+    tested = "a fifth of it" if test is None else f"split {test}"
+    print(f"{path}: split {train} to train with, {tested} to test on{unread}")
+    return chosen
 
 
 def _encoded(split: str, found: Any, columns: Mapping[str, str | None]) -> Encoded:

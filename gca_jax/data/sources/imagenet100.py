@@ -19,6 +19,7 @@ from tqdm import tqdm
 from gca_jax import files
 from gca_jax.data import splits
 from gca_jax.data.dataset import Dataset, Part, Source, Streamed
+from gca_jax.data.pictures import pixels
 from gca_jax.data.sources import reading, tfds_sets
 from gca_jax.data.sources.tfds_sets import Split
 
@@ -88,7 +89,7 @@ def _search(source: Split, names: list[str], title: str) -> dict[str, np.ndarray
     everything = reading.fetched(source, np.arange(len(source)))
     bar = tqdm(everything, title, len(source), unit=" images", disable=None)
     wanted = ((p, r) for p, r in bar if isinstance(r, Exception) or r["label"] not in others)
-    seen = [*reading.decoded(source, wanted, 3, keep=np.shape, classes=CLASSES)]
+    seen = [*reading.decoded(source, wanted, lambda e: pixels(e, 3).shape, classes=CLASSES)]
     good = [(p, new[label]) for p, label, _, error in seen if error is None]
     broken = [(p, str(error)) for p, _, _, error in seen if error is not None]
     return {

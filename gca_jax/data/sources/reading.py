@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from gca_jax import check
+from gca_jax.data import pictures
 from gca_jax.data.dataset import ChangedError, Images, Numbers, Part, Records, Streamed
 from gca_jax.data.pictures import CHUNK, fit, in_threads, pixels
 
@@ -34,16 +35,19 @@ class Faults:
         skip: Whether to leave unreadable images out.
         remedy: What to do about one, in messages.
         reasons: File and error of each, by position.
+        looks: A look at each of the others, by its file; None: they are not looked at.
     """
 
     name: str
     skip: bool
     remedy: str = ""
     reasons: dict[int, str] = dataclasses.field(default_factory=dict)
+    looks: dict[str, pictures.Look] | None = None
 
     def add(self, records: Records, position: int, error: object) -> None:
         """Record an unreadable image, or raise ValueError that names its file."""
         place = records.place(position)
+        error = getattr(error, "strerror", None) or error  # without the place once more
         self.reasons[position] = f"{place} ({error})"
         if not self.skip:
             raise ValueError(
@@ -65,6 +69,20 @@ class Faults:
                 f"note: {self.name}: left out {count} of {total} images (unreadable): "
                 f"{', '.join(reasons[:NAMED])}{more}"
             )
+        if self.looks:
+            note(self.name, self.looks)
+
+
+def note(name: str, looks: Mapping[str, pictures.Look]) -> None:
+    """Print whether a set's pictures span few levels, and which have more pages than are read."""
+    low, high = min(look.low for look in looks.values()), max(x.high for x in looks.values())
+    pictures.few_levels(f"the pictures of {name}", low, high)
+    if paged := sorted(place for place, look in looks.items() if look.pages > 1):
+        more = ", ..." * (len(paged) > NAMED)
+        print(
+            f"note: of {check.counted(len(paged), 'picture')} of {name}, only the first page or "
+            f"frame is read: {', '.join(paged[:NAMED])}{more}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +115,11 @@ class Form:
 
 def _first_size(records: Records, rows: Rows, channels: int, faults: Faults) -> tuple[int, int]:
     """Return (h, w) of the first image that can be read."""
-    for row, _, shape, error in decoded(records, rows, channels, np.shape, threads=False):
+    for row, _, image, error in decoded(
+        records, rows, partial(pixels, channels=channels), threads=False
+    ):
         if error is None:
-            return shape[0], shape[1]
+            return image.shape[0], image.shape[1]
         faults.add(records, row, error)
     faults.report(rows)
     raise AssertionError("unreachable: `report` raises if no image can be read")
@@ -121,7 +141,8 @@ def take(
     images: Images
     if form.streamed:
         if faults.skip:
-            for row, _, _, error in decoded(records, rows, form.shape[2], np.shape):
+            whole = partial(pixels, channels=form.shape[2], side=form.shape[0])
+            for row, _, _, error in decoded(records, rows, lambda encoded: whole(encoded).shape):
                 if error is not None:
                     faults.add(records, row, error)
         kept = np.setdiff1d(rows, [*faults.reasons])
@@ -161,13 +182,20 @@ def read(
     labels: list[int] = []
     # A source that reads one at a time waits for its disk: threads always gain there.
     threads = not hasattr(records, "__getitems__") or shape[0] > THREADS_ABOVE
-    keep = partial(fit, shape=shape, shorter_side=shorter_side)
-    seen = decoded(records, rows, shape[2], keep, classes, threads)
-    for position, label, image, error in seen:
+    side = shorter_side if shape[0] == shape[1] else None  # `fit` resizes squares alone
+
+    def fitted(encoded: bytes) -> tuple[UInt8[np.ndarray, "h w c"], pictures.Look | None]:
+        image = pixels(encoded, shape[2], side)
+        seen = None if faults.looks is None else pictures.look(encoded, image)
+        return fit(image, shape, shorter_side), seen
+
+    for position, label, found, error in decoded(records, rows, fitted, classes, threads):
         if error is not None:
             faults.add(records, position, error)
         else:
-            images[len(kept)] = image
+            images[len(kept)], seen = found
+            if faults.looks is not None:
+                faults.looks[records.place(position)] = seen
             kept.append(position)
             labels.append(label)
     numbers = None if classes is None else np.array(labels, np.int32)
@@ -195,12 +223,11 @@ def fetched(records: Records, rows: Rows) -> Iterator[Fetched]:
 def decoded(
     records: Records,
     found: Rows | Iterable[Fetched],
-    channels: int,
-    keep: Callable[[UInt8[np.ndarray, "h w c"]], Any],
+    decode: Callable[[bytes], Any],
     classes: int | None = None,
     threads: bool = True,
 ) -> Iterator[Decoded]:
-    """Decode records; `found` are positions, or `fetched` records."""
+    """Apply `decode` to encoded pictures; `found` are positions, or `fetched` records."""
     if isinstance(found, np.ndarray):
         found = fetched(records, found)
 
@@ -213,10 +240,10 @@ def decoded(
             label = 0 if classes is None else int(record["label"])
             if classes is not None and not 0 <= label < classes:
                 raise ValueError(f"has label {label}, outside 0..{classes - 1}")
-            return position, label, keep(pixels(record["image"], channels)), None
+            return position, label, decode(record["image"]), None
         except ChangedError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # which `pixels` makes of all others
             return position, 0, None, error
 
     return (in_threads if threads else map)(look, found)

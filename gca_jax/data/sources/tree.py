@@ -3,7 +3,7 @@
 In a labelled tree, the folder of a picture is its class, and all are equally deep:
 
     root/class/*
-    root/split/class/*          split: train, test, val or validation
+    root/split/class/*          split: train, test, val, or another name of `split_of`
     root/domain/class/*         as in PACS
     root/split/domain/class/*
 
@@ -13,24 +13,32 @@ domains.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
+import re
 import stat
-from collections.abc import Iterator
+from collections import Counter
 
 import numpy as np
 from jaxtyping import Int
 
 from gca_jax.check import counted
 from gca_jax.data.dataset import number
+from gca_jax.data.pictures import suffixes
 from gca_jax.data.splits import hold_out
 
-SPLITS = ("train", "test", "val", "validation")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-ARRAYS = (".npy",)  # read too with other channels than RGB
-SHOWN = 5  # names of classes or domains in a message
+SPLITS = {
+    "train": ("train", "training", "trainval"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
+}
+ARRAY = ".npy"  # read too with other channels than RGB
+SHOWN = 5  # names in a message
 
 Names = tuple[str, ...]
+State = tuple[int, int]
+"""Bytes and modification time of a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +47,8 @@ class Tree:
 
     root: pathlib.Path
     files: Names  # paths below root, sorted
-    states: tuple[tuple[int, int], ...]  # bytes and modification time
-    splits: Names | None
+    states: tuple[State | None, ...]  # None: it cannot be a picture, as `state` says
+    splits: Names | None  # "train", "test" or "val", whatever their folders are called
     domains: Names | None
     classes: Names | None
 
@@ -53,10 +61,26 @@ class Tree:
         known = {"split": self.splits, "domain": self.domains, "class": self.classes}
         for kind, given in known.items():
             names = sorted(set(given or ()))
-            more = ", ..." if len(names) > SHOWN else ""
-            listed = f" ({', '.join(names[:SHOWN])}{more})" if names else ""
+            listed = f" ({_listed(names)})" if names else ""
             shown.append(f"{counted(len(names) or 'no', kind)}{listed}")
         return ", ".join(shown)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
+
+
+@functools.cache
+def split_of(folder: str) -> str | None:
+    """Return the split that a folder is named for, in any case: "train", "test", "val" or None.
+
+    Also Training, test_set, val2017, dev-data and the like.
+    """
+    for split, names in SPLITS.items():
+        known = rf"({'|'.join(names)})[ ._-]?(sets?|data|images|imgs|(19|20)\d\d)?"
+        if re.fullmatch(known, folder, re.IGNORECASE):
+            return split
+    return None
 
 
 def scan(
@@ -66,8 +90,11 @@ def scan(
     option: str = "--config.data.root",
     arrays: bool = False,
     origin: str = "",
+    skip: bool = False,
 ) -> Tree:
     """Find the pictures below a folder and derive splits, domains and classes.
+
+    Every real folder is read once, whatever links to it. What is left out is printed.
 
     Args:
         root: The folder.
@@ -77,6 +104,7 @@ def scan(
         option: Flag that names the folder, for messages.
         arrays: Whether files .npy are pictures.
         origin: Where such a folder comes from, for messages.
+        skip: Whether to leave out folders that cannot be listed; else the first is an error.
 
     Raises:
         ValueError: The folder or pictures are missing, or folders are ambiguous.
@@ -85,22 +113,25 @@ def scan(
     if not root.is_dir():
         remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
         raise ValueError(f"there is no folder {root}; {remedy}")
-    suffixes = SUFFIXES + ARRAYS * arrays
-    every = [*_walk(root)]
-    found = sorted(_facts(root, path) for path in every if path.name.lower().endswith(suffixes))
-    if not found:
+    walk = _walk(root, suffixes() + (ARRAY,) * arrays)
+    if walk.closed and not skip:
         raise ValueError(
-            f"no {', '.join('*' + s for s in suffixes)} in {root} or below: put pictures there, in "
-            "folders SPLIT/CLASS (SPLIT: train, test) or DOMAIN/CLASS if they have labels"
+            f"{walk.closed[0]}: allow it to be read, move it elsewhere, or leave such folders out "
+            "with --config.data.skip_unreadable"
         )
-    files = tuple(name for name, _, _ in found)
+    if not walk.pictures:
+        beside = f", but {_others(walk.others)}" if walk.others else ""
+        raise ValueError(
+            f"no pictures in {root} or below{beside}: put pictures there, in folders SPLIT/CLASS "
+            "(SPLIT: train, test) or DOMAIN/CLASS if they have labels"
+        )
+    found = sorted(_facts(root, path) for path in walk.pictures)
+    files = tuple(name for name, _ in found)
     names = _names(root, files, labelled, domains)
-    if left := len(every) - len(found):
-        print(
-            f"note: left out {counted(left, '.npy file')} in {root}: they are pictures to runs "
-            "with --config.data.channels=C"
-        )
-    return Tree(root, files, tuple((size, time) for _, size, time in found), *names)
+    walk.note(root)
+    if names == (None, None, None):
+        _note_splits(root, files)
+    return Tree(root, files, tuple(state for _, state in found), *names)
 
 
 def scan_any(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:
@@ -110,34 +141,120 @@ def scan_any(root: str | os.PathLike[str], option: str, arrays: bool = False) ->
         ValueError: There is no picture; the message names the flag `option`.
     """
     try:
-        return scan(root, option=option, arrays=arrays)
+        return scan(root, option=option, arrays=arrays, skip=True)
     except ValueError:  # a missing folder raises it again
-        return scan(root, labelled=False, option=option, arrays=arrays)
+        return scan(root, labelled=False, option=option, arrays=arrays, skip=True)
 
 
-def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield every picture or array below root that is not hidden."""
-    for folder, folders, names in os.walk(root, followlinks=True):
-        here = pathlib.Path(folder).resolve()
-        folders[:] = [
-            name
-            for name in folders
-            # A link to a parent would be walked without end.
-            if not name.startswith(".") and not here.is_relative_to((here / name).resolve())
+@dataclasses.dataclass
+class _Walk:
+    """What is below a folder and not hidden.
+
+    Attributes:
+        pictures: Files with one of the suffixes.
+        folders: Folders that were read, as far as they are below the root or a link there.
+        others: Number of other files by suffix.
+        links: Links to folders that are read elsewhere, or to a folder above the root.
+        closed: Folders that cannot be listed, with the reason.
+    """
+
+    pictures: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    folders: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    others: Counter[str] = dataclasses.field(default_factory=Counter)
+    links: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    closed: list[str] = dataclasses.field(default_factory=list)
+
+    def note(self, root: pathlib.Path) -> None:
+        """Print what of a folder is not read."""
+        if self.others:
+            print(f"note: left out of {root}: {_others(self.others)}")
+        if self.closed:
+            print(f"note: left out of {root}: {_listed(self.closed)}")
+        if self.links:
+            listed = _listed([path.relative_to(root).as_posix() for path in self.links])
+            print(
+                f"note: left out of {root}: {counted(len(self.links), 'link')} to folders that are "
+                f"read elsewhere, or to one above: {listed}"
+            )
+        with_pictures = {path.parent for path in self.pictures}
+        filled = with_pictures.union(*(folder.parents for folder in with_pictures))
+        empty = [
+            folder.relative_to(root).as_posix()
+            for folder in self.folders
+            if folder not in filled and folder.parent in filled
         ]
-        for name in names:
-            if name.lower().endswith(SUFFIXES + ARRAYS) and not name.startswith("."):
-                yield pathlib.Path(folder, name)
+        if empty:
+            print(f"note: {root} has folders without a picture: {_listed(sorted(empty))}")
 
 
-def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
-    """Return path below root, bytes and modification time of a picture."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
+def _others(others: Counter[str]) -> str:
+    """Write how many files of which suffix are no pictures."""
+    shown = [f"{count} {suffix}" for suffix, count in others.most_common(SHOWN)]
+    rest = others.total() - sum(count for _, count in others.most_common(SHOWN))
+    hint = f" ({ARRAY} is read with --config.data.channels=C)" if ARRAY in others else ""
+    return f"{', '.join(shown)}{f' and {rest} more' if rest else ''}{hint}"
+
+
+def _walk(root: pathlib.Path, endings: Names) -> _Walk:
+    """Read every real folder below root once: first without following links, then links."""
+    found, seen = _Walk(), {_identity(folder) for folder in (root, *root.parents)}
+    starts, links = [root], list[pathlib.Path]()
+
+    def refused(error: OSError) -> None:
+        found.closed.append(f"{error.filename} cannot be listed ({error.strerror})")
+
+    while starts:
+        for start in starts:
+            for folder, folders, names in os.walk(start, onerror=refused):
+                here = pathlib.Path(folder)
+                found.folders.append(here)
+                kept = []
+                for path in (here / name for name in folders if not name.startswith(".")):
+                    if path.is_symlink():
+                        links.append(path)
+                    elif (identity := _identity(path)) not in seen:
+                        seen.add(identity)
+                        kept.append(path.name)
+                folders[:] = kept
+                for name in names:
+                    if name.lower().endswith(endings) and not name.startswith("."):
+                        found.pictures.append(here / name)
+                    elif not name.startswith("."):
+                        suffix = os.path.splitext(name)[1].lower()
+                        found.others[suffix or "without a suffix"] += 1
+        starts = []
+        for path in sorted(links):
+            if (identity := _identity(path)) in seen:
+                found.links.append(path)
+            else:
+                seen.add(identity)
+                starts.append(path)
+        links = []
+    return found
+
+
+def _identity(folder: pathlib.Path) -> State:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, State | None]:
+    """Return path below root, and state of a picture."""
     if not os.fsencode(path).decode(errors="ignore") == str(path):
         raise ValueError(f"{os.fsencode(path)!r} is not UTF-8: rename it")
-    return path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
+    try:
+        known = state(path)
+    except OSError:  # an unreadable picture like any other
+        known = None
+    return path.relative_to(root).as_posix(), known
+
+
+def state(path: pathlib.Path) -> State:
+    """Return the state of a file; raise OSError if it is none, as a link to nothing or a pipe."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("is a pipe or a device, not a picture")
+    return status.st_size, status.st_mtime_ns
 
 
 def _names(
@@ -146,9 +263,11 @@ def _names(
     """Return split, domain and class of every file, each None if the tree has none."""
     levels = [name.split("/")[:-1] for name in files]
     first = {level[0] if level else "." for level in levels}
+    kinds = {split_of(name) for name in first}
+    are_splits = None not in kinds
     has_classes = labelled
     if has_classes is None:
-        has_classes = any(len(level) != (first <= set(SPLITS)) for level in levels)
+        has_classes = any(len(level) != are_splits for level in levels)
     if has_classes:
         has_splits, has_domains = _labelled(root, files, levels, first, domains)
     else:
@@ -157,19 +276,47 @@ def _names(
             raise ValueError(
                 f"config.data.domains is True, but {root / name} lies in no folder of a domain"
             )
-        has_splits, has_domains = first <= set(SPLITS) and depth > bool(domains), bool(domains)
-    key = "domains" if has_domains else "labelled"
-    given = domains if has_domains else labelled
-    if has_classes and not has_splits and given is None and first & set(SPLITS):
-        raise ValueError(
-            f"{root} has folders of splits and others: {', '.join(sorted(first))}; if all are "
-            f"{'domains' if has_domains else 'classes'}, say --config.data.{key}=True"
-        )
+        has_splits, has_domains = are_splits and depth > bool(domains), bool(domains)
+    if has_classes and not has_splits and (domains if has_domains else labelled) is None:
+        _refuse_splits(root, levels, has_domains)
     return (
-        tuple(level[0] for level in levels) if has_splits else None,
+        tuple(split_of(level[0]) or "" for level in levels) if has_splits else None,
         tuple(level[has_splits] for level in levels) if has_domains else None,
         tuple(level[-1] for level in levels) if has_classes else None,
     )
+
+
+def _refuse_splits(root: pathlib.Path, levels: list[list[str]], has_domains: bool) -> None:
+    """Refuse to take folders that are named as splits for classes or domains.
+
+    That is offered for one class alone: else test pictures would be trained on.
+    """
+    for depth in range(len(levels[0])):
+        names = {level[depth] for level in levels}
+        kinds = {split_of(name) for name in names} - {None}
+        if depth == 0 and kinds:
+            remedy = "rename them all to train, test or val, or move the others elsewhere"
+            if not has_domains and len(kinds) == 1:
+                remedy = "if all are classes, say --config.data.labelled=True"
+            listed = _listed(sorted(names, key=lambda name: (split_of(name) is None, name)))
+            raise ValueError(f"{root} has folders of splits and others: {listed}; {remedy}")
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{root} has folders of splits below {_listed(sorted({x[0] for x in levels}))}: "
+                "splits must be its first level, in which the others lie: SPLIT/CLASS"
+            )
+
+
+def _note_splits(root: pathlib.Path, files: Names) -> None:
+    """Print which folders, of a tree read without any meaning of its folders, look like splits."""
+    paths = {pathlib.PurePosixPath(name) for name in {name.rpartition("/")[0] for name in files}}
+    folders = {folder for path in paths for folder in (path, *path.parents)}
+    named = sorted(str(folder) for folder in folders if split_of(folder.name))
+    if len({split_of(folder.name) for folder in folders} - {None}) > 1:
+        print(
+            f"note: {root} has folders that are named as splits, but not at its first level, and "
+            f"all are read alike: {_listed(named)}"
+        )
 
 
 def _labelled(
@@ -185,7 +332,7 @@ def _labelled(
                 "all lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS; those without "
                 "are read with --config.data.labelled=False"
             )
-    has_splits = first <= set(SPLITS) and depth > (2 if domains else 1)
+    has_splits = all(map(split_of, first)) and depth > (2 if domains else 1)
     has_domains = depth - has_splits == 2
     if depth == 3 and not has_splits:
         raise ValueError(f"{root} must have folders named {', '.join(SPLITS)}; it has {names}")
@@ -207,9 +354,9 @@ def split(
     """
     rows = np.arange(len(tree.files))
     if tree.splits is not None:
-        last = next((s for s in SPLITS[1:] if s in tree.splits), None)
+        last = next((s for s in ("test", "val") if s in tree.splits), None)
         if "train" not in tree.splits or last is None:
-            found = sorted(set(tree.splits))
+            found = sorted({name.split("/")[0] for name in tree.files})
             raise ValueError(
                 f"{tree.root} has only {found}: it needs a folder train and one of test, val; with "
                 f"--config.data.root={tree.root}/{found[0]} a fifth of that folder is held out"

@@ -40,7 +40,7 @@ def test_arrays_beside_rgb_pictures_are_counted(root, load, capsys):
         (root / name).touch()
     os.mkfifo(root / "more.NPY")  # nor is it opened
     assert len(load().train_images) == 9
-    said = f"note: left out 2 .npy files in {root}: they are pictures to runs with --config.data.ch"
+    said = f"note: left out of {root}: 2 .npy (.npy is read with --config.data.channels=C)\n"
     assert said in capsys.readouterr().out
 
 
@@ -154,9 +154,13 @@ def test_a_changed_folder_is_read_anew(root, load, tmp_path):
 def test_what_the_index_knows_is_not_decoded_again(root, load, monkeypatch):
     prepared.write_folder(root, SPLITS)
     decoded, pixels = [], pictures.pixels
-    monkeypatch.setattr(
-        reading, "pixels", lambda encoded, n: decoded.append(encoded) or pixels(encoded, n)
-    )
+
+    def counted(encoded, *args, **options):
+        decoded.append(encoded)
+        return pixels(encoded, *args, **options)
+
+    monkeypatch.setattr(reading, "pixels", counted)
+    monkeypatch.setattr(pictures, "pixels", counted)
     load(limit=1, size=24)
     assert len(decoded) == 14 + 2  # all once, then two to keep
     decoded.clear()
@@ -215,7 +219,7 @@ def test_a_picture_that_changes_after_the_scan_stops_the_run(
             images.decode(0)
     else:  # between the check and the reading; it is none of the pictures that can be skipped
         check = in_place.check
-        monkeypatch.setattr(in_place, "check", lambda *given: (check(*given), spoil()))
+        monkeypatch.setattr(in_place, "check", lambda *given: (check(*given), spoil())[0])
         with pytest.raises(ValueError, match=message) as caught:
             load(skip_unreadable=True)
     assert "\n" not in str(caught.value)
@@ -278,11 +282,13 @@ def test_folders_of_the_wrong_shape(root, load, refused):
         sources.load("folder")
     root.mkdir()
     (root / "train").mkdir()
-    refused(f"no *.png, *.jpg, *.jpeg, *.tif, *.tiff in {root} or below: put pictures there")
+    refused(f"no pictures in {root} or below: put pictures there")
+    (root / "a.heic").touch()
+    refused(f"no pictures in {root} or below, but 1 .heic: put pictures there")
     prepared.write_folder(root, {"train/cat": 2})
     refused("has only ['train']: it needs a folder train and one of test, val")
     prepared.write_folder(root, {"sketch/cat": 2})
-    refused("folders of splits and others: sketch, train; if all are domains, say")
+    refused("folders of splits and others: train, sketch; rename them all to train, test or val")
     assert load(domains=True, held_out="sketch").domain_names == ("sketch", "train")
     refused("config.data.domains is False", domains=False)
     prepared.write_folder(root, {"cat": 2})

@@ -182,8 +182,8 @@ def test_images_of_two_sizes_name_the_row(save, images, monkeypatch):
     path = save(train=range(40))
     decode = pictures.pixels
 
-    def cut(encoded, channels):
-        image = decode(encoded, channels)
+    def cut(encoded, channels, side=None):
+        image = decode(encoded, channels, side)
         return image[:5] if (image == images[7]).all() else image
 
     monkeypatch.setattr(reading, "pixels", cut)
@@ -213,6 +213,7 @@ def test_rows_that_cannot_be_read_are_counted_and_left_out(
         options["size"] = 6
     data = load(path, **options)
     assert capsys.readouterr().out == (
+        f"{path}: split train to train with, split test to test on\n"
         "note: split train: left out 2 of 30 images (unreadable): split train, row 0 (there is no "
         "image), split train, row 7 (is no picture)\n"
     )

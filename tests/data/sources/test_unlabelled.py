@@ -59,7 +59,7 @@ def test_splits_and_classes_may_be_read_without_labels(root, load, capsys):
 
 def test_a_folder_of_a_split_beside_others_is_ambiguous(root, load, refused):
     prepared.write_folder(root, {"train": 5, "cat": 5})
-    refused("splits and others: cat, train; if all are classes, say --config.data.labelled=T")
+    refused("splits and others: train, cat; if all are classes, say --config.data.labelled=T")
     assert load(labelled=True).class_names == ("cat", "train")
 
 
@@ -87,7 +87,7 @@ def test_hidden_folders_and_links_in_a_circle_are_not_read(root, load):
 def test_a_pipe_and_a_name_that_is_no_text_are_refused(root, refused):
     prepared.write_folder(root, {".": 6})
     os.mkfifo(root / "pipe.png")
-    refused(f"{root}/pipe.png is a pipe or a device, not a picture: remove it")
+    refused(f"{root}/pipe.png: is a pipe or a device, not a picture. Replace or delete the file")
     os.rename(root / "pipe.png", os.fsencode(root) + b"/\xff.png")
     (root / "0000.png").replace(os.fsdecode(os.fsencode(root) + b"/\xff.png"))
     refused(f"b'{root}/\\xff.png' is not UTF-8: rename it")
