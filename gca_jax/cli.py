@@ -25,8 +25,12 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: a run needs more than the losses ({error}): install gca_jax[train]")
 
 DEFAULT = "digits"
+ARGUMENTS: list[str] = []
+"""What was typed, flag files expanded: ml_collections looks there for changes of the config."""
 # No default here: ml_collections would load it at once, where no mistake can be caught.
-CONFIG = config_flags.DEFINE_config_file("config", None, "NAME:OPTIONS or FILE:OPTIONS.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "NAME:OPTIONS or FILE:OPTIONS.", sys_argv=ARGUMENTS
+)
 MODE = flags.DEFINE_enum("mode", "all", list(COMMANDS), "What to do: see above.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join the other processes of the cluster.")
@@ -44,6 +48,14 @@ flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded
 flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
 
+IGNORED: dict[str, object] = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_disable_jit": False,
+}
+"""Settings of JAX that a run does not follow, which is in float32 and compiled; with defaults."""
+FOLLOWED = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+"""Those by which its numbers are others."""
 PROCESS_FLAGS = ("coordinator", "process_id", "num_processes")
 STUDY_FLAGS = ("jobs", "launcher", "limit_minutes")
 OF_STUDIES = ("report", "status")  # modes that only read a study
@@ -100,7 +112,7 @@ def main(argv: list[str]) -> None:
     command = Command(
         **given,
         place=place if DISTRIBUTED.value or any(x is not None for x in place) else None,
-        typed=shlex.join([*program().split(), *sys.argv[1:]]),
+        typed=shlex.join([*program().split(), *ARGUMENTS[1:]]),
         config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
         changed=[*config_flags.get_override_values(flags.FLAGS["config"])],
     )
@@ -111,9 +123,10 @@ def run(mode: str, command: Command, verbose: bool) -> None:
     """Run a command; a mistake of the caller's is one line, not a traceback unless `verbose`."""
     if command.place is not None and mode in ALONE:
         sys.exit(f"error: --mode={mode} is for one process")
+    read_environment()
     try:
         COMMANDS[_resolve(mode, command)](command)
-    except (KeyboardInterrupt, ValueError, OSError) as error:
+    except (KeyboardInterrupt, ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, Stopped):  # It was stopped in good order, all processes at one step.
             print(error, file=sys.stderr)
             sys.exit(error.status)
@@ -125,6 +138,21 @@ def run(mode: str, command: Command, verbose: bool) -> None:
 
             distributed.leave(error, message)
         sys.exit(message)
+
+
+def read_environment() -> None:
+    """Ignore, or mention, what the environment has of JAX that changes a run's numbers."""
+    for name in FOLLOWED:
+        if value := os.environ.get(name.upper()):
+            print(f"note: {name.upper()}={value} is set: a run without it has other numbers")
+    for name, default in IGNORED.items():
+        if name.upper() in os.environ:
+            import jax  # here: it takes a second, and reads the environment
+
+            value = os.environ.pop(name.upper())  # which the runs of a study would have too
+            if getattr(jax.config, name) != default:
+                print(f"note: {name.upper()}={value} is ignored: a run is in float32, compiled")
+                jax.config.update(name, default)
 
 
 def _resolve(mode: str, command: Command) -> str:
@@ -157,8 +185,12 @@ def read_flags(arguments: list[str]) -> list[str]:
 
     With --help it prints what there is, or the keys of the config that is named.
     """
-    asked = {"--help", "-h", "--helpfull", "--helpshort"} & set(arguments)
-    first, *others = (argument for argument in arguments if argument not in asked)
+    try:
+        ARGUMENTS[:] = flags.FLAGS.read_flags_from_files(arguments)
+    except (flags.Error, UnicodeDecodeError) as error:
+        sys.exit(f"error: {str(error).removeprefix('ERROR:: ')}")
+    asked = {"--help", "-h", "--helpfull", "--helpshort"} & set(ARGUMENTS)
+    first, *others = (argument for argument in ARGUMENTS if argument not in asked)
     named = any(re.match("--?config(=|$)", argument) for argument in others)
     if asked and not named:
         _show(page())

@@ -1,5 +1,6 @@
 """The commands, by the name that --mode gives them: each is a recipe over one `RunFolder`."""
 
+import os
 import re
 import sys
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from gca_jax.check import counted
 from gca_jax.config import restore
 from gca_jax.studies.study import Study
-from gca_jax.workdir import Json, RunFolder, as_json, first_differences
+from gca_jax.workdir import Json, RunFolder, as_json, first_differences, refuse_backslash
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
@@ -49,7 +50,7 @@ class Command(NamedTuple):
             return f"runs/{self.name}"
         if not self.workdir:
             raise ValueError("--workdir must have a value: the folder of the run")
-        return self.workdir
+        return os.path.expanduser(self.workdir)
 
     @property
     def name(self) -> str:
@@ -254,6 +255,7 @@ def study(command: Command) -> None:
     own = None if command.runs is None else part(command.runs)
     described, grid = described_by(command)
     folder, typed = Path(command.folder), command.typed or THIS_STUDY
+    refuse_backslash(folder)
     asked: Json = dict(
         jobs=command.jobs, limit_minutes=command.limit_minutes, launcher=command.launcher
     )

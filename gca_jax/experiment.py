@@ -143,6 +143,11 @@ def build(
     Raises:
         ValueError: a mistake in the config, named with its group; a given part of another type.
     """
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise ValueError(
+            "JAX's 64-bit mode is on, and runs are in float32: build, train and evaluate inside of "
+            "`with jax.enable_x64(False):`"
+        )
     with context("config.data"):
         check.one_of("kind", config.data.get("kind"), KINDS)
     given = _given_names(config, encoder=encoder, dataset=dataset, loss=loss)

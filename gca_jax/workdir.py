@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import time
 import zipfile
@@ -43,7 +44,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.state: State = "new"
         self._asked: Mapping[str, Any] | None = None
         self._known: dict[str, Any] = {}
@@ -64,10 +65,11 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: No run is there, and no config is given.
-            ValueError: The folder is a file, or holds a run of another config; its config or its
-                summary is damaged and no checkpoint has another one.
+            ValueError: The folder is a file, has a backslash in its path, or holds a run of another
+                config; its config or its summary is damaged and no checkpoint has another one.
         """
         folder = cls(path)
+        refuse_backslash(folder.path)
         if folder.path.exists() and not folder.path.is_dir():
             raise ValueError(f"workdir {path} is a file; choose a folder with --workdir=DIR")
         if config is None:
@@ -449,6 +451,15 @@ class RunFolder:
                 raise DamagedError.of(path, error) from None
             self._known[name] = found
         return self._known[name]
+
+
+def refuse_backslash(path: Path) -> None:
+    """Refuse a folder of which TensorStore would make another one: to it a backslash is a slash."""
+    if "\\" in str(path.absolute()) and os.sep != "\\":
+        raise ValueError(
+            f"workdir {path.absolute()} has a backslash in its path, which checkpoints cannot "
+            "have: choose another one with --workdir=DIR"
+        )
 
 
 def as_json(config: ConfigDict) -> dict[str, object]:

@@ -88,7 +88,7 @@ def execute(
                 session,
                 min(jobs, session.left),  # idle workers would take a share of the cores
                 math.inf if limit_minutes is None else limit_minutes,
-                shlex.split(launcher),
+                [os.path.expanduser(word) for word in shlex.split(launcher)],
                 program,
             ).work()
         except KeyboardInterrupt as error:
