@@ -4,6 +4,7 @@
 """
 
 import ast
+import contextlib
 import os
 import re
 import shlex
@@ -52,8 +53,9 @@ IGNORED: dict[str, object] = {
     "jax_enable_x64": False,
     "jax_numpy_dtype_promotion": "standard",
     "jax_disable_jit": False,
+    "jax_transfer_guard": None,
 }
-"""Settings of JAX that a run does not follow, which is in float32 and compiled; with defaults."""
+"""Settings of JAX that would stop a run, which does not follow them; their defaults."""
 FOLLOWED = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
 """Those by which its numbers are others."""
 PROCESS_FLAGS = ("coordinator", "process_id", "num_processes")
@@ -128,7 +130,8 @@ def run(mode: str, command: Command, verbose: bool) -> None:
         COMMANDS[_resolve(mode, command)](command)
     except (KeyboardInterrupt, ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, Stopped):  # It was stopped in good order, all processes at one step.
-            print(error, file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(error, file=sys.stderr)
             sys.exit(error.status)
         if verbose:
             raise
@@ -151,7 +154,7 @@ def read_environment() -> None:
 
             value = os.environ.pop(name.upper())  # which the runs of a study would have too
             if getattr(jax.config, name) != default:
-                print(f"note: {name.upper()}={value} is ignored: a run is in float32, compiled")
+                print(f"note: {name.upper()}={value} is ignored: a run goes without it")
                 jax.config.update(name, default)
 
 

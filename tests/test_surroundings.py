@@ -28,7 +28,13 @@ def restored():
 
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize(
-    ("name", "value"), [("x64", True), ("numpy_dtype_promotion", "strict"), ("disable_jit", True)]
+    ("name", "value"),
+    [
+        ("x64", True),
+        ("numpy_dtype_promotion", "strict"),
+        ("disable_jit", True),
+        ("transfer_guard", "disallow"),
+    ],
 )
 def test_what_the_environment_has_of_jax_is_ignored_in_a_line(name, value, monkeypatch, capsys):
     name = "jax_enable_x64" if name == "x64" else f"jax_{name}"

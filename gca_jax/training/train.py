@@ -63,7 +63,7 @@ def train(
         ValueError: The config is wrong, the folder holds a run of another config or one that
             another process trains, or the loss is not finite.
         OSError: The disk has no room for the next checkpoint, or for the first three.
-        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+        Stopped: Ctrl-C or a signal of `signals.of_schedulers`; a checkpoint has been written.
     """
     _check_hooks(experiment, hooks)
     if folder.saved:

@@ -134,8 +134,8 @@ def _place(builder: Any, archives: str | None) -> None:
             raise ValueError(
                 f"there is no {archive} (from {url}); put it there, or leave --archives out"
             )
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with archive.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
         if digest != info.checksum:
             print(f"note: {archive} differs from the one at {url}; it is used as it is")
         path.parent.mkdir(parents=True, exist_ok=True)
