@@ -101,9 +101,11 @@ def run(command: Command) -> None:
 def pretrain(command: Command) -> None:
     """Train an encoder."""
     join(command)
+    from gca_jax.experiment import build
+
     folder = RunFolder.open(command.folder, command.config)
     if folder.state != "finished":  # the images of a finished run may be gone
-        fit(checked(command.config), folder, command.typed)
+        fit(build(command.config), folder, command.typed)  # which needs no labels
 
 
 def evaluate(command: Command) -> None:

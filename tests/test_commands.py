@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
 from gca_jax import commands, distributed, experiment, studies
@@ -160,10 +161,23 @@ def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, ca
 
 def test_evaluation_s_mistakes_are_said_before_training(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *arguments: pytest.fail("it was trained"))
-    config = tiny(**{"evaluation.draws": 0})
-    for name in ("all", "pretrain"):
-        with pytest.raises(ValueError, match=r"^config\.evaluation: draws"):
-            COMMANDS[name](command(config, tmp_path))
+    with pytest.raises(ValueError, match=r"^config\.evaluation: draws"):
+        COMMANDS["all"](command(tiny(**{"evaluation.draws": 0}), tmp_path))
+
+
+def test_pretraining_needs_no_labels(tiny, tmp_path, monkeypatch):
+    """Classes that no probe could be fitted to are the evaluation's, which may never be asked."""
+    trained = []
+    monkeypatch.setattr(training, "train", lambda *given: trained.append(given) or {"steps": 0})
+    file = tmp_path / "x.npz"
+    np.savez(file, images=np.zeros((60, 8, 8), np.uint8), labels=np.zeros(60, int))
+    config = tiny().unlock()
+    config.data = {"kind": "images", "name": "arrays", "file": str(file)}
+    with pytest.raises(ValueError, match="all images are of one class"):
+        COMMANDS["all"](command(config, tmp_path / "run"))
+    assert not trained
+    COMMANDS["pretrain"](command(config, tmp_path / "run"))
+    assert len(trained) == 1
 
 
 @pytest.fixture
