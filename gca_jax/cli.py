@@ -102,6 +102,8 @@ flags.FLAGS["config"].parser = ConfigFile()
 
 def start() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is no end
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app.run(main, flags_parser=read_flags)
 
 

@@ -1,6 +1,7 @@
 """What surrounds a run: the environment, flag files, files beside a config, typed paths."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -137,3 +138,23 @@ def test_a_workdir_that_checkpoints_cannot_have_is_refused_before_training(tmp_p
         with pytest.raises(ValueError, match=r"has a backslash in its path.*--workdir=DIR"):
             RunFolder.open(path, record)
         assert not path.exists()
+
+
+SCAN = "import sys; from gca_jax.data.sources import tree; print(len(tree.scan(sys.argv[1]).files))"
+
+
+def test_a_locale_that_cannot_name_a_file_is_called_that(tmp_path):
+    prepared.write_folder(tmp_path, {"Käfer": 2, "b": 2})
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+
+    def scan(utf8):
+        return subprocess.run(
+            [sys.executable, "-c", SCAN, tmp_path],
+            env={**os.environ, **plain, "PYTHONUTF8": utf8},
+            cwd=processes.ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    assert "your locale names files in ascii: set PYTHONUTF8=1" in scan("0").stderr
+    assert scan("1").stdout == "4\n"

@@ -63,7 +63,10 @@ def write(folder: RunFolder) -> Json:
         names.append("validation")
     if report["corruptions"] is not None:
         names.append("corruptions")
-    drawn = folder.write_figures({name: FIGURES[name](report, folder) for name in names if name})
+    with figures.any_script():
+        drawn = folder.write_figures(
+            {name: FIGURES[name](report, folder) for name in names if name}
+        )
     show(folder, report["steps"], {name: imread(path) for name, path in drawn.items()})
     for name, text in page.tables(report, folder).items():
         folder.write_text(name, text)

@@ -140,3 +140,14 @@ def test_features_can_be_read_as_a_set_of_a_run_on_pairs(tmp_path, ending):
     with file.open("wb") as opened:
         tables.WRITERS[ending](opened, {"path": np.array(["a", "b", "c"]), "features": features})
     np.testing.assert_array_equal(tables.read(f"{file}:features").values, features)
+
+
+def test_a_spreadsheet_computes_nothing_from_a_name(tmp_path):
+    names = np.array(["=cmd|' /C calc'!A0/1.png", "@x", "+1", "-2", "a=b"])
+    numbers = -np.ones((5, 2), np.float32)
+    with (tmp_path / "x.csv").open("wb") as file:
+        tables.WRITERS[".csv"](file, {"path": names, "features": numbers})
+    with (tmp_path / "x.csv").open(newline="") as file:
+        rows = [*csv.reader(file)][1:]
+    assert [row[0] for row in rows] == [*(f"'{name}" for name in names[:4]), "a=b"]
+    assert [row[1:] for row in rows] == [["-1.0", "-1.0"]] * 5

@@ -16,6 +16,7 @@ import dataclasses
 import os
 import pathlib
 import stat
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -136,6 +137,10 @@ def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
     if not os.fsencode(path).decode(errors="ignore") == str(path):
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            raise ValueError(
+                f"{os.fsencode(path)!r}: your locale names files in {encoding}: set PYTHONUTF8=1"
+            )
         raise ValueError(f"{os.fsencode(path)!r} is not UTF-8: rename it")
     return path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
 
