@@ -136,7 +136,7 @@ def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, int, int]:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is a pipe or a device, not a picture: remove it")
-    if not os.fsencode(path).decode(errors="ignore") == str(path):
+    if os.fsencode(path).decode(errors="ignore") != str(path):
         if (encoding := sys.getfilesystemencoding()) != "utf-8":
             raise ValueError(
                 f"{os.fsencode(path)!r}: your locale names files in {encoding}: set PYTHONUTF8=1"
