@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gca_jax.check import counted
 from gca_jax.config import restore
+from gca_jax.files import need_space
 from gca_jax.studies.study import Study
 from gca_jax.workdir import Json, RunFolder, as_json, first_differences, refuse_backslash
 
@@ -71,6 +72,7 @@ class Command(NamedTuple):
         if path.is_dir() or not path.parent.is_dir():
             fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
             raise ValueError(f"--out={path} {fault}")
+        need_space(path.parent)
         return path
 
 
@@ -207,6 +209,7 @@ def corruptions(command: Command) -> None:
     folder = RunFolder.open(command.folder)
     experiment = restored(command, folder)
     need_images("corruptions", experiment.config)
+    folder.need_space()
     found = evaluate_corruptions(experiment, folder)
     for name, accuracies in found["accuracy"].items():
         print(f"{name}: {', '.join(f'{accuracy:.1%}' for accuracy in accuracies)}")
@@ -258,6 +261,8 @@ def study(command: Command) -> None:
     described, grid = described_by(command)
     folder, typed = Path(command.folder), command.typed or THIS_STUDY
     refuse_backslash(folder)
+    if folder.is_dir():
+        need_space(folder)
     asked: Json = dict(
         jobs=command.jobs, limit_minutes=command.limit_minutes, launcher=command.launcher
     )
@@ -363,6 +368,7 @@ def evaluate_run(experiment: "Experiment", folder: RunFolder) -> Json:
     """Evaluate a run, and say what is skipped."""
     from gca_jax.evaluation.evaluate import evaluate
 
+    folder.need_space()
     print("evaluating ...", flush=True)
     found = evaluate(experiment, folder)
     for words in found["left_out"]:

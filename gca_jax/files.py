@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 TRIES = 5  # at a lock
+SPARE = 2**20  # bytes that a disk keeps for small files
 CHECKSUMS = "checksums.json"
 # Orbax writes these after the checksums; they hold nothing that is read here.
 LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
@@ -116,6 +118,17 @@ def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
     finally:
         partial.unlink(missing_ok=True)
+
+
+def need_space(folder: Path, size: int = 0) -> None:
+    """Raise OSError unless `size` + 1 MiB are free on a folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE:
+        raise OSError(
+            f"the disk of {folder} has {free / 1e6:,.2f} MB left, and "
+            f"{(size + SPARE) / 1e6:,.2f} MB are needed: make room, then run the same command "
+            "again; what is saved is kept"
+        )
 
 
 def finite(value: object, nan: str | None = "nan") -> object:

@@ -25,7 +25,6 @@ PLACES = ("data.data_dir",)
 """Settings of the machine: a run that goes on elsewhere may have others."""
 UNSET = {"model.start": "random", "train.stop_by": "steps"}
 """What a run does whose config lacks a key that others have."""
-SPARE = 2**20  # bytes that a disk keeps for the small files of a run
 STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
 
@@ -426,13 +425,7 @@ class RunFolder:
 
     def need_space(self, size: int = 0) -> None:
         """Raise OSError unless `size` + 1 MiB are free on the folder's disk."""
-        free = shutil.disk_usage(self.path).free
-        if free < size + SPARE:
-            raise OSError(
-                f"the disk of {self.path} has {free / 1e6:,.2f} MB left, and "
-                f"{(size + SPARE) / 1e6:,.2f} MB are needed: make room, then run the same command "
-                "again; what is saved is kept"
-            )
+        files.need_space(self.path, size)
 
     def content(self, name: str) -> Any:
         """Return the content of a JSON file of the folder, whatever its shape."""

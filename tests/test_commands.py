@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import shutil
+import types
 
 import jax
 import numpy as np
@@ -178,6 +180,17 @@ def test_pretraining_needs_no_labels(tiny, tmp_path, monkeypatch):
     assert not trained
     COMMANDS["pretrain"](command(config, tmp_path / "run"))
     assert len(trained) == 1
+
+
+def test_a_full_disk_is_said_before_the_work(tiny, trained, tmp_path, monkeypatch):
+    full = types.SimpleNamespace(free=2**20 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    monkeypatch.setattr(evaluation, "evaluate", lambda *given: pytest.fail("it was evaluated"))
+    with pytest.raises(OSError, match=f"^the disk of {trained} has"):
+        COMMANDS["evaluate"](command(tiny(), trained))
+    asked = command(tiny(), trained)._replace(out=str(tmp_path / "x.npz"))
+    with pytest.raises(OSError, match=f"^the disk of {tmp_path} has"):
+        COMMANDS["embed"](asked)
 
 
 @pytest.fixture
