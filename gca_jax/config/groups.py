@@ -62,8 +62,11 @@ ADAMW: Settings = dict(  # our own, for sets that the paper does not have
     weight_decay=1e-4,
     **OPTIMIZER,
 )
+FILE: Settings = dict(
+    file=str,  # an .npz file, or CIFAR's archive for Python, in place of the set; None: the set
+)
 ARRAYS: Settings = dict(
-    file=str,  # an .npz file
+    **FILE,
     limit=int,  # at most so many images of each part; None: all
 )
 HUB: Settings = dict(  # what each means: `gca_jax.data.sources.hub.load`

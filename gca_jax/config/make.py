@@ -86,7 +86,7 @@ def images(
         loss,
         byol,
         evaluation=changed("evaluation", groups.EVALUATION, evaluation),
-        data={"kind": "images", **data},
+        data={"kind": "images", **groups.FILE, **data},
         augment=policies.settings(**augment),
         model={"encoder": name, **settings, **changed("heads", groups.HEADS, heads)},
         optimizer=optimizer,

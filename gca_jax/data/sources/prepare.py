@@ -37,7 +37,7 @@ def prepare(config: Any, archives: str | None = None) -> None:
     archives = None if archives is None else os.path.expanduser(archives)
     data = {key: value for key, value in config.data.items() if key != "kind"}
     name, builder = data["name"], sources.find(data["name"]).builder
-    if builder is not None:
+    if builder is not None and data.get("file") is None:
         wanted = [builder]
         if name == "cifar10_corrupted":
             kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in tfds_sets.SEVERITIES]
@@ -131,8 +131,10 @@ def _place(builder: Any, archives: str | None) -> None:
     for url, info, path in _downloads(builder):
         archive = pathlib.Path(archives).expanduser().resolve() / url.rsplit("/", 1)[-1]
         if not archive.exists():
+            python = archive.with_name(archive.name.replace("-binary", "-python"))
             raise ValueError(
                 f"there is no {archive} (from {url}); put it there, or leave --archives out"
+                + f"; --config.data.file={python} is read as it is" * python.exists()
             )
         with archive.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
