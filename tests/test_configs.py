@@ -88,7 +88,7 @@ def test_any_config_reads_arrays_in_place_of_its_set(name, tmp_path):
     made.data.file = str(tmp_path / "x.npz")
     given = {key: value for key, value in made.data.items() if key != "kind"}
     if name in ("cifar10_corrupted", "icons"):
-        with pytest.raises(ValueError, match="file and (corruption|root) name two data sets"):
+        with pytest.raises(ValueError, match=r"file and (corruption|root) name two data sets"):
             sources.load(**given)
         return
     if given.get("size") is not None:
