@@ -46,6 +46,9 @@ flags.DEFINE_float("limit_minutes", None, "Time limit of a study's run.", lower_
 flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
 flags.DEFINE_string("runs", None, "As 3/12: the third of twelve parts of a study's runs.")
 flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
+flags.DEFINE_integer(
+    "step", None, "Step of a kept checkpoint: evaluate, embed, export, neighbours."
+)
 flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
 
@@ -60,6 +63,7 @@ FOLLOWED = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_threef
 """Those by which its numbers are others."""
 PROCESS_FLAGS = ("coordinator", "process_id", "num_processes")
 STUDY_FLAGS = ("jobs", "launcher", "limit_minutes")
+OF_A_STEP = ("evaluate", "embed", "export", "neighbours")  # modes that may take another checkpoint
 OF_STUDIES = ("report", "status")  # modes that only read a study
 
 
@@ -177,6 +181,8 @@ def _resolve(mode: str, command: Command) -> str:
     typed = [flag for flag in STUDY_FLAGS if flags.FLAGS[flag].present]
     if typed and name != "study":
         raise ValueError(f"--{typed[0]} is for --mode=study and --seeds")
+    if command.step is not None and name not in OF_A_STEP:
+        raise ValueError(f"--step is for --mode={', '.join(OF_A_STEP)}")
     if command.runs is not None:
         if name not in ("study", "status"):
             raise ValueError("--runs is for --mode=study and --mode=status")

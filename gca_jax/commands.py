@@ -41,6 +41,8 @@ class Command(NamedTuple):
     """Dotted keys of the config that were changed."""
     images: str | None = None
     out: str | None = None
+    step: int | None = None
+    """Of the checkpoint that is evaluated or written; None: the last one."""
     typed: str | None = None
     """The command line; None: there is none."""
 
@@ -114,7 +116,7 @@ def evaluate(command: Command) -> None:
     """Evaluate the encoder of a run."""
     join(command)
     folder = RunFolder.open(command.folder)
-    say(evaluate_run(restored(command, folder), folder), folder)
+    say(evaluate_run(restored(command, folder), folder, command.step), folder)
 
 
 def report(command: Command) -> None:
@@ -225,7 +227,7 @@ def embed(command: Command) -> None:
     out = command.file(*tables.WRITERS)
     if not command.images:
         raise ValueError("--images must have a value: a folder of pictures")
-    api.write_features(api.load(command.folder), command.images, out)
+    api.write_features(api.load(command.folder, step=command.step), command.images, out)
 
 
 def export(command: Command) -> None:
@@ -234,7 +236,7 @@ def export(command: Command) -> None:
     from gca_jax.api import load
 
     out = command.file(*export.FORMATS)
-    export.write(load(command.folder), out)
+    export.write(load(command.folder, step=command.step), out)
 
 
 def neighbours(command: Command) -> None:
@@ -243,7 +245,7 @@ def neighbours(command: Command) -> None:
     from gca_jax.report import neighbours
 
     out, folder = command.file(".html"), RunFolder.open(command.folder)
-    encoder = load(folder)
+    encoder = load(folder, step=command.step)
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
@@ -364,13 +366,13 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
     return build(command.config)  # which may say where the data lie on this machine
 
 
-def evaluate_run(experiment: "Experiment", folder: RunFolder) -> Json:
-    """Evaluate a run, and say what is skipped."""
+def evaluate_run(experiment: "Experiment", folder: RunFolder, step: int | None = None) -> Json:
+    """Evaluate a run, perhaps at another step than its last, and say what is skipped."""
     from gca_jax.evaluation.evaluate import evaluate
 
     folder.need_space()
     print("evaluating ...", flush=True)
-    found = evaluate(experiment, folder)
+    found = evaluate(experiment, folder, step)
     for words in found["left_out"]:
         print(f"left out: {words}")
     return found

@@ -50,6 +50,7 @@ class TrainSettings:
     online_probe: bool | None = None  #: whether a linear head is trained beside the encoder
     knn_every_epochs: int | None = None  #: how often k-NN is logged; None: never
     stop_by: str | None = None  #: one of `STOPS`; None: "steps"
+    keep_every_epochs: int | None = None  #: how often a checkpoint is kept for good; None: never
     patience: int | None = None  #: looks without a better ℓ that end a run; None: `PATIENCE`
 
     def __post_init__(self):
@@ -59,8 +60,9 @@ class TrainSettings:
         if self.target_decay is not None:
             check.between("target_decay", self.target_decay, 0, 1)
         check.at_least("batch_size", self.batch_size, 2)  # One is compared with nothing.
-        often = ("checkpoint_every_epochs", "log_every_steps", "knn_every_epochs")
-        for name in ("steps", "epochs", "patience", *often):
+        often = ("checkpoint_every", "keep_every", "knn_every")
+        epochs = (f"{name}_epochs" for name in often)
+        for name in ("steps", "epochs", "patience", "log_every_steps", *epochs):
             if (number := getattr(self, name)) is not None:
                 check.at_least(name, number, int(name != "steps"))
 

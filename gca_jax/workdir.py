@@ -392,11 +392,13 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Write a JSON file."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_json(self.path / name, value)
         self._known.pop(name, None)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a compressed `.npz`."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_arrays(self.path / name, arrays)
         self._known.pop(name, None)
 

@@ -98,6 +98,7 @@ TRAIN: Settings = dict(
     epochs=200,
     steps=int,  # in place of epochs
     checkpoint_every_epochs=10,
+    keep_every_epochs=int,  # whose checkpoints are kept beside the last two; None: no others
     log_every_steps=20,
     wrong_positives=0.0,  # share of a batch whose second view is of another image
     encoder_chunk=int,  # images that the encoder sees at a time; None: the whole batch

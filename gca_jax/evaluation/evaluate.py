@@ -30,8 +30,8 @@ def check(experiment: Experiment) -> None:
             CHECKS[name](experiment)
 
 
-def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
-    """Evaluate the latest checkpoint of a run, its encoder frozen.
+def evaluate(experiment: Experiment, folder: RunFolder, step: int | None = None) -> dict[str, Any]:
+    """Evaluate the latest checkpoint of a run, or that of a step, its encoder frozen.
 
     Probes treat the trained encoder, the untrained one and the raw input alike; the rest comes from
     views and features of test data. All of it is a function of the checkpoint and the
@@ -42,9 +42,11 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     Args:
         experiment: The one that was trained, from `experiment.build`.
         folder: Of a run that `train` has trained, or is training.
+        step: Of a checkpoint that `train.keep_every_epochs` has kept; None: the latest.
 
     Returns:
-        What is written to `evaluation.json`; arrays for pictures go to `evaluation.npz`.
+        What is written to `evaluation.json`; arrays for pictures go to `evaluation.npz`. Of another
+        step than the latest they are written to `evaluations/step-STEP/`.
 
     Raises:
         FileNotFoundError: There is no run in the folder.
@@ -52,8 +54,9 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     """
     training = folder.summary
     folder.refuse_another(experiment.record)
-    variables, step = checkpoint.restore_variables(folder)
-    if training["finished"] and step != training["steps"]:
+    beside = step is not None and step != folder.newest
+    variables, step = checkpoint.restore_variables(folder, step)
+    if not beside and training["finished"] and step != training["steps"]:
         raise ValueError(
             f"{folder.path} has lost its last checkpoint, of step {training['steps']}: "
             f"--mode=pretrain trains on from step {step}"
@@ -71,8 +74,11 @@ def evaluate(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     }
     arrays = {name: array for result in results for name, array in result.arrays.items()}
     if distributed.first():
-        folder.write_arrays("evaluation.npz", arrays)
-        folder.write_json("evaluation.json", summary)
+        place = f"evaluations/step-{step}/" if beside else ""
+        folder.write_arrays(f"{place}evaluation.npz", arrays)
+        folder.write_json(f"{place}evaluation.json", summary)
+        if beside:
+            print(f"written to {folder.path / place}")
     return summary
 
 

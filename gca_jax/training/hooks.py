@@ -119,9 +119,10 @@ class Saver:
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Save the state if a checkpoint is due."""
-        epochs = self.training.experiment.train.checkpoint_every_epochs
-        every = epochs * self.training.steps_per_epoch
-        if step % every == 0 or step == self.training.total_steps:
+        settings, each = self.training.experiment.train, self.training.steps_per_epoch
+        epochs = (settings.checkpoint_every_epochs, settings.keep_every_epochs)
+        due = any(step % (number * each) == 0 for number in epochs if number is not None)
+        if due or step == self.training.total_steps:
             self.save(step, state)
 
     def save(self, step: int, state: TrainState) -> None:

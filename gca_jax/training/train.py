@@ -85,7 +85,10 @@ def train(
             folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")
         folder.changed()
-        manager = stack.enter_context(checkpoint.open_manager(folder))
+        kept = experiment.train.keep_every_epochs
+        manager = stack.enter_context(
+            checkpoint.open_manager(folder, keep=kept and kept * training.steps_per_epoch)
+        )
         return _train(training, folder, manager, hooks, command, encoder)
 
 
