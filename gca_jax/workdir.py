@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +24,6 @@ PLACES = ("data.data_dir",)
 """Settings of the machine: a run that goes on elsewhere may have others."""
 UNSET = {"model.start": "random", "train.stop_by": "steps"}
 """What a run does whose config lacks a key that others have."""
-STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
 
 class RunFolder:
@@ -367,9 +365,7 @@ class RunFolder:
         A longer run is marked as unfinished before its config is written: stopped at once, it must
         not pass for one that has ended. Damaged checkpoints make room for their steps.
         """
-        for path in self.path.glob("*.partial"):
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink(missing_ok=True)
+        files.sweep(self.path)
         if self.state == "longer":
             self.write_summary({**self.summary, "finished": False})
         for step, folder in self.saved.items():
