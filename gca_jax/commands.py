@@ -3,17 +3,24 @@
 import os
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ml_collections import ConfigDict
 
 from gca_jax.check import counted
-from gca_jax.config import restore
+from gca_jax.config import UNCHANGED, restore
 from gca_jax.files import need_space
 from gca_jax.studies.study import Study
-from gca_jax.workdir import Json, RunFolder, as_json, first_differences, refuse_backslash
+from gca_jax.workdir import (
+    Json,
+    RunFolder,
+    as_json,
+    first_differences,
+    flatten,
+    refuse_backslash,
+)
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
@@ -113,10 +120,16 @@ def pretrain(command: Command) -> None:
 
 
 def evaluate(command: Command) -> None:
-    """Evaluate the encoder of a run."""
+    """Evaluate the encoder of a run; with other settings or data, beside its own evaluation."""
     join(command)
+    from gca_jax.evaluation.evaluate import check
+
     folder = RunFolder.open(command.folder)
-    say(evaluate_run(restored(command, folder), folder, command.step), folder)
+    changed = changes(command, folder)
+    experiment = changed_by(command, folder, changed) if changed else restored(command, folder)
+    if changed:
+        check(experiment)
+    say(evaluate_run(experiment, folder, command.step, changed), folder)
 
 
 def report(command: Command) -> None:
@@ -366,13 +379,49 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
     return build(command.config)  # which may say where the data lie on this machine
 
 
-def evaluate_run(experiment: "Experiment", folder: RunFolder, step: int | None = None) -> Json:
-    """Evaluate a run, perhaps at another step than its last, and say what is skipped."""
+def changes(command: Command, folder: RunFolder) -> Json:
+    """Return the typed settings of the evaluation and its data that are not the run's own."""
+    if command.config is None:
+        return {}
+    own, asked = (dict(flatten(each)) for each in (folder.config, as_json(command.config)))
+    return {
+        key: asked[key]
+        for key in command.changed
+        if key.startswith(("evaluation.", "data.")) and asked[key] != own.get(key)
+    }
+
+
+def changed_by(command: Command, folder: RunFolder, changed: Json) -> "Experiment":
+    """Build the experiment of the run in the folder with these settings changed and no others."""
+    from gca_jax.experiment import build
+
+    config = restore(folder.config)
+    typed = dict(flatten(command.config))
+    config.update_from_flattened_dict({key: typed[key] for key in changed})
+    if re.search(r"--?config[= ]", command.typed or ""):
+        others = first_differences(as_json(config), as_json(command.config))
+    else:  # the config that was changed is the default one
+        others = ", ".join({*command.changed} - changed.keys())
+    if others:
+        raise ValueError(
+            f"the run in {command.folder} may be evaluated with another evaluation.* or data.*, "
+            f"not with other settings ({others}): leave those out, or train another run with them"
+        )
+    return build(config.lock())
+
+
+def evaluate_run(
+    experiment: "Experiment",
+    folder: RunFolder,
+    step: int | None = None,
+    changed: Mapping[str, object] = UNCHANGED,
+) -> Json:
+    """Evaluate a run, perhaps at another step or with other settings, and say what is skipped."""
     from gca_jax.evaluation.evaluate import evaluate
 
     folder.need_space()
     print("evaluating ...", flush=True)
-    found = evaluate(experiment, folder, step)
+    found = evaluate(experiment, folder, step, changed)
     for words in found["left_out"]:
         print(f"left out: {words}")
     return found
