@@ -347,6 +347,18 @@ def test_a_scheduler_s_signal_stops_a_run_after_the_step(name):
                 signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.parametrize("name", SCHEDULERS[1:])
+def test_of_several_processes_each_is_told_by_sigterm(name, monkeypatch):
+    """Which JAX passes on to all of them."""
+    told = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with handled({signal.SIGTERM: lambda number, frame: told.append(number)}):
+        with stop_on_signals() as stop:
+            signal.raise_signal(getattr(signal, name))
+            assert stop.number == getattr(signal, name)
+        assert told == [signal.SIGTERM]
+
+
 def test_nohup_is_followed():
     with handled({signal.SIGHUP: signal.SIG_IGN}), stop_on_signals() as stop:
         signal.raise_signal(signal.SIGHUP)
