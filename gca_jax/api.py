@@ -143,17 +143,25 @@ def align(
     return Aligned(found, rows, np.exp(shares), right, *towers)
 
 
-def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any = None) -> Encoder:
+def load(
+    workdir: str | Path | RunFolder,
+    *,
+    encoder: object = None,
+    data: Any = None,
+    step: int | None = None,
+) -> Encoder:
     """Load the encoder of a run from its last checkpoint; its data set is not needed.
 
     Args:
         workdir: Folder of the run.
         encoder: The Flax module that the run was built with, where it was built with one.
         data: Where the run was built with data of a kind of its own, what has their `plain`.
+        step: Of another checkpoint, which `train.keep_every_epochs` has kept.
 
     Raises:
         FileNotFoundError: There is no run or no checkpoint in `workdir`.
-        ValueError: The run is on pairs, or has another encoder.
+        ValueError: There is no checkpoint of this step; the run is on pairs, or has another
+            encoder.
     """
     folder = workdir if isinstance(workdir, RunFolder) else RunFolder.open(workdir)
     training, made = folder.summary, config.restore(folder.config).lock()
@@ -165,7 +173,7 @@ def load(workdir: str | Path | RunFolder, *, encoder: object = None, data: Any =
         )
     shape = tuple(training["input_shape"])
     network, how = _network(made, folder, encoder, data, shape)
-    variables, at = restore_variables(folder)
+    variables, at = restore_variables(folder, step)
     if encoder is not None:
         drawn = state.init_variables.eval_shape(network, jax.random.key(0), shape)
         shapes, others = (jax.tree.map(lambda x: x.shape, each) for each in (variables, drawn))

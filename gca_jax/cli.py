@@ -4,6 +4,7 @@
 """
 
 import ast
+import contextlib
 import os
 import re
 import shlex
@@ -25,8 +26,12 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: a run needs more than the losses ({error}): install gca_jax[train]")
 
 DEFAULT = "digits"
+ARGUMENTS: list[str] = []
+"""What was typed, flag files expanded: ml_collections looks there for changes of the config."""
 # No default here: ml_collections would load it at once, where no mistake can be caught.
-CONFIG = config_flags.DEFINE_config_file("config", None, "NAME:OPTIONS or FILE:OPTIONS.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "NAME:OPTIONS or FILE:OPTIONS.", sys_argv=ARGUMENTS
+)
 MODE = flags.DEFINE_enum("mode", "all", list(COMMANDS), "What to do: see above.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "Show libraries' messages and whole tracebacks.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join the other processes of the cluster.")
@@ -41,11 +46,24 @@ flags.DEFINE_float("limit_minutes", None, "Time limit of a study's run.", lower_
 flags.DEFINE_string("seeds", None, "As 0-4 or 0,3,7: do the run with each, and compare.")
 flags.DEFINE_string("runs", None, "As 3/12: the third of twelve parts of a study's runs.")
 flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded files.")
+flags.DEFINE_integer(
+    "step", None, "Step of a kept checkpoint: evaluate, embed, export, neighbours."
+)
 flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
 flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
 
+IGNORED: dict[str, object] = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_disable_jit": False,
+    "jax_transfer_guard": None,
+}
+"""Settings of JAX that would stop a run, which does not follow them; their defaults."""
+FOLLOWED = ("jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+"""Those by which its numbers are others."""
 PROCESS_FLAGS = ("coordinator", "process_id", "num_processes")
 STUDY_FLAGS = ("jobs", "launcher", "limit_minutes")
+OF_A_STEP = ("evaluate", "embed", "export", "neighbours")  # modes that may take another checkpoint
 OF_STUDIES = ("report", "status")  # modes that only read a study
 
 
@@ -88,6 +106,8 @@ flags.FLAGS["config"].parser = ConfigFile()
 
 def start() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is no end
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app.run(main, flags_parser=read_flags)
 
 
@@ -100,7 +120,7 @@ def main(argv: list[str]) -> None:
     command = Command(
         **given,
         place=place if DISTRIBUTED.value or any(x is not None for x in place) else None,
-        typed=shlex.join([*program().split(), *sys.argv[1:]]),
+        typed=shlex.join([*program().split(), *ARGUMENTS[1:]]),
         config_file=config_flags.get_config_filename(flags.FLAGS["config"]),
         changed=[*config_flags.get_override_values(flags.FLAGS["config"])],
     )
@@ -111,11 +131,13 @@ def run(mode: str, command: Command, verbose: bool) -> None:
     """Run a command; a mistake of the caller's is one line, not a traceback unless `verbose`."""
     if command.place is not None and mode in ALONE:
         sys.exit(f"error: --mode={mode} is for one process")
+    read_environment()
     try:
         COMMANDS[_resolve(mode, command)](command)
-    except (KeyboardInterrupt, ValueError, OSError) as error:
+    except (KeyboardInterrupt, ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, Stopped):  # It was stopped in good order, all processes at one step.
-            print(error, file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(error, file=sys.stderr)
             sys.exit(error.status)
         if verbose:
             raise
@@ -125,6 +147,21 @@ def run(mode: str, command: Command, verbose: bool) -> None:
 
             distributed.leave(error, message)
         sys.exit(message)
+
+
+def read_environment() -> None:
+    """Ignore, or mention, what the environment has of JAX that changes a run's numbers."""
+    for name in FOLLOWED:
+        if value := os.environ.get(name.upper()):
+            print(f"note: {name.upper()}={value} is set: a run without it has other numbers")
+    for name, default in IGNORED.items():
+        if name.upper() in os.environ:
+            import jax  # here: it takes a second, and reads the environment
+
+            value = os.environ.pop(name.upper())  # which the runs of a study would have too
+            if getattr(jax.config, name) != default:
+                print(f"note: {name.upper()}={value} is ignored: a run goes without it")
+                jax.config.update(name, default)
 
 
 def _resolve(mode: str, command: Command) -> str:
@@ -144,6 +181,8 @@ def _resolve(mode: str, command: Command) -> str:
     typed = [flag for flag in STUDY_FLAGS if flags.FLAGS[flag].present]
     if typed and name != "study":
         raise ValueError(f"--{typed[0]} is for --mode=study and --seeds")
+    if command.step is not None and name not in OF_A_STEP:
+        raise ValueError(f"--step is for --mode={', '.join(OF_A_STEP)}")
     if command.runs is not None:
         if name not in ("study", "status"):
             raise ValueError("--runs is for --mode=study and --mode=status")
@@ -157,8 +196,12 @@ def read_flags(arguments: list[str]) -> list[str]:
 
     With --help it prints what there is, or the keys of the config that is named.
     """
-    asked = {"--help", "-h", "--helpfull", "--helpshort"} & set(arguments)
-    first, *others = (argument for argument in arguments if argument not in asked)
+    try:
+        ARGUMENTS[:] = flags.FLAGS.read_flags_from_files(arguments)
+    except (flags.Error, UnicodeDecodeError) as error:
+        sys.exit(f"error: {str(error).removeprefix('ERROR:: ')}")
+    asked = {"--help", "-h", "--helpfull", "--helpshort"} & set(ARGUMENTS)
+    first, *others = (argument for argument in ARGUMENTS if argument not in asked)
     named = any(re.match("--?config(=|$)", argument) for argument in others)
     if asked and not named:
         _show(page())

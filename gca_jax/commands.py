@@ -1,17 +1,26 @@
 """The commands, by the name that --mode gives them: each is a recipe over one `RunFolder`."""
 
+import os
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ml_collections import ConfigDict
 
 from gca_jax.check import counted
-from gca_jax.config import restore
+from gca_jax.config import UNCHANGED, restore
+from gca_jax.files import need_space
 from gca_jax.studies.study import Study
-from gca_jax.workdir import Json, RunFolder, as_json, first_differences
+from gca_jax.workdir import (
+    Json,
+    RunFolder,
+    as_json,
+    first_differences,
+    flatten,
+    refuse_backslash,
+)
 
 if TYPE_CHECKING:
     from gca_jax.experiment import Experiment
@@ -39,6 +48,8 @@ class Command(NamedTuple):
     """Dotted keys of the config that were changed."""
     images: str | None = None
     out: str | None = None
+    step: int | None = None
+    """Of the checkpoint that is evaluated or written; None: the last one."""
     typed: str | None = None
     """The command line; None: there is none."""
 
@@ -49,7 +60,7 @@ class Command(NamedTuple):
             return f"runs/{self.name}"
         if not self.workdir:
             raise ValueError("--workdir must have a value: the folder of the run")
-        return self.workdir
+        return os.path.expanduser(self.workdir)
 
     @property
     def name(self) -> str:
@@ -70,6 +81,7 @@ class Command(NamedTuple):
         if path.is_dir() or not path.parent.is_dir():
             fault = "is a folder" if path.is_dir() else f"is in no folder: make {path.parent} first"
             raise ValueError(f"--out={path} {fault}")
+        need_space(path.parent)
         return path
 
 
@@ -100,16 +112,24 @@ def run(command: Command) -> None:
 def pretrain(command: Command) -> None:
     """Train an encoder."""
     join(command)
+    from gca_jax.experiment import build
+
     folder = RunFolder.open(command.folder, command.config)
     if folder.state != "finished":  # the images of a finished run may be gone
-        fit(checked(command.config), folder, command.typed)
+        fit(build(command.config), folder, command.typed)  # which needs no labels
 
 
 def evaluate(command: Command) -> None:
-    """Evaluate the encoder of a run."""
+    """Evaluate the encoder of a run; with other settings or data, beside its own evaluation."""
     join(command)
+    from gca_jax.evaluation.evaluate import check
+
     folder = RunFolder.open(command.folder)
-    say(evaluate_run(restored(command, folder), folder), folder)
+    changed = changes(command, folder)
+    experiment = changed_by(command, folder, changed) if changed else restored(command, folder)
+    if changed:
+        check(experiment)
+    say(evaluate_run(experiment, folder, command.step, changed), folder)
 
 
 def report(command: Command) -> None:
@@ -204,6 +224,7 @@ def corruptions(command: Command) -> None:
     folder = RunFolder.open(command.folder)
     experiment = restored(command, folder)
     need_images("corruptions", experiment.config)
+    folder.need_space()
     found = evaluate_corruptions(experiment, folder)
     for name, accuracies in found["accuracy"].items():
         print(f"{name}: {', '.join(f'{accuracy:.1%}' for accuracy in accuracies)}")
@@ -219,7 +240,7 @@ def embed(command: Command) -> None:
     out = command.file(*tables.WRITERS)
     if not command.images:
         raise ValueError("--images must have a value: a folder of pictures")
-    api.write_features(api.load(command.folder), command.images, out)
+    api.write_features(api.load(command.folder, step=command.step), command.images, out)
 
 
 def export(command: Command) -> None:
@@ -228,7 +249,7 @@ def export(command: Command) -> None:
     from gca_jax.api import load
 
     out = command.file(*export.FORMATS)
-    export.write(load(command.folder), out)
+    export.write(load(command.folder, step=command.step), out)
 
 
 def neighbours(command: Command) -> None:
@@ -237,7 +258,7 @@ def neighbours(command: Command) -> None:
     from gca_jax.report import neighbours
 
     out, folder = command.file(".html"), RunFolder.open(command.folder)
-    encoder = load(folder)
+    encoder = load(folder, step=command.step)
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
@@ -254,6 +275,9 @@ def study(command: Command) -> None:
     own = None if command.runs is None else part(command.runs)
     described, grid = described_by(command)
     folder, typed = Path(command.folder), command.typed or THIS_STUDY
+    refuse_backslash(folder)
+    if folder.is_dir():
+        need_space(folder)
     asked: Json = dict(
         jobs=command.jobs, limit_minutes=command.limit_minutes, launcher=command.launcher
     )
@@ -355,12 +379,49 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
     return build(command.config)  # which may say where the data lie on this machine
 
 
-def evaluate_run(experiment: "Experiment", folder: RunFolder) -> Json:
-    """Evaluate a run, and say what is skipped."""
+def changes(command: Command, folder: RunFolder) -> Json:
+    """Return the typed settings of the evaluation and its data that are not the run's own."""
+    if command.config is None:
+        return {}
+    own, asked = (dict(flatten(each)) for each in (folder.config, as_json(command.config)))
+    return {
+        key: asked[key]
+        for key in command.changed
+        if key.startswith(("evaluation.", "data.")) and asked[key] != own.get(key)
+    }
+
+
+def changed_by(command: Command, folder: RunFolder, changed: Json) -> "Experiment":
+    """Build the experiment of the run in the folder with these settings changed and no others."""
+    from gca_jax.experiment import build
+
+    config = restore(folder.config)
+    typed = dict(flatten(command.config))
+    config.update_from_flattened_dict({key: typed[key] for key in changed})
+    if re.search(r"--?config[= ]", command.typed or ""):
+        others = first_differences(as_json(config), as_json(command.config))
+    else:  # the config that was changed is the default one
+        others = ", ".join({*command.changed} - changed.keys())
+    if others:
+        raise ValueError(
+            f"the run in {command.folder} may be evaluated with another evaluation.* or data.*, "
+            f"not with other settings ({others}): leave those out, or train another run with them"
+        )
+    return build(config.lock())
+
+
+def evaluate_run(
+    experiment: "Experiment",
+    folder: RunFolder,
+    step: int | None = None,
+    changed: Mapping[str, object] = UNCHANGED,
+) -> Json:
+    """Evaluate a run, perhaps at another step or with other settings, and say what is skipped."""
     from gca_jax.evaluation.evaluate import evaluate
 
+    folder.need_space()
     print("evaluating ...", flush=True)
-    found = evaluate(experiment, folder)
+    found = evaluate(experiment, folder, step, changed)
     for words in found["left_out"]:
         print(f"left out: {words}")
     return found

@@ -52,6 +52,7 @@ class TrainSettings:
     knn_every_epochs: int | None = None  #: how often k-NN is logged; None: never
     stop_by: str | None = None  #: one of `STOPS`; None: "steps"
     partners: str | None = None  #: one of `PARTNERS`; None: "given"
+    keep_every_epochs: int | None = None  #: how often a checkpoint is kept for good; None: never
     patience: int | None = None  #: looks without a better ℓ that end a run; None: `PATIENCE`
 
     def __post_init__(self):
@@ -63,8 +64,9 @@ class TrainSettings:
         if self.target_decay is not None:
             check.between("target_decay", self.target_decay, 0, 1)
         check.at_least("batch_size", self.batch_size, 2)  # One is compared with nothing.
-        often = ("checkpoint_every_epochs", "log_every_steps", "knn_every_epochs")
-        for name in ("steps", "epochs", "patience", *often):
+        often = ("checkpoint_every", "keep_every", "knn_every")
+        epochs = (f"{name}_epochs" for name in often)
+        for name in ("steps", "epochs", "patience", "log_every_steps", *epochs):
             if (number := getattr(self, name)) is not None:
                 check.at_least(name, number, int(name != "steps"))
 
@@ -166,6 +168,11 @@ def build(
     Raises:
         ValueError: a mistake in the config, named with its group; a given part of another type.
     """
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise ValueError(
+            "JAX's 64-bit mode is on, and runs are in float32: build, train and evaluate inside of "
+            "`with jax.enable_x64(False):`"
+        )
     with context("config.data"):
         check.one_of("kind", config.data.get("kind"), KINDS)
     given = _given_names(config, encoder=encoder, dataset=dataset, loss=loss)

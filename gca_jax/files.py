@@ -1,10 +1,13 @@
 """Atomic file writes by renaming, and JSON that is checked when it is read."""
 
+import contextlib
+import glob
 import hashlib
 import json
 import math
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +23,8 @@ except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 TRIES = 5  # at a lock
+STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
+SPARE = 2**20  # bytes that a disk keeps for small files
 CHECKSUMS = "checksums.json"
 # Orbax writes these after the checksums; they hold nothing that is read here.
 LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}
@@ -102,8 +107,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file under a temporary name, then rename it: a failure leaves the old one.
 
-    Two writers do not meet: the file is the one of whoever ends last.
+    Two writers do not meet: the file is the one of whoever ends last. What one that was killed left
+    is removed an hour later.
     """
+    sweep(path.parent, f"{glob.escape(path.name)}.*.partial")
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as file:
@@ -116,6 +123,25 @@ def replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error  # of the disk: no name
     finally:
         partial.unlink(missing_ok=True)
+
+
+def need_space(folder: Path, size: int = 0) -> None:
+    """Raise OSError unless `size` + 1 MiB are free on a folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE:
+        raise OSError(
+            f"the disk of {folder} has {free / 1e6:,.2f} MB left, and "
+            f"{(size + SPARE) / 1e6:,.2f} MB are needed: make room, then run the same command "
+            "again; what is saved is kept"
+        )
+
+
+def sweep(folder: Path, pattern: str = "*.partial") -> None:
+    """Remove files with temporary names whose writers were killed."""
+    for left in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # another process has done so, or may not
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
 
 
 def finite(value: object, nan: str | None = "nan") -> object:

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
+import os
 import shutil
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,8 +25,6 @@ PLACES = ("data.data_dir",)
 UNSET = {"model.start": "random", "train.stop_by": "steps", "train.partners": "given"}
 """What a run does whose config lacks a key that others have."""
 MATCHES = "matches.npz"
-SPARE = 2**20  # bytes that a disk keeps for the small files of a run
-STALE = 3600  # seconds after which a file with a temporary name is of a writer that was killed
 
 
 class RunFolder:
@@ -44,7 +42,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.state: State = "new"
         self._asked: Mapping[str, Any] | None = None
         self._known: dict[str, Any] = {}
@@ -65,10 +63,11 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: No run is there, and no config is given.
-            ValueError: The folder is a file, or holds a run of another config; its config or its
-                summary is damaged and no checkpoint has another one.
+            ValueError: The folder is a file, has a backslash in its path, or holds a run of another
+                config; its config or its summary is damaged and no checkpoint has another one.
         """
         folder = cls(path)
+        refuse_backslash(folder.path)
         if folder.path.exists() and not folder.path.is_dir():
             raise ValueError(f"workdir {path} is a file; choose a folder with --workdir=DIR")
         if config is None:
@@ -374,9 +373,7 @@ class RunFolder:
         A longer run is marked as unfinished before its config is written: stopped at once, it must
         not pass for one that has ended. Damaged checkpoints make room for their steps.
         """
-        for path in self.path.glob("*.partial"):
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink(missing_ok=True)
+        files.sweep(self.path)
         if self.state == "longer":
             self.write_summary({**self.summary, "finished": False})
         for step, folder in self.saved.items():
@@ -399,11 +396,13 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Write a JSON file."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_json(self.path / name, value)
         self._known.pop(name, None)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Write a compressed `.npz`."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_arrays(self.path / name, arrays)
         self._known.pop(name, None)
 
@@ -432,13 +431,7 @@ class RunFolder:
 
     def need_space(self, size: int = 0) -> None:
         """Raise OSError unless `size` + 1 MiB are free on the folder's disk."""
-        free = shutil.disk_usage(self.path).free
-        if free < size + SPARE:
-            raise OSError(
-                f"the disk of {self.path} has {free / 1e6:,.2f} MB left, and "
-                f"{(size + SPARE) / 1e6:,.2f} MB are needed: make room, then run the same command "
-                "again; what is saved is kept"
-            )
+        files.need_space(self.path, size)
 
     def content(self, name: str) -> Any:
         """Return the content of a JSON file of the folder, whatever its shape."""
@@ -457,6 +450,15 @@ class RunFolder:
                 raise DamagedError.of(path, error) from None
             self._known[name] = found
         return self._known[name]
+
+
+def refuse_backslash(path: Path) -> None:
+    """Refuse a folder of which TensorStore would make another one: to it a backslash is a slash."""
+    if "\\" in str(path.absolute()) and os.sep != "\\":
+        raise ValueError(
+            f"workdir {path.absolute()} has a backslash in its path, which checkpoints cannot "
+            "have: choose another one with --workdir=DIR"
+        )
 
 
 def as_json(config: ConfigDict) -> dict[str, object]:

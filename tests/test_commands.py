@@ -2,8 +2,11 @@
 
 import json
 import pathlib
+import shutil
+import types
 
 import jax
+import numpy as np
 import pytest
 
 from gca_jax import commands, distributed, experiment, studies
@@ -107,7 +110,7 @@ def test_all_parts_of_a_run_take_one_experiment_and_one_folder(tiny, tmp_path, m
         fit(*arguments)
         held.append(RunFolder(tmp_path).is_locked)
 
-    def evaluate(run, folder):
+    def evaluate(run, folder, step, changed):
         seen.append((run, folder))
         return {"left_out": ["k-NN: no labels"]}
 
@@ -135,7 +138,7 @@ def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, ca
     found = {"step": 6, "method": "gca_uot", "seed": 0, "dataset": {"name": "digits"}}
     found |= {"accuracy": {}, "results": []}
 
-    def evaluate(run, folder):
+    def evaluate(run, folder, step, changed):
         done.append(run)
         folder.write_json("evaluation.json", found)
         folder.write_arrays("evaluation.npz", {"x": [1]})
@@ -160,10 +163,34 @@ def test_a_report_evaluates_first_what_is_not_evaluated(trained, monkeypatch, ca
 
 def test_evaluation_s_mistakes_are_said_before_training(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *arguments: pytest.fail("it was trained"))
-    config = tiny(**{"evaluation.draws": 0})
-    for name in ("all", "pretrain"):
-        with pytest.raises(ValueError, match=r"^config\.evaluation: draws"):
-            COMMANDS[name](command(config, tmp_path))
+    with pytest.raises(ValueError, match=r"^config\.evaluation: draws"):
+        COMMANDS["all"](command(tiny(**{"evaluation.draws": 0}), tmp_path))
+
+
+def test_pretraining_needs_no_labels(tiny, tmp_path, monkeypatch):
+    """Classes that no probe could be fitted to are the evaluation's, which may never be asked."""
+    trained = []
+    monkeypatch.setattr(training, "train", lambda *given: trained.append(given) or {"steps": 0})
+    file = tmp_path / "x.npz"
+    np.savez(file, images=np.zeros((60, 8, 8), np.uint8), labels=np.zeros(60, int))
+    config = tiny().unlock()
+    config.data = {"kind": "images", "name": "arrays", "file": str(file)}
+    with pytest.raises(ValueError, match="all images are of one class"):
+        COMMANDS["all"](command(config, tmp_path / "run"))
+    assert not trained
+    COMMANDS["pretrain"](command(config, tmp_path / "run"))
+    assert len(trained) == 1
+
+
+def test_a_full_disk_is_said_before_the_work(tiny, trained, tmp_path, monkeypatch):
+    full = types.SimpleNamespace(free=2**20 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    monkeypatch.setattr(evaluation, "evaluate", lambda *given: pytest.fail("it was evaluated"))
+    with pytest.raises(OSError, match=f"^the disk of {trained} has"):
+        COMMANDS["evaluate"](command(tiny(), trained))
+    asked = command(tiny(), trained)._replace(out=str(tmp_path / "x.npz"))
+    with pytest.raises(OSError, match=f"^the disk of {tmp_path} has"):
+        COMMANDS["embed"](asked)
 
 
 @pytest.fixture
@@ -208,3 +235,47 @@ def test_each_command_opens_its_run_s_folder_once(digits, tmp_path, opened):
     assert (parts / "corruptions.json").exists()
     assert (parts / "report.json").exists()
     assert (whole / "report.json").exists()
+
+
+def with_changes(made, folder, **changes):
+    """The command of a finished run with settings typed; a dot is two underscores."""
+    keys = {key.replace("__", "."): value for key, value in changes.items()}
+    other = made.copy_and_resolve_references().unlock()
+    other.update_from_flattened_dict(keys)
+    typed = " ".join(["main.py --config=digits", *(f"--config.{key}=" for key in keys)])
+    return command(other.lock(), folder)._replace(changed=[*keys], typed=typed)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device", "quick_evaluation")
+def test_a_finished_encoder_is_evaluated_again_beside_its_own_evaluation(tiny, tmp_path):
+    """With other settings, then on other data; each says what was changed, and the first stays."""
+    run, made = tmp_path / "run", tiny("ince")
+    COMMANDS["pretrain"](command(made, run))
+    COMMANDS["evaluate"](command(made, run))
+    first = (run / "evaluation.json").read_bytes()
+    rng = np.random.default_rng(0)
+    for name, side in (("other", 8), ("large", 16)):
+        images = rng.integers(0, 256, (120, side, side), dtype=np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(120) % 2)
+    other, large = (str(tmp_path / f"{name}.npz") for name in ("other", "large"))
+    COMMANDS["evaluate"](with_changes(made, run, evaluation__draws=3))
+    COMMANDS["evaluate"](with_changes(made, run, data__file=other, evaluation__draws=3))
+    assert (run / "evaluation.json").read_bytes() == first
+    by_draws, by_data = sorted((run / "evaluations").iterdir())
+    assert by_draws.name == "draws=3"
+    assert by_data.name.startswith("file=other.npz_draws=3-")
+    found = json.loads((by_draws / "evaluation.json").read_text())
+    assert found["changed"] == {"evaluation.draws": 3}
+    assert len(found["draws"]["trained"]["accuracy"]) == 3
+    assert found["accuracy"]["linear"] == json.loads(first)["accuracy"]["linear"]
+    found = json.loads((by_data / "evaluation.json").read_text())
+    assert found["changed"] == {"data.file": other, "evaluation.draws": 3}
+    assert found["dataset"]["name"] == "arrays"
+    assert found["dataset"]["classes"] == 2
+    with pytest.raises(ValueError, match=r"trained on images \[8, 8, 1\].* are \[16, 16, 1\]"):
+        COMMANDS["evaluate"](with_changes(made, run, data__file=large))
+    with pytest.raises(ValueError, match=r"not with other settings \(loss\.epsilon: 0\.2 there"):
+        COMMANDS["evaluate"](with_changes(made, run, evaluation__draws=3, loss__epsilon=0.5))
+    with pytest.raises(ValueError, match=r"own settings \(evaluation\.draws: 2 there, 3 here\)"):
+        COMMANDS["corruptions"](with_changes(made, run, evaluation__draws=3))

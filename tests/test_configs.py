@@ -77,7 +77,28 @@ def test_a_config_has_the_keys_that_digits_has(name, method):
 def test_data_keys_are_what_the_reader_takes(name):
     parameters = inspect.signature(sources.SOURCES[name].read).parameters.values()
     taken = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert set(get(name).data) == {"kind", "name"} | taken
+    assert set(get(name).data) == {"kind", "name", "file"} | taken
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_config_reads_arrays_in_place_of_its_set(name, tmp_path):
+    """Its recipe stays; what names other images is refused."""
+    np.savez(tmp_path / "x.npz", images=np.zeros((10, 8, 8, 3), np.uint8))
+    made = get(name)
+    made.data.file = str(tmp_path / "x.npz")
+    given = {key: value for key, value in made.data.items() if key != "kind"}
+    if name in ("cifar10_corrupted", "icons"):
+        with pytest.raises(ValueError, match=r"file and (corruption|root) name two data sets"):
+            sources.load(**given)
+        return
+    if given.get("size") is not None:
+        with pytest.raises(ValueError, match=r"are 8 x 8 x 3, and size is 224: --config\.data\."):
+            sources.load(**given)
+        given["size"] = 8
+    data = sources.load(**given)
+    assert (data.name, data.train_images.shape) == ("arrays", (8, 8, 8, 3))
+    with pytest.raises(ValueError, match="takes no colour"):
+        sources.load(**given, colour=1)
 
 
 def test_words_may_stand_in_any_order_and_be_left_out():

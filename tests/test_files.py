@@ -1,7 +1,9 @@
 """Files are whole or not there, whoever writes them, and JSON of another shape is refused."""
 
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 from matplotlib.figure import Figure
@@ -100,3 +102,14 @@ def test_an_entry_of_another_shape_is_named(change, where):
 def test_what_no_float_holds_is_no_number(number):
     with pytest.raises(ValueError, match="which does not belong there"):
         check.shape("x", number, float)
+
+
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path):
+    """Of the same file alone: another one may be written at this moment."""
+    names = {"[x].json.0a1b2c3d.partial": 2, "[x].json.4e5f6a7b.partial": 0, "y.json.1.partial": 2}
+    for name, hours in names.items():
+        (tmp_path / name).touch()
+        then = time.time() - 3600 * hours
+        os.utime(tmp_path / name, (then, then))
+    files.write_json(tmp_path / "[x].json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["[x].json", *[*names][1:]]

@@ -13,7 +13,7 @@ def find(name: str) -> Path:
     Raises:
         ValueError: there is none; a pipe would be waited for.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     for candidate in (path, FOLDER / f"{name}.py", FOLDER.parent / path):
         if candidate.is_file():
             return candidate

@@ -62,8 +62,11 @@ ADAMW: Settings = dict(  # our own, for sets that the paper does not have
     weight_decay=1e-4,
     **OPTIMIZER,
 )
+FILE: Settings = dict(
+    file=str,  # an .npz file, or CIFAR's archive for Python, in place of the set; None: the set
+)
 ARRAYS: Settings = dict(
-    file=str,  # an .npz file
+    **FILE,
     limit=int,  # at most so many images of each part; None: all
 )
 HUB: Settings = dict(  # what each means: `gca_jax.data.sources.hub.load`
@@ -95,6 +98,7 @@ TRAIN: Settings = dict(
     epochs=200,
     steps=int,  # in place of epochs
     checkpoint_every_epochs=10,
+    keep_every_epochs=int,  # whose checkpoints are kept beside the last two; None: no others
     log_every_steps=20,
     wrong_positives=0.0,  # share of a batch whose second view is of another image
     encoder_chunk=int,  # images that the encoder sees at a time; None: the whole batch

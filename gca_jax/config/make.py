@@ -1,7 +1,10 @@
 """Makes configs: of a kind of data with options, of a file, of a run that was made before."""
 
+import contextlib
 import runpy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from ml_collections import ConfigDict, config_dict
@@ -83,7 +86,7 @@ def images(
         loss,
         byol,
         evaluation=changed("evaluation", groups.EVALUATION, evaluation),
-        data={"kind": "images", **data},
+        data={"kind": "images", **groups.FILE, **data},
         augment=policies.settings(**augment),
         model={"encoder": name, **settings, **changed("heads", groups.HEADS, heads)},
         optimizer=optimizer,
@@ -229,12 +232,30 @@ def load(name: str, options: str = "") -> Any:
     path = find(name)
     if path.suffix != ".json":
         # Not imported: it may lie in any folder, and have the name of another module.
-        return runpy.run_path(str(path))["get_config"](options)
+        with _importable(path.resolve().parent):
+            return runpy.run_path(str(path))["get_config"](options)
     from gca_jax.workdir import RunFolder
 
     if options:
         raise ValueError("a run's config takes no options: --config.KEY=VALUE changes it")
     return restore(RunFolder(path.parent).config)
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a config import the files beside it; those of another folder may have the same names."""
+    before = {*sys.modules}
+    sys.path.append(str(folder))  # the last one: a file hides no library
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in sorted({*sys.modules} - before, reverse=True):  # a package after its modules
+            top, _, _ = name.partition(".")
+            file = getattr(sys.modules.get(top), "__file__", None)
+            beside = file is not None and Path(file).parent in (folder, folder / top)
+            if beside and top not in before:
+                del sys.modules[name]
 
 
 def restore(record: Mapping[str, Any]) -> ConfigDict:

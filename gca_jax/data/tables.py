@@ -221,6 +221,7 @@ EXPECTED = (
 )
 """Errors whose text says what is wrong with a file."""
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 TABLES = {".parquet": _parquet, ".csv": _csv}
 READERS: dict[str, Callable[[pathlib.Path], Contents]] = {".npy": _npy, ".npz": _npz, **TABLES}
 
@@ -236,6 +237,11 @@ def _to_parquet(file: IO[bytes], columns: Columns) -> None:
     pyarrow.parquet.write_table(pyarrow.table(arrays), file)
 
 
+def as_cell(name: object) -> object:
+    """Return a text for a cell of a .csv, with an apostrophe where a spreadsheet would compute."""
+    return f"'{name}" if isinstance(name, str) and name.startswith(FORMULAS) else name
+
+
 def _to_csv(file: IO[bytes], columns: Columns) -> None:
     """Write a matrix as columns NAME_0, NAME_1, ..., numbers with the fewest exact digits."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
@@ -245,7 +251,10 @@ def _to_csv(file: IO[bytes], columns: Columns) -> None:
         for name, v in columns.items()
         for head in (_numbered(name, v.shape[1]) if v.ndim > 1 else [name])
     )
-    for values in zip(*columns.values(), strict=True):
+    texts = {
+        name: [*map(as_cell, v.tolist())] for name, v in columns.items() if v.dtype.kind == "U"
+    }
+    for values in zip(*(texts.get(name, v) for name, v in columns.items()), strict=True):
         writer.writerow(np.concatenate([np.atleast_1d(value).astype(str) for value in values]))
     text.detach()
 

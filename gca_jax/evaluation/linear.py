@@ -1,7 +1,7 @@
 """Linear probes: multinomial logistic regression on frozen features, with all labels or a few."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -9,6 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, log_loss
 from threadpoolctl import threadpool_limits
 
+from gca_jax.check import counted
+from gca_jax.data.dataset import Dataset
 from gca_jax.evaluation import softmax, splits
 from gca_jax.evaluation.features import Features
 from gca_jax.evaluation.frozen import Frozen
@@ -18,6 +20,7 @@ from gca_jax.experiment import Experiment, context
 
 MAX_ITERATIONS = 5_000
 TOLERANCE = 1e-4  # of the gradient of the mean loss
+SHOWN = 3  # names of classes in a line
 LARGE = 2**23  # entries of the features; beyond it scikit-learn takes minutes to hours
 
 
@@ -28,12 +31,42 @@ def check(experiment: Experiment) -> None:
         settings = Settings(experiment.seed, **config.evaluation)
         if data.labelled:
             settings.check(data.train_labels, data.test_labels, data.class_names)
+            for words in _shortages(data, settings):
+                print(f"note: {words}")
     if len(data.test_images) < 2:
         raise ValueError(f"evaluation needs at least 2 test images, {data.name} has one")
     if not data.labelled:
         named = "dataset" not in experiment.given and "labelled_root" in config.data
         remedy = "; --config.data.labelled_root=DIR names a folder of images that have some" * named
         print(f"note: the images have no labels, so no probe of classes will be fitted{remedy}")
+
+
+def _shortages(data: Dataset, settings: Settings) -> Iterator[str]:
+    """Describe what probes do with classes that have too few training images."""
+    most, share = settings.labels_per_class, settings.validation_fraction
+    few, small = splits.fewer(data.train_labels, most), splits.too_small(data.train_labels, share)
+    if few:
+        yield (
+            f"{_listed(data, few)} fewer than {most} training images: a probe on {most} labels a "
+            "class takes those that there are"
+        )
+    if len(small):
+        yield (
+            f"{_listed(data, small.tolist())} too few training images to hold out {share:.0%} of "
+            "them: settings of probes are chosen without them"
+        )
+
+
+def _listed(data: Dataset, labels: Collection[int]) -> str:
+    """Write `1 class (name) has` or `12 classes (name, name, name, ...) have`."""
+    names = [_name(data, label) for label in labels][:SHOWN]
+    more = ", ..." if len(labels) > SHOWN else ""
+    verb = "has" if len(labels) == 1 else "have"
+    return f"{counted(len(labels), 'class')} ({', '.join(names)}{more}) {verb}"
+
+
+def _name(data: Dataset, label: int) -> str:
+    return str(label) if data.class_names is None else data.class_names[label]
 
 
 def evaluate(frozen: Frozen) -> Result:
@@ -46,6 +79,9 @@ def evaluate(frozen: Frozen) -> Result:
         "linear_cross_entropy": found["trained"].cross_entropy,
         "per_class": shares(right, data.test_labels, data.class_names),
     }
+    small = splits.too_small(data.train_labels, frozen.settings.validation_fraction)
+    if len(small):
+        numbers["not_held_out"] = [_name(data, label) for label in small.tolist()]
     if data.test_domains is not None:
         numbers["per_domain"] = shares(right, data.test_domains, data.domain_names)
     return Result("linear", found, numbers, {"linear_right": right})
@@ -69,7 +105,11 @@ def evaluate_few(frozen: Frozen) -> Result:
         encoder: {"accuracy": list(score.draws), "sd": score.sd}
         for encoder, score in found.scores.items()
     }
-    return dataclasses.replace(found, numbers={"draws": by_draw})
+    numbers: dict[str, object] = {"draws": by_draw}
+    data = frozen.dataset
+    if data.labelled and (few := splits.fewer(data.train_labels, frozen.settings.labels_per_class)):
+        numbers["fewer_labels"] = {_name(data, label): count for label, count in few.items()}
+    return dataclasses.replace(found, numbers=numbers)
 
 
 @dataclasses.dataclass(frozen=True)

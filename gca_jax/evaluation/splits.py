@@ -4,6 +4,7 @@ These are functions of labels and seed alone, so that every encoder is compared 
 """
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -64,7 +65,8 @@ class Settings:
         """Raise if probes could not be fitted to these labels with these settings.
 
         Raises:
-            ValueError: A class or the training split is too small; the message names the setting.
+            ValueError: All classes but one or the training split are too small; the message names
+                the setting.
         """
         unseen = np.setdiff1d(test_labels, train_labels).tolist()
         if unseen:
@@ -78,7 +80,6 @@ class Settings:
                 "all images are of one class, so that there is nothing to tell apart: leave the "
                 "labels out (for a folder, --config.data.labelled=False)"
             )
-        draw(train_labels, self.labels_per_class, 0, 0)
         fit, _ = hold_out(train_labels, self.validation_fraction, 0)
         if max(self.neighbours) > len(fit):
             raise ValueError(
@@ -90,67 +91,77 @@ class Settings:
 def hold_out(labels: Labels, fraction: float, seed: int) -> Fold:
     """Split the indices in two, sorted, each class with the same `fraction` in the second part.
 
+    A class that is too small to be in both parts is wholly in the first.
+
     Raises:
-        ValueError: A class is too small to be in both parts.
+        ValueError: Fewer than two classes can be in both parts.
     """
+    rows = np.flatnonzero(~np.isin(labels, too_small(labels, fraction)))
     if not can_hold_out(labels, fraction):
         raise ValueError(
-            f"the smallest class has {_smallest(labels)} training images, too few to hold out "
-            f"{fraction:.0%} of them: raise validation_fraction or use more images"
+            f"fewer than two classes have training images enough to hold out {fraction:.0%} of "
+            "them: raise validation_fraction or use more images"
         )
-    fit, held_out = train_test_split(
-        np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
+    _, held_out = train_test_split(
+        rows, test_size=fraction, stratify=labels[rows], random_state=seed
     )
-    return np.sort(fit), np.sort(held_out)
+    return np.setdiff1d(np.arange(len(labels)), held_out), np.sort(held_out)
 
 
 def can_hold_out(labels: Labels, fraction: float) -> bool:
-    """Return whether every class has enough images for both parts of `hold_out`."""
-    return round(_smallest(labels) * min(fraction, 1 - fraction)) >= 1
+    """Return whether two classes have enough images for both parts of `hold_out`."""
+    return len(np.unique(labels)) - len(too_small(labels, fraction)) >= 2
 
 
-def _smallest(labels: Labels) -> int:
-    """Count the images of the smallest class that has any."""
+def too_small(labels: Labels, fraction: float) -> Int[np.ndarray, "k"]:
+    """List the classes of which `hold_out` holds out nothing."""
+    classes, counts = _counted(labels)
+    return classes[np.round(counts * min(fraction, 1 - fraction)) < 1]
+
+
+def fewer(labels: Labels, per_class: int) -> dict[int, int]:
+    """Return how many images the classes have that have fewer than `per_class`."""
+    counts = zip(*(each.tolist() for each in _counted(labels)), strict=True)
+    return {label: count for label, count in counts if count < per_class}
+
+
+def _counted(labels: Labels) -> tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"]]:
+    """Return the classes and how many images each has."""
     if labels.min() < 0:
         raise ValueError("labels must be classes from 0; leave out images of -1, not known")
-    counts = np.bincount(labels)
-    return int(counts[counts > 0].min())
+    return np.unique(labels, return_counts=True)
 
 
 def folds(labels: Labels, fraction: float, seed: int) -> list[Fold]:
     """Make cross-validation folds that each hold out about `fraction` of every class.
 
-    There are `round(1 / fraction)`, at least two, at most as many as the smallest class has
-    images; every index is held out exactly once.
+    There are `round(1 / fraction)`, at least two, at most as many as the largest class has images.
+    Every index is held out exactly once, but the only image of a class never.
     """
-    count = max(2, min(round(1 / fraction), _smallest(labels)))
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    return list(splitter.split(np.zeros((len(labels), 1)), labels))
+    classes, counts = _counted(labels)
+    rows = np.flatnonzero(~np.isin(labels, classes[counts < 2]))
+    splitter = StratifiedKFold(
+        max(2, min(round(1 / fraction), int(counts.max()))), shuffle=True, random_state=seed
+    )
+    with warnings.catch_warnings():  # that a class has fewer images than there are folds
+        warnings.filterwarnings("ignore", "The least populated class")
+        parts = [rows[part] for _, part in splitter.split(rows, labels[rows])]
+    return [(np.setdiff1d(np.arange(len(labels)), part), part) for part in parts]
 
 
 def draw(labels: Labels, per_class: int, seed: int, index: int) -> Int[np.ndarray, "drawn"]:
     """Draw `per_class` images of every class but -1, without replacement, sorted by class.
 
-    Draws of one seed and different indices are independent.
-
-    Raises:
-        ValueError: A class has fewer than `per_class` images.
+    Of a class that has fewer, all. Draws of one seed and different indices are independent.
     """
     rng = np.random.default_rng([seed, index])
-    chosen = []
-    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
-    for label in classes:
-        members = np.flatnonzero(labels == label)
-        if len(members) < per_class:
-            raise ValueError(
-                f"cannot draw {per_class} images of class {label}: there are {len(members)}; "
-                f"labels_per_class may be {counts.min()} at most"
-            )
-        chosen.append(rng.choice(members, per_class, replace=False))
-    return np.concatenate(chosen)
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels[labels >= 0])]
+    return np.concatenate(
+        [rng.choice(rows, min(per_class, len(rows)), replace=False) for rows in members]
+    )
 
 
 def most_per_class(labels: Labels, batch_size: int) -> int:
     """Count how many images of each class fit a batch, the smallest class permitting."""
-    classes = len(np.unique(labels))
-    return max(1, min(batch_size // classes, _smallest(labels)))
+    classes, counts = _counted(labels)
+    return max(1, min(batch_size // len(classes), int(counts.min())))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from gca_jax.check import counted
 from gca_jax.workdir import Json
 
 Text = str | Callable[[Json], str]
@@ -46,8 +47,18 @@ def described(report: Json) -> list[Json]:
 
     Results written by an earlier version bring texts of their own.
     """
-    known = {**report, "asked": report["config"]["evaluation"]}
+    known = {**report, "asked": report["config"]["evaluation"], "shortages": _shortages(report)}
     return [{**_texts(result, known), **result} for result in report["results"]]
+
+
+def _shortages(report: Json) -> dict[str, str]:
+    """Describe how many classes have too few images, by the key that lists them; empty if none."""
+    few, small = (len(report.get(key) or ()) for key in ("fewer_labels", "not_held_out"))
+    return {
+        "fewer_labels": f" Of {counted(few, 'class')} with fewer images it is on all." * bool(few),
+        "not_held_out": f" Nothing was held out of {counted(small, 'class')} with too few images."
+        * bool(small),
+    }
 
 
 def _texts(result: Json, report: Json) -> dict[str, str]:
@@ -165,7 +176,7 @@ ENTRIES = {
         """the linear probe on {asked[labels_per_class]} labels of each class, mean over
         {asked[draws]} class-balanced draws, the same draws in every row. C was chosen for each
         draw by cross-validation within its own labels. Only centre and scale see the other
-        training images, without labels.""",
+        training images, without labels.{shortages[fewer_labels]}""",
         over=_draws,
     ),
     "linear": Entry(
@@ -173,12 +184,13 @@ ENTRIES = {
         """L2-regularised logistic regression on features that are centred and divided by one
         common scale. Its strength C was chosen by log-loss on a share of
         {asked[validation_fraction]:g} of the training split, held out; the probe was then fitted
-        on the whole training split.""",
+        on the whole training split.{shortages[not_held_out]}""",
     ),
     "knn": Entry(
         "k-NN",
         """cosine similarity, votes weighted by exp(similarity / 0.07); k was chosen by accuracy on
-        a held-out part of the training split, then the whole of it votes.""",
+        a held-out part of the training split, then the whole of it votes.
+        {shortages[not_held_out]}""",
     ),
     "linear_online": Entry(
         "linear, online",

@@ -3,9 +3,12 @@
 Colours tell things apart for colour-blind readers too: Okabe and Ito's palette, and viridis.
 """
 
+import contextlib
 import itertools
+import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,11 +18,12 @@ from jaxtyping import Float, Num
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, get_font_names
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
+from gca_jax.check import counted
 from gca_jax.evaluation.plan import within_class
 from gca_jax.report.entries import ENCODERS
 from gca_jax.report.markdown import shortened, title
@@ -41,6 +45,18 @@ MOST_LETTERS_OF_TICK = 30  # of a name along an axis or in a legend
 MOST_NUMBERS = 12  # classes whose shares are written into their cells
 MOST_POINTS = 1_000
 CORRUPTIONS_A_ROW = 4
+HIDDEN = re.compile("^_")
+GLYPH = re.compile(r"Glyph (\d+) .*missing from")
+SHOWN = 10  # letters without a font in a line
+FALLBACKS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK KR"),
+    *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
+    *("IPAGothic", "NanumGothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Segoe UI Symbol", "Symbola"),
+    *("Arial Unicode MS", "Unifont"),
+)
+"""Fonts of scripts that Matplotlib's own has no letters of."""
 
 
 def training(report: Json, folder: RunFolder) -> Figure:
@@ -63,7 +79,7 @@ def plan(report: Json, folder: RunFolder) -> Figure:
     about = report.get("plan_of", {})  # of a plan by domains
     kind, part = about.get("kind", kind_of(report)), about.get("part", "test")
     mean = "transport plan of a batch" if about else "mean transport plan"
-    names = [_name_in(report, kind, label, MOST_LETTERS_OF_TICK) for label in labels.tolist()]
+    names = [_name_in(report, kind, number, MOST_LETTERS_OF_TICK) for number in labels.tolist()]
     room = max(map(_inches, names))
     figure = Figure(figsize=(10.8 + room, 5.8 + room), layout="constrained")
     panels, drawn = figure.subplots(1, 2), {mean: matrix, "target plan": target}
@@ -229,6 +245,36 @@ def as_text(name: str) -> str:
     return name.replace("$", r"\$")
 
 
+def label(name: str, most: int = MOST_LETTERS_OF_TICK) -> str:
+    """Write a name of the user's in a picture, in at most so many letters."""
+    # A legend leaves out what begins with an underscore; the space has no width.
+    return HIDDEN.sub("\N{ZERO WIDTH SPACE}_", as_text(shortened(name, most)))
+
+
+@contextlib.contextmanager
+def any_script() -> Iterator[None]:
+    """Draw text with the fonts of other scripts that the system has; say once what none has."""
+    known, missing = {*get_font_names()}, set()
+    fonts = [*mpl.rcParams["font.family"], *(font for font in FALLBACKS if font in known)]
+
+    def hear(message: Warning | str, *about: Any, **others: Any) -> None:
+        if found := GLYPH.match(str(message)):
+            missing.add(chr(int(found[1])))
+        else:
+            shown(message, *about, **others)
+
+    with mpl.rc_context({"font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("always", GLYPH.pattern, UserWarning)
+        shown, warnings.showwarning = warnings.showwarning, hear
+        yield
+    if missing:
+        print(
+            f"note: no font here has {counted(len(missing), 'letter')} of the names "
+            f"({''.join(sorted(missing))[:SHOWN]}), so pictures show squares; one of the script, "
+            "such as Noto Sans CJK, is taken once it is installed"
+        )
+
+
 def curve(
     axes: Axes,
     x: Num[np.ndarray, "k"],
@@ -306,7 +352,7 @@ def name_of(report: Json, kind: str, number: int) -> str:
 
 def _name_in(report: Json, kind: str, number: int, most: int = MOST_LETTERS) -> str:
     """Name a class or a domain in a picture, in at most so many letters."""
-    return as_text(shortened(name_of(report, kind, number), most))
+    return label(name_of(report, kind, number), most)
 
 
 def _class_ticks(

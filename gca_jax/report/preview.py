@@ -55,7 +55,7 @@ def corruption_sheet(image: UInt8[np.ndarray, "1 h w c"], seed: int) -> Figure:
 
 
 def _save(figure: Figure, workdir: str | pathlib.Path | None, name: str) -> pathlib.Path:
-    folder = pathlib.Path(workdir or ".")
+    folder = pathlib.Path(workdir or ".").expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     write_figure(folder / name, figure, dpi=100)
     return folder / name

@@ -56,6 +56,7 @@ def write(folder: RunFolder) -> Json:
         ValueError: Its files do not belong together.
     """
     report = summary(folder)
+    folder.need_space()
     page = PAGES[report["config"]["data"]["kind"]]
     names = ["training"] if folder.log else []
     names += (result["picture"] for result in report["results"])
@@ -63,7 +64,12 @@ def write(folder: RunFolder) -> Json:
         names.append("validation")
     if report["corruptions"] is not None:
         names.append("corruptions")
-    drawn = folder.write_figures({name: FIGURES[name](report, folder) for name in names if name})
+    with figures.any_script():
+        drawn = folder.write_figures(
+            {name: FIGURES[name](report, folder) for name in names if name}
+        )
+    # TensorBoard's files and the page have them too. Its thread would wait on a full disk for ever.
+    folder.need_space(4 * sum(path.stat().st_size for path in drawn.values()))
     show(folder, report["steps"], {name: imread(path) for name, path in drawn.items()})
     for name, text in page.tables(report, folder).items():
         folder.write_text(name, text)

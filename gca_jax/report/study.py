@@ -7,8 +7,10 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from gca_jax.data.tables import as_cell
 from gca_jax.files import finite, write_figure, write_json, write_text
 from gca_jax.report import runs, study_figures
+from gca_jax.report.figures import any_script
 from gca_jax.report.markdown import markdown, page, text
 from gca_jax.studies import Study, statistics
 from gca_jax.studies.grid import Cell
@@ -41,10 +43,11 @@ def write(study: Study, grid: list[Cell], workdir: Path, command: str) -> Path:
     found = _content(study, grid, results, measured, command)
     write_json(workdir / "study.json", finite(found, nan=None))
     _write_rows(workdir / "study.csv", results)
-    pictures = study_figures.draw(study, results, measured, workdir)
     (workdir / "figures").mkdir(exist_ok=True)
-    for name, figure in pictures.items():
-        write_figure(workdir / "figures" / f"{name}.png", figure)
+    with any_script():
+        pictures = study_figures.draw(study, results, measured, workdir)
+        for name, figure in pictures.items():
+            write_figure(workdir / "figures" / f"{name}.png", figure)
     content = markdown(
         "study.md",
         study=study,
@@ -164,9 +167,11 @@ def _write_rows(path: Path, results: Results) -> None:
     keys = sorted({key for row in results.rows for key in row.settings})
     table = io.StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(["condition", "method", "seed", *keys, *results.measures, "folder"])
+    head = ["condition", "method", "seed", *keys, *results.measures, "folder"]
+    writer.writerow(map(as_cell, head))
     for row in results.rows:
         settings = [row.settings.get(key, "") for key in keys]
         values = row.values.values()
-        writer.writerow([row.condition, row.method, row.seed, *settings, *values, row.folder])
+        cells = [row.condition, row.method, row.seed, *settings, *values, row.folder]
+        writer.writerow(map(as_cell, cells))
     write_text(path, table.getvalue())

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gca_jax.report.figures import COLOURS, curve, plain, show_plans, within
+from gca_jax.report.figures import COLOURS, as_text, curve, label, plain, show_plans, within
+from gca_jax.report.markdown import shortened
 from gca_jax.studies.results import Results, number
 from gca_jax.studies.statistics import POINTS, Measured, half_width
 from gca_jax.studies.study import Study
@@ -23,6 +24,7 @@ from gca_jax.workdir import RunFolder
 MARKS = "osD^vPX<>*"
 LINES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
 COLUMNS = 4  # of panels, at most
+MOST_LETTERS = 48  # of a condition's name, in several lines
 ASIDE = 0.18  # of the mean, where the runs' dots are, in rows
 DOTS: dict[str, Any] = {"alpha": 0.6, "markersize": 5, "markeredgewidth": 0}
 
@@ -42,8 +44,8 @@ def draw(
         if differences := _differences(study, first):
             one = len(study.references) == 1
             reference = study.references.pop() if one else "what each is compared with"
-            label = f"{first.label} minus {reference}{'' if first.plain else ', points'}"
-            figures["differences"] = _figure(study, differences, label, zero=True)
+            words = f"{first.label} minus {reference}{'' if first.plain else ', points'}"
+            figures["differences"] = _figure(study, differences, words, zero=True)
         if curves := _curves(results, workdir):
             figures["training"] = _training(study, curves)
     if results.rows and study.correlate:
@@ -88,14 +90,14 @@ def style(study: Study, method: str) -> dict[str, Any]:
 
 
 def _figure(
-    study: Study, found: Shown, label: str, zero: bool = False, pixels: float | None = None
+    study: Study, found: Shown, words: str, zero: bool = False, pixels: float | None = None
 ) -> Figure:
     """Draw a measure by condition; a single condition by method, beside raw pixels' line."""
     alone = len(study.conditions) == 1
     size = (7, 1.4 + 0.42 * len(found)) if alone else (8, 5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    (_by_method if alone else _by_condition)(axes, study, found, label)
+    (_by_method if alone else _by_condition)(axes, study, found, words)
     if zero:
         (axes.axvline if alone else axes.axhline)(0, color="#555555", linewidth=0.8, zorder=0)
     if alone and pixels is not None:
@@ -107,12 +109,12 @@ def _figure(
     return figure
 
 
-def _by_condition(axes: Axes, study: Study, found: Shown, label: str) -> None:
+def _by_condition(axes: Axes, study: Study, found: Shown, words: str) -> None:
     """Draw curves where all conditions have a number, else means with bars beside each other."""
     xs = np.array([condition.x for condition in study.conditions.values()], float)
     numeric = not np.isnan(xs).any()
     for place, (method, each) in enumerate(found.items()):
-        look = {**style(study, method), "label": method}
+        look = {**style(study, method), "label": label(method)}
         if numeric:
             order = np.argsort(xs)
             mean, half = (np.array([one[i] for one in each])[order] for i in (0, 1))
@@ -121,20 +123,26 @@ def _by_condition(axes: Axes, study: Study, found: Shown, label: str) -> None:
             offset = 0.6 * ((place + 0.5) / len(found) - 0.5)
             _intervals(axes, np.arange(len(xs)) + offset, each, look)
     plain(axes)
-    axes.set(ylabel=textwrap.fill(label, 50), xlabel=study.x_label or "condition")
+    axes.set(ylabel=_filled(words, 50), xlabel=as_text(study.x_label or "condition"))
     if not numeric:
         width = max(8, 60 // len(xs))
-        axes.set_xticks(range(len(xs)), [textwrap.fill(c, width) for c in study.conditions])
+        names = [_filled(shortened(name, MOST_LETTERS), width) for name in study.conditions]
+        axes.set_xticks(range(len(xs)), names)
 
 
-def _by_method(axes: Axes, study: Study, found: Shown, label: str) -> None:
+def _filled(words: str, width: int) -> str:
+    """Write text in lines of so many letters."""
+    return as_text(textwrap.fill(words, width))
+
+
+def _by_method(axes: Axes, study: Study, found: Shown, words: str) -> None:
     """Draw one row for each method: its runs, their mean, its interval."""
     for place, (method, each) in enumerate(found.items()):
         _intervals(axes, np.array([place]), each, style(study, method), rows=True)
     plain(axes)  # whose ticks are of numbers
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set_yticks(range(len(found)), [label(method) for method in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set_xlabel(label)
+    axes.set_xlabel(_filled(words, 80))
 
 
 def _intervals(
@@ -189,7 +197,7 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
                 if (n := len(losses)) > 1:
                     half = half_width(1.0, n) * losses.std(axis=0, ddof=1)
                 curve(axes, epochs, losses.mean(axis=0), half, linewidth=1.2, **line)
-        axes.set_title(method, fontsize=10)
+        axes.set_title(label(method), fontsize=10)
         plain(axes)
     for axes in panels[len(study.methods) :]:
         axes.set_visible(False)
@@ -197,7 +205,7 @@ def _training(study: Study, curves: Mapping[tuple[str, str], Curve]) -> Figure:
     figure.supylabel("loss of a training batch", fontsize=10)
     if len(lines) > 1:
         handles = [Line2D([], [], **line) for line in lines.values()]
-        box = figure.legend(handles, list(lines), loc="outside right upper", frameon=False)
+        box = figure.legend(handles, [*map(label, lines)], loc="outside right upper", frameon=False)
         box.set_title("condition")  # whose names they are; x_label is of their numbers
     return figure
 
@@ -217,12 +225,12 @@ def correlation(study: Study, results: Results) -> Figure:
     for method in study.methods:
         look = {**style(study, method), "linestyle": "none"}
         x, y = (
-            np.array(values) * (1 if label in study.plain else POINTS)
-            for label, values in zip(study.correlate, pairs(study, results, method), strict=True)
+            np.array(values) * (1 if measure in study.plain else POINTS)
+            for measure, values in zip(study.correlate, pairs(study, results, method), strict=True)
         )
-        curve(axes, x, y, label=method, markersize=6, alpha=0.8, **look)
-    names = [label if label in study.plain else f"{label}, %" for label in study.correlate]
-    axes.set(xlabel=names[0], ylabel=names[1])
+        curve(axes, x, y, label=label(method), markersize=6, alpha=0.8, **look)
+    names = [name if name in study.plain else f"{name}, %" for name in study.correlate]
+    axes.set(xlabel=_filled(names[0], 80), ylabel=_filled(names[1], 50))
     figure.legend(loc="outside right upper", frameon=False)
     return figure
 
@@ -247,6 +255,6 @@ def _plans(study: Study, results: Results, workdir: Path) -> Figure | None:
     panels = figure.subplots(rows_of, columns, squeeze=False).flat
     show_plans(figure, panels, [matrix for matrix, _ in found.values()])
     for axes, (method, (matrix, labels)) in zip(panels, found.items(), strict=False):
-        axes.set_title(f"{method}\n{within(matrix, labels)}", fontsize=9)
+        axes.set_title(f"{label(method)}\n{within(matrix, labels)}", fontsize=9)
         axes.set(xticks=[], yticks=[], xlabel="images, sorted by class")
     return figure

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gca_jax.check import counted
-from gca_jax.signals import Stopped, handled
+from gca_jax.signals import Stopped, handled, hurries, of_schedulers
 from gca_jax.studies.grid import Cell, Part, Run, refuse_other_runs
 from gca_jax.studies.results import Session
 from gca_jax.studies.study import Study
@@ -72,7 +72,8 @@ def execute(
     Raises:
         ValueError: A folder holds a run of another config; or runs of this part wait for a choice
             among runs of others.
-        Stopped: Ctrl-C or SIGTERM; the runs have saved, and the same call resumes them.
+        Stopped: Ctrl-C or a scheduler's signal; the runs have saved, and the same call resumes
+            them.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir {workdir} is a file; choose a folder with --workdir=DIR")
@@ -88,7 +89,7 @@ def execute(
                 session,
                 min(jobs, session.left),  # idle workers would take a share of the cores
                 math.inf if limit_minutes is None else limit_minutes,
-                shlex.split(launcher),
+                [os.path.expanduser(word) for word in shlex.split(launcher)],
                 program,
             ).work()
         except KeyboardInterrupt as error:
@@ -110,15 +111,15 @@ def execute(
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop a study as Ctrl-C does."""
+    """Let a scheduler's signal stop a study as Ctrl-C does."""
+    seen: list[int] = []
 
     def handler(number: int, frame: object) -> None:
-        raise Stopped("", 0)
+        seen.append(number)
+        if len(seen) == 1 or hurries(number, seen[0]):
+            raise Stopped("", 0)
 
-    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # nohup ignores SIGHUP, and so does a study under it.
-    caught = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]
-    with handled(dict.fromkeys(caught, handler)):
+    with handled(dict.fromkeys(of_schedulers(), handler)):
         yield
 
 

@@ -31,13 +31,16 @@ class Progress:
     hooks: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # memory by name, JSON
 
 
-def open_manager(folder: RunFolder, clean: bool = True) -> ocp.CheckpointManager:
+def open_manager(
+    folder: RunFolder, clean: bool = True, keep: int | None = None
+) -> ocp.CheckpointManager:
     """Open a run's checkpoints as a context manager; it keeps the latest two.
 
     Args:
         folder: The run's folder.
         clean: Whether to remove half-written checkpoints of killed processes. Only a writer may: a
             reader would remove what another process is writing.
+        keep: The checkpoints of every so many steps are kept too; None: no others.
     """
     standard, json = ocp.StandardCheckpointHandler, ocp.JsonCheckpointHandler
     # Orbax fails on a relative path, and only in its background thread.
@@ -51,6 +54,7 @@ def open_manager(folder: RunFolder, clean: bool = True) -> ocp.CheckpointManager
         ),
         options=ocp.CheckpointManagerOptions(
             max_to_keep=2,
+            keep_period=keep,
             cleanup_tmp_directories=clean,
             async_options=ocp.AsyncOptions(post_finalization_callback=checksums),
         ),
@@ -108,7 +112,10 @@ def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variabl
         ValueError: The checkpoint of step `at` is damaged or missing.
     """
     if at is not None and (at not in folder.saved or not folder.is_intact(at)):
-        raise ValueError(f"the checkpoint of step {at} is damaged, or is not there")
+        there = ", ".join(map(str, folder.saved)) or "none"
+        raise ValueError(
+            f"the checkpoint of step {at} is damaged, or is not there; {folder.path} has: {there}"
+        )
     if folder.newest is None:
         raise FileNotFoundError(
             f"no checkpoint in {folder.path}: train first, with --mode=pretrain"

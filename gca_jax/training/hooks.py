@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from gca_jax import distributed
 from gca_jax.shapes import Summary
-from gca_jax.signals import handled
+from gca_jax.signals import handled, hurries, of_schedulers
 from gca_jax.training import checkpoint
 from gca_jax.training.checkpoint import Progress
 from gca_jax.training.state import Metrics, TrainState
@@ -45,7 +45,7 @@ class Hook(Protocol):
 
 
 class Stop:
-    """Stops the run after Ctrl-C or SIGTERM; a hook."""
+    """Stops the run after Ctrl-C or a signal of schedulers; a hook."""
 
     name = "stop"
 
@@ -69,9 +69,10 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Let Ctrl-C or SIGTERM stop the run after the current step; a second signal stops at once.
+    """Let Ctrl-C or a scheduler's signal stop the run after the current step.
 
-    Where several processes train together, JAX passes a SIGTERM to any of them on to all.
+    A second Ctrl-C or SIGTERM stops at once. Where several processes train together, JAX passes a
+    SIGTERM to any of them on to all.
     """
     stop, together = Stop(), jax.process_count() > 1
     if threading.current_thread() is not threading.main_thread():
@@ -80,13 +81,16 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def handler(number: int, frame: object) -> None:
         if stop.number:
-            raise KeyboardInterrupt
+            if hurries(number, stop.number):
+                raise KeyboardInterrupt
+            return
         stop.number = number
-        os.write(2, b"\nstopping after this step ...\n")  # a print may be interrupted in itself
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, b"\nstopping after this step ...\n")  # a print may be interrupted in itself
         if together:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    caught = (signal.SIGINT,) if together else (signal.SIGINT, signal.SIGTERM)
+    caught = {signal.SIGINT, *of_schedulers()} - ({signal.SIGTERM} if together else set())
     try:
         with handled(dict.fromkeys(caught, handler)):
             yield stop
@@ -115,9 +119,10 @@ class Saver:
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Save the state if a checkpoint is due."""
-        epochs = self.training.experiment.train.checkpoint_every_epochs
-        every = epochs * self.training.steps_per_epoch
-        if step % every == 0 or step == self.training.total_steps:
+        settings, each = self.training.experiment.train, self.training.steps_per_epoch
+        epochs = (settings.checkpoint_every_epochs, settings.keep_every_epochs)
+        due = any(step % (number * each) == 0 for number in epochs if number is not None)
+        if due or step == self.training.total_steps:
             self.save(step, state)
 
     def save(self, step: int, state: TrainState) -> None:

@@ -64,7 +64,7 @@ def train(
         ValueError: The config is wrong, the folder holds a run of another config or one that
             another process trains, or the loss is not finite.
         OSError: The disk has no room for the next checkpoint, or for the first three.
-        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+        Stopped: Ctrl-C or a signal of `signals.of_schedulers`; a checkpoint has been written.
     """
     _check_hooks(experiment, hooks)
     if folder.saved:
@@ -89,7 +89,10 @@ def train(
         prepared, maps = start.prepare(experiment, folder)
         if prepared is not experiment:
             training = step.trace(prepared)
-        manager = stack.enter_context(checkpoint.open_manager(folder))
+        kept = experiment.train.keep_every_epochs
+        manager = stack.enter_context(
+            checkpoint.open_manager(folder, keep=kept and kept * training.steps_per_epoch)
+        )
         return _train(training, folder, manager, hooks, command, encoder, maps)
 
 

@@ -192,3 +192,14 @@ def test_a_file_that_claims_far_more_than_it_holds_is_refused(ending, tmp_path, 
     said = f"its {path.stat().st_size} bytes claim to be {claimed}: save it without compression"
     with pytest.raises(ValueError, match=said):
         tables.read(str(path))
+
+
+def test_a_spreadsheet_computes_nothing_from_a_name(tmp_path):
+    names = np.array(["=cmd|' /C calc'!A0/1.png", "@x", "+1", "-2", "a=b"])
+    numbers = -np.ones((5, 2), np.float32)
+    with (tmp_path / "x.csv").open("wb") as file:
+        tables.WRITERS[".csv"](file, {"path": names, "features": numbers})
+    with (tmp_path / "x.csv").open(newline="") as file:
+        rows = [*csv.reader(file)][1:]
+    assert [row[0] for row in rows] == [*(f"'{name}" for name in names[:4]), "a=b"]
+    assert [row[1:] for row in rows] == [["-1.0", "-1.0"]] * 5

@@ -80,7 +80,7 @@ def evaluated(experiment, workdir, quick_evaluation):
     restored = []
     original = checkpoint.restore_variables
 
-    def remember(folder):
+    def remember(folder, at):
         variables, step = original(folder)
         restored.append((variables, jax.tree.map(np.array, variables)))
         return variables, step
@@ -180,8 +180,8 @@ def test_a_workdir_of_another_run_is_refused(workdir):
 
 
 def test_evaluation_is_checked_before_training(tiny):
-    with pytest.raises(ValueError, match=r"^config\.evaluation: .*5000"):
-        evaluate.check(build(tiny(**{"evaluation.labels_per_class": 5000})))
+    with pytest.raises(ValueError, match=r"^config\.evaluation: neighbours .*5000"):
+        evaluate.check(build(tiny(**{"evaluation.neighbours": (5000,)})))
 
 
 @pytest.mark.slow

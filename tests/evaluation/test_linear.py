@@ -5,7 +5,10 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from gca_jax.evaluation import linear, softmax
+from gca_jax.data.memory import arrays
+from gca_jax.evaluation import knn, linear, softmax
+from gca_jax.evaluation.result import Labelled
+from gca_jax.evaluation.splits import Settings
 
 
 def blobs(seed, n=120, classes=3, spread=1.0):
@@ -28,6 +31,28 @@ def test_the_probe_minimises_its_documented_objective():
     model = linear.fit(x, y, strength)
     ours = objective(np.concatenate([model.coef_.T.ravel(), model.intercept_]))
     assert ours == pytest.approx(best.fun, rel=1e-5)
+
+
+def test_probes_are_fitted_to_classes_of_any_size():
+    """A class of one image, whose test images are there to be found, and one of three."""
+    x, y = blobs(0, n=126, spread=0.1)
+    kept = np.concatenate([np.flatnonzero(y == k)[:count] for k, count in enumerate((40, 1, 3))])
+    train, test = Labelled(x[kept], y[kept]), Labelled(*blobs(0, n=126, spread=0.1))
+    settings = Settings(0, 10, 2, 0.1, (1.0, 100.0), (1, 3))
+    with pytest.raises(ValueError, match="fewer than two classes"):
+        linear.score(train, test, settings)
+    more = Labelled(np.r_[x[kept], x[y == 2][:20]], np.r_[y[kept], [2] * 20])
+    for score in (linear.score, linear.score_few, knn.score):
+        assert score(more, test, settings).accuracy > 0.9
+    images = np.zeros((len(more.labels), 4, 4), np.uint8)
+    given = dict(test_images=images[:2], test_labels=["a", "b"], name="rare")
+    data = arrays(images, np.array(["a", "b", "c"])[more.labels], **given)
+    assert [*linear._shortages(data, settings)] == [
+        "1 class (b) has fewer than 10 training images: a probe on 10 labels a class takes those "
+        "that there are",
+        "1 class (b) has too few training images to hold out 10% of them: settings of probes are "
+        "chosen without them",
+    ]
 
 
 def gradient(model, x, y, strength):

@@ -15,7 +15,6 @@ LABELS = np.arange(600, dtype=np.int32) % 10
         ({"validation_fraction": 0.0}, "validation_fraction must lie in"),
         ({"validation_fraction": 1.0}, "validation_fraction must lie in"),
         ({"validation_fraction": -0.1}, "validation_fraction must lie in"),
-        ({"labels_per_class": 100}, "cannot draw 100 images of class"),
         ({"neighbours": (1, 481)}, r"neighbours must lie in \[1, 480\]"),
         ({"neighbours": (0, 3)}, "neighbours must be integers >= 1"),
         ({"neighbours": ()}, "neighbours must be integers >= 1"),

@@ -19,9 +19,11 @@ def test_another_seed_or_index_is_another_draw(other):
     assert set(chosen) != set(splits.draw(LABELS, 10, **other))
 
 
-def test_a_draw_of_more_images_than_a_class_has_is_refused():
-    with pytest.raises(ValueError, match="cannot draw 31 images of class 0: there are 30"):
-        splits.draw(LABELS, 31, seed=0, index=0)
+def test_a_class_with_fewer_images_gives_all_to_a_draw():
+    chosen = splits.draw(LABELS, 35, seed=0, index=0)
+    assert np.bincount(LABELS[chosen]).tolist() == [*range(30, 35), *[35] * 5]
+    assert len(np.unique(chosen)) == len(chosen)
+    assert splits.fewer(LABELS, 32) == {0: 30, 1: 31}
 
 
 def test_hold_out_is_a_partition_with_each_class_in_proportion():
@@ -31,9 +33,32 @@ def test_hold_out_is_a_partition_with_each_class_in_proportion():
     assert np.abs(shares - 0.2).max() < 1 / 30
 
 
-def test_hold_out_refuses_a_class_too_small_to_share():
-    with pytest.raises(ValueError, match="smallest class has 1 training images"):
+def test_nothing_is_held_out_of_a_class_too_small_to_share():
+    """The other classes are held out as if it was not there."""
+    labels = np.array([0] * 20 + [2] + [1] * 20)
+    fit, held_out = splits.hold_out(labels, 0.2, seed=0)
+    assert sorted([*fit, *held_out]) == [*range(41)]
+    assert np.bincount(labels[held_out]).tolist() == [4, 4]
+    others = np.delete(np.arange(41), 20)
+    _, alone = splits.hold_out(labels[others], 0.2, seed=0)
+    assert held_out.tolist() == others[alone].tolist()
+    assert splits.too_small(labels, 0.2).tolist() == [2]
+    assert splits.can_hold_out(labels, 0.2)
+
+
+def test_fewer_than_two_classes_to_hold_out_are_refused():
+    with pytest.raises(ValueError, match=r"fewer than two classes .* hold out 20% of them"):
         splits.hold_out(np.array([0] * 20 + [1]), 0.2, seed=0)
+
+
+def test_a_class_with_one_image_is_in_the_fit_of_every_fold():
+    labels = np.array([0] * 10 + [1] * 10 + [2])
+    folds = splits.folds(labels, 0.1, seed=0)
+    assert len(folds) == 10
+    assert sorted(np.concatenate([held_out for _, held_out in folds])) == [*range(20)]
+    for fit, held_out in folds:
+        assert sorted([*fit, *held_out]) == [*range(21)]
+        assert 20 in fit
 
 
 def test_folds_hold_out_every_image_once_and_every_class_alike():

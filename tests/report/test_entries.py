@@ -48,6 +48,10 @@ def test_numbers_in_the_words_are_those_of_the_run():
     few = words_of("linear_4_per_class")
     assert few["title"] == "linear, 4 labels a class"
     assert few["over"] == "2 draws of 4 labels a class"
+    short = {"fewer_labels": {"a": 1, "b": 3}, "not_held_out": ["a"]}
+    few, whole = (words_of(name, **short)["procedure"] for name in ("linear_4_per_class", "linear"))
+    assert few.endswith("without labels. Of 2 classes with fewer images it is on all.")
+    assert whole.endswith("training split. Nothing was held out of 1 class with too few images.")
     best = words_of("finetune_best_on_test")["procedure"]
     assert "worth 12.5 points (trained encoder) and 0.0 points (untrained encoder)." in best
     assert "8 epochs" in words_of("finetune")["procedure"]

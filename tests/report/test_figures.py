@@ -68,6 +68,27 @@ def test_classes_and_domains_have_their_names(folder):
     assert [text.get_text() for text in legend.get_texts()] == NAMES["class_names"]
 
 
+def test_a_name_with_an_underscore_first_is_in_the_legend(folder):
+    folder.evaluation["dataset"] |= {"class_names": ["_x", "$1_$5", "a|b"]}
+    legend = figures.plane(summary(folder), folder).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["\u200b_x", r"\$1_\$5", "a|b"]
+
+
+def test_letters_of_another_script_are_drawn_by_a_font_that_has_them(tmp_path, monkeypatch, capsys):
+    """⌒ is in STIX and not in DejaVu; no font has a letter of a private area."""
+    monkeypatch.setattr(figures, "FALLBACKS", ("STIXGeneral", "no such font"))
+    images = {}
+    for name in ("a\u2312b", "a\u2313b", "a\ue2f7b"):
+        with figures.any_script():
+            figure = Figure()
+            figure.suptitle(figures.label(name))
+            figure.savefig(tmp_path / "x.png")
+        images[name] = (tmp_path / "x.png").read_bytes()
+        said = capsys.readouterr().out
+        assert ("no font here has 1 letter" in said) == ("\ue2f7" in name)
+    assert len({*images.values()}) == 3
+
+
 def test_the_map_by_domain_stands_beside_the_one_by_class(folder):
     folder.arrays["plane_domains"] = np.arange(36) % 2
     by_class, by_domain = figures.plane(with_names(folder), folder).axes

@@ -1,5 +1,7 @@
 import json
 import re
+import shutil
+import types
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from gca_jax.files import write_json
+from gca_jax.report import run as reports
 from gca_jax.report.markdown import report
 from gca_jax.report.run import summary
 from gca_jax.studies import grid
@@ -346,3 +349,16 @@ def test_corruptions_stand_beside_those_of_the_baselines(workdir):
     (workdir / "corruptions.json").unlink()
     (workdir / "evaluation.json").write_text(json.dumps(found))
     assert page_of(workdir) == page
+
+
+@pytest.mark.parametrize("free", [(2**20 - 1,), (2**30, 2**20 + 1000)])
+def test_a_full_disk_is_said_before_what_would_wait_for_it(tmp_path, monkeypatch, free):
+    """At once, or once the pictures are written: TensorBoard's thread dies on a full disk."""
+    leave(tmp_path)
+    left = iter(free)
+    usage = types.SimpleNamespace
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(free=next(left)))
+    monkeypatch.setattr(reports, "show", lambda *given: pytest.fail("it is written to"))
+    with pytest.raises(OSError, match=r"^the disk of .* has 1\.05 MB left, and .* are needed"):
+        write(tmp_path)
+    assert not (tmp_path / "report.json").exists()

@@ -227,7 +227,7 @@ def test_a_folder_that_training_has_only_begun_is_gone_on_with(planned, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)], ids=["ctrl-c", "sigterm"]
+    ("number", "status"), [(signal.SIGINT, 1), (signal.SIGUSR1, 0)], ids=["ctrl-c", "sigusr1"]
 )
 def test_a_study_is_stopped_with_its_runs_and_gone_on_with(planned, tmp_path, number, status):
     of_one = {"methods": {"a": M("simclr")}, "measures": {}, "plain": (), "reference": None}

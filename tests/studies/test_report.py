@@ -227,6 +227,42 @@ def test_its_html_leads_to_what_is_missing_and_names_are_text(planned, tmp_path,
     browse(tmp_path / "study.html", use)
 
 
+ODD = ("_private $q_$", "猫 $5", "=cmd|' /C calc'!A0", "Chordata_Aves_Accipitriformes_" * 3)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_any_name_is_text_in_pictures_and_tables(planned, tmp_path, alone, capsys):
+    methods = dict(zip(ODD, map(M, ("simclr", "gca_uot", "byol", "gca_ince")), strict=True))
+    conditions = {"$1_$5 <b>\n|": {}, ODD[0]: {"train.batch_size": 300}}
+    conditions = {"-1+2": {}} if alone else conditions
+    correlate = ("linear probe", "$k$-NN")
+    study, grid = planned(
+        methods=methods,
+        conditions=conditions,
+        reference=ODD[0],
+        seeds=(0, 1),
+        measures={correlate[0]: "accuracy.linear", correlate[1]: "accuracy.linear"},
+        correlate=correlate,
+        plain=(),
+        x_label="$x_",
+    )
+    do(grid, tmp_path)
+    write(study, grid, tmp_path, COMMAND)  # a warning would be an error
+    said = capsys.readouterr().out
+    assert said.count("no font here has 1 letter of the names (猫)") == (said != "")
+    results = collect(study, grid, tmp_path)
+    drawn = study_figures.draw(study, results, [*analyse(study, results, tmp_path)], tmp_path)
+    shown = [r"_private \$q_\$", r"猫 \$5", ODD[2], "Chordata_Aves_A…cipitriformes_"]
+    (legend,) = drawn["correlation"].legends
+    assert [text.get_text().lstrip("\u200b") for text in legend.get_texts()] == shown
+    with (tmp_path / "study.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    named = {row["method"]: row["condition"] for row in rows}
+    assert [*named] == [*ODD[:2], f"'{ODD[2]}", ODD[3]]
+    assert named[ODD[1]] == ("'-1+2" if alone else ODD[0])
+    assert all(float(row["linear probe"]) > 0 for row in rows)
+
+
 def test_nothing_done_is_a_report_too(described, tmp_path):
     page = write(*described, tmp_path / "new", COMMAND).read_text()
     assert "0 of 18 final runs" in page

@@ -8,7 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+import gca_jax
 from gca_jax import files
+from gca_jax.evaluation import evaluate as evaluation
+from gca_jax.experiment import build
 from gca_jax.training import checkpoint
 from gca_jax.workdir import RunFolder
 from tests.runs import evaluate, pretrain, restore_variables
@@ -156,3 +159,30 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_saved(
     assert RunFolder(tmp_path).newest == 3
     pretrain(experiment, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(unbroken))
+
+
+@pytest.mark.usefixtures("one_device")
+def test_checkpoints_of_every_few_epochs_are_kept_and_can_be_named(tiny, tmp_path, capsys):
+    """Of five epochs of three steps the second and the fourth, beside the last two."""
+    changes = {"train.epochs": 5, "train.checkpoint_every_epochs": 5}
+    made = build(tiny(**changes, **{"train.keep_every_epochs": 2}))
+    pretrain(made, tmp_path)
+    assert [*RunFolder(tmp_path).saved] == [6, 12, 15]
+    assert pretrain(made, tmp_path)["steps"] == 15
+    encoder = gca_jax.load(tmp_path, step=6)
+    jax.tree.map(
+        np.testing.assert_array_equal, encoder.variables, restore_variables(tmp_path, 6)[0]
+    )
+    assert (encoder.step, gca_jax.load(tmp_path).step) == (6, 15)
+    with pytest.raises(ValueError, match=r"step 7 is damaged, or is not there; .*: 6, 12, 15"):
+        gca_jax.load(tmp_path, step=7)
+    capsys.readouterr()
+    folder = RunFolder.open(tmp_path)
+    of_last, of_six = (evaluation.evaluate(made, folder, step) for step in (None, 6))
+    assert f"written to {tmp_path}/evaluations/step-6" in capsys.readouterr().out
+    assert (of_last["step"], of_six["step"]) == (15, 6)
+    assert folder.evaluation == of_last
+    there = json.loads((tmp_path / "evaluations/step-6/evaluation.json").read_text())
+    assert there == of_six
+    assert there["alignment"] != of_last["alignment"]
+    assert (tmp_path / "evaluations/step-6/evaluation.npz").exists()

@@ -65,6 +65,7 @@ WORDS = {
     "train.batch_norm_groups": 2,
     "train.online_probe": True,
     "train.knn_every_epochs": 2,
+    "train.keep_every_epochs": 2,
     "augment.blur_size": 3,
     "loss.domain": "log",
     "loss.block_size": 100,

@@ -15,8 +15,9 @@ import pytest
 from gca_jax import config as configs
 from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.experiment import build
-from gca_jax.signals import Stopped
+from gca_jax.signals import Stopped, handled
 from gca_jax.training import log, state, step, train
+from gca_jax.training.hooks import stop_on_signals
 from gca_jax.training.log import Log
 from gca_jax.workdir import RunFolder
 from tests.runs import pretrain, restore_variables
@@ -288,9 +289,10 @@ def test_byol_on_streamed_images_resumes_with_its_target_network(tiny, tmp_path,
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     pretrain(experiment, whole)
     with monkeypatch.context() as patch:
-        at_step(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
-        with pytest.raises(Stopped):
+        at_step(patch, 4, lambda: signal.raise_signal(signal.SIGUSR1))
+        with pytest.raises(Stopped) as stopped:
             pretrain(experiment, broken)
+        assert stopped.value.status == 0
     pretrain(experiment, broken)
     assert "predictor" in weights(whole)["params"]
     assert rows(broken) == rows(whole)
@@ -324,6 +326,43 @@ def test_a_signal_while_the_step_is_compiled_is_not_kept_waiting(
     assert seen[0] == before
     assert seen[-1] != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+SCHEDULERS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_s_signal_stops_a_run_after_the_step(name):
+    number = getattr(signal, name)
+    with stop_on_signals() as stop:
+        signal.raise_signal(number)
+        assert (stop.number, stop.status) == (number, 0)
+        if name == "SIGTERM":
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        else:  # those that come in advance come twice, and SIGTERM follows: saving goes on
+            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS[1:])
+def test_of_several_processes_each_is_told_by_sigterm(name, monkeypatch):
+    """Which JAX passes on to all of them."""
+    told = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with handled({signal.SIGTERM: lambda number, frame: told.append(number)}):
+        with stop_on_signals() as stop:
+            signal.raise_signal(getattr(signal, name))
+            assert stop.number == getattr(signal, name)
+        assert told == [signal.SIGTERM]
+
+
+def test_nohup_is_followed():
+    with handled({signal.SIGHUP: signal.SIG_IGN}), stop_on_signals() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.number == 0
 
 
 class Watch:

@@ -4,10 +4,16 @@ Images of one size that fit in memory are read into one uint8 array; all others 
 The limit is `gca_jax.data.sources.reading.MEMORY_LIMIT`.
 """
 
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
 from gca_jax import check
 from gca_jax.data import memory
 from gca_jax.data.dataset import Dataset, Reader, Source
-from gca_jax.data.sources import folder, hub, imagenet100, tfds_sets
+from gca_jax.data.sources import cifar, folder, hub, imagenet100, tfds_sets
+
+OTHERS = ("root", "labelled_root", "path", "corruption")  # that name other images than a file's
 
 
 def _tfds(builder: str, read: Reader = tfds_sets.load, **splits: str) -> Source:
@@ -53,19 +59,44 @@ def load(name: str, **options) -> Dataset:
     Args:
         name: A key of `SOURCES`.
         **options: Keyword arguments of the set's reader. All: `limit` (most images of each part,
-            evenly spaced). All but arrays, digits and hf: `data_dir` (TFDS's folder; None:
-            $TFDS_DATA_DIR or ~/tensorflow_datasets). All but arrays and digits: `skip_unreadable`
-            (leave out and count unreadable images, instead of an error). imagenet100: `size`.
-            cifar10_corrupted: `corruption`, `severity`. arrays: `file`. Folders: those of
-            `folder.load`. hf: those of `hub.load`.
+            evenly spaced), `file` (an archive of arrays, or CIFAR's for Python, in place of the
+            set). All but arrays, digits and hf: `data_dir` (TFDS's folder; None: $TFDS_DATA_DIR or
+            ~/tensorflow_datasets). All but arrays and digits: `skip_unreadable` (leave out and
+            count unreadable images, instead of an error). imagenet100: `size`. cifar10_corrupted:
+            `corruption`, `severity`. Folders: those of `folder.load`. hf: those of `hub.load`.
 
     Raises:
         ValueError: An unknown name, an option that the set does not take, or a data set that is
             missing or broken; the message names the file and the command that prepares it.
     """
     row = find(name)
+    if (file := options.get("file")) is not None:
+        return _of_file(name, row, pathlib.Path(file).expanduser(), options)
+    if row.read is not memory.load:
+        options.pop("file", None)
     check.keywords(f"data set {name}", row.read, options)
     return row.read(name, row, **options)
+
+
+def _of_file(name: str, row: Source, path: pathlib.Path, options: Mapping[str, Any]) -> Dataset:
+    """Read a file in place of the data set that a config names; its recipe is not the data's."""
+    check.keywords(f"data set {name}", row.read, {k: x for k, x in options.items() if k != "file"})
+    for key in OTHERS:
+        if options.get(key) is not None:
+            raise ValueError(f"file and {key} name two data sets: {name} takes one of them")
+    limit = options.get("limit")
+    if path.name.endswith(cifar.SUFFIXES):
+        data = cifar.load(path, limit)
+    else:
+        data = memory.load("arrays", row, file=str(path), limit=limit)
+    shape = data.train_images.shape[1:]
+    for key, value in (("size", shape[0]), ("channels", shape[2])):
+        if options.get(key) not in (None, value):
+            raise ValueError(
+                f"the images of {path} are {' x '.join(map(str, shape))}, and {key} is "
+                f"{options[key]}: --config.data.{key}={value}"
+            )
+    return data
 
 
 def find(name: str) -> Source:

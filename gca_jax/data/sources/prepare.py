@@ -2,8 +2,12 @@
 
 import hashlib
 import importlib.util
+import os
 import pathlib
 import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -15,6 +19,8 @@ from gca_jax.data.dataset import Dataset, Streamed
 from gca_jax.data.sources import tfds_sets
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+WAIT = 10.0  # seconds for a host to answer
+OFFLINE = "Without a network, put the archives into a folder and name it with --archives=DIR"
 INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"
 
 
@@ -28,9 +34,10 @@ def prepare(config: Any, archives: str | None = None) -> None:
     Raises:
         ValueError: TensorFlow, an archive, the network or disk space is missing.
     """
+    archives = None if archives is None else os.path.expanduser(archives)
     data = {key: value for key, value in config.data.items() if key != "kind"}
     name, builder = data["name"], sources.find(data["name"]).builder
-    if builder is not None:
+    if builder is not None and data.get("file") is None:
         wanted = [builder]
         if name == "cifar10_corrupted":
             kinds = [f"{c}_{s}" for c in tfds_sets.corruptions() for s in tfds_sets.SEVERITIES]
@@ -43,6 +50,7 @@ def prepare(config: Any, archives: str | None = None) -> None:
 
 def _prepare_tfds(name: str, wanted: list[str], data_dir: str | None, archives: str | None) -> None:
     """Prepare sets of TFDS, which prints what it downloads, how much and where to."""
+    data_dir = tfds_sets.expanded(data_dir)
     builders = {each: tfds.builder(each, data_dir=data_dir) for each in wanted}
     todo = {each: builder for each, builder in builders.items() if _is_needed(builder)}
     if not todo:
@@ -53,9 +61,12 @@ def _prepare_tfds(name: str, wanted: list[str], data_dir: str | None, archives: 
         f"preparing {counted(len(todo), 'set')} in {root}; what is downloaded goes to "
         f"{root / 'downloads'}, which can be deleted afterwards, or is there: --archives=DIR"
     )
-    for builder in {builder.name: builder for builder in todo.values()}.values():
+    by_name = {builder.name: builder for builder in todo.values()}.values()
+    for builder in by_name:
         _place(builder, archives)
     _hide_gpus()
+    for builder in by_name:
+        _reach(builder)
     for each, builder in todo.items():
         if builder.data_path.exists():  # an incomplete set, which TFDS would take for complete
             print(f"{builder.name}: {tfds_sets.fault_of(builder)}; it is made again")
@@ -97,10 +108,7 @@ def _download_and_prepare(builder: Any, archives: str | None) -> None:
             "stopped; the same command goes on, with what has been downloaded whole"
         ) from None
     except Exception as error:  # of the network, TensorFlow or TFDS: no common base class
-        raise ValueError(
-            f"{builder.name} could not be prepared: {error}\nWithout a network, put the archives "
-            "into a folder and name it with --archives=DIR"
-        ) from error
+        raise ValueError(f"{builder.name} could not be prepared: {error}\n{OFFLINE}") from error
 
 
 def _place(builder: Any, archives: str | None) -> None:
@@ -120,22 +128,51 @@ def _place(builder: Any, archives: str | None) -> None:
         return
     if archives is None:
         return
-    folder = pathlib.Path(builder.data_dir_root) / "downloads" / builder.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for url, info in builder.url_infos.items():
+    for url, info, path in _downloads(builder):
         archive = pathlib.Path(archives).expanduser().resolve() / url.rsplit("/", 1)[-1]
         if not archive.exists():
+            python = archive.with_name(archive.name.replace("-binary", "-python"))
             raise ValueError(
                 f"there is no {archive} (from {url}); put it there, or leave --archives out"
+                + f"; --config.data.file={python} is read as it is" * python.exists()
             )
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with archive.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
         if digest != info.checksum:
             print(f"note: {archive} differs from the one at {url}; it is used as it is")
-        path = folder / resource.get_dl_fname(url, info.checksum)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to(archive)
         resource.write_info_file(url, path, builder.name, archive.name, info)
+
+
+def _downloads(builder: Any) -> Iterator[tuple[str, Any, pathlib.Path]]:
+    """Yield what a set downloads: address, size with checksum, and its place in TFDS's cache."""
+    folder = pathlib.Path(builder.data_dir_root) / "downloads" / builder.name
+    for url, info in builder.url_infos.items():
+        yield url, info, folder / resource.get_dl_fname(url, info.checksum)
+
+
+def _reach(builder: Any) -> None:
+    """Raise ValueError if a file is to be downloaded whose host does not answer.
+
+    TFDS would try for minutes.
+    """
+    if builder.name == "imagenet2012":
+        return
+    for url, _, path in _downloads(builder):
+        if path.exists() or not url.startswith("http"):
+            continue
+        asked = urllib.request.Request(url, method="HEAD")
+        try:
+            urllib.request.urlopen(asked, timeout=WAIT).close()
+        except urllib.error.HTTPError:
+            pass  # an answer
+        except OSError as error:
+            raise ValueError(
+                f"{builder.name} could not be prepared: {url} cannot be reached "
+                f"({getattr(error, 'reason', error)}). {OFFLINE}"
+            ) from error
 
 
 def describe(dataset: Dataset) -> str:

@@ -4,6 +4,7 @@ TFDS takes seconds to import: only functions that need it do so.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Collection
 from typing import Any
@@ -114,7 +115,7 @@ def open_set(
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(builder_name, data_dir=data_dir)
+    builder = tfds.builder(builder_name, data_dir=expanded(data_dir))
     advice = command(name, data_dir)
     if fault := fault_of(builder):
         raise ValueError(
@@ -129,6 +130,11 @@ def open_set(
                 f"whole: {advice}"
             )
     return builder
+
+
+def expanded(data_dir: str | None) -> str | None:
+    """Return TFDS's folder with ~ expanded, which TFDS leaves as it is."""
+    return None if data_dir is None else os.path.expanduser(data_dir)
 
 
 def fault_of(builder: Any) -> str | None:

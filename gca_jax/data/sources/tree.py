@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import stat
+import sys
 from collections import Counter
 
 import numpy as np
@@ -240,7 +241,11 @@ def _identity(folder: pathlib.Path) -> State:
 
 def _facts(root: pathlib.Path, path: pathlib.Path) -> tuple[str, State | None]:
     """Return path below root, and state of a picture."""
-    if not os.fsencode(path).decode(errors="ignore") == str(path):
+    if os.fsencode(path).decode(errors="ignore") != str(path):
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            raise ValueError(
+                f"{os.fsencode(path)!r}: your locale names files in {encoding}: set PYTHONUTF8=1"
+            )
         raise ValueError(f"{os.fsencode(path)!r} is not UTF-8: rename it")
     try:
         known = state(path)

@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import re
 import types
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -147,3 +149,28 @@ def test_tfds_prepares_archives_of_the_published_layout(name, tmp_path, capsys):
         assert len(data.pretrain_images) == 30
     if name == "fashion_mnist":
         np.testing.assert_array_equal(data.train_images[:, 0, 0, 0], data.train_labels)
+
+
+def test_a_host_that_does_not_answer_is_said_at_once(tmp_path, monkeypatch):
+    """TFDS would ask for minutes. What has been downloaded is not asked for."""
+    known = {f"http://a.b/{name}.tar": UrlInfo(7, "0" * 64, name) for name in "xy"}
+    builder = types.SimpleNamespace(name="some", data_dir_root=tmp_path, url_infos=known)
+    asked = []
+
+    def answer(request, timeout):
+        assert timeout <= 10
+        asked.append((request.get_method(), request.full_url))
+        raise error
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    error = urllib.error.URLError("Name or service not known")
+    says = r"http://a\.b/x\.tar cannot be reached \(Name or service.*--archives=DIR"
+    with pytest.raises(ValueError, match=says):
+        prepare._reach(builder)
+    assert asked == [("HEAD", "http://a.b/x.tar")]
+    ((_, _, first), _) = prepare._downloads(builder)
+    first.parent.mkdir(parents=True)
+    first.touch()
+    error = urllib.error.HTTPError("http://a.b/y.tar", 405, "not allowed", None, None)
+    prepare._reach(builder)
+    assert asked[1:] == [("HEAD", "http://a.b/y.tar")]
