@@ -196,7 +196,7 @@ def test_a_run_that_was_told_its_channels_reads_arrays(run):
         ({"out": "none/x.npz"}, "--out=none/x.npz is in no folder: make none first"),
         ({"images": None}, "--images must have a value: a folder of pictures"),
         ({"images": "none"}, r"there is no folder .*none; name yours with --images=DIR"),
-        ({"images": "gca_jax"}, r"no pictures in .*gca_jax or below, but \d+ .py, "),
+        ({"images": "gca_jax"}, r"no pictures in .*gca_jax or below, but .*\d+ .py, "),
         ({"workdir": "none"}, "there is no run in none"),
     ],
 )
