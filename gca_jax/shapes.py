@@ -22,6 +22,7 @@ class Summary(TypedDict):
     unit: NotRequired[str]  # of what a batch has: "images", "pairs"
     input_shape: NotRequired[list[int]]  # (h, w, c) of an image, or the widths of two sets
     shorter_side: NotRequired[int]  # of a picture, in pixels, before its centre is cut out
+    matched: NotRequired[int]  # pairs that the plan found and the towers were trained with
     validation: NotRequired[dict[str, Any]]  # where it chose: step, likelihood, pairs, looks
     command: NotRequired[str]  # that was typed, last
 

@@ -434,11 +434,14 @@ def test_few_known_pairs_and_rows_in_no_order(tmp_path, capsys):
     at = [np.searchsorted(own, of) for own, of in zip(rows, data.train, strict=True)]
     np.testing.assert_allclose(data.quality, p[tuple(at)], atol=1e-4)
     summary = pretrain(made, tmp_path)
-    assert summary["validation"]["pairs"] == 50
+    assert (summary["validation"]["pairs"], summary["matched"]) == (50, len(data.train.a))
     kept = RunFolder.open(tmp_path).matches
     for name, values in zip("ab", data.train, strict=True):
         np.testing.assert_array_equal(kept[name], values)
     assert evaluate(made, tmp_path)["retrieval"]["a_to_b"]["recall_1"] > 0.9
+    write(RunFolder.open(tmp_path))
+    page = " ".join((tmp_path / "report.md").read_text().split())
+    assert "450 rows of a and 450 of b are in no given pair; the towers were trained with" in page
     longer = build(config("gce,linear", **{"train.steps": 30, "model.dim": 8}), dataset=both)
     assert pretrain(longer, tmp_path)["steps"] == 30
     assert "start:" not in capsys.readouterr().out.split("start: evidence")[-1]

@@ -157,8 +157,7 @@ def _train(
         with stop_on_signals() as stop, Log(training, hint, folder, begun.step, bar) as log:
             saver = Saver(training, folder, manager, begun, log.flush, command)
             saver.hooks = hooks = (*hooks, *own, log, stop, saver)
-            if validation is not None:
-                saver.about = lambda: {"validation": validation.summary}
+            saver.about = partial(_about, training, folder, validation)
             for hook in hooks:
                 hook.memory.update(begun.hooks.get(hook.name, {}))
             steps = () if over else enumerate(batches(training, begun.step), begun.step + 1)
@@ -181,6 +180,13 @@ def _train(
     summary = saver.summarise(finished=True)  # not before the last checkpoint has its name
     folder.state = "finished"
     return summary
+
+
+def _about(training: Training, folder: RunFolder, validation: Validation | None) -> dict[str, Any]:
+    """What `training.json` says of a run on pairs besides."""
+    chosen = {} if validation is None else {"validation": validation.summary}
+    found = folder.matches is not None
+    return chosen | ({"matched": len(training.experiment.data)} if found else {})
 
 
 def _ended(validation: Validation | None) -> bool:
