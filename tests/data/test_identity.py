@@ -87,6 +87,15 @@ def test_arrays_are_known_by_images_labels_and_names():
     assert "test_images" in differing(first, ImageData(arrays(images ^ 1, labels), None))
 
 
+def test_rows_of_tables_in_training_and_in_test_are_counted(capsys):
+    pair(A, B)
+    assert capsys.readouterr().out == ""
+    pair(A, B, test=(A[:7], B[:7]), validation_fraction=0)
+    assert "in 7 of 7 pairs that are evaluated" in capsys.readouterr().out
+    pair(A, A.copy())
+    assert "a and b are the same rows" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_align_never_returns_towers_of_other_data(tmp_path, capsys):
     def align(b=B, **data):
