@@ -21,7 +21,7 @@ Identity = dict[str, Any]
 def identify(data: Data) -> Identity:
     """Identify data: two sets are the same to a run where their identities are equal.
 
-    Arrays are hashed, a gigabyte a second. Pictures on disk are known by hashes of the files'
+    Arrays are hashed, half a gigabyte a second. Pictures on disk are known by hashes of the files'
     bytes where they have been read to check them, else by what `Streamed.records` says of itself,
     or by its length. Data of a caller's kind are known by `describe`, `info`, inputs of probes and
     the first batch of a seed; by their own `identity`, where they have one.
