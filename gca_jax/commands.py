@@ -14,11 +14,13 @@ from gca_jax.config import UNCHANGED, restore
 from gca_jax.files import need_space
 from gca_jax.studies.study import Study
 from gca_jax.workdir import (
+    IDENTITY,
     Json,
     RunFolder,
     as_json,
     first_differences,
     flatten,
+    other_parts,
     refuse_backslash,
 )
 
@@ -127,6 +129,9 @@ def evaluate(command: Command) -> None:
     folder = RunFolder.open(command.folder)
     changed = changes(command, folder)
     experiment = changed_by(command, folder, changed) if changed else restored(command, folder)
+    known = folder.identity
+    if changed and known and not other_parts(known, experiment.identity):  # its own, moved perhaps
+        changed = {key: value for key, value in changed.items() if not key.startswith("data.")}
     if changed:
         check(experiment)
     say(evaluate_run(experiment, folder, command.step, changed), folder)
@@ -262,7 +267,9 @@ def neighbours(command: Command) -> None:
     if command.images:
         found = neighbours.of_folder(encoder, command.images)
     else:
-        found = neighbours.of_tests(encoder, restored(command, folder).data.dataset)
+        experiment = restored(command, folder)
+        folder.refuse_other_data(experiment.identity)
+        found = neighbours.of_tests(encoder, experiment.data.dataset)
     neighbours.write(found, out)
 
 
@@ -371,7 +378,7 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
     config = restore(folder.config).lock()
     if command.config is None or "--config." not in (command.typed or ""):
         return build(config)
-    if shown := first_differences(as_json(config), as_json(command.config)):
+    if shown := first_differences(as_json(config), as_json(command.config), free=folder.free):
         raise ValueError(
             f"the run in {command.folder} is evaluated with its own settings ({shown}): leave out "
             "--config, or train another run with these"
@@ -380,14 +387,20 @@ def restored(command: Command, folder: RunFolder) -> "Experiment":
 
 
 def changes(command: Command, folder: RunFolder) -> Json:
-    """Return the typed settings of the evaluation and its data that are not the run's own."""
+    """Return the typed settings of the evaluation and its data that are not the run's own.
+
+    Of a run whose data are known, what is typed of data counts in any case: other pictures may lie
+    where its own did.
+    """
     if command.config is None:
         return {}
+    known = folder.has(IDENTITY)
     own, asked = (dict(flatten(each)) for each in (folder.config, as_json(command.config)))
     return {
         key: asked[key]
         for key in command.changed
-        if key.startswith(("evaluation.", "data.")) and asked[key] != own.get(key)
+        if key.startswith(("evaluation.", "data."))
+        and (asked[key] != own.get(key) or (known and key.startswith("data.")))
     }
 
 
@@ -399,9 +412,9 @@ def changed_by(command: Command, folder: RunFolder, changed: Json) -> "Experimen
     typed = dict(flatten(command.config))
     config.update_from_flattened_dict({key: typed[key] for key in changed})
     if re.search(r"--?config[= ]", command.typed or ""):
-        others = first_differences(as_json(config), as_json(command.config))
+        others = first_differences(as_json(config), as_json(command.config), free=folder.free)
     else:  # the config that was changed is the default one
-        others = ", ".join({*command.changed} - changed.keys())
+        others = ", ".join({*command.changed} - changed.keys() - folder.free)
     if others:
         raise ValueError(
             f"the run in {command.folder} may be evaluated with another evaluation.* or data.*, "

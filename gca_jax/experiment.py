@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from gca_jax import check, losses, metrics, models, targets
 from gca_jax.data import pair_files, sources
 from gca_jax.data.batches import Data
 from gca_jax.data.dataset import Dataset
+from gca_jax.data.identity import Identity, identify
 from gca_jax.data.images import ImageData
 from gca_jax.data.pairs import Pairs
 from gca_jax.data.splits import evaluated_on, note_repeated
@@ -139,6 +140,11 @@ class Experiment:
         """Return the entries of a batch's `info` that a training step uses."""
         probed = () if self.probed_classes is None else ("labels",)
         return tuple(dict.fromkeys((*self.target.takes, *probed)))
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What identifies the data, as JSON; arrays are hashed, once."""
+        return identify(self.data)
 
     @property
     def record(self) -> dict[str, object]:

@@ -9,6 +9,8 @@ CONFIG = {
     "train": {"epochs": float, "steps?": (int, None), "batch_size?": (int, None)},
 }
 
+IDENTITY: dict[Any, Any] = {str: object}
+
 
 class Summary(TypedDict):
     """What training leaves in `training.json`; compilation is part of the seconds only."""

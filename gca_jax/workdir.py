@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -22,6 +22,21 @@ State = Literal["new", "unfinished", "finished", "longer"]
 
 PLACES = ("data.data_dir",)
 """Settings of the machine: a run that goes on elsewhere may have others."""
+DATA_PLACES = (
+    *(f"data.{key}" for key in ("root", "labelled_root", "file", "skip_unreadable")),
+    *(f"data.{key}" for key in ("a", "b", "test_a", "test_b", "labels", "pairs")),
+)
+"""Where data lie: as good as any other where a run's data are known (`IDENTITY`) and the same."""
+WRITES = (
+    "log.wandb",
+    *(
+        f"train.{key}"
+        for key in ("log_every_steps", "checkpoint_every_epochs", "keep_every_epochs")
+    ),
+)
+"""Settings that change what a run writes, and no weight."""
+IDENTITY = "identity.json"
+SHOWN = 60  # letters of a value in a message
 UNSET = {"model.start": "random", "train.stop_by": "steps", "train.partners": "given"}
 """What a run does whose config lacks a key that others have."""
 MATCHES = "matches.npz"
@@ -81,14 +96,17 @@ class RunFolder:
     def _compared_with(self, record: Mapping[str, Any]) -> State:
         """Determine the run's state, and print what a user would not expect."""
         ended = self._ended_at()
-        if ended is not None and self.saved and self._is_longer(record):
+        if self.saved and self._is_longer(record):
+            at = f"ended at step {ended}" if ended is not None else f"saved at step {self.newest}"
             print(
-                f"{self.path} holds this run, ended at step {ended}: it is trained further, from "
-                "there with the learning rate that a run of the new length has at that step"
+                f"{self.path} holds this run, {at}: it is trained further, from there with the "
+                "learning rate that a run of the new length has at that step"
             )
             return "longer"
         if self.saved:  # else nothing of value is there: it was stopped before it saved anything
             self.refuse_another(record)
+            if told := first_differences(self.config, record):
+                print(f"note: {self.path} goes on with settings that make no other run ({told})")
         if ended is None:
             return "unfinished" if self.newest is not None else "new"
         if self.newest == ended:
@@ -114,12 +132,47 @@ class RunFolder:
         key = "epochs" if there["train"].get("steps") is None else "steps"
         length = record["train"].get(key) or 0
         as_long = {**there, "train": {**there["train"], key: length}}
-        return length > there["train"][key] and not any(differences(as_long, record))
+        longer = length > there["train"][key]
+        return longer and not any(differences(as_long, record, self.free))
+
+    @property
+    def free(self) -> frozenset[str]:
+        """Settings that may differ: what is written and, of known data, where they lie."""
+        return frozenset((*WRITES, *(DATA_PLACES if self.has(IDENTITY) else ())))
+
+    @property
+    def identity(self) -> Json | None:
+        """Return what identifies the data that the run is trained on; None: it is not known."""
+        return self._json(IDENTITY, shapes.IDENTITY, missing=True)
+
+    def refuse_other_data(self, identity: Mapping[str, Any]) -> None:
+        """Raise a ValueError where the run was trained on other data, if its own are known.
+
+        Args:
+            identity: Of the data, from `data.identity.identify`.
+        """
+        there = self.identity if self.saved else None
+        if there is not None and (parts := other_parts(there, identity)):
+            raise ValueError(
+                f"{self.path} holds a run on other data and is left as it is ({parts}). Put its "
+                "own back, choose another --workdir, evaluate these beside its own with "
+                "--mode=evaluate --config.data.KEY=VALUE, or delete "
+                f"{self.path / IDENTITY} if they are to pass for its own"
+            )
+
+    def know_data(self, identity: Mapping[str, Any]) -> None:
+        """Write what identifies the data; say so where the run was begun without it."""
+        if self.saved and not self.has(IDENTITY):
+            print(
+                f"note: {self.path} has no {IDENTITY}: the data as they are now are taken for "
+                "those that it was trained on, and known from here on"
+            )
+        self.write_json(IDENTITY, identity)
 
     def refuse_another(self, record: Mapping[str, object]) -> None:
         """Raise a ValueError where the folder holds, or was opened for, a run of another config."""
         there = self.config if self._asked is None or self.state != "longer" else self._asked
-        if shown := first_differences(there, record):
+        if shown := first_differences(there, record, free=self.free):
             raise ValueError(
                 f"{self.path} holds a run of another config and is left as it is ({shown}). "
                 "Choose another --workdir, or delete that one"
@@ -277,7 +330,7 @@ class RunFolder:
                     with contextlib.suppress(FileNotFoundError):
                         _ = self._evaluation()
                         self._need_archive()
-            _ = self.log, self.corruptions, self.report
+            _ = self.log, self.corruptions, self.report, self.identity
         except DamagedError as error:
             return str(error)
         except OSError as error:
@@ -367,14 +420,16 @@ class RunFolder:
         with (self.path / "lock").open("a") as file:
             return not files.lock(file)
 
-    def begin(self, record: Mapping[str, object]) -> None:
+    def begin(
+        self, record: Mapping[str, object], identity: Mapping[str, Any] | None = None
+    ) -> None:
         """Prepare the folder for a run that holds its lock: all that precedes the first step.
 
         A longer run is marked as unfinished before its config is written: stopped at once, it must
         not pass for one that has ended. Damaged checkpoints make room for their steps.
         """
         files.sweep(self.path)
-        if self.state == "longer":
+        if self.state == "longer" and self._ended_at() is not None:
             self.write_summary({**self.summary, "finished": False})
         for step, folder in self.saved.items():
             if self.newest is None or step > self.newest:
@@ -382,6 +437,8 @@ class RunFolder:
                 shutil.rmtree(aside, ignore_errors=True)
                 folder.rename(aside)
                 self._intact.pop(step, None)
+        if identity is not None:
+            self.know_data(identity)
         self.write_json("config.json", record)
 
     def changed(self) -> None:
@@ -437,7 +494,7 @@ class RunFolder:
         """Return the content of a JSON file of the folder, whatever its shape."""
         return files.read_json(self.path / name)
 
-    def _json(self, name: str, wanted: Mapping[str, object], missing: bool = False) -> Any:
+    def _json(self, name: str, wanted: Mapping[Any, object], missing: bool = False) -> Any:
         """Read and check a JSON file the first time; None where it is `missing` and may be."""
         path = self.path / name
         if missing and not path.exists():
@@ -466,15 +523,17 @@ def as_json(config: ConfigDict) -> dict[str, object]:
     return json.loads(config.to_json())
 
 
-def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iterator[str]:
+def differences(
+    there: Mapping[str, object], here: Mapping[str, object], free: Collection[str] = ()
+) -> Iterator[str]:
     """List each key whose value differs, as `group.key: 1 there, 2 here`.
 
     A key that is not set (null) is as good as one that is not there: a run may go on whose config
     was made before there was such a key, by "auto" and by what it did then (`UNSET`) too. Where the
-    data lie (`PLACES`) is no difference either.
+    data lie (`PLACES`) is no difference either, nor is one of a key in `free`.
     """
     a, b = ({key: json.dumps(x) for key, x in flatten(tree)} for tree in (there, here))
-    for key in sorted((a.keys() | b.keys()) - {*PLACES}):
+    for key in sorted((a.keys() | b.keys()) - {*PLACES, *free}):
         one, other = a.get(key, "null"), b.get(key, "null")
         goes_on = one == "null" and json.loads(other) in ("auto", UNSET.get(key))
         if one != other and not goes_on:
@@ -482,11 +541,34 @@ def differences(there: Mapping[str, object], here: Mapping[str, object]) -> Iter
 
 
 def first_differences(
-    there: Mapping[str, object], here: Mapping[str, object], most: int = 4
+    there: Mapping[str, object],
+    here: Mapping[str, object],
+    most: int = 4,
+    free: Collection[str] = (),
 ) -> str:
     """List the first differences of two configs on one line; empty if there are none."""
-    differing = list(differences(there, here))
+    differing = list(differences(there, here, free))
     return "; ".join(differing[:most] + ["..."] * (len(differing) > most))
+
+
+def other_parts(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name the parts in which two identities of data differ, on one line; empty if none do."""
+    parts = []
+    for name in dict.fromkeys((*there, *here)):
+        if json.dumps(one := there.get(name)) != json.dumps(other := here.get(name)):
+            shapes = [
+                str(each["shape"])[:SHOWN]
+                if isinstance(each, dict) and "shape" in each
+                else "none"
+                if each is None
+                else str(each)[:SHOWN]
+                for each in (one, other)
+            ]
+            same = shapes[0] == shapes[1]
+            parts.append(
+                f"{name}: other content" if same else f"{name}: {shapes[0]} there, {shapes[1]} here"
+            )
+    return "; ".join(parts)
 
 
 def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -26,7 +26,7 @@ ot: numerics cost engine.excluded engine.prior engine.sharding engine.passes eng
 models: closed_form matching evidence starts choice convolution resnet vit encoders precision
     network towers formats .
 data: pictures dataset splits batches stream views.color views.geometry views.policies
-    views.augment views images tables pairs pair_files memory corruptions
+    views.augment views images tables pairs identity pair_files memory corruptions
     sources.cifar sources.reading sources.tree sources.in_place sources.folder
     sources.tfds_sets sources.hub sources.imagenet100 sources sources.prepare .
 metrics

@@ -114,6 +114,8 @@ def test_a_run_of_another_config_is_refused_once_it_has_saved_something(tmp_path
         (RECORD, RECORD, (), True, "new", "it is trained from the start"),
         (RECORD, lasting(epochs=3), (7,), True, "longer", "ended at step 7: it is trained further"),
         (lasting(steps=7), lasting(steps=8), (7,), True, "longer", "it is trained further"),
+        (lasting(steps=9), lasting(steps=10), (7,), False, "longer", "saved at step 7: it is trai"),
+        (RECORD, lasting(log_every_steps=5), (3,), None, "unfinished", "make no other run (train."),
     ],
 )
 def test_where_a_run_stands_is_found_out_and_said(
@@ -133,7 +135,6 @@ def test_where_a_run_stands_is_found_out_and_said(
     ("there", "here", "finished"),
     [
         (RECORD, lasting(epochs=1), True),
-        (RECORD, lasting(epochs=3), False),
         (RECORD, lasting(epochs=3) | {"seed": 1}, True),
         (lasting(steps=7), lasting(steps=6), True),
         (lasting(steps=7), lasting(epochs=3, steps=7), True),
@@ -302,3 +303,22 @@ def test_files_that_a_killed_writer_left_are_gone_after_an_hour(tmp_path):
     RunFolder.open(tmp_path, RECORD).begin(RECORD)
     assert not old.exists()
     assert new.exists()
+
+
+def test_data_may_have_moved_where_they_are_known_by_content(tmp_path, capsys):
+    """Else a folder of another name is another run."""
+    there, here = (RECORD | {"data": {**RECORD["data"], "root": root}} for root in ("t/d", "t/e/"))
+    hold(tmp_path, there)
+    with pytest.raises(ValueError, match=r'data\.root: "t/d" there, "t/e/" here'):
+        RunFolder.open(tmp_path, here)
+    known = {"train_images": {"shape": [2, 4, 4, 3], "hash": "0"}}
+    write_json(tmp_path / "identity.json", known)
+    folder = RunFolder.open(tmp_path, here)
+    assert folder.state == "unfinished"
+    assert 'make no other run (data.root: "t/d" there' in capsys.readouterr().out
+    folder.refuse_other_data(known)
+    other = {"train_images": {"shape": [3, 4, 4, 3], "hash": "1"}, "train_labels": {}}
+    with pytest.raises(
+        ValueError, match=r"train_images: \[2, 4, 4, 3\] there, \[3, .*; train_label"
+    ):
+        folder.refuse_other_data(other)

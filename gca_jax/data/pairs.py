@@ -318,12 +318,40 @@ def pair(
         Side.of(key, raw, np.concatenate([of, rest]), scaling)
         for key, raw, of, rest in zip("ab", sets, train, (first, second), strict=True)
     )
+    trained = train, Part(first, second)
+    _note_equal(
+        name, sets, [np.concatenate(rows) for rows in zip(*trained, strict=True)], evaluated
+    )
     return Pairs(
         name, side_a, side_b, train, validation, evaluated, split, ids, shuffled,
         wrong=(moved != np.arange(k))[parts["train"]] if shuffled else None,
         quality=None if trust is None else trust[parts["train"]],
         alone=(first, second),
     )  # fmt: skip
+
+
+def _note_equal(name: str, sets: Sets, trained: Sequence[np.ndarray], evaluated: Part) -> None:
+    """Print how many evaluated pairs have rows equal to ones that are trained with, if any do.
+
+    Rows are compared by hashes of 64 bits: a million rows of 100 numbers take seconds.
+    """
+    a, b = sets
+    if a.shape == b.shape and np.array_equal(a, b):
+        print(f"note: {name}: a and b are the same rows, and the partner of each is itself")
+    known = [
+        np.array([hash(row.tobytes()) for row in rows[of]])
+        for rows, of in zip(sets, trained, strict=True)
+    ]
+    found = [
+        np.isin([hash(row.tobytes()) for row in rows[of]], some)
+        for rows, of, some in zip(sets, evaluated, known, strict=True)
+    ]
+    both = found[0] & found[1]
+    if both.any():
+        print(
+            f"note: {name}: in {both.sum()} of {len(both)} pairs that are evaluated, the rows of a "
+            "and of b equal rows that are trained with: what is measured on those is no test"
+        )
 
 
 def _given(a: ArrayLike, b: ArrayLike, pairs: str | ArrayLike) -> tuple[Sets, Known]:

@@ -169,6 +169,7 @@ def evaluate_corruptions(experiment: Experiment, folder: RunFolder) -> Found:
             f"CIFAR-10-C has corrupted test images; {folder.path} is evaluated on {split} images"
         )
     folder.refuse_another(experiment.record)
+    folder.refuse_other_data(experiment.identity)
     variables, step = checkpoint.restore_variables(folder)
     frozen = Frozen(_on_clean(experiment), variables, baselines=not official)
     sets = (cifar10_c(frozen), CIFAR_SUBSETS) if official else (on_the_fly(frozen), OWN_SUBSETS)

@@ -63,14 +63,16 @@ def evaluate(
 
     Raises:
         FileNotFoundError: There is no run in the folder.
-        ValueError: The run in the folder is another one, or it lost its last checkpoint; other data
-            are of another shape.
+        ValueError: The run in the folder is another one, or on other data, or it lost its last
+            checkpoint; other data are of another shape.
     """
     training = folder.summary
     if changed:
         _check_shape(experiment, folder)
     else:
         folder.refuse_another(experiment.record)
+    if not any(key.startswith("data.") or key == "evaluation.split" for key in changed):
+        folder.refuse_other_data(experiment.identity)
     beside = bool(changed) or (step is not None and step != folder.newest)
     variables, step = checkpoint.restore_variables(folder, step)
     if not beside and training["finished"] and step != training["steps"]:

@@ -44,7 +44,9 @@ class Run:
         """
         folder = RunFolder(workdir / self.folder)
         try:
-            return folder.is_complete and not any(differences(folder.config, self.record))
+            return folder.is_complete and not any(
+                differences(folder.config, self.record, folder.free)
+            )
         except (DamagedError, FileNotFoundError):
             return False
 
@@ -218,7 +220,7 @@ def refuse_other_runs(workdir: Path, grid: list[Cell]) -> None:
         folder = RunFolder(workdir / run.folder)
         if folder.saved or folder.has("evaluation.json"):
             with contextlib.suppress(DamagedError, FileNotFoundError):  # such a run is done again
-                if found := first_differences(folder.config, run.record, 3):
+                if found := first_differences(folder.config, run.record, 3, folder.free):
                     raise ValueError(
                         f"{folder.path} holds a run of another config: the study or its base was "
                         f"changed since ({found}). Choose another --workdir, or delete what is of "

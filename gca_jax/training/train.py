@@ -47,10 +47,10 @@ def train(
 
     Args:
         experiment: From `experiment.build`.
-        folder: `RunFolder.open(path, experiment.record)`. Gets `config.json`, `metrics.jsonl`,
-            TensorBoard files, `checkpoints/` and `training.json`. A finished run of this config is
-            left as it is; one with a smaller `train.epochs` or `train.steps` and otherwise the same
-            config is trained further from its end.
+        folder: `RunFolder.open(path, experiment.record)`. Gets `config.json`, `identity.json`,
+            `metrics.jsonl`, TensorBoard files, `checkpoints/` and `training.json`. A finished run
+            of this config is left as it is; one with a smaller `train.epochs` or `train.steps` and
+            otherwise the same config is trained further from where it is.
         hooks: Callables that run after each step, before it is logged; `evaluation.online.hooks`
             makes those of the config.
         command: The command line, for the report.
@@ -61,15 +61,19 @@ def train(
         validation pairs chose the weights, `validation`: their step, ℓ, and every look.
 
     Raises:
-        ValueError: The config is wrong, the folder holds a run of another config or one that
-            another process trains, or the loss is not finite.
+        ValueError: The config is wrong, the folder holds a run of another config or on other
+            data, or one that another process trains, or the loss is not finite.
         OSError: The disk has no room for the next checkpoint, or for the first three.
         Stopped: Ctrl-C or a signal of `signals.of_schedulers`; a checkpoint has been written.
     """
     _check_hooks(experiment, hooks)
+    known = experiment.identity
     if folder.saved:
         folder.refuse_another(experiment.record)
+        folder.refuse_other_data(known)
     if folder.state == "finished":
+        if distributed.first() and folder.identity is None:
+            folder.know_data(known)
         return folder.summary
     # Read here, so that a wrong file is refused before anything is traced or written.
     encoder = initial.encoder(experiment) if folder.newest is None else None
@@ -81,7 +85,7 @@ def train(
     with contextlib.ExitStack() as stack:
         if distributed.first():
             stack.enter_context(folder.locked())
-            folder.begin(experiment.record)
+            folder.begin(experiment.record, known)
             # Two are kept, and the next one is written before the older one is deleted.
             folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")

@@ -59,7 +59,8 @@ def load(
         readable.append(np.setdiff1d(np.arange(len(found.files)), [*faults.reasons]))
     # `check` has found all unreadable pictures: from here on, any fault is an error.
     faults = reading.Faults(str(trees[0].root), False, SIZES)
-    files = list(zip(map(Files, trees), readable, strict=True))
+    records = [Files(found, digests=of) for found, of in zip(trees, digests, strict=True)]
+    files = list(zip(records, readable, strict=True))
     form = reading.Form.of(files, size, bands, faults)
     class_names, labels = number(*(found.classes for found in trees))
     domain_names, numbers = number(*(found.domains for found in trees))

@@ -46,10 +46,12 @@ class Files:
     Attributes:
         tree: The tree.
         fixed: Whether one that has changed since the scan is refused; else what is there is read.
+        digests: Of the files' bytes, as `check` returns them; None: not known.
     """
 
     tree: Tree
     fixed: bool = True
+    digests: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.tree.files)
