@@ -49,7 +49,9 @@ flags.DEFINE_string("archives", None, "With --mode=prepare: folder of downloaded
 flags.DEFINE_integer(
     "step", None, "Step of a kept checkpoint: evaluate, embed, export, neighbours."
 )
-flags.DEFINE_string("images", None, "Folder of pictures, of --mode=embed and neighbours.")
+flags.DEFINE_string(
+    "images", None, "Pictures of --mode=embed and neighbours: a folder, a pattern, one."
+)
 flags.DEFINE_string("out", None, "File that --mode=embed, export or neighbours writes.")
 
 IGNORED: dict[str, object] = {

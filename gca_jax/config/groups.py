@@ -24,7 +24,7 @@ TFDS: Settings = dict(
     skip_unreadable=False,  # count broken records instead of refusing them
 )
 PICTURES: Settings = dict(
-    root=str,  # the folder of pictures
+    root=str,  # the folder of pictures; or several with commas between them, or a pattern
     size=224,  # pixels of a side that the network sees
     held_out=str,  # the domain that is kept for the test; None: none is
     domains=bool,  # whether the first level of folders is domains; None: seen from the depth

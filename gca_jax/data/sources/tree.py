@@ -3,7 +3,7 @@
 In a labelled tree, the folder of a picture is its class, and all are equally deep:
 
     root/class/*
-    root/split/class/*          split: train, test, val, or another name of `split_of`
+    root/split/class/*          split: train, test, val, or another name of `roots.split_of`
     root/domain/class/*         as in PACS
     root/split/domain/class/*
 
@@ -13,10 +13,8 @@ domains.
 """
 
 import dataclasses
-import functools
 import os
 import pathlib
-import re
 import stat
 import sys
 from collections import Counter
@@ -27,13 +25,10 @@ from jaxtyping import Int
 from gca_jax.check import counted
 from gca_jax.data.dataset import number
 from gca_jax.data.pictures import suffixes
+from gca_jax.data.sources import roots
+from gca_jax.data.sources.roots import SPLITS, Root, split_of
 from gca_jax.data.splits import hold_out
 
-SPLITS = {
-    "train": ("train", "training", "trainval"),
-    "test": ("test", "testing"),
-    "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
-}
 ARRAY = ".npy"  # read too with other channels than RGB
 SHOWN = 5  # names in a message
 
@@ -46,6 +41,7 @@ State = tuple[int, int]
 class Tree:
     """Pictures [n] of a folder with their splits, domains and classes, or None."""
 
+    name: str  # in messages
     root: pathlib.Path
     files: Names  # paths below root, sorted
     states: tuple[State | None, ...]  # None: it cannot be a picture, as `state` says
@@ -58,7 +54,7 @@ class Tree:
         return self.root / self.files[row]
 
     def __str__(self) -> str:
-        shown = [f"{self.root}: {counted(len(self.files), 'picture')}"]
+        shown = [f"{self.name}: {counted(len(self.files), 'picture')}"]
         known = {"split": self.splits, "domain": self.domains, "class": self.classes}
         for kind, given in known.items():
             names = sorted(set(given or ()))
@@ -69,19 +65,6 @@ class Tree:
 
 def _listed(names: list[str]) -> str:
     return ", ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
-
-
-@functools.cache
-def split_of(folder: str) -> str | None:
-    """Return the split that a folder is named for, in any case: "train", "test", "val" or None.
-
-    Also Training, test_set, val2017, dev-data and the like.
-    """
-    for split, names in SPLITS.items():
-        known = rf"({'|'.join(names)})[ ._-]?(sets?|data|images|imgs|(19|20)\d\d)?"
-        if re.fullmatch(known, folder, re.IGNORECASE):
-            return split
-    return None
 
 
 def scan(
@@ -98,7 +81,7 @@ def scan(
     Every real folder is read once, whatever links to it. What is left out is printed.
 
     Args:
-        root: The folder.
+        root: The folder; or several, a pattern, or a picture, as `roots.find` has it.
         labelled: Whether folders are classes; None: unless pictures lie in root or its splits.
         domains: Whether folders of the first level, below splits, are domains; None: if a labelled
             tree is that deep.
@@ -110,11 +93,11 @@ def scan(
     Raises:
         ValueError: The folder or pictures are missing, or folders are ambiguous.
     """
-    root = pathlib.Path(root).expanduser().resolve()
-    if not root.is_dir():
-        remedy = f"name yours with {option}=DIR{f' ({origin})' if origin else ''}"
-        raise ValueError(f"there is no folder {root}; {remedy}")
-    walk = _walk(root, suffixes() + (ARRAY,) * arrays)
+    named = roots.find(root, option, origin)
+    common = pathlib.Path(os.path.commonpath([each.folder for each in named]))
+    alone = [start for each in named for start in each.starts] == [common]
+    name = str(common if alone else root)
+    walk = _walk(named, suffixes() + (ARRAY,) * arrays)
     if walk.closed and not skip:
         raise ValueError(
             f"{walk.closed[0]}: allow it to be read, move it elsewhere, or leave such folders out "
@@ -123,16 +106,16 @@ def scan(
     if not walk.pictures:
         beside = f", but {_others(walk.others)}" if walk.others else ""
         raise ValueError(
-            f"no pictures in {root} or below{beside}: put pictures there, in folders SPLIT/CLASS "
+            f"no pictures in {name} or below{beside}: put pictures there, in folders SPLIT/CLASS "
             "(SPLIT: train, test) or DOMAIN/CLASS if they have labels"
         )
-    found = sorted(_facts(root, path) for path in walk.pictures)
-    files = tuple(name for name, _ in found)
-    names = _names(root, files, labelled, domains)
-    walk.note(root)
+    found = sorted(_facts(common, path) for path in walk.pictures)
+    files = tuple(file for file, _ in found)
+    names = _names(common, files, _levels(common, files, named), labelled, domains)
+    walk.note(name, common)
     if names == (None, None, None):
-        _note_splits(root, files)
-    return Tree(root, files, tuple(state for _, state in found), *names)
+        _note_splits(common, files)
+    return Tree(name, common, files, tuple(state for _, state in found), *names)
 
 
 def scan_any(root: str | os.PathLike[str], option: str, arrays: bool = False) -> Tree:
@@ -165,16 +148,16 @@ class _Walk:
     links: list[pathlib.Path] = dataclasses.field(default_factory=list)
     closed: list[str] = dataclasses.field(default_factory=list)
 
-    def note(self, root: pathlib.Path) -> None:
+    def note(self, name: str, root: pathlib.Path) -> None:
         """Print what of a folder is not read."""
         if self.others:
-            print(f"note: left out of {root}: {_others(self.others)}")
+            print(f"note: left out of {name}: {_others(self.others)}")
         if self.closed:
-            print(f"note: left out of {root}: {_listed(self.closed)}")
+            print(f"note: left out of {name}: {_listed(self.closed)}")
         if self.links:
             listed = _listed([path.relative_to(root).as_posix() for path in self.links])
             print(
-                f"note: left out of {root}: {counted(len(self.links), 'link')} to folders that are "
+                f"note: left out of {name}: {counted(len(self.links), 'link')} to folders that are "
                 f"read elsewhere, or to one above: {listed}"
             )
         with_pictures = {path.parent for path in self.pictures}
@@ -185,7 +168,7 @@ class _Walk:
             if folder not in filled and folder.parent in filled
         ]
         if empty:
-            print(f"note: {root} has folders without a picture: {_listed(sorted(empty))}")
+            print(f"note: {name} has folders without a picture: {_listed(sorted(empty))}")
 
 
 def _others(others: Counter[str]) -> str:
@@ -196,33 +179,46 @@ def _others(others: Counter[str]) -> str:
     return f"{', '.join(shown)}{f' and {rest} more' if rest else ''}{hint}"
 
 
-def _walk(root: pathlib.Path, endings: Names) -> _Walk:
-    """Read every real folder below root once: first without following links, then links."""
-    found, seen = _Walk(), {_identity(folder) for folder in (root, *root.parents)}
-    starts, links = [root], list[pathlib.Path]()
+def _walk(named: list[Root], endings: Names) -> _Walk:
+    """Read every real folder that is named once: first without following links, then links."""
+    found = _Walk()
+    every = {start for root in named for start in root.starts}
+    given = sorted(every, key=lambda path: (len(path.parts), path))  # the way without links first
+    folders = {path for path in given if path.is_dir()}
+    outer = [path for path in given if path in folders and folders.isdisjoint(path.parents)]
+    links = [path for path in outer if path.is_symlink()]
+    seen = {_identity(path) for path in {folder for path in outer for folder in path.parents}}
+
+    def sort(path: pathlib.Path) -> None:
+        if path.name.lower().endswith(endings):
+            found.pictures.append(path)
+        else:
+            found.others[path.suffix.lower() or "without a suffix"] += 1
 
     def refused(error: OSError) -> None:
         found.closed.append(f"{error.filename} cannot be listed ({error.strerror})")
 
+    starts = []
+    for path in outer:
+        if not path.is_symlink() and (identity := _identity(path)) not in seen:
+            seen.add(identity)
+            starts.append(path)
     while starts:
         for start in starts:
-            for folder, folders, names in os.walk(start, onerror=refused):
+            for folder, below, names in os.walk(start, onerror=refused):
                 here = pathlib.Path(folder)
                 found.folders.append(here)
                 kept = []
-                for path in (here / name for name in folders if not name.startswith(".")):
+                for path in (here / name for name in below if not name.startswith(".")):
                     if path.is_symlink():
                         links.append(path)
                     elif (identity := _identity(path)) not in seen:
                         seen.add(identity)
                         kept.append(path.name)
-                folders[:] = kept
+                below[:] = kept
                 for name in names:
-                    if name.lower().endswith(endings) and not name.startswith("."):
-                        found.pictures.append(here / name)
-                    elif not name.startswith("."):
-                        suffix = os.path.splitext(name)[1].lower()
-                        found.others[suffix or "without a suffix"] += 1
+                    if not name.startswith("."):
+                        sort(here / name)
         starts = []
         for path in sorted(links):
             if (identity := _identity(path)) in seen:
@@ -231,6 +227,13 @@ def _walk(root: pathlib.Path, endings: Names) -> _Walk:
                 seen.add(identity)
                 starts.append(path)
         links = []
+    if listed := [path for path in given if path not in folders]:
+        read = {_identity(path) for path in found.folders}
+        places = {path.parent: _identity(path.parent) for path in listed}
+        files = {(places[path.parent], path.name): path for path in reversed(listed)}
+        for (place, _), path in files.items():
+            if place not in read:
+                sort(path)
     return found
 
 
@@ -262,11 +265,25 @@ def state(path: pathlib.Path) -> State:
     return status.st_size, status.st_mtime_ns
 
 
+def _levels(root: pathlib.Path, files: Names, named: list[Root]) -> list[list[str]]:
+    """Return the folders of every file below that which is named."""
+    depths = {len(each.folder.relative_to(root).parts) for each in named}
+    if len(depths) == 1:
+        (depth,) = depths
+        return [name.split("/")[depth:-1] for name in files]
+    tops = [f"{each.folder.relative_to(root).as_posix()}/" for each in named]
+    below = (next(name[len(top) :] for top in tops if name.startswith(top)) for name in files)
+    return [name.split("/")[:-1] for name in below]
+
+
 def _names(
-    root: pathlib.Path, files: Names, labelled: bool | None, domains: bool | None
+    root: pathlib.Path,
+    files: Names,
+    levels: list[list[str]],
+    labelled: bool | None,
+    domains: bool | None,
 ) -> tuple[Names | None, Names | None, Names | None]:
     """Return split, domain and class of every file, each None if the tree has none."""
-    levels = [name.split("/")[:-1] for name in files]
     first = {level[0] if level else "." for level in levels}
     kinds = {split_of(name) for name in first}
     are_splits = None not in kinds
@@ -361,10 +378,12 @@ def split(
     if tree.splits is not None:
         last = next((s for s in ("test", "val") if s in tree.splits), None)
         if "train" not in tree.splits or last is None:
-            found = sorted({name.split("/")[0] for name in tree.files})
+            alone = tree.name == str(tree.root)
+            found = sorted({name.split("/")[0] for name in tree.files} if alone else {*tree.splits})
+            folder = f"={tree.root}/{found[0]}" if alone else " naming these folders themselves"
             raise ValueError(
-                f"{tree.root} has only {found}: it needs a folder train and one of test, val; with "
-                f"--config.data.root={tree.root}/{found[0]} a fifth of that folder is held out"
+                f"{tree.name} has only {found}: it needs a folder train and one of test, val; with "
+                f"--config.data.root{folder} a fifth of what is there is held out"
             )
         train, test = (rows[np.array(tree.splits) == name] for name in ("train", last))
     elif held_out is not None:
