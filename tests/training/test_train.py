@@ -334,7 +334,7 @@ SCHEDULERS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_s_signal_stops_a_run_after_the_step(name):
     number = getattr(signal, name)
-    with stop_on_signals() as stop:
+    with handled({number: signal.SIG_DFL}), stop_on_signals() as stop:  # nohup or not, here
         signal.raise_signal(number)
         assert (stop.number, stop.status) == (number, 0)
         if name == "SIGTERM":
@@ -352,7 +352,8 @@ def test_of_several_processes_each_is_told_by_sigterm(name, monkeypatch):
     """Which JAX passes on to all of them."""
     told = []
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with handled({signal.SIGTERM: lambda number, frame: told.append(number)}):
+    kept = {signal.SIGTERM: lambda number, frame: told.append(number)}
+    with handled({getattr(signal, name): signal.SIG_DFL, **kept}):
         with stop_on_signals() as stop:
             signal.raise_signal(getattr(signal, name))
             assert stop.number == getattr(signal, name)
