@@ -199,7 +199,7 @@ def test_a_run_on_pairs_is_built_with_pairs_and_no_encoder(tiny):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["clip", "gca_rince", "gca_uot", "iot"])
 def test_a_method_has_a_gradient_for_both_towers(method):
-    made = build(config(f"{method},smoke"))
+    made = build(config(f"{method},mlp,smoke"))
     variables = init_variables(made.network, made.key, made.data.input_shape)
     batch = tuple(
         jnp.asarray(side.features(part[:16]))
