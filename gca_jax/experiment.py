@@ -19,7 +19,7 @@ from gca_jax.data.batches import Data
 from gca_jax.data.dataset import Dataset
 from gca_jax.data.identity import Identity, identify
 from gca_jax.data.images import ImageData
-from gca_jax.data.pairs import Pairs
+from gca_jax.data.pairs import ENOUGH, Pairs
 from gca_jax.data.splits import evaluated_on, note_repeated
 from gca_jax.data.views import augment
 from gca_jax.losses import Loss
@@ -33,7 +33,6 @@ OwnLoss = Callable[..., Array | tuple[Array, Mapping[str, Array]]]
 LOST = 1e-3  # of the range of an entry of `info`: what rounding may change
 STOPS = ("auto", "steps", "validation")  # what ends a run and chooses its weights
 PARTNERS = ("auto", "given", "plan")  # what pairs of two sets are trained with
-ENOUGH = 20  # validation pairs from which "auto" is "validation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +64,8 @@ class TrainSettings:
         if self.target_decay is not None:
             check.between("target_decay", self.target_decay, 0, 1)
         check.at_least("batch_size", self.batch_size, 2)  # One is compared with nothing.
-        often = ("checkpoint_every", "keep_every", "knn_every")
-        epochs = (f"{name}_epochs" for name in often)
-        for name in ("steps", "epochs", "patience", "log_every_steps", *epochs):
+        often = ("checkpoint_every_epochs", "keep_every_epochs", "knn_every_epochs")
+        for name in ("steps", "epochs", "patience", "log_every_steps", *often):
             if (number := getattr(self, name)) is not None:
                 check.at_least(name, number, int(name != "steps"))
 
@@ -249,7 +247,7 @@ def _pairs(
             "config.train: partners=plan needs the plan of start=auto or evidence, and towers that "
             "start there, linear or residual"
         )
-    if train.partners == "plan" and not all(map(len, given.alone)):
+    if train.partners == "plan" and not all(map(len, given.unpaired)):
         raise ValueError(
             "config.train: partners=plan matches rows that are in no pair, and all rows of a side "
             "are in one: leave partners=auto, and data.pairs (pairs= in Python) names known pairs"
@@ -263,10 +261,16 @@ def _pairs(
 
 
 def _start(settings: ConfigDict) -> str | None:
-    """Read where two towers start; None: at random, as an mlp does that nothing else is said of."""
+    """Return where two towers start; None: at random, as an mlp does under "auto"."""
     name = settings.get("start")  # an encoder has no such setting
-    linear = name != "auto" or {settings.tower_a, settings.tower_b} <= {*STARTED}
-    return name if linear and name != "random" else None
+    if name == "random" or (name == "auto" and not _startable(settings)):
+        return None
+    return name
+
+
+def _startable(settings: ConfigDict) -> bool:
+    """Tell whether both towers have a linear part, which can start from a map."""
+    return {settings.tower_a, settings.tower_b} <= {*STARTED}
 
 
 def _own_data(
@@ -332,9 +336,7 @@ def _tower_settings(config: ConfigDict) -> Mapping[str, Any]:
     start, learned = settings.pop("start", None), settings.pop("learn_epsilon")
     if start is not None:
         check.one_of("start", start, ("random", *choice.STARTS))
-        if start not in ("random", "auto") and not {config.model.tower_a, config.model.tower_b} <= {
-            *STARTED
-        }:
+        if start not in ("random", "auto") and not _startable(config.model):
             raise ValueError(
                 f"start={start} is of linear and residual towers: take the word linear or residual"
             )

@@ -23,16 +23,13 @@ State = Literal["new", "unfinished", "finished", "longer"]
 PLACES = ("data.data_dir",)
 """Settings of the machine: a run that goes on elsewhere may have others."""
 DATA_PLACES = (
-    *(f"data.{key}" for key in ("root", "labelled_root", "file", "skip_unreadable")),
-    *(f"data.{key}" for key in ("a", "b", "test_a", "test_b", "labels", "pairs")),
+    *("data.root", "data.labelled_root", "data.file", "data.skip_unreadable"),
+    *("data.a", "data.b", "data.test_a", "data.test_b", "data.labels", "data.pairs"),
 )
 """Where data lie: as good as any other where a run's data are known (`IDENTITY`) and the same."""
 WRITES = (
-    "log.wandb",
-    *(
-        f"train.{key}"
-        for key in ("log_every_steps", "checkpoint_every_epochs", "keep_every_epochs")
-    ),
+    *("log.wandb", "train.log_every_steps"),
+    *("train.checkpoint_every_epochs", "train.keep_every_epochs"),
 )
 """Settings that change what a run writes, and no weight."""
 IDENTITY = "identity.json"
@@ -437,6 +434,8 @@ class RunFolder:
                 shutil.rmtree(aside, ignore_errors=True)
                 folder.rename(aside)
                 self._intact.pop(step, None)
+        if self.newest is None:  # of a run that was stopped before it saved anything, perhaps
+            (self.path / MATCHES).unlink(missing_ok=True)
         if identity is not None:
             self.know_data(identity)
         self.write_json("config.json", record)

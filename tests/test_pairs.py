@@ -413,7 +413,7 @@ def test_few_known_pairs_and_rows_in_no_order(tmp_path, capsys):
     known = np.stack([order[:50], np.arange(50)], axis=1)
     test = {"test": (a[500:], b[500:])}
     both = pair(a[:500], b[order], pairs=known, **test)
-    np.testing.assert_array_equal([len(rows) for rows in both.alone], [450, 450])
+    np.testing.assert_array_equal([len(rows) for rows in both.unpaired], [450, 450])
     assert (len(both.train.a), len(both.validation.a), len(both.evaluated.a)) == (45, 5, 40)
     made = build(config("gce,linear", **{"train.steps": 20, "model.dim": 8}), dataset=both)
     folder = RunFolder.open(tmp_path, made.record)
@@ -456,6 +456,14 @@ def test_too_few_validation_pairs_leave_the_towers_where_they_start(tmp_path, ca
     assert (summary["steps"], summary["finished"]) == (0, True)
     assert "5 validation pairs do not tell when to stop, 20 would" in capsys.readouterr().out
     assert pretrain(made, tmp_path) == summary
+
+
+def test_matches_of_a_run_that_saved_nothing_are_not_those_of_another(tmp_path):
+    """Else a run that trains with the given pairs would go on with them."""
+    write_arrays(tmp_path / "matches.npz", {key: np.arange(3) for key in ("a", "b", "quality")})
+    made = build(config("gce,linear", **{"model.start": "cca", "train.steps": 2}))
+    assert "matched" not in pretrain(made, tmp_path)
+    assert RunFolder.open(tmp_path).matches is None
 
 
 def test_a_confidence_weighs_the_loss():

@@ -70,7 +70,9 @@ def _of_pairs(data: Pairs) -> Identity:
         **_known("labels", data.labels),
         **_known("confidence", data.quality),
         **{
-            f"rows_of_{s}_alone": digest(x) for s, x in zip("ab", data.alone, strict=True) if len(x)
+            f"rows_of_{s}_alone": digest(x)
+            for s, x in zip("ab", data.unpaired, strict=True)
+            if len(x)
         },
     }
 

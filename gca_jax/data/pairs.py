@@ -17,6 +17,7 @@ from gca_jax import check
 from gca_jax.data import tables
 from gca_jax.data.batches import Batch, Order, taken
 from gca_jax.data.dataset import Numbers, named_values, number
+from gca_jax.data.splits import hashes
 from gca_jax.ot import inputs
 
 KEPT = 2**28  # bytes of standardised rows that are kept
@@ -25,8 +26,8 @@ Scaling = Literal["columns", "whole", "none"]
 Rows = Int[np.ndarray, "k"]
 Known = Int[np.ndarray, "k 2"]
 Sets = tuple[np.ndarray, np.ndarray]
-NOBODY = np.zeros(0, int), np.zeros(0, int)
-FEW = 20  # validation pairs that are held out of 100 or more given ones, whatever their share
+NO_ROWS = np.zeros(0, int), np.zeros(0, int)
+ENOUGH = 20  # validation pairs that tell anything: as many are held out of 100 given ones or more
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,7 +153,7 @@ class Pairs:
         noise_ratio: Share of the pairs that is shuffled.
         wrong: Which training pairs are shuffled, false positives [k]; None: none are.
         quality: Weight of each training pair [k], if it is known: its probability to be right.
-        alone: Training rows of `a` and of `b` that no pair holds.
+        unpaired: Training rows of `a` and of `b` that no pair holds.
     """
 
     name: str
@@ -166,7 +167,7 @@ class Pairs:
     noise_ratio: float = 0.0
     wrong: Bool[np.ndarray, "k"] | None = None
     quality: Float32[np.ndarray, "k"] | None = None
-    alone: tuple[Rows, Rows] = NOBODY
+    unpaired: tuple[Rows, Rows] = NO_ROWS
 
     unit: ClassVar[str] = "pairs"
     remedy: ClassVar[str] = "--config.data.labels=FILE, or labels= in Python, gives them"
@@ -197,7 +198,7 @@ class Pairs:
     def rows(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
         """Training rows of both sides, with or without a partner, each once."""
         first, second = (
-            np.union1d(one, other) for one, other in zip(self.train, self.alone, strict=True)
+            np.union1d(one, other) for one, other in zip(self.train, self.unpaired, strict=True)
         )
         return first, second
 
@@ -206,7 +207,12 @@ class Pairs:
         given = zip(self.train, self.validation, strict=True)
         validation = Part(*(np.concatenate(parts) for parts in given))
         return dataclasses.replace(
-            self, train=Part(a, b), validation=validation, quality=quality, wrong=None, alone=NOBODY
+            self,
+            train=Part(a, b),
+            validation=validation,
+            quality=quality,
+            wrong=None,
+            unpaired=NO_ROWS,
         )
 
     def example(self, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
@@ -227,7 +233,9 @@ class Pairs:
     def describe(self) -> dict[str, Any]:
         """Return the name and sizes of the two splits."""
         alone = (
-            {"unpaired": [len(rows) for rows in self.alone]} if any(map(len, self.alone)) else {}
+            {"unpaired": [len(rows) for rows in self.unpaired]}
+            if any(map(len, self.unpaired))
+            else {}
         )
         return {
             "name": self.name,
@@ -295,7 +303,7 @@ def pair(
     ids = number(named_values("labels", labels, n, "row"))[1][0]
     trust = _of_each("confidence", confidence, k)
     shares = 0.0 if test is not None else test_fraction, validation_fraction
-    parts = _split(_groups(known, sets), shares, 0 if isinstance(pairs, str) else FEW, seed)
+    parts = _split(_groups(known, sets), shares, 0 if isinstance(pairs, str) else ENOUGH, seed)
     for kind in ("train", "validation") if split == "validation" else ("train",):
         _require_pairs(kind, k, len(parts[kind]))
     within = None if not shuffled_within or ids is None else ids[known[:, 0]]
@@ -326,7 +334,7 @@ def pair(
         name, side_a, side_b, train, validation, evaluated, split, ids, shuffled,
         wrong=(moved != np.arange(k))[parts["train"]] if shuffled else None,
         quality=None if trust is None else trust[parts["train"]],
-        alone=(first, second),
+        unpaired=(first, second),
     )  # fmt: skip
 
 
@@ -338,13 +346,9 @@ def _note_equal(name: str, sets: Sets, trained: Sequence[np.ndarray], evaluated:
     a, b = sets
     if a.shape == b.shape and np.array_equal(a, b):
         print(f"note: {name}: a and b are the same rows, and the partner of each is itself")
-    known = [
-        np.array([hash(row.tobytes()) for row in rows[of]])
-        for rows, of in zip(sets, trained, strict=True)
-    ]
     found = [
-        np.isin([hash(row.tobytes()) for row in rows[of]], some)
-        for rows, of, some in zip(sets, evaluated, known, strict=True)
+        np.isin(hashes(rows[of]), hashes(rows[known]))
+        for rows, of, known in zip(sets, evaluated, trained, strict=True)
     ]
     both = found[0] & found[1]
     if both.any():

@@ -53,7 +53,6 @@ def evaluate(
             of the evaluation or other data of the same shape.
         folder: Of a run that `train` has trained, or is training.
         step: Of a checkpoint that `train.keep_every_epochs` has kept; None: the latest.
-
         changed: Those of the experiment's settings that are not the run's, by dotted key.
 
     Returns:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from gca_jax import losses, metrics, models, ot
 from gca_jax.check import at_least
 from gca_jax.data.batches import taken
-from gca_jax.data.pairs import Part
+from gca_jax.data.pairs import ENOUGH, Part
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.evaluation.features import Variables
 from gca_jax.evaluation.frozen import NO_PLAN, Frozen
@@ -28,7 +28,6 @@ MOST_PAIRS = 10_000  # at most, candidates of a retrieval
 PLAN_SWEEPS = 50
 SHOWN = 8  # pairs in a row of pictures
 ROWS_AT_ONCE = 8_192
-LEAST_HELD_OUT = 20  # validation pairs that tell how many are wrong
 
 
 def embed(frozen: Frozen, part: Part) -> Embeddings:
@@ -142,7 +141,7 @@ def posterior(frozen: Frozen) -> Posterior:
     judged = evidence.judge_in_batches(*frozen.once(train_embeddings), seed=seed)
     share, sd = evidence.share_of_right_pairs(judged)
     held_out, by_heart = frozen.data.validation, False
-    if len(held_out.a) >= LEAST_HELD_OUT:
+    if len(held_out.a) >= ENOUGH:
         others = evidence.judge_in_batches(*embed(frozen, held_out), seed=seed)
         known, its_sd = evidence.share_of_right_pairs(others)
         by_heart = share - known > 2 * float(np.hypot(sd, its_sd))

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gca_jax import distributed
-from gca_jax.data.pairs import Pairs
-from gca_jax.experiment import ENOUGH, Experiment
+from gca_jax.data.pairs import ENOUGH, Pairs
+from gca_jax.experiment import Experiment
 from gca_jax.models import choice
 from gca_jax.models.choice import Start
 from gca_jax.models.closed_form import Maps
@@ -77,7 +77,7 @@ def _by_plan(experiment: Experiment, start: Start) -> bool:
     partners, found = experiment.train.partners, start.choice
     if partners != "auto" or found is None:
         return partners == "plan"
-    alone = all(map(len, experiment.data.alone))
+    alone = all(map(len, experiment.data.unpaired))
     return alone and found.identified and found.name.startswith(choice.EVIDENCE)
 
 

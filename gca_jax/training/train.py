@@ -26,7 +26,7 @@ from gca_jax.training.log import Log, progress_bar, wandb
 from gca_jax.training.state import Metrics, TrainState, by_row, replicated
 from gca_jax.training.step import Training
 from gca_jax.training.validation import Validation
-from gca_jax.workdir import RunFolder
+from gca_jax.workdir import MATCHES, RunFolder
 
 __all__ = ["STOP", "Hook", "batches", "train"]
 
@@ -187,10 +187,10 @@ def _train(
 
 
 def _about(training: Training, folder: RunFolder, validation: Validation | None) -> dict[str, Any]:
-    """What `training.json` says of a run on pairs besides."""
+    """Return what `training.json` says of a run on pairs besides."""
     chosen = {} if validation is None else {"validation": validation.summary}
-    found = folder.matches is not None
-    return chosen | ({"matched": len(training.experiment.data)} if found else {})
+    found = {"matched": len(training.experiment.data)} if folder.has(MATCHES) else {}
+    return chosen | found
 
 
 def _ended(validation: Validation | None) -> bool:

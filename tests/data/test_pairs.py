@@ -292,7 +292,7 @@ def test_pairs_by_their_rows_are_split_as_rows_are():
     made = pairs.pair(A, B[order], pairs=np.stack([order, np.arange(N)], axis=1))
     for part in (made.train, made.validation, made.evaluated):
         np.testing.assert_array_equal(order[part.b], part.a)
-    assert [len(rows) for rows in made.alone] == [0, 0]
+    assert [len(rows) for rows in made.unpaired] == [0, 0]
 
 
 def test_pairs_that_share_a_row_stay_together():
@@ -304,8 +304,8 @@ def test_pairs_that_share_a_row_stay_together():
     for side in ("a", "b"):
         kinds = [set(getattr(part, side).tolist()) for part in parts]
         assert not any(kinds[i] & kinds[j] for i, j in ((0, 1), (0, 2), (1, 2)))
-    np.testing.assert_array_equal(made.alone[0], np.setdiff1d(np.arange(N), known[:, 0]))
-    np.testing.assert_array_equal(made.alone[1], np.setdiff1d(np.arange(N), known[:, 1]))
+    np.testing.assert_array_equal(made.unpaired[0], np.setdiff1d(np.arange(N), known[:, 0]))
+    np.testing.assert_array_equal(made.unpaired[1], np.setdiff1d(np.arange(N), known[:, 1]))
     assert not {*made.rows[0]} & {*made.evaluated.a, *made.validation.a}
 
 
