@@ -73,6 +73,7 @@ CASES = {
             "target": ot.target.continuous(jnp.arange(N) / 3.0, bandwidth=1.0),
         },
     ),
+    "gca_ince evidence": ("gca_ince", lambda: {"target": ot.learned.evidence}),
     "gca_uot self-weighted joint": (
         "gca_uot",
         lambda: {

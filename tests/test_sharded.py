@@ -40,6 +40,7 @@ def assert_same(got, want):
         *("ince blocks", "gca_ince array", "gca_ince envelope", "gca_rince"),
         *("gca_uot eq. 9", "gca_uot per sample", "gca_uot continuous joint"),
         *("gca_uot self-weighted joint", "iot_uni", "clip", "gce classes", "rcl blocks"),
+        "gca_ince evidence",
     ],
 )
 def test_every_method_over_eight_devices(case):

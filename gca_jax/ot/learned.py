@@ -202,7 +202,8 @@ def likeliest_share(plan: Plan) -> Float[Array, ""]:
         right = ratio(pi * ratios, pi * ratios + 1.0 - pi)
         return jnp.mean(right, where=counted)
 
-    pi = jax.lax.fori_loop(0, STEPS, step, jnp.full((), 0.5, of.p.dtype))
+    half = jnp.mean(jnp.full_like(ratios, 0.5))  # of the devices that the plan is of
+    pi = jax.lax.fori_loop(0, STEPS, step, half)
     return jnp.clip(pi, LEAST_SHARE, MOST_SHARE)
 
 
