@@ -111,7 +111,7 @@ def mutual(
         x: Rows of the one set [n, p].
         y: Rows of the other [m, q].
         given: Pairs that are said to belong together.
-        fit: Of `align`.
+        fit: Of `align`, of the same rows.
         weight: Of the given pairs, in [0, 1]; the neighbours have the rest.
         rounds: Of matching and CCA; four times as many where rows are drawn.
         shrink: Of CCA's covariances.
@@ -120,7 +120,7 @@ def mutual(
     """
     check.between("weight", weight, 0.0, 1.0)
     start, share = fit.mixed(weight, shrink), _share(fit)
-    state = _State(x, y, given, start, share, most, "mutual", weight)
+    state = _State(x, y, given, start, share, most, "mutual", weight, fit.moments)
     rng = np.random.default_rng([seed, 17])
     with BLAS.limit(limits=1):
         for _ in range(rounds if state.whole else 4 * rounds):
@@ -209,13 +209,14 @@ class _State:
         most: int,
         matching: str,
         weight: float | None = None,
+        moments: Moments | None = None,
     ):
         self.x, self.y, self.given, self.maps, self.most = x, y, given, maps, most
         self.weight = weight
         own = None if given is None else given.confidence
         self.share = share if own is None else float(np.mean(own))
         self.posterior = None if given is None else np.full(len(given.pairs), self.share)
-        self.moments = _second_moments(x, y)
+        self.moments = moments or _second_moments(x, y)
         self.whole = len(x) <= most and len(y) <= most
         self.log_v: Float[np.ndarray, " m"] | None = None
         self.fixed = self._sample(np.random.default_rng(0)) if self.whole else None
