@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -348,11 +348,13 @@ def join(command: Command) -> None:
 
 def chosen(command: Command) -> ConfigDict:
     """Return the config of the run; under `auto` that of the candidate which is best."""
-    if command.config.method != AUTO:
-        return command.config
+    config: Any = command.config  # of a run: a study has another command
+    if config.method != AUTO:
+        return config
+    from gca_jax.evaluation.evaluate import check
     from gca_jax.training import candidates
 
-    return candidates.best(command.config, command.folder, command=command.typed)
+    return candidates.best(config, command.folder, command=command.typed, check=check)
 
 
 def checked(config: ConfigDict) -> "Experiment":

@@ -37,6 +37,7 @@ def best(
     path: str | Path,
     dataset: Pairs | None = None,
     command: str | None = None,
+    check: Callable[[Experiment], None] = lambda experiment: None,
 ) -> ConfigDict:
     """Return the config of a run; under `auto` of the best candidate, which is then trained there.
 
@@ -46,6 +47,7 @@ def best(
             the others stay in `candidates/`.
         dataset: The pairs, where the config does not name their files.
         command: The command line, for the report.
+        check: Raises, before anything is trained, what evaluation would raise after it.
 
     Raises:
         ValueError: A setting that leaves nothing to choose by; the folder holds another run, or
@@ -70,7 +72,7 @@ def best(
         _take(folder, found["chosen"])
         return made[found["chosen"]]
     name, *others = made
-    first = build(made[name], dataset=dataset)
+    check(first := build(made[name], dataset=dataset))
     fit = functools.cache(lambda: start.fit_maps(first))  # for whoever needs it first
     if (reason := _why_not(first, fit)) is not None:
         print(f"note: {AUTO} tries no candidates, {reason}: {name} is trained")
