@@ -10,6 +10,7 @@ from gca_jax.commands import COMMANDS, Command
 from gca_jax.data.pairs import pair
 from gca_jax.experiment import build
 from gca_jax.models import choice, closed_form
+from gca_jax.report.status import status
 from gca_jax.training import candidates
 from gca_jax.training.log import NonFiniteError
 from gca_jax.training.start import Fitted
@@ -103,6 +104,8 @@ def test_the_best_is_the_run_that_it_would_be_alone(tmp_path, monkeypatch):
     asked = dict(words="auto,linear", settings=settings, workdir=tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         align(a, b, **asked)
+    first, *_ = status(tmp_path / "run", config())
+    assert first.startswith("candidate gce-linear: step 10 of 15")
     found = align(a, b, **asked).report["candidates"]
     assert trained[3:-2] == ["rince", "clip"]  # gce is not begun again
     assert {*trained[-2:]} == {"gce", "clip"}
