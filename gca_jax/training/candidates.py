@@ -84,8 +84,9 @@ def best(
         of_data = build(made[each], dataset=first.data)
         experiments[each] = dataclasses.replace(of_data, given=first.given)
     with folder.locked():
-        found = _choose(experiments, folder, fit, command)
-        folder.write_json(CANDIDATES, {"asked": record, **found})
+        if (found := folder.candidates) is None:  # nor has another process chosen meanwhile
+            found = {"asked": record, **_choose(experiments, folder, fit, command)}
+            folder.write_json(CANDIDATES, found)
         _take(folder, found["chosen"])
     return made[found["chosen"]]
 
@@ -189,7 +190,8 @@ def _take(folder: RunFolder, name: str) -> None:
     """Move a candidate's run to its place, or what of it is not there yet."""
     own = folder.path / "candidates" / name
     if own.exists():
-        (own / "lock").unlink(missing_ok=True)
-        for file in sorted(own.iterdir()):
-            file.replace(folder.path / file.name)
-        own.rmdir()
+        with folder.locked():
+            (own / "lock").unlink(missing_ok=True)
+            for file in sorted(own.iterdir()):
+                file.replace(folder.path / file.name)
+            own.rmdir()
