@@ -54,6 +54,7 @@ class TrainSettings:
     partners: str | None = None  #: one of `PARTNERS`; None: "given"
     keep_every_epochs: int | None = None  #: how often a checkpoint is kept for good; None: never
     patience: int | None = None  #: looks without a better ℓ that end a run; None: `PATIENCE`
+    remember: bool = True  #: of no config: False where a run was begun without a memory of pairs
 
     def __post_init__(self):
         if self.stop_by is not None:
@@ -132,6 +133,11 @@ class Experiment:
         return stop_by == "validation" or (
             stop_by == "auto" and len(self.data.validation.a) >= ENOUGH
         )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether looks at the given training pairs are remembered, besides the best weights."""
+        return self.by_validation and self.train.remember and self.data.given
 
     @property
     def takes(self) -> tuple[str, ...]:

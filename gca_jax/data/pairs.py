@@ -154,6 +154,7 @@ class Pairs:
         wrong: Which training pairs are shuffled, false positives [k]; None: none are.
         quality: Weight of each training pair [k], if it is known: its probability to be right.
         unpaired: Training rows of `a` and of `b` that no pair holds.
+        given: Whether the training pairs are given ones; the plan's else (`matched`).
     """
 
     name: str
@@ -168,6 +169,7 @@ class Pairs:
     wrong: Bool[np.ndarray, "k"] | None = None
     quality: Float32[np.ndarray, "k"] | None = None
     unpaired: tuple[Rows, Rows] = NO_ROWS
+    given: bool = True
 
     unit: ClassVar[str] = "pairs"
     remedy: ClassVar[str] = "--config.data.labels=FILE, or labels= in Python, gives them"
@@ -213,6 +215,7 @@ class Pairs:
             quality=quality,
             wrong=None,
             unpaired=NO_ROWS,
+            given=False,
         )
 
     def example(self, size: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:

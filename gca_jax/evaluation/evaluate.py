@@ -79,6 +79,8 @@ def evaluate(
             f"{folder.path} has lost its last checkpoint, of step {training['steps']}: "
             f"--mode=pretrain trains on from step {step}"
         )
+    if any(key.startswith("data.") for key in changed):
+        variables.pop("remembered", None)  # of other pairs
     results = evaluate_all(Frozen(experiment, variables))
     summary = {
         "method": experiment.method,

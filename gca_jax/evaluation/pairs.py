@@ -133,12 +133,14 @@ class Posterior(NamedTuple):
 
 
 def posterior(frozen: Frozen) -> Posterior:
-    """Judge the training pairs by the embeddings of their rows.
+    """Judge the training pairs by the looks at them up to the chosen step, or by their embeddings.
 
     The share is that of the validation pairs, if significantly more of them look wrong.
     """
     seed = frozen.experiment.seed
-    judged = evidence.judge_in_batches(*frozen.once(train_embeddings), seed=seed)
+    kept = frozen.variables.get("remembered")
+    memory = None if kept is None else evidence.Memory(**jax.tree.map(np.asarray, kept))
+    judged = evidence.judge_in_batches(*frozen.once(train_embeddings), memory=memory, seed=seed)
     share, sd = evidence.share_of_right_pairs(judged)
     held_out, by_heart = frozen.data.validation, False
     if len(held_out.a) >= ENOUGH:

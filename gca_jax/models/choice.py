@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Float, Int
 from gca_jax import check
 from gca_jax.models import closed_form, evidence, starts
 from gca_jax.models.closed_form import Maps, Moments
-from gca_jax.models.evidence import Fit, Given
+from gca_jax.models.evidence import Cycle, Fit, Given
 from gca_jax.models.starts import Identified
 
 FOLDS = 5
@@ -27,8 +27,9 @@ TEMPERATURES = (0.05, 0.1)  # ε that each candidate is judged at; its best one 
 MIXED = (0.0, 0.1, 0.3, 0.6, 1.0)  # weight of the pairs beside the plan in the last CCA
 SHRINKAGES = (0.1, 0.5)  # of CCA of the pairs
 EASY = 0.3  # share of right pairs above which one start is enough: with few it is a lottery
+ROTATING = (0.05,)  # ε of fits that choose; below it no candidate gains on another
 KEPT = 0.85  # of the rows, in each of two fits that are to agree
-EVIDENCE = "evidence"
+EVIDENCE, MUTUAL = "evidence", "mutual"
 X = Float[np.ndarray, "n p"]
 Y = Float[np.ndarray, "m q"]
 
@@ -40,8 +41,10 @@ class Choice:
     Attributes:
         maps: Fitted to all pairs.
         name: "procrustes", "trimmed", "cca 0.1" with its shrinkage, or "evidence 0.3": a last CCA
-            in which the pairs weigh 0.3 and the plan 0.7 (`evidence.Fit.mixed`).
-        start: Where the evidence started: "pairs", "trimmed" or "profiles".
+            in which the pairs weigh 0.3 and the plan 0.7 (`evidence.Fit.mixed`), "mutual 0.3" with
+            mutual neighbours in place of the plan (`evidence.mutual`).
+        start: Where the evidence started: "pairs", or that of the others whose plan is the sharpest
+            after one cycle: "trimmed", or one of `starts.starts`.
         fit: The evidence's fit to all pairs from there, whatever was chosen.
         likelihoods: ℓ of each candidate in nats a pair, 0 is chance; empty below `FEWEST` pairs.
         rank: Mean rank of a held-out pair's partner over m, by the chosen candidate: 0.5 is
@@ -108,28 +111,30 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
         return Choice(fit.maps, f"{EVIDENCE} 0", start, fit, unmatched=found)
     candidates: dict[str, _Found] = {}
     begun: dict[str, _Found] = {}
-    fits: dict[str, list[tuple[float, Fit]]] = {}
+    fits: list[tuple[float, Fit]] = []
+    start = ""
     for fold in _folds(sets, seed):
         for name, form in CLOSED_FORMS.items() if closed_forms else ():
             candidates.setdefault(name, _Found()).add(fold, form(fold.sets))
-        here: list[tuple[float, Fit]] = []  # fits of other folds have seen the held-out pairs
-        for name, fit in _fits(fold.sets, seed):
+        here = {}  # fits of other folds have seen the held-out pairs
+        for name, fit in _fits(fold.sets, seed, start):
             of_start = begun.setdefault(name, _Found())
-            here.append((of_start.add(fold, fit.maps), fit))
-            fits.setdefault(name, []).append(here[-1])
-            of_start.sharpness.append(evidence.sharpness(fold.sets.x, fold.sets.y, fit.maps))
-        of_fold = max(here, key=lambda each: each[0])[1]
+            here[name] = of_start.add(fold, fit.maps), fit
+            of_start.sharpness = evidence.sharpness(fold.sets.x, fold.sets.y, fit.maps)
+        start = start or _best_start(begun)  # the later folds take it
+        fits.append(here[start])
         for weight in MIXED:
-            name = f"{EVIDENCE} {weight:g}"
-            candidates.setdefault(name, _Found()).add(fold, of_fold.mixed(weight))
-    start = _best_start(begun)
-    best = max(fits[start], key=lambda each: each[0])[1]
+            for kind in (EVIDENCE, MUTUAL):
+                maps = _of_fit(kind, weight, fold.sets, here[start][1], seed)
+                candidates.setdefault(f"{kind} {weight:g}", _Found()).add(fold, maps)
+    best = max(fits, key=lambda each: each[0])[1]
     fit = evidence.refine(x, y, given, best, seed=seed)
     name = _best_candidate(candidates)
-    if name.startswith(EVIDENCE):
-        maps = fit.mixed(float(name.split()[1]))
-    else:
+    if name in CLOSED_FORMS:
         maps = CLOSED_FORMS[name](_Sets(x, y, given))
+    else:
+        kind, pairs = name.split()
+        maps = _of_fit(kind, float(pairs), _Sets(x, y, given), fit, seed)
     ranks = np.concatenate(candidates[name].ranks)
     likelihoods = {name: one.likelihood for name, one in candidates.items()}
     likelihoods |= {f"start {name}": one.likelihood for name, one in begun.items()}
@@ -182,7 +187,7 @@ class _Found:
 
     log_ratios: list[Float[np.ndarray, "e k"]] = dataclasses.field(default_factory=list)
     ranks: list[Float[np.ndarray, " k"]] = dataclasses.field(default_factory=list)
-    sharpness: list[float] = dataclasses.field(default_factory=list)  # of starts
+    sharpness: float = 0.0  # of a start
 
     def add(self, fold: _Fold, maps: Maps) -> float:
         """Judge maps that were fitted without the held-out pairs; return ℓ of these."""
@@ -223,7 +228,8 @@ def _some(x: X, y: Y, given: Given, rng: np.random.Generator) -> _Sets:
 def _folds(sets: _Sets, seed: int) -> Iterator[_Fold]:
     """Hold out a fifth of the pairs at a time, until enough of them have been."""
     k, held_out = len(sets.given.pairs), 0
-    for out in np.array_split(np.random.default_rng([seed, 14]).permutation(k), FOLDS):
+    order = np.random.default_rng([seed, 14]).permutation(k)
+    for out in order[: k // FOLDS * FOLDS].reshape(FOLDS, -1):  # of one size: compiled once
         kept = np.setdiff1d(np.arange(k), out)
         yield _Fold(_Sets(sets.x, sets.y, sets.of(kept)), sets.given.pairs[out])
         held_out += len(out)
@@ -247,21 +253,43 @@ CLOSED_FORMS: Mapping[str, Callable[[_Sets], Maps]] = {
 }
 
 
-def _fits(sets: _Sets, seed: int) -> Iterator[tuple[str, Fit]]:
-    """Anneal from each start; from the first alone, where it finds many right pairs among many."""
+def _fits(sets: _Sets, seed: int, only: str = "") -> Iterator[tuple[str, Fit]]:
+    """Anneal from the pairs, and from the start whose plan is the sharpest after one cycle.
+
+    From the pairs alone, where they find many right ones among many.
+
+    Args:
+        sets: With the pairs that are fitted to.
+        seed: Of the starts and of batches.
+        only: Name of a start, which is then the only one.
+    """
     many = len(sets.given.pairs) >= ENOUGH
-
-    def fit(start: Maps, share: float) -> Fit:
-        begun = evidence.cycle(*sets, start, share=share, seed=seed)
-        return evidence.anneal(*sets, begun, seed=seed)
-
-    first = fit(CLOSED_FORMS["procrustes"](sets), 0.5)
-    yield "pairs", first
-    if many and first.share is not None and first.share > EASY:
-        return
-    yield "profiles", fit(evidence.by_profiles(sets.x, sets.y), 0.1)
+    known = None if many else sets.given.pairs  # of many in doubt most may be wrong
+    others = starts.starts(sets.x, sets.y, known, seed=seed)
     if many:
-        yield "trimmed", fit(CLOSED_FORMS["trimmed"](sets), 0.5)
+        others["trimmed"] = lambda: CLOSED_FORMS["trimmed"](sets)
+
+    def begun(start: Maps, share: float) -> Cycle:
+        return evidence.cycle(*sets, start, share=share, seed=seed)
+
+    def annealed(cycle: Cycle) -> Fit:
+        return evidence.anneal(*sets, cycle, rotating=ROTATING, seed=seed)
+
+    if only in ("", "pairs"):
+        first = annealed(begun(CLOSED_FORMS["procrustes"](sets), 0.5))
+        yield "pairs", first
+        if only or (many and first.share is not None and first.share > EASY):
+            return
+    cycles = {name: begun(others[name](), 0.1) for name in ([only] if only else others)}
+    sharpest = max(cycles, key=lambda name: cycles[name].sharpness)
+    yield sharpest, annealed(cycles[sharpest])
+
+
+def _of_fit(name: str, weight: float, sets: _Sets, fit: Fit, seed: int) -> Maps:
+    """Fit the last CCA: to the plan, or to mutual neighbours, with the pairs beside it."""
+    if name == EVIDENCE:
+        return fit.mixed(weight)
+    return evidence.mutual(*sets, fit, weight, seed=seed)
 
 
 def _best_start(begun: Mapping[str, _Found]) -> str:
@@ -270,10 +298,7 @@ def _best_start(begun: Mapping[str, _Found]) -> str:
     Where few pairs are right, a handful of the held-out ones is, and two fits of unlike quality
     differ by one or two of them; how sharp their plans are is of all rows.
     """
-    folds = max(len(one.ranks) for one in begun.values())
-    whole = {name: one for name, one in begun.items() if len(one.ranks) == folds}
-    rivals = _as_good(whole, 2.0)
-    return max(rivals, key=lambda name: np.mean(whole[name].sharpness))
+    return max(_as_good(begun, 2.0), key=lambda name: begun[name].sharpness)
 
 
 def _best_candidate(candidates: Mapping[str, _Found]) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Float32, Int, Int32
 from threadpoolctl import ThreadpoolController
 
 from gca_jax import check, ot
@@ -33,6 +33,7 @@ CYCLES = 6  # at most
 LEAST_GAIN = 1.02  # of sharpness, for which a further cycle follows
 SWEEPS = 40  # of each E step that starts anew,
 WARM_SWEEPS = 15  # and of one that starts from the scalings of the one before
+WARM_DEALS = 5  # of pairs, in an E step of mutual neighbours
 FINE = 0.03  # ε below which an E step is in float64
 MOST = 4_096  # rows of a batch; more are drawn anew for each E step
 BLAS = ThreadpoolController().select(user_api="blas")
@@ -87,6 +88,45 @@ class Fit:
             return closed_form.cca(self.moments, shrink)
         xy = (1 - weight) * self.moments.xy + weight * self.of_pairs
         return closed_form.cca(self.moments._replace(xy=xy), shrink)
+
+
+def mutual(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "m q"],
+    given: Given,
+    fit: Fit,
+    weight: float,
+    *,
+    rounds: int = 2,
+    shrink: float = 0.1,
+    most: int = MOST,
+    seed: int = 0,
+) -> Maps:
+    """Go on from a fit with mutual neighbours in place of the plan, and given pairs beside them.
+
+    Rows that are not each other's nearest by CSLS count nothing, as those whose partner is absent
+    should; a given pair counts by the calibrated probability that it is right. CCA of both.
+
+    Args:
+        x: Rows of the one set [n, p].
+        y: Rows of the other [m, q].
+        given: Pairs that are said to belong together.
+        fit: Of `align`.
+        weight: Of the given pairs, in [0, 1]; the neighbours have the rest.
+        rounds: Of matching and CCA; four times as many where rows are drawn.
+        shrink: Of CCA's covariances.
+        most: As in `align`.
+        seed: As in `align`.
+    """
+    check.between("weight", weight, 0.0, 1.0)
+    start, share = fit.mixed(weight, shrink), _share(fit)
+    state = _State(x, y, given, start, share, most, "mutual", weight)
+    rng = np.random.default_rng([seed, 17])
+    with BLAS.limit(limits=1):
+        for _ in range(rounds if state.whole else 4 * rounds):
+            state.expect(CANONICAL[0], rng)
+            state.maps = closed_form.cca(state.moments, shrink)
+    return state.maps
 
 
 class _Sample(NamedTuple):
@@ -168,8 +208,10 @@ class _State:
         share: float,
         most: int,
         matching: str,
+        weight: float | None = None,
     ):
         self.x, self.y, self.given, self.maps, self.most = x, y, given, maps, most
+        self.weight = weight
         own = None if given is None else given.confidence
         self.share = share if own is None else float(np.mean(own))
         self.posterior = None if given is None else np.full(len(given.pairs), self.share)
@@ -225,12 +267,40 @@ class _State:
     def _matched(
         self, x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], sample: _Sample
     ) -> Float[np.ndarray, "p q"]:
-        """Return C of matched and given pairs, all of one weight."""
+        """Return C of matches, and of given pairs beside them: each as one, or by weight and q."""
         known = sample.known
         given = np.zeros((0, 2), int) if known is None else np.stack([*known[:2]], axis=1)
-        zx, zy = self.maps.map_x(x), self.maps.map_y(y)
-        rows, columns = matchings.beside(self.matching, zx, zy, given).T
-        return x[rows].T @ y[columns] / len(rows)
+        zx, zy = (np.asarray(z, np.float32) for z in (self.maps.map_x(x), self.maps.map_y(y)))
+        if self.weight is None:
+            rows, columns = matchings.beside(self.matching, zx, zy, given).T
+            return x[rows].T @ y[columns] / len(rows)
+        xy = np.zeros((x.shape[1], y.shape[1]))
+        if self.weight < 1:
+            rows, columns = matchings.MATCHINGS[self.matching](zx, zy).T
+            xy += (1 - self.weight) * (x[rows].T @ y[columns]) / max(1, len(rows))
+        if self.weight > 0 and len(given):
+            q = self._weigh(zx, zy, given, sample.which)
+            xy += self.weight * ((x[given[:, 0]] * q[:, None]).T @ y[given[:, 1]]) / q.sum()
+        return xy
+
+    def _weigh(
+        self,
+        zx: Float[np.ndarray, "n d"],
+        zy: Float[np.ndarray, "m d"],
+        pairs: Int[np.ndarray, "k 2"],
+        which: Int[np.ndarray, " k"],
+    ) -> Float[np.ndarray, " k"]:
+        """Return calibrated q of pairs of a sample, by their own confidences if they have some."""
+        rows, columns = pairs.T
+        log_p = _log_p_quickly(zx, zy, rows, _dealt(columns, WARM_DEALS, 0), WARM_SWEEPS)
+        judged = Judged(log_p[0], log_p[1:], len(zy))
+        q = calibrated(judged)
+        if self.given is not None and self.given.confidence is not None:
+            share = np.clip(share_of_right_pairs(judged)[0], LEAST_SHARE, MOST_SHARE)
+            prior = np.clip(self.given.confidence[which], LEAST_SHARE, MOST_SHARE)
+            odds = prior / (1 - prior) * (1 - share) / share
+            q = q * odds / (q * odds + 1 - q)
+        return np.maximum(q, 1e-6)
 
     def _log_odds(self, sample: _Sample) -> Float[np.ndarray, " k"]:
         own = None if self.given is None else self.given.confidence
@@ -388,38 +458,98 @@ def _log_p(
         return np.log(len(zx)) + np.asarray(log_at(columns))
 
 
+class Deals(NamedTuple):
+    """Pairs in batches of one size, each pair in one, but for a few in two, and dealt anew there.
+
+    Attributes:
+        rows: Pairs of each batch [batches, size].
+        places: Places in the batch of the columns that its rows are dealt [batches, deals, size].
+    """
+
+    rows: Int[np.ndarray, "batches size"]
+    places: Int[np.ndarray, "batches deals size"]
+
+    def judge(
+        self, batch: int, zx: Float[np.ndarray, "size d"], zy: Float[np.ndarray, "size d"]
+    ) -> Float32[np.ndarray, "columns size"]:
+        """Compute log p of a batch's pairs and, below, of those dealt anew, at ε = 0.05."""
+        size = self.rows.shape[1]
+        columns = np.concatenate([np.arange(size)[None], self.places[batch]])
+        return _log_p_quickly(zx, zy, np.arange(size), columns).astype(np.float32)
+
+
+def deals_of(count: int) -> int:
+    """Return how often each of so many pairs is dealt anew: 20 times, fewer where they are many."""
+    return max(1, min(20, MOST_DEALT // count))
+
+
+def deal(count: int, *, most: int = MOST, seed: int = 0) -> Deals:
+    """Draw pairs into batches of at most so many.
+
+    Args:
+        count: Of pairs.
+        most: Pairs of a batch.
+        seed: Of batches and deals.
+    """
+    batches, deals = -(-count // most), deals_of(count)
+    size = -(-count // batches)
+    order = np.random.default_rng([seed, 16]).permutation(count)
+    rows = order[np.arange(batches * size).reshape(batches, size) % count]  # the last: some again
+    places = [_dealt(np.arange(size), deals, seed + k)[1:] for k in range(batches)]
+    return Deals(rows, np.stack(places))
+
+
+class Memory(NamedTuple):
+    """Sums of log p over several looks, of each pair and of those that it was dealt.
+
+    Attributes:
+        total: Of the pairs in the first row, and of those dealt anew [1 + deals, n].
+        looks: How often each pair was looked at [n].
+    """
+
+    total: Float32[np.ndarray, "columns n"]
+    looks: Int32[np.ndarray, " n"]
+
+
 def judge_in_batches(
-    zx: Float[np.ndarray, "n d"], zy: Float[np.ndarray, "n d"], *, most: int = MOST, seed: int = 0
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "n d"],
+    *,
+    memory: Memory | None = None,
+    most: int = MOST,
+    seed: int = 0,
 ) -> Judged:
     """Find the pair of each row i of zx with row i of zy, among at most so many others.
 
-    More pairs are drawn into batches of one size, each into one, but for a few into two, so that
-    time grows with n and memory does not but for the null, which is pooled: 2 million at most.
-    In a batch the true partner of a wrong pair is missing as a rule. Its row then shares the mass
-    that no partner takes with other such columns, and looks better than rows dealt anew to columns
-    that are taken: the null is therefore weighted towards wrong pairs, once.
+    More pairs are drawn into batches (`deal`), so that time grows with n and memory does not but
+    for the null. In a batch the true partner of a wrong pair is missing as a rule. Its row then
+    shares the mass that no partner takes with other such columns, and looks better than rows dealt
+    anew to columns that are taken: the null is therefore weighted towards wrong pairs, once.
 
     Args:
         zx: Embeddings of the one set [n, d], unit rows.
         zy: Those of their partners [n, d].
+        memory: Of looks at these pairs, with the same `most` and `seed`: a pair that was looked at
+            is judged by its mean over these, another one by its embeddings.
         most: Pairs of a batch.
         seed: Of batches and deals.
     """
-    n = len(zx)
-    batches = -(-n // most)
-    size, deals = -(-n // batches), max(1, min(20, MOST_DEALT // n))
-    order = np.random.default_rng([seed, 16]).permutation(n)
-    log_p, null, dealt = np.zeros(n), np.zeros((deals, n)), np.zeros((deals, n), np.int32)
-    for k in range(batches):
-        rows = order[np.arange(k * size, (k + 1) * size) % n]  # the last takes some again
-        places = _dealt(np.arange(size), deals, seed + k)
-        log_p[rows], *others = _log_p(zx[rows], zy[rows], np.arange(size), places, 0.05)
-        null[:, rows], dealt[:, rows] = others, rows[places[1:]]
-    judged = Judged(log_p, null, size)
+    n, dealt = len(zx), deal(len(zx), most=most, seed=seed)
+    batches, deals, size = dealt.places.shape
+    found, columns = np.zeros((1 + deals, n)), np.zeros((deals, n), np.int32)
+    for rows, places in zip(dealt.rows, dealt.places, strict=True):
+        if memory is None or not memory.looks[rows].all():
+            every = np.concatenate([np.arange(size)[None], places])
+            found[:, rows] = _log_p(zx[rows], zy[rows], np.arange(size), every, 0.05)
+        columns[:, rows] = rows[places]
+    if memory is not None:
+        seen = memory.looks > 0
+        found[:, seen] = memory.total[:, seen] / memory.looks[seen]
+    judged = Judged(found[0], found[1:], size)
     if batches == 1:
         return judged
     wrong = np.maximum(1 - calibrated(judged), 1e-6)
-    return judged._replace(weights=wrong * wrong[dealt])
+    return judged._replace(weights=wrong * wrong[columns])
 
 
 @partial(jax.jit, static_argnames=("sweeps", "block_size"))
@@ -432,6 +562,19 @@ def _plan_without_prior(
 ) -> ot.Plan:
     kernel = ot.cosine_kernel(zx, zy, epsilon=epsilon, domain="scaling", block_size=block_size)
     return ot.project(kernel, iterations=sweeps)
+
+
+def _log_p_quickly(
+    zx: Float[np.ndarray, "n d"],
+    zy: Float[np.ndarray, "m d"],
+    rows: Int[np.ndarray, " k"],
+    columns: Int[np.ndarray, "deals k"],
+    sweeps: int = SWEEPS,
+) -> Float[np.ndarray, "deals k"]:
+    """Compute `_log_p` at ε = 0.05 in float32."""
+    plan = _plan_without_prior(zx, zy, 0.05, sweeps)
+    log_at = [_log_at(plan, jnp.asarray(rows), jnp.asarray(each)) for each in columns]
+    return np.log(len(zx)) + np.asarray(jnp.stack(log_at), np.float64)
 
 
 def log_ratios(
@@ -620,6 +763,7 @@ def anneal(
     given: Given | None,
     begun: Cycle,
     *,
+    rotating: tuple[float, ...] = ROTATING[1:],
     seed: int = 0,
 ) -> Fit:
     """Go on with further cycles until the plan gets no sharper, and then to small ε.
@@ -632,7 +776,8 @@ def anneal(
         if further.sharpness < begun.sharpness * LEAST_GAIN:
             break
         begun = further
-    return refine(x, y, given, begun.fit, rounds=COARSE_ROUNDS, seed=seed)
+    fit, rounds = begun.fit, COARSE_ROUNDS
+    return refine(x, y, given, fit, rotating=rotating, rounds=rounds, seed=seed)
 
 
 def refine(
@@ -641,11 +786,11 @@ def refine(
     given: Given | None,
     fit: Fit,
     *,
+    rotating: tuple[float, ...] = ROTATING[1:],
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> Fit:
     """Anneal again from the rotation of a fit, perhaps of other pairs, from ε = 0.05."""
-    rotating = ROTATING[1:]
     return align(
         x, y, given, fit.rotation, share=_share(fit), rotating=rotating, rounds=rounds, seed=seed
     )

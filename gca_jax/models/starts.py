@@ -3,7 +3,8 @@
 The sharpest of several starts, after one cycle of the alternation, is annealed to its end.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -84,19 +85,34 @@ class Basin(NamedTuple):
 def basins(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed: int = 0) -> list[Basin]:
     """Align two sets of which no pair is known, one cycle from each start; the sharpest first."""
     found = [
-        Basin(name, evidence.cycle(x, y, None, start, seed=seed))
-        for name, start in _starts(x, y, seed)
+        Basin(name, evidence.cycle(x, y, None, start(), seed=seed))
+        for name, start in starts(x, y, seed=seed).items()
     ]
     return sorted(found, key=lambda basin: -basin.cycle.sharpness)
 
 
-def _starts(
-    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed: int
-) -> Iterator[tuple[str, Maps]]:
-    for axes in WITHOUT:
-        name = f"profiles without {', '.join(map(str, axes))} axes"
-        yield name, evidence.by_profiles(x, y, without=axes)
-    yield "centres", by_centres(x, y, seed=seed)
+def starts(
+    x: Float[np.ndarray, "n p"],
+    y: Float[np.ndarray, "m q"],
+    pairs: Int[np.ndarray, "k 2"] | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Callable[[], Maps]]:
+    """Name the starts that take no pair for the truth; each is a function that computes it.
+
+    Args:
+        x: Rows of the one set [n, p], unit principal-component scores.
+        y: Rows of the other [m, q].
+        pairs: A linear term of `by_centres`.
+        seed: Of `by_centres`.
+    """
+    profiles = {
+        f"profiles without {', '.join(map(str, axes))} axes": partial(
+            evidence.by_profiles, x, y, without=axes
+        )
+        for axes in WITHOUT
+    }
+    return {**profiles, "centres": partial(by_centres, x, y, pairs, seed=seed)}
 
 
 def without_pairs(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], seed: int = 0) -> Maps:

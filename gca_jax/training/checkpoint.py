@@ -8,7 +8,7 @@ hooks) and `config`. A checkpoint that fails its checksums is skipped for the on
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -132,17 +132,17 @@ def restore_variables(folder: RunFolder, at: int | None = None) -> tuple[Variabl
 def _split(state: TrainState) -> tuple[Variables, dict[str, PyTree]]:
     """Split what evaluation reads from the rest; drop None fields, which Orbax cannot save."""
     fields = {name: value for name, value in state._asdict().items() if value is not None}
-    names = ("params", "batch_stats", "probe")
+    names = ("params", "batch_stats", "probe", "remembered")
     variables = {name: fields.pop(name) for name in names if name in fields}
     if state.best is not None:
         fields["params"], variables["params"] = variables["params"], fields.pop("best")
     return variables, fields
 
 
-def keeps_best(folder: RunFolder) -> bool:
-    """Tell whether the newest checkpoint has the best weights beside the last ones."""
+def kept(folder: RunFolder) -> Collection[str]:
+    """Name what the newest checkpoint keeps for training alone: "params" beside the best ones."""
     with open_manager(folder, clean=False) as manager:
-        return "params" in manager.item_metadata(folder.newest)["optimizer"].tree
+        return [*manager.item_metadata(folder.newest)["optimizer"].tree]
 
 
 def _place(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:

@@ -105,7 +105,7 @@ def _by_plan(experiment: Experiment, start: Start) -> bool:
     if partners != "auto" or found is None:
         return partners == "plan"
     alone = all(map(len, experiment.data.unpaired))
-    return alone and found.identified and found.name.startswith(choice.EVIDENCE)
+    return alone and found.identified and found.name not in choice.CLOSED_FORMS
 
 
 def _say(line: str) -> None:

@@ -9,7 +9,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gca_jax.models import Network, Towers
+from gca_jax.models import Network, Towers, evidence
 from gca_jax.training import probe
 
 Variables = dict[str, PyTree]
@@ -24,7 +24,9 @@ class TrainState(NamedTuple):
     `batch_stats` is {} without batch norm. `target` holds the `Variables` of BYOL's target network
     and is None for other methods; `probe` and `probe_state` are the head of the online probe and
     its optimizer's state, None without one. `best` holds the params that did best at the validation
-    pairs so far (`training.validation`), None where these choose nothing.
+    pairs so far (`training.validation`), None where these choose nothing. `memory` is what the
+    looks at the training pairs have found so far (`evidence.Memory`), and `remembered` what they
+    had found when `best` was kept.
     """
 
     step: Int[Array, ""]
@@ -35,6 +37,8 @@ class TrainState(NamedTuple):
     probe: PyTree = None
     probe_state: PyTree = None
     best: PyTree = None
+    memory: PyTree = None
+    remembered: PyTree = None
 
 
 # Drawing weights takes milliseconds; optimising the code for it would take seconds.
@@ -59,6 +63,7 @@ def create_state(
     with_target: bool,
     probed: tuple[int, int] | None = None,
     with_best: bool = False,
+    remembered: evidence.Memory | None = None,
 ) -> TrainState:
     """Make the initial state; a target network starts as a copy of the online one.
 
@@ -68,6 +73,7 @@ def create_state(
         with_target: Whether to keep a target network, as BYOL does.
         probed: Numbers of features and classes of the online probe; None: no probe.
         with_best: Whether to keep a copy of the best params, at first the initial ones.
+        remembered: Memory of the training pairs, at first empty; None: there is none.
     """
     params, statistics = variables["params"], variables["batch_stats"]
     target = jax.tree.map(jnp.copy, variables) if with_target else None
@@ -75,7 +81,8 @@ def create_state(
     best = jax.tree.map(jnp.copy, params) if with_best else None
     zero = jnp.zeros((), jnp.int32)
     started = TrainState(zero, params, statistics, optimizer.init(params), target, *head)
-    return started._replace(best=best)
+    memory = None if remembered is None else jax.tree.map(jnp.asarray, remembered._asdict())
+    return started._replace(best=best, memory=memory, remembered=jax.tree.map(jnp.copy, memory))
 
 
 def make_mesh() -> Mesh:

@@ -24,7 +24,7 @@ from gca_jax.experiment import Experiment, context
 from gca_jax.losses import Loss
 from gca_jax.models import Network, Towers
 from gca_jax.models.closed_form import Maps
-from gca_jax.training import chunks, initial, probe
+from gca_jax.training import chunks, initial, memory, probe
 from gca_jax.training.chunks import Embed, in_chunks, in_groups
 from gca_jax.training.optimizer import make_optimizer
 from gca_jax.training.state import (
@@ -131,7 +131,8 @@ def make_train_step(
             head, head_state, logged = probe.update(head, head_state, h, labels)
             metrics |= logged
         trained = params, forward.batch_stats, opt_state, average
-        return TrainState(state.step + 1, *trained, head, head_state, state.best), metrics
+        kept = state.best, state.memory, state.remembered
+        return TrainState(state.step + 1, *trained, head, head_state, *kept), metrics
 
     return train_step
 
@@ -288,6 +289,7 @@ def _states(
         with_target=byol,
         probed=probed,
         with_best=experiment.by_validation,
+        remembered=memory.empty(experiment) if experiment.remembers else None,
     )
     return create, jax.eval_shape(create, shapes)
 

@@ -103,13 +103,15 @@ def train(
 
 
 def _as_begun(experiment: Experiment, folder: RunFolder) -> Experiment:
-    """Let `stop_by=auto` go on with a run as it was begun, perhaps before there was a choice."""
-    settings = experiment.train
-    if settings.stop_by != "auto" or folder.newest is None:
+    """Go on with a run as begun, perhaps before validation chose or pairs were remembered."""
+    if not experiment.by_validation or folder.newest is None:
         return experiment
-    if checkpoint.keeps_best(folder):
-        return experiment
-    return dataclasses.replace(experiment, train=dataclasses.replace(settings, stop_by="steps"))
+    there, settings = checkpoint.kept(folder), experiment.train
+    if settings.stop_by == "auto" and "params" not in there:
+        settings = dataclasses.replace(settings, stop_by="steps")
+    remember = settings.remember and "memory" in there
+    settings = dataclasses.replace(settings, remember=remember)
+    return dataclasses.replace(experiment, train=settings)
 
 
 def _check_hooks(experiment: Experiment, hooks: Sequence[Hook]) -> None:
@@ -149,7 +151,7 @@ def _train(
     own = () if validation is None else (validation,)
     if validation is not None:
         validation.memory.update(begun.hooks.get(validation.name, {}))
-        validation.begin(state)
+        state = validation.begin(state)
     over = begun.step == total or _ended(validation)
     if over and begun.step < total:
         print(f"validation pairs have ended this run at step {begun.step}, whatever its length")

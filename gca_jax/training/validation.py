@@ -13,6 +13,7 @@ from gca_jax.data.pairs import Pairs
 from gca_jax.data.splits import evenly_spaced
 from gca_jax.models import Towers, evidence
 from gca_jax.training.hooks import STOP
+from gca_jax.training.memory import Looks
 from gca_jax.training.state import TrainState
 from gca_jax.training.step import Training
 
@@ -61,12 +62,16 @@ class Validation:
         self._device, self._features = device, jax.device_put(features, device)
         self._patience = experiment.train.patience or PATIENCE
         self.pairs, self._columns = pairs.size, rows[0].shape[1]
+        self._looks = Looks(experiment) if experiment.remembers else None
         self.memory: dict[str, Any] = {"looks": []}
 
-    def begin(self, state: TrainState) -> None:
+    def begin(self, state: TrainState) -> TrainState:
         """Look at the initial weights, which are the best so far, unless that is done."""
-        if not self.memory["looks"]:
-            self._look(0, state.params)
+        if self.memory["looks"]:
+            return state
+        state = self._remember(state)
+        self._look(0, state.params)
+        return state._replace(remembered=_copied(state.memory))
 
     def __call__(
         self, step: int, state: TrainState, metrics: dict[str, Any]
@@ -74,10 +79,17 @@ class Validation:
         """Look at the weights, if it is time; keep them, or request a stop."""
         if not is_due(step) and step != self._last:
             return None
+        state = self._remember(state)
         metrics[LIKELIHOOD] = jax.device_put(np.float32(self._look(step, state.params)))
         if self.chosen[0] == step:
-            return state._replace(best=_copied(state.params))
-        return STOP if self.ended else None
+            return state._replace(best=_copied(state.params), remembered=_copied(state.memory))
+        return STOP if self.ended else state
+
+    def _remember(self, state: TrainState) -> TrainState:
+        """Look at training pairs too, if they are remembered."""
+        if self._looks is None or state.memory is None:
+            return state
+        return self._looks.look(len(self.memory["looks"]), state)
 
     def _look(self, step: int, params: PyTree) -> float:
         """Compute ℓ and remember it; all processes that of the first, so that they decide alike."""
@@ -141,5 +153,5 @@ def _log_shares(
 
 @jax.jit
 def _copied(params: PyTree) -> PyTree:
-    """Copy weights, as the next step reuses their buffers."""
+    """Copy weights or a memory, as the next step reuses their buffers."""
     return jax.tree.map(jnp.copy, params)

@@ -203,3 +203,54 @@ def test_rows_of_a_batch_are_drawn_from_all():
     expected, sd = 300 * 60 / 960, np.sqrt(300 * 60 / 960)
     assert abs(others[:480].mean() - others[480:].mean()) < 6 * sd / np.sqrt(240)
     assert abs(others.mean() - expected) < 1e-9
+
+
+def test_mutual_neighbours_and_pairs_by_their_weights(monkeypatch):
+    """One round: CCA of (1 - w) of the mean over mutual neighbours and w of that by q, in NumPy."""
+    monkeypatch.setattr(evidence, "WARM_SWEEPS", evidence.SWEEPS)
+    x, y = two_sets(n=80, noise=0.5)
+    given = evidence.Given(np.stack([np.arange(30), np.r_[np.arange(15), 30:15:-1]], axis=1))
+    start = closed_form.cca(closed_form.moments(x, y, centre=False))
+    fit = evidence.align(x, y, given, start, rotating=(0.1,), rounds=1, correlating=())
+    whole = closed_form.Moments(np.zeros(6), np.zeros(6), x.T @ x / 80, y.T @ y / 80, np.eye(6))
+    for weight in (0.0, 0.4, 1.0):
+        maps = fit.mixed(weight)
+        zx, zy = maps.map_x(x), maps.map_y(y)
+        cosines, near = zx @ zy.T, []
+        for axis in (0, 1):
+            near.append(np.sort(cosines, axis=axis).take(range(-10, 0), axis).mean(axis))
+        scores = 2 * cosines - near[1][:, None] - near[0]
+        best = scores.argmax(axis=1)
+        rows = np.flatnonzero(scores.argmax(axis=0)[best] == np.arange(80))
+        matched = x[rows].T @ y[best[rows]] / len(rows)
+        judged = evidence.judge_rows(zx, zy, given.pairs, deals=evidence.WARM_DEALS)
+        q, (of_x, of_y) = evidence.calibrated(judged), given.pairs.T
+        paired = (x[of_x] * q[:, None]).T @ y[of_y] / q.sum()
+        want = closed_form.cca(whole._replace(xy=(1 - weight) * matched + weight * paired), 0.1)
+        found = evidence.mutual(x, y, given, fit, weight, rounds=1)
+        ours, theirs = (each.map_x(x) @ each.map_y(y).T for each in (found, want))
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_rows_whose_partner_is_absent_count_nothing():
+    """Half of the rows of each side alone: mutual neighbours find the others as well as the plan
+    does, in batches too, and better than the 8 pairs."""
+    x, y = two_sets(n=450, noise=0.4)
+    x, y, given = (
+        x[:300],
+        y[150:],
+        evidence.Given(np.stack([np.arange(150, 158), np.arange(8)], 1)),
+    )
+    start = closed_form.procrustes(closed_form.moments(x[150:158], y[:8], centre=False))
+    fit = evidence.align(x, y, given, start)
+    gallery = two_sets(noise=0.4, seed=3)
+    plan, whole, drawn = (
+        recall(maps, *gallery)
+        for maps in (
+            fit.maps,
+            evidence.mutual(x, y, given, fit, 0.1),
+            evidence.mutual(x, y, given, fit, 0.1, most=128),
+        )
+    )
+    pairs = recall(closed_form.cca(closed_form.moments(x[150:158], y[:8], centre=False)), *gallery)
+    assert min(whole, drawn) > max(plan - 0.05, pairs + 0.1)

@@ -53,6 +53,13 @@ def begun(made, folder):
 HARMFUL = {"model.start": "cca", "optimizer.learning_rate": 1.0, "train.patience": 1}
 
 
+def weights_of(path):
+    """The variables of the network that the newest checkpoint holds, and its step."""
+    variables, at = restore_variables(path)
+    variables.pop("remembered", None)
+    return variables, at
+
+
 def summary(path):
     return json.loads((path / "training.json").read_text())
 
@@ -177,9 +184,9 @@ def test_a_run_leaves_the_weights_of_its_best_look(whole, tmp_path):
     plain = experiment(**{"train.stop_by": "steps"})
     with pytest.raises(Stopped):
         pretrain(plain, tmp_path, hooks=[stop])
-    chosen, last = restore_variables(whole)
+    chosen, last = weights_of(whole)
     assert last == 120
-    jax.tree.map(np.testing.assert_array_equal, chosen, restore_variables(tmp_path)[0])
+    jax.tree.map(np.testing.assert_array_equal, chosen, weights_of(tmp_path)[0])
 
 
 @pytest.mark.slow
@@ -207,11 +214,43 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkey
 
 
 @pytest.mark.slow
+def test_pairs_are_remembered_up_to_the_chosen_step_and_judged_by_it(whole, tmp_path):
+    """Embeddings of the weights at each look, in NumPy's plan; the evaluation reads their mean."""
+    made, at = experiment(), summary(whole)["validation"]["step"]
+    kept, looks = {}, [k for k in range(at + 1) if validation.is_due(k)]
+
+    def take(k, state, metrics):
+        if k in looks:
+            kept[k] = jax.device_get(state.params)
+
+    take.name, take.memory = "takes", {}
+    pretrain(made, tmp_path, hooks=[take])
+    part, log_p = made.data.train, []
+    for params in (begun(made, tmp_path)["params"], *kept.values()):
+        rows = map(jax.numpy.asarray, (made.data.a.features(part.a), made.data.b.features(part.b)))
+        z_a, z_b = (unit(np.float64(z)) for z in made.network.apply({"params": params}, *rows))
+        k = np.exp((z_a @ z_b.T - 1) / 0.05)
+        n, v = len(k), np.ones(len(k))
+        for _ in range(40):
+            u = 1 / n / (k @ v)
+            v = 1 / n / (k.T @ u)
+        log_p.append(np.log(n * u * np.diag(k) * v))
+    remembered = restore_variables(tmp_path)[0]["remembered"]
+    assert (remembered["looks"] == len(looks)).all()
+    mean = remembered["total"][0] / len(looks)
+    np.testing.assert_allclose(mean, np.mean(log_p, axis=0), atol=0.02)
+    evaluate(made, tmp_path)
+    right = np.load(tmp_path / "evaluation.npz")["posterior"]
+    order = np.argsort(mean)
+    assert (np.diff(right[order]) >= -1e-9).all()  # q rises with what is remembered
+
+
+@pytest.mark.slow
 def test_a_run_that_only_harms_ends_early_with_its_start(tmp_path, capsys):
     made = experiment(**HARMFUL)
     first = pretrain(made, tmp_path)
     assert (first["finished"], first["steps"], first["validation"]["step"]) == (True, 100, 0)
-    chosen, _ = restore_variables(tmp_path)
+    chosen, _ = weights_of(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, chosen, begun(made, tmp_path))
     assert pretrain(made, tmp_path) == first  # it is not trained again
     (tmp_path / "training.json").unlink()  # killed before it was written
@@ -249,7 +288,7 @@ def test_a_run_from_before_there_was_a_choice_goes_on_as_it_was_begun(tmp_path):
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     for name, made in (("run", old), ("again", new)):
         assert "validation" not in pretrain(made, tmp_path / name)
-        ours, theirs = (restore_variables(tmp_path / each)[0] for each in (name, "old"))
+        ours, theirs = (weights_of(tmp_path / each)[0] for each in (name, "old"))
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
@@ -258,9 +297,9 @@ def test_no_step_at_all_is_a_run(tmp_path):
     made = experiment(**{"train.steps": 0, "model.start": "cca"})
     found = pretrain(made, tmp_path)
     assert (found["finished"], found["steps"]) == (True, 0)
-    assert restore_variables(tmp_path)[1] == 0
+    assert weights_of(tmp_path)[1] == 0
     begins = begun(made, tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, restore_variables(tmp_path)[0], begins)
+    jax.tree.map(np.testing.assert_array_equal, weights_of(tmp_path)[0], begins)
     assert pretrain(made, tmp_path) == found
     evaluate(made, tmp_path)
     write(tmp_path)
