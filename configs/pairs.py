@@ -12,7 +12,7 @@ Row i of A.npy [n, ...] belongs to row i of B.npy; .npz, .parquet and .csv do to
 says which look so (docs/pairs.md). After a colon stand a method and the kind of towers:
 `:gce,residual` is the default, linear maps plus a perceptron; `linear` and `mlp` are its parts.
 Linear maps start from what held-out pairs are likeliest by (`model.start`), and validation pairs
-choose the step whose weights are kept (`train.stop_by`).
+choose the step whose weights are kept (`train.stop_by`); of twelve methods the best under `:auto`.
 
 Expected time: a minute on two CPU cores for the halves of digits.
 Expected numbers: none published; docs/pairs.md has measured ones.

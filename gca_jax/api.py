@@ -29,7 +29,7 @@ from gca_jax.evaluation.evaluate import evaluate
 from gca_jax.evaluation.features import Encoder, Features, checked_images
 from gca_jax.evaluation.pairs import embed_rows
 from gca_jax.experiment import build, network_of, policy_of
-from gca_jax.training import state
+from gca_jax.training import candidates, state
 from gca_jax.training.checkpoint import restore_variables
 from gca_jax.training.train import train
 from gca_jax.workdir import RunFolder, flatten
@@ -103,7 +103,7 @@ def align(
         a: [n, ...], features or images.
         b: [m, ...].
         words: A method and a kind of towers, as after the colon of --config: "gca_ince,linear"; ""
-            is "gce,residual".
+            is "gce,residual"; "auto" trains the best of twelve (docs/pairs.md).
         settings: Changes of the config by dotted keys: {"target.name": "self_weighted"}.
         workdir: Folder of the run, which is resumed there; None uses one that is deleted.
         **data: Keywords of `data.pairs.pair`: `pairs` (row i with row i, or [k, 2]), `confidence`,
@@ -129,12 +129,13 @@ def align(
     except TypeError as error:
         raise ValueError(f"settings: {error}") from error
     both = pair(a, b, split=made.evaluation.split, **data)
-    experiment = build(made, dataset=both)
     with contextlib.ExitStack() as stack:
         path = workdir or stack.enter_context(tempfile.TemporaryDirectory())
+        made = candidates.best(made, path, both)
+        experiment = build(made, dataset=both)
         folder = RunFolder.open(path, experiment.record)
         train(experiment, folder)
-        found = evaluate(experiment, folder)
+        found = evaluate(experiment, folder) | folder.tried
         variables, _ = restore_variables(folder)
         rows, shares, right = (
             folder.arrays[name] for name in ("weight_rows", "log_shares", "posterior")

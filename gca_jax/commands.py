@@ -5,12 +5,12 @@ import re
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from gca_jax.check import counted
-from gca_jax.config import UNCHANGED, restore
+from gca_jax.config import AUTO, UNCHANGED, restore
 from gca_jax.files import need_space
 from gca_jax.studies.study import Study
 from gca_jax.workdir import (
@@ -101,8 +101,9 @@ def run(command: Command) -> None:
     join(command)
     from gca_jax import distributed
 
-    folder = RunFolder.open(command.folder, command.config)  # refuses another run
-    experiment = checked(command.config)
+    config = chosen(command)
+    folder = RunFolder.open(command.folder, config)  # refuses another run
+    experiment = checked(config)
     with folder.keeping_lock():  # training takes it, once nothing is refused
         fit(experiment, folder, command.typed)
         with folder.locked(distributed.first()):  # which a finished run has not taken
@@ -116,9 +117,10 @@ def pretrain(command: Command) -> None:
     join(command)
     from gca_jax.experiment import build
 
-    folder = RunFolder.open(command.folder, command.config)
+    config = chosen(command)
+    folder = RunFolder.open(command.folder, config)
     if folder.state != "finished":  # the images of a finished run may be gone
-        fit(build(command.config), folder, command.typed)  # which needs no labels
+        fit(build(config), folder, command.typed)  # which needs no labels
 
 
 def evaluate(command: Command) -> None:
@@ -342,6 +344,17 @@ def join(command: Command) -> None:
         from gca_jax import distributed
 
         distributed.join(*command.place)
+
+
+def chosen(command: Command) -> ConfigDict:
+    """Return the config of the run; under `auto` that of the candidate which is best."""
+    config: Any = command.config  # of a run: a study has another command
+    if config.method != AUTO:
+        return config
+    from gca_jax.evaluation.evaluate import check
+    from gca_jax.training import candidates
+
+    return candidates.best(config, command.folder, command=command.typed, check=check)
 
 
 def checked(config: ConfigDict) -> "Experiment":

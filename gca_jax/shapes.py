@@ -61,4 +61,10 @@ CORRUPTIONS = {
     "mean": {str: float},
     "baselines?": dict,
 }
+CANDIDATES = {
+    "asked": dict,  # the config
+    "steps": int,  # of a short run
+    "tried": [{"name": str, "likelihood": (float, None), "step": int, "steps": int}],
+    "chosen": str,
+}
 REPORT = {"finished?": bool}

@@ -37,6 +37,7 @@ SHOWN = 60  # letters of a value in a message
 UNSET = {"model.start": "random", "train.stop_by": "steps", "train.partners": "given"}
 """What a run does whose config lacks a key that others have."""
 MATCHES = "matches.npz"
+CANDIDATES = "candidates.json"
 
 
 class RunFolder:
@@ -305,6 +306,17 @@ class RunFolder:
             )
 
     @property
+    def candidates(self) -> Json | None:
+        """Return what was tried under `auto`, and which was taken; None where nothing was."""
+        return self._json(CANDIDATES, shapes.CANDIDATES, missing=True)
+
+    @property
+    def tried(self) -> Json:
+        """Return the entry `candidates` of a report; empty where nothing was tried."""
+        found = self.candidates or {}
+        return {"candidates": {k: x for k, x in found.items() if k != "asked"}} if found else {}
+
+    @property
     def corruptions(self) -> Json | None:
         """Return the results on corrupted images; None if not evaluated on any."""
         return self._json("corruptions.json", shapes.CORRUPTIONS, missing=True)
@@ -327,7 +339,7 @@ class RunFolder:
                     with contextlib.suppress(FileNotFoundError):
                         _ = self._evaluation()
                         self._need_archive()
-            _ = self.log, self.corruptions, self.report, self.identity
+            _ = self.log, self.corruptions, self.report, self.identity, self.candidates
         except DamagedError as error:
             return str(error)
         except OSError as error:

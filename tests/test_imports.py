@@ -35,7 +35,8 @@ losses: _diagnosis _common _methods _sharded .
 theorems: __main__
 config: files groups make .
 experiment
-training: optimizer probe state memory chunks checkpoint start initial step log hooks validation train
+training: optimizer probe state memory chunks checkpoint start initial step log
+    hooks validation train candidates
 evaluation: splits features baseline frozen result knn softmax linear sgd domains corruptions
     plan nearest representation online pairs . evaluate
 studies: study . grid results statistics launch

@@ -11,6 +11,7 @@ from gca_jax.config.groups import (
     ADAM,
     ADAMW,
     ARRAYS,
+    AUTO,
     HUB,
     PICTURES,
     PUBLISHED_BYOL,
@@ -21,12 +22,13 @@ from gca_jax.config.groups import (
     UNCHANGED,
     Settings,
 )
-from gca_jax.config.make import KINDS, load, make, restore
+from gca_jax.config.make import KINDS, candidates, load, make, restore
 
 __all__ = [
     "ADAM",
     "ADAMW",
     "ARRAYS",
+    "AUTO",
     "FOLDER",
     "HUB",
     "KINDS",
@@ -39,6 +41,7 @@ __all__ = [
     "UNCHANGED",
     "ConfigDict",
     "Settings",
+    "candidates",
     "find",
     "load",
     "make",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SMOKE = "smoke"
+AUTO = "auto"  # in place of a method of pairs: the best of `CANDIDATES`
 # Keywords of a loss that a config cannot hold.
 NO_SETTINGS = (
     *("target", "mu", "nu", "cost_fn", "axis_name", "epsilon_min", "diagnose", "keep_plan"),
@@ -186,6 +187,21 @@ PAIRS: dict[str, Settings] = dict(  # what a run on pairs of two sets has otherw
         rounds=4,  # random batches that each training pair is weighed in
         suspects=100,  # pairs in the list of the most doubtful ones
     ),
+)
+
+CANDIDATES = (  # of a run on pairs under `AUTO`: method, kind of towers, target
+    ("gce", "residual", "identity"),  # the default; of equal ones the first is taken
+    ("gce", "linear", "identity"),
+    ("clip", "residual", "identity"),
+    ("clip", "linear", "identity"),
+    ("gca_ince", "residual", "identity"),
+    ("gca_ince", "linear", "identity"),
+    ("gca_gce", "residual", "identity"),
+    ("gca_gce", "linear", "identity"),
+    ("gca_ince", "residual", "self_weighted"),
+    ("gca_ince", "linear", "self_weighted"),
+    ("rcl", "residual", "identity"),
+    ("rince", "residual", "identity"),
 )
 
 _TABLES = (PICTURES, ARRAYS, HUB, OPTIMIZER, HEADS, TRAIN, LOG, *PAIRS.values())

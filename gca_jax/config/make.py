@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_dict
 from gca_jax import check
 from gca_jax.config import groups
 from gca_jax.config.files import find
-from gca_jax.config.groups import SMOKE, UNCHANGED, Settings
+from gca_jax.config.groups import AUTO, CANDIDATES, SMOKE, UNCHANGED, Settings
 
 # Losses, networks and policies are imported where a config is made, not where one is looked for.
 
@@ -106,8 +106,7 @@ def _config(
     config = ConfigDict(dict(method=method, seed=0, target=target_group(target)))
     for name, settings in parts.items():
         config[name] = group(settings)
-    own = groups.GCE if method in ("gce", "gca_gce") else {}
-    config.loss = loss_group(method, {**groups.LOSS, **loss, **own})
+    config.loss = loss_group(method, {**groups.LOSS, **loss, **_own(method)})
     config.log = group(groups.LOG)
     if method == "byol":  # its predictor, and the decay of its target network's average
         settings = changed("byol", groups.BYOL, byol)
@@ -115,6 +114,11 @@ def _config(
         config.model.projector_batch_norm = settings["projector_batch_norm"]
         config.train.target_decay = settings["target_decay"]
     return config
+
+
+def _own(method: str) -> Settings:
+    """Return settings of the loss whose name means something else in other methods."""
+    return groups.GCE if method in ("gce", "gca_gce") else UNCHANGED
 
 
 def _shrink(config: ConfigDict) -> None:
@@ -140,7 +144,8 @@ def pairs(
     """Make the config of a run on pairs of two sets; each group is `PAIRS`'s, with changes.
 
     Args:
-        options: A method, a kind of towers, `smoke`.
+        options: A method, a kind of towers, `smoke`. In place of a method `auto`, which is the best
+            of `candidates`; the towers are then theirs, unless a kind is named.
         data: The two sets and their split, keywords of `data.pair_files.load`.
         target: Settings of the target plan, see `targets.make`.
         model: Keywords of `towers.create`, and `learn_epsilon`.
@@ -150,9 +155,13 @@ def pairs(
     """
     from gca_jax.models.towers import TOWERS
 
-    method, tower, small = read_options(options, "gce", TOWERS)
+    auto = AUTO in options.split(",")
+    kinds, default = ((AUTO, *TOWERS), AUTO) if auto else (TOWERS, "gce")
+    method, tower, small = read_options(options, default, kinds, (AUTO,))
     if method == "byol":
         raise ValueError("byol needs a network of its own for its targets: not for pairs")
+    if auto and method != AUTO:
+        raise ValueError(f"one method at a time, got {AUTO}, {method}")
     towers = {**groups.PAIRS["model"], "tower_a": tower, "tower_b": tower}
     config = _config(
         method,
@@ -209,6 +218,36 @@ def own(
         optimizer=optimizer,
         train=changed("train", groups.TRAIN, train),
     )
+
+
+def candidates(asked: ConfigDict) -> dict[str, ConfigDict]:
+    """Make the configs that a run on pairs under `auto` tries, by name; equal ones once.
+
+    Each is what was asked for, with a method, towers (if no kind was named) and a target of its
+    own.
+
+    Raises:
+        ValueError: A target was named.
+    """
+    if asked.target.name != "identity":
+        raise ValueError(
+            f"config.target: {AUTO} tries targets of its own: leave name={asked.target.name} out, "
+            "or name a method"
+        )
+    made: dict[str, ConfigDict] = {}
+    for method, kind, target in CANDIDATES:
+        towers = [kind if x == AUTO else x for x in (asked.model.tower_a, asked.model.tower_b)]
+        label = method if target == "identity" else target
+        name = "-".join([label, *dict.fromkeys(towers)])
+        if name in made:
+            continue
+        one = asked.copy_and_resolve_references().unlock()
+        common, one.method, one.target.name = one.loss, method, target
+        one.model.tower_a, one.model.tower_b = towers
+        one.loss = loss_group(method, {**groups.LOSS, **groups.PAIRS["loss"], **_own(method)})
+        one.loss.update(common)
+        made[name] = one.lock()
+    return made
 
 
 KINDS: dict[str, Callable[..., ConfigDict]] = {"images": images, "pairs": pairs, "own": own}
@@ -344,5 +383,8 @@ def loss_group(method: str, settings: Settings) -> dict[str, object]:
 def _defaults(method: str) -> dict[str, object]:
     from gca_jax import losses
 
+    if method == AUTO:  # what all candidates take
+        each = [_defaults(one) for one, _, _ in CANDIDATES]
+        return {key: value for key, value in each[0].items() if all(key in one for one in each)}
     known = losses.keywords(cast(losses.Method, method))
     return {key: value for key, value in known.items() if key not in groups.NO_SETTINGS}

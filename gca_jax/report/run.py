@@ -99,6 +99,7 @@ def summary(folder: RunFolder) -> Json:
         "split": evaluation["dataset"],
         "corruptions": _corruptions(folder, evaluation["step"]) or evaluation.get("corruptions"),
         **folder.summary,
+        **folder.tried,
         "config": folder.config,
     }
     results = entries.described(report)

@@ -36,6 +36,9 @@ def status(path: Path, config: ConfigDict | Study) -> Iterator[str]:
         yield from _study(path, config)
     elif (path / "config.json").exists():
         yield from _run(RunFolder(path))
+    elif (path / "candidates").is_dir():
+        for where in sorted((path / "candidates").iterdir()):
+            yield f"candidate {where.name}: {training(RunFolder(where))}"
     else:
         raise FileNotFoundError(
             f"there is no run and no study in {path}: --workdir=DIR names the folder of one"

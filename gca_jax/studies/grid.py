@@ -122,6 +122,8 @@ def _cell(study: Study, condition: str, label: str, base: ConfigDict) -> Cell:
     changed = _changed(changed, method.set, f"method {label!r}")
     of_condition = study.conditions[condition].set
     changed = _changed(changed, of_condition, f"condition {condition!r}, with method {label!r}")
+    if changed.method == configs.AUTO:
+        raise ValueError(f"{configs.AUTO} is for one run: name the methods of a study")
     choose = dict(flatten(method.choose))
     candidates = tuple(
         dict(zip(choose, values, strict=True)) for values in itertools.product(*choose.values())

@@ -79,6 +79,10 @@ def progress_bar(name: str, total_steps: int, start: int) -> tqdm:
     )
 
 
+class NonFiniteError(ValueError):
+    """The loss, or another quantity that a run cannot go on without, is not finite."""
+
+
 class Writer:
     """Appends rows of scalars to `metrics.jsonl` and TensorBoard, from a step on.
 
@@ -218,7 +222,7 @@ class Log(contextlib.AbstractContextManager["Log"]):
         for name in FINITE:
             if not math.isfinite(row[name]):
                 epoch = step / self._training.steps_per_epoch
-                raise ValueError(
+                raise NonFiniteError(
                     f"{name} is {row[name]} at step {step} (epoch {epoch:.2f}); {self._hint()}"
                 )
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ def train(
     folder: RunFolder,
     hooks: Sequence[Hook] = (),
     command: str | None = None,
+    fit: Callable[[Experiment], start.Fitted] | None = None,
 ) -> Summary:
     """Train an encoder, or resume the run in a folder.
 
@@ -54,6 +55,7 @@ def train(
         hooks: Callables that run after each step, before it is logged; `evaluation.online.hooks`
             makes those of the config.
         command: The command line, for the report.
+        fit: In place of `start.fit_maps`, where runs on pairs have their start in common.
 
     Returns:
         The content of `training.json`: finished, steps, train_seconds (compilation included),
@@ -90,7 +92,7 @@ def train(
             folder.need_space(max(1, 3 - len(folder.saved)) * training.bytes)
         distributed.wait("the folder is ready")
         folder.changed()
-        prepared, maps = start.prepare(experiment, folder)
+        prepared, maps = start.prepare(experiment, folder, fit)
         if prepared is not experiment:
             training = step.trace(prepared)
         kept = experiment.train.keep_every_epochs
