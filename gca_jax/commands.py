@@ -1,5 +1,6 @@
 """The commands, by the name that --mode gives them: each is a recipe over one `RunFolder`."""
 
+import contextlib
 import os
 import re
 import sys
@@ -14,7 +15,6 @@ from gca_jax.config import AUTO, UNCHANGED, restore
 from gca_jax.files import need_space
 from gca_jax.studies.study import Study
 from gca_jax.workdir import (
-    IDENTITY,
     Json,
     RunFolder,
     as_json,
@@ -131,9 +131,12 @@ def evaluate(command: Command) -> None:
     folder = RunFolder.open(command.folder)
     changed = changes(command, folder)
     experiment = changed_by(command, folder, changed) if changed else restored(command, folder)
-    known = folder.identity
-    if changed and known and not other_parts(known, experiment.identity):  # its own, moved perhaps
-        changed = {key: value for key, value in changed.items() if not key.startswith("data.")}
+    if changed and (known := folder.identity):
+        identity = identity_as_split(experiment, folder)
+        if not other_parts(known, identity):  # its own, moved perhaps
+            changed = {key: value for key, value in changed.items() if not key.startswith("data.")}
+        elif not any(key.startswith("data.") for key in changed):
+            folder.refuse_other_data(identity)
     if changed:
         check(experiment)
     say(evaluate_run(experiment, folder, command.step, changed), folder)
@@ -407,7 +410,7 @@ def changes(command: Command, folder: RunFolder) -> Json:
     """
     if command.config is None:
         return {}
-    known = folder.has(IDENTITY)
+    known = bool(folder.identity)
     own, asked = (dict(flatten(each)) for each in (folder.config, as_json(command.config)))
     return {
         key: asked[key]
@@ -434,6 +437,25 @@ def changed_by(command: Command, folder: RunFolder, changed: Json) -> "Experimen
             f"not with other settings ({others}): leave those out, or train another run with them"
         )
     return build(config.lock())
+
+
+def identity_as_split(experiment: "Experiment", folder: RunFolder) -> Json:
+    """Identify data as the run splits them, whatever the split that they are evaluated on."""
+    from gca_jax.experiment import build
+
+    own, config = restore(folder.config).evaluation.split, experiment.config
+    if config.evaluation.split == own:
+        return experiment.identity
+    if own == "test" and config.data.kind == "images":
+        print(
+            f"note: validation images are among those that {folder.path} was trained with: what is "
+            "measured on them is no test"
+        )
+    as_own = config.copy_and_resolve_references()
+    with as_own.unlocked():
+        as_own.evaluation.split = own
+    with contextlib.redirect_stdout(None):  # what it says has been said
+        return build(as_own.lock()).identity
 
 
 def evaluate_run(

@@ -136,12 +136,24 @@ class RunFolder:
     @property
     def free(self) -> frozenset[str]:
         """Settings that may differ: what is written and, of known data, where they lie."""
-        return frozenset((*WRITES, *(DATA_PLACES if self.has(IDENTITY) else ())))
+        return frozenset((*WRITES, *(DATA_PLACES if self.identity else ())))
 
     @property
     def identity(self) -> Json | None:
-        """Return what identifies the data that the run is trained on; None: it is not known."""
-        return self._json(IDENTITY, shapes.IDENTITY, missing=True)
+        """Return what identifies the data that the run is trained on; None: it is not known.
+
+        It is that of a checkpoint if the file is damaged or gone.
+        """
+        fault, checkpoints = None, [f"checkpoints/{step}/identity/metadata" for step in self.saved]
+        for name in (IDENTITY, *reversed(checkpoints)):
+            try:
+                if found := self._json(name, shapes.IDENTITY, missing=True):
+                    return found
+            except DamagedError as error:
+                fault = fault or error
+        if fault is not None:
+            raise fault
+        return None
 
     def refuse_other_data(self, identity: Mapping[str, Any]) -> None:
         """Raise a ValueError where the run was trained on other data, if its own are known.
@@ -153,14 +165,13 @@ class RunFolder:
         if there is not None and (parts := other_parts(there, identity)):
             raise ValueError(
                 f"{self.path} holds a run on other data and is left as it is ({parts}). Put its "
-                "own back, choose another --workdir, evaluate these beside its own with "
-                "--mode=evaluate --config.data.KEY=VALUE, or delete "
-                f"{self.path / IDENTITY} if they are to pass for its own"
+                "own back, choose another --workdir, or evaluate these beside its own "
+                "with --mode=evaluate --config.data.KEY=VALUE"
             )
 
     def know_data(self, identity: Mapping[str, Any]) -> None:
         """Write what identifies the data; say so where the run was begun without it."""
-        if self.saved and not self.has(IDENTITY):
+        if self.saved and not self.identity:
             print(
                 f"note: {self.path} has no {IDENTITY}: the data as they are now are taken for "
                 "those that it was trained on, and known from here on"

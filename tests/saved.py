@@ -26,7 +26,7 @@ def encoders(tiny, dataset, folder):
     save(build(tiny("ince,vit"), dataset=dataset), folder / "vit")
 
 
-def save(experiment, folder):
+def save(experiment, folder, identity=None):
     """Write config, summary and a checkpoint of random weights and statistics, which it returns."""
     rng = np.random.default_rng(0)
     data, network = experiment.data, experiment.network
@@ -35,7 +35,7 @@ def save(experiment, folder):
     state = TrainState(np.int32(3), **variables, opt_state={"count": np.int32(3)})
     folder.mkdir(parents=True, exist_ok=True)
     with checkpoint.open_manager(RunFolder(folder)) as manager:
-        checkpoint.save(manager, state, checkpoint.Progress(3), experiment.record)
+        checkpoint.save(manager, state, checkpoint.Progress(3), experiment.record, identity)
         manager.wait_until_finished()
     known = {"finished": True, "steps": 3, "device": "cpu", **data.inputs}
     write_json(folder / "config.json", experiment.record)

@@ -27,8 +27,9 @@ models: closed_form matching evidence starts choice convolution resnet vit encod
     network towers formats .
 data: pictures dataset splits batches stream views.color views.geometry views.policies
     views.augment views images tables pairs identity pair_files memory corruptions
-    sources.cifar sources.reading sources.roots sources.tree sources.in_place sources.folder
-    sources.tfds_sets sources.hub sources.imagenet100 sources sources.prepare .
+    sources.cifar sources.network sources.reading sources.roots sources.tree sources.in_place
+    sources.labels sources.folder sources.tfds_sets sources.hub sources.imagenet100 sources
+    sources.prepare .
 metrics
 targets
 losses: _diagnosis _common _methods _sharded .

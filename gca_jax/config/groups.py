@@ -32,6 +32,7 @@ PICTURES: Settings = dict(
     labelled=bool,  # whether folders are classes; None: seen from the depth
     channels=int,  # of a picture, where they are not RGB; None: 3
     labelled_root=str,  # a labelled folder for the probes; root is then pretrained on
+    labels=str,  # a .csv of their paths and labels, in place of folders of classes
     **TFDS,  # data_dir is where the index of the folder goes
 )
 OPTIMIZER: Settings = dict(  # of every optimizer

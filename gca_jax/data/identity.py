@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ from gca_jax.data.batches import Data, Order
 from gca_jax.data.dataset import Dataset, Images, Streamed
 from gca_jax.data.images import ImageData
 from gca_jax.data.pairs import Pairs
+from gca_jax.data.splits import evenly_spaced
 
 CHUNK = 2**24  # bytes that are hashed at a time, so that arrays on disk stay there
-FEW = 64  # samples by which data of a caller's kind are known
+FEW = 64  # samples by which data are known that cannot be hashed whole
+ALONG = ("labels", "domains", "scaling", "confidence")  # parts that say nothing more of rows
 
 Identity = dict[str, Any]
 """By the name of a part: its shape and a hash of its content, or a short name or number."""
@@ -22,9 +26,10 @@ def identify(data: Data) -> Identity:
     """Identify data: two sets are the same to a run where their identities are equal.
 
     Arrays are hashed, half a gigabyte a second. Pictures on disk are known by hashes of the files'
-    bytes where they have been read to check them, else by what `Streamed.records` says of itself,
-    or by its length. Data of a caller's kind are known by `describe`, `info`, inputs of probes and
-    the first batch of a seed; by their own `identity`, where they have one.
+    bytes where they have been read to check them; else (sets of TFDS and of the hub that do not fit
+    in memory) by their number and the bytes of `FEW` of them, evenly spaced. Data of a caller's
+    kind are known by `describe`, `info`, inputs of probes and the first batch of a seed; by their
+    own `identity`, where they have one.
     """
     if isinstance(data, ImageData):
         return _of_images(data.dataset)
@@ -51,12 +56,21 @@ def _of_images(data: Dataset) -> Identity:
 
 def _of_streamed(images: Streamed) -> Identity:
     """Identify pictures on disk, which are not read for it."""
-    known = getattr(images.records, "digests", None)
-    if known is None:
-        content = np.append(images.positions, len(images.records))
-    else:
-        content = np.array(known)[images.positions]
-    return digest(content) | {"shape": list(images.shape)}
+    known, shape = getattr(images.records, "digests", None), {"shape": list(images.shape)}
+    if known is not None:
+        return digest(np.array(known)[images.positions]) | shape
+    looked_at = images.positions[evenly_spaced(len(images), FEW)].tolist()
+    sampled = digest(np.array([_sample(images, position) for position in looked_at]))["hash"]
+    return digest(np.append(images.positions, len(images.records))) | shape | {"sampled": sampled}
+
+
+def _sample(images: Streamed, position: int) -> str:
+    """Return the hash of an encoded picture; of one that cannot be read, nothing."""
+    try:
+        encoded = images.records[position]["image"]
+        return hashlib.blake2b(bytes(encoded), digest_size=16).hexdigest()
+    except Exception:  # of whatever reads them; a batch that needs it says so
+        return ""
 
 
 def _of_pairs(data: Pairs) -> Identity:
@@ -94,6 +108,19 @@ def _of_own(data: Data) -> Identity:
 
 def _known(name: str, values: np.ndarray | None) -> Identity:
     return {} if values is None else {name: digest(values)}
+
+
+def in_words(identity: Mapping[str, Any]) -> str:
+    """Write a short hash of all that an identity has, and the rows of each part."""
+    content = json.dumps(identity, sort_keys=True).encode()
+    short = hashlib.blake2b(content, digest_size=4).hexdigest()
+    rows = {
+        name: part["shape"][name.endswith("_pairs")]  # rows of a above rows of b
+        for name, part in identity.items()
+        if isinstance(part, dict) and part.get("shape") and not name.endswith(ALONG)
+    }
+    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in rows.items())
+    return f"{short} ({counted})" if counted else short
 
 
 def digest(values: np.ndarray) -> Identity:

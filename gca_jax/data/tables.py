@@ -62,7 +62,7 @@ def read(file: str) -> Table:
     Raises:
         ValueError: The file is missing, damaged or of another kind; the message names it.
     """
-    path, key = _path(file)
+    path, key = split_key(file)
     with opened(path) as found:
         if path.suffix in TABLES:
             return _concatenated(found, key)
@@ -110,7 +110,7 @@ def _check_claim(path: pathlib.Path, claimed: int) -> None:
         raise ValueError(f"its {size} bytes claim to be {claimed}: save it without compression")
 
 
-def _path(file: str) -> tuple[pathlib.Path, str | None]:
+def split_key(file: str) -> tuple[pathlib.Path, str | None]:
     """Split FILE:KEY, not at the colon of a drive."""
     whole = pathlib.Path(file).expanduser()
     head, colon, key = file.rpartition(":")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from matplotlib.image import imread
 
+from gca_jax.data.identity import in_words
 from gca_jax.files import finite
 from gca_jax.report import entries, figures, markdown, pairs
 from gca_jax.training.log import show
@@ -68,7 +69,7 @@ def write(folder: RunFolder) -> Json:
         drawn = folder.write_figures(
             {name: FIGURES[name](report, folder) for name in names if name}
         )
-    # TensorBoard's files and the page have them too. Its thread would wait on a full disk for ever.
+    # TensorBoard's files and the page have them too.
     folder.need_space(4 * sum(path.stat().st_size for path in drawn.values()))
     show(folder, report["steps"], {name: imread(path) for name, path in drawn.items()})
     for name, text in page.tables(report, folder).items():
@@ -101,6 +102,7 @@ def summary(folder: RunFolder) -> Json:
         **folder.summary,
         **folder.tried,
         "config": folder.config,
+        **({"data": in_words(identity)} if (identity := folder.identity) else {}),
     }
     results = entries.described(report)
     for result in results:

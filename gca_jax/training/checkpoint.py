@@ -1,9 +1,9 @@
 """Checkpoints of a run, by Orbax: written atomically, in the background.
 
-Each holds four items: `variables` (weights, batch statistics, the head of an online probe: all that
+Each holds five items: `variables` (weights, batch statistics, the head of an online probe: all that
 evaluation reads; the best weights, where validation pairs choose them), `optimizer` (the rest of
-the state, then with the last weights), `progress` (step, times, memory of the
-hooks) and `config`. A checkpoint that fails its checksums is skipped for the one before it.
+the state, then with the last weights), `progress` (step, times, memory of the hooks), `config` and
+`identity` (of the data). A checkpoint that fails its checksums is skipped for the one before it.
 """
 
 import dataclasses
@@ -50,7 +50,8 @@ def open_manager(
     return ocp.CheckpointManager(
         path,
         item_handlers=dict(
-            variables=standard(), optimizer=standard(), progress=json(), config=json()
+            **dict(variables=standard(), optimizer=standard()),
+            **dict(progress=json(), config=json(), identity=json()),
         ),
         options=ocp.CheckpointManagerOptions(
             max_to_keep=2,
@@ -66,19 +67,23 @@ def save(
     state: TrainState,
     progress: Progress,
     config: Mapping[str, object],
+    identity: Mapping[str, object] | None = None,
 ) -> None:
-    """Start writing a checkpoint, unless this step has one; `config` is the run's record.
+    """Start writing a checkpoint, unless this step has one.
 
-    Orbax copies the state before it returns, so the next step may donate its buffers.
+    `config` is the run's record, `identity` that of its data, if known. Orbax copies the state
+    before it returns, so the next step may donate its buffers.
     """
     if manager.latest_step() == progress.step:
         return
     variables, rest = _split(state)
+    known = {} if identity is None else {"identity": args.JsonSave(dict(identity))}
     items = args.Composite(
         variables=args.StandardSave(variables),
         optimizer=args.StandardSave(rest),
         progress=args.JsonSave(dataclasses.asdict(progress)),
         config=args.JsonSave(dict(config)),
+        **known,
     )
     manager.save(progress.step, args=items)
 

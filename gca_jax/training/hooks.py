@@ -134,7 +134,8 @@ class Saver:
         memory = {hook.name: dict(hook.memory) for hook in self.hooks if hook.memory}
         self.progress = dataclasses.replace(self._start, step=step, seconds=seconds, hooks=memory)
         self.folder.need_space(self.training.bytes)
-        checkpoint.save(self.manager, state, self.progress, self.training.experiment.record)
+        record, identity = self.training.experiment.record, self.folder.identity
+        checkpoint.save(self.manager, state, self.progress, record, identity)
         self.summarise(finished=False)
 
     def summarise(self, finished: bool) -> Summary:

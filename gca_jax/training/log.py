@@ -10,13 +10,14 @@ import pathlib
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
 from gca_jax import distributed
@@ -83,6 +84,60 @@ class NonFiniteError(ValueError):
     """The loss, or another quantity that a run cannot go on without, is not finite."""
 
 
+class Events(SummaryWriter):
+    """A run's TensorBoard files, written by whoever calls.
+
+    The thread that tensorboardX writes them in dies on a full disk, and whoever adds to its queue
+    or closes the files then waits for ever.
+
+    Args:
+        folder: The run's folder.
+        purge_step: What files have of this step and later ones is not shown; None: all is.
+
+    Raises:
+        OSError: The disk is full; from `flush`, `close`, or whatever adds to the files.
+    """
+
+    def __init__(self, folder: RunFolder, purge_step: int | None = None):
+        self._path = folder.path / "tensorboard"
+        # Else the name is that of the second, and files of one second would be one.
+        suffix = f".{time.time_ns() % 10**9:09d}"
+        self._events: Any = None
+        with self._failing():
+            super().__init__(str(self._path), filename_suffix=suffix)  # writes to no queue yet
+        self._events = self.file_writer.event_writer
+        self._events.add_event = self._write
+        if purge_step is not None:
+            status = SessionLog(status=SessionLog.START)
+            for entry in (dict(file_version="brain.Event:2"), dict(session_log=status)):
+                self.file_writer.add_event(Event(step=purge_step, **entry))
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Name the folder in an error of the disk, after which nothing is written, nor at exit."""
+        try:
+            yield
+        except OSError as error:
+            if self._events is not None:
+                self._events._closed = True
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def _write(self, event: Event) -> None:
+        if not self._events._closed:
+            with self._failing():
+                self._events._ev_writer.write_event(event)
+
+    def flush(self) -> None:
+        """Bring what was added to the disk."""
+        with self._failing():
+            super().flush()
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        with self._failing():
+            super().close()
+
+
 class Writer:
     """Appends rows of scalars to `metrics.jsonl` and TensorBoard, from a step on.
 
@@ -92,9 +147,7 @@ class Writer:
 
     def __init__(self, folder: RunFolder, step: int):
         self._file = folder.open_log(step)
-        self._events = SummaryWriter(
-            str(folder.path / "tensorboard"), purge_step=step + 1, flush_secs=10
-        )
+        self._events = Events(folder, purge_step=step + 1)
 
     def write(self, step: int, row: dict[str, float]) -> None:
         """Log one row; a non-finite number becomes null."""
@@ -104,11 +157,14 @@ class Writer:
         for key, value in row.items():
             if key not in CONSTANTS:
                 self._events.add_scalar(key, value, step)
+        self._events.flush()
 
     def close(self) -> None:
         """Flush and close the files."""
-        self._file.close()
-        self._events.close()
+        try:
+            self._file.close()
+        finally:
+            self._events.close()
 
 
 def wandb(experiment: Experiment) -> ModuleType | None:
@@ -150,7 +206,7 @@ def wandb_run(experiment: Experiment, path: pathlib.Path) -> contextlib.Abstract
 
 def show(folder: RunFolder, step: int, pictures: Mapping[str, np.ndarray]) -> None:
     """Add images [h, w, c] and the run's config to its TensorBoard files."""
-    with SummaryWriter(str(folder.path / "tensorboard")) as events:
+    with Events(folder) as events:
         for name, picture in pictures.items():
             events.add_image(name, picture, step, dataformats="HWC")
         config = json.dumps(folder.config, indent=2)

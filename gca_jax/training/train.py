@@ -26,7 +26,7 @@ from gca_jax.training.log import Log, progress_bar, wandb
 from gca_jax.training.state import Metrics, TrainState, by_row, replicated
 from gca_jax.training.step import Training
 from gca_jax.training.validation import Validation
-from gca_jax.workdir import MATCHES, RunFolder
+from gca_jax.workdir import IDENTITY, MATCHES, RunFolder
 
 __all__ = ["STOP", "Hook", "batches", "train"]
 
@@ -74,7 +74,7 @@ def train(
         folder.refuse_another(experiment.record)
         folder.refuse_other_data(known)
     if folder.state == "finished":
-        if distributed.first() and folder.identity is None:
+        if distributed.first() and not folder.has(IDENTITY):
             folder.know_data(known)
         return folder.summary
     # Read here, so that a wrong file is refused before anything is traced or written.

@@ -13,7 +13,13 @@ from gca_jax.data import memory
 from gca_jax.data.dataset import Dataset, Reader, Source
 from gca_jax.data.sources import cifar, folder, hub, imagenet100, tfds_sets
 
-OTHERS = ("root", "labelled_root", "path", "corruption")  # that name other images than a file's
+OTHERS = (
+    "root",
+    "labelled_root",
+    "labels",
+    "path",
+    "corruption",
+)  # that name other images than a file's
 
 
 def _tfds(builder: str, read: Reader = tfds_sets.load, **splits: str) -> Source:

@@ -12,6 +12,7 @@ from gca_jax.data import splits
 from gca_jax.data.dataset import Dataset, Part, Source, Streamed, number
 from gca_jax.data.sources import in_place, reading, tree
 from gca_jax.data.sources.in_place import Files
+from gca_jax.data.sources.labels import attach
 from gca_jax.data.sources.tree import Tree
 
 REMEDY = "Replace or delete the file"
@@ -24,6 +25,7 @@ def load(
     *,
     root: str | None = None,
     labelled_root: str | None = None,
+    labels: str | None = None,
     size: int | None = None,
     held_out: str | None = None,
     domains: bool | None = None,
@@ -38,14 +40,15 @@ def load(
     `gca_jax.data.sources.tree` describes its layout. At first use, all pictures are decoded once;
     `data_dir` keeps the result, the index. With a `labelled_root` for the probes, `root` is read
     without labels to pretrain on: all of it, or its folder train if it has splits, but no test
-    picture of `labelled_root`.
+    picture of `labelled_root`. `labels` names a table in place of folders of classes, as
+    `gca_jax.data.sources.labels` describes it; of `labelled_root`, if there is one.
     """
     if root is None:
         raise ValueError(f"{name} is a folder ({row.origin}): name it with --config.data.root=DIR")
     if channels is not None:
         check.at_least("channels", channels, 1)
     how = {"arrays": channels is not None, "origin": row.origin, "skip": skip_unreadable}
-    trees = _scan(root, labelled_root, labelled, domains, how)
+    trees = _scan(root, labelled_root, labels, labelled, domains, how)
     known = trees[-1].classes
     if row.classes is not None and known is not None and len(set(known)) != row.classes:
         raise ValueError(
@@ -113,20 +116,30 @@ def _say_what_for(trees: list[Tree], parts: list[Part]) -> None:
 def _scan(
     root: str,
     labelled_root: str | None,
+    labels: str | None,
     labelled: bool | None,
     domains: bool | None,
     how: Mapping[str, Any],
 ) -> list[Tree]:
     """Scan `labelled_root`, if given, and `root`; print their contents."""
+    if labels is not None and labelled:
+        raise ValueError("labelled is True, but labels names a table in place of folders")
+
+    def with_labels(root: str, labelled: bool | None, **named: Any) -> Tree:
+        if labels is None:
+            return tree.scan(root, labelled, domains, **named, **how)
+        found = tree.scan(root, False, domains, **named, **how)
+        return attach(found, labels, domains, how["skip"])
+
     if labelled_root is None:
-        found = tree.scan(root, labelled, domains, **how)
-        guessed = labelled is None and found.classes is not None
+        found = with_labels(root, labelled)
+        guessed = labelled is None and labels is None and found.classes is not None
         hint = "; if these folders are no classes, say --config.data.labelled=False"
         print(f"{found}{hint if guessed else ''}")
         return [found]
     if labelled:
         raise ValueError("labelled is True, but with labelled_root, root is read without labels")
-    probed = tree.scan(labelled_root, None, domains, "--config.data.labelled_root", **how)
+    probed = with_labels(labelled_root, None, option="--config.data.labelled_root")
     if probed.classes is None:
         raise ValueError(f"{probed.root} is no labelled_root: its pictures are in no folder CLASS")
     trees = [probed, tree.scan(root, False, domains, **how)]

@@ -1,6 +1,9 @@
 """Data sets of the Hugging Face hub, read by its library `datasets` if that is installed."""
 
 import dataclasses
+import os
+import ssl
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from jaxtyping import Int32
 
 from gca_jax.data import pictures
 from gca_jax.data.dataset import Dataset, Source, named_values, number
-from gca_jax.data.sources import reading
+from gca_jax.data.sources import network, reading
 from gca_jax.data.splits import evenly_spaced, hold_out
 
 TESTS = (
@@ -26,6 +29,7 @@ MISSING = (
     "the data set hf is read by the library of the Hugging Face hub, which is not installed: "
     "pip install 'datasets>=4'"
 )
+OFFLINE = "HF_HUB_OFFLINE"  # by which the library asks no host
 REMEDY = "Remove that row, or choose another data set"
 
 
@@ -115,13 +119,14 @@ def load(
 
 def _open(path: str, subset: str | None, train: str, test: str | None) -> dict[str, Any]:
     """Open the splits to train and test on, the latter if there is one."""
+    folder = Path(path).expanduser()
+    away = None if folder.exists() else _go_offline()
     try:
         import datasets
     except ModuleNotFoundError as error:
         if error.name != "datasets":
             raise
         raise ValueError(MISSING) from error
-    folder = Path(path).expanduser()
     saved = any((folder / f"{kind}.json").exists() for kind in ("dataset_dict", "state"))
     try:
         if saved:
@@ -130,6 +135,8 @@ def _open(path: str, subset: str | None, train: str, test: str | None) -> dict[s
             found = datasets.load_dataset(path, subset)
     except Exception as error:  # of the network or the library, any class
         reason = str(error).strip().splitlines() or [type(error).__name__]
+        if away is not None:
+            reason = [f"{away}, and it is not in the cache: {reason[0]}"]
         raise ValueError(f"{path} cannot be opened: {reason[0]}") from error
     splits = dict(found) if isinstance(found, dict) else {train: found}
     test = test or next((name for name in TESTS if name in splits and name != train), None)
@@ -144,6 +151,22 @@ def _open(path: str, subset: str | None, train: str, test: str | None) -> dict[s
     tested = "a fifth of it" if test is None else f"split {test}"
     print(f"{path}: split {train} to train with, {tested} to test on{unread}")
     return chosen
+
+
+def _go_offline() -> str | None:
+    """Let the library read its cache alone if the hub does not answer, and return why.
+
+    It would ask again for half a minute, with a warning each time. That must be said before it is
+    imported.
+    """
+    if os.environ.get(OFFLINE) or "datasets" in sys.modules:
+        return None
+    hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    fault = network.fault_of(hub)
+    if fault is None or isinstance(fault, ssl.SSLError):  # it may have other certificates
+        return None
+    os.environ[OFFLINE] = "1"
+    return f"{hub} cannot be reached ({fault})"
 
 
 def _encoded(split: str, found: Any, columns: Mapping[str, str | None]) -> Encoded:

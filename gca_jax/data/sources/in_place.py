@@ -130,7 +130,9 @@ def _path(found: Tree, channels: int, data_dir: str | None) -> pathlib.Path:
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     folder = pathlib.Path(data_dir or default).expanduser() / "folder"
     called = re.sub("[^a-zA-Z0-9]+", "_", found.root.name)
-    how = f"{found.root}, {channels} channels, {READING}, Pillow {PIL.__version__}"
+    # A part of a folder has an index of its own: each keeps the entries of its pictures alone.
+    what = found.root if found.name == str(found.root) else f"{found.root}, {found.name}"
+    how = f"{what}, {channels} channels, {READING}, Pillow {PIL.__version__}"
     digest = hashlib.sha256(how.encode()).hexdigest()[:16]
     path = folder / f"{called}-{digest}.json"
     if not path.exists():

@@ -5,8 +5,6 @@ import importlib.util
 import os
 import pathlib
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,10 +14,9 @@ from tensorflow_datasets.core.download import resource
 from gca_jax.check import counted
 from gca_jax.data import sources
 from gca_jax.data.dataset import Dataset, Streamed
-from gca_jax.data.sources import tfds_sets
+from gca_jax.data.sources import network, tfds_sets
 
 MANUAL = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
-WAIT = 10.0  # seconds for a host to answer
 OFFLINE = "Without a network, put the archives into a folder and name it with --archives=DIR"
 INSTALL = "pip install gca-jax[prepare]   (in a checkout: pip install -e .[prepare])"
 
@@ -163,16 +160,11 @@ def _reach(builder: Any) -> None:
     for url, _, path in _downloads(builder):
         if path.exists() or not url.startswith("http"):
             continue
-        asked = urllib.request.Request(url, method="HEAD")
-        try:
-            urllib.request.urlopen(asked, timeout=WAIT).close()
-        except urllib.error.HTTPError:
-            pass  # an answer
-        except OSError as error:
+        if (fault := network.fault_of(url)) is not None:
             raise ValueError(
-                f"{builder.name} could not be prepared: {url} cannot be reached "
-                f"({getattr(error, 'reason', error)}). {OFFLINE}"
-            ) from error
+                f"{builder.name} could not be prepared: {url} cannot be reached ({fault}). "
+                + OFFLINE
+            )
 
 
 def describe(dataset: Dataset) -> str:

@@ -58,12 +58,13 @@ class Tree:
         known = {"split": self.splits, "domain": self.domains, "class": self.classes}
         for kind, given in known.items():
             names = sorted(set(given or ()))
-            listed = f" ({_listed(names)})" if names else ""
+            listed = f" ({first_few(names)})" if names else ""
             shown.append(f"{counted(len(names) or 'no', kind)}{listed}")
         return ", ".join(shown)
 
 
-def _listed(names: list[str]) -> str:
+def first_few(names: list[str]) -> str:
+    """Name the first of them."""
     return ", ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
 
 
@@ -111,7 +112,11 @@ def scan(
         )
     found = sorted(_facts(common, path) for path in walk.pictures)
     files = tuple(file for file, _ in found)
-    names = _names(common, files, _levels(common, files, named), labelled, domains)
+    levels = _levels(common, files, named)
+    while len(named) == 1 and (top := _wrapper(levels, labelled, domains)):
+        print(f"note: all pictures of {name} lie in its folder {top}, which is read in its place")
+        levels = [level[1:] for level in levels]
+    names = _names(common, files, levels, labelled, domains)
     walk.note(name, common)
     if names == (None, None, None):
         _note_splits(common, files)
@@ -153,9 +158,9 @@ class _Walk:
         if self.others:
             print(f"note: left out of {name}: {_others(self.others)}")
         if self.closed:
-            print(f"note: left out of {name}: {_listed(self.closed)}")
+            print(f"note: left out of {name}: {first_few(self.closed)}")
         if self.links:
-            listed = _listed([path.relative_to(root).as_posix() for path in self.links])
+            listed = first_few([path.relative_to(root).as_posix() for path in self.links])
             print(
                 f"note: left out of {name}: {counted(len(self.links), 'link')} to folders that are "
                 f"read elsewhere, or to one above: {listed}"
@@ -168,7 +173,7 @@ class _Walk:
             if folder not in filled and folder.parent in filled
         ]
         if empty:
-            print(f"note: {name} has folders without a picture: {_listed(sorted(empty))}")
+            print(f"note: {name} has folders without a picture: {first_few(sorted(empty))}")
 
 
 def _others(others: Counter[str]) -> str:
@@ -276,6 +281,18 @@ def _levels(root: pathlib.Path, files: Names, named: list[Root]) -> list[list[st
     return [name.split("/")[:-1] for name in below]
 
 
+def _wrapper(levels: list[list[str]], labelled: bool | None, domains: bool | None) -> str | None:
+    """Return the one folder in which all others lie, where these mean nothing at their depth."""
+    first = {level[0] if level else "" for level in levels}
+    name = next(iter(first))
+    if len(first) > 1 or not name or split_of(name):
+        return None
+    if labelled is not False and min(map(len, levels)) > 2:
+        return name
+    splits = all(len(level) > 1 and split_of(level[1]) for level in levels)
+    return name if splits and not labelled and not domains else None
+
+
 def _names(
     root: pathlib.Path,
     files: Names,
@@ -320,11 +337,11 @@ def _refuse_splits(root: pathlib.Path, levels: list[list[str]], has_domains: boo
             remedy = "rename them all to train, test or val, or move the others elsewhere"
             if not has_domains and len(kinds) == 1:
                 remedy = "if all are classes, say --config.data.labelled=True"
-            listed = _listed(sorted(names, key=lambda name: (split_of(name) is None, name)))
+            listed = first_few(sorted(names, key=lambda name: (split_of(name) is None, name)))
             raise ValueError(f"{root} has folders of splits and others: {listed}; {remedy}")
         if len(kinds) > 1:
             raise ValueError(
-                f"{root} has folders of splits below {_listed(sorted({x[0] for x in levels}))}: "
+                f"{root} has folders of splits below {first_few(sorted({x[0] for x in levels}))}: "
                 "splits must be its first level, in which the others lie: SPLIT/CLASS"
             )
 
@@ -337,7 +354,7 @@ def _note_splits(root: pathlib.Path, files: Names) -> None:
     if len({split_of(folder.name) for folder in folders} - {None}) > 1:
         print(
             f"note: {root} has folders that are named as splits, but not at its first level, and "
-            f"all are read alike: {_listed(named)}"
+            f"all are read alike: {first_few(named)}"
         )
 
 
@@ -346,6 +363,15 @@ def _labelled(
 ) -> tuple[bool, bool]:
     """Tell whether a labelled tree has splits, and whether it has domains."""
     depth, names = len(levels[0]), ", ".join(sorted(first))
+    deep = {level[0] for level in levels if len(level) > 1}
+    if deep and (flat := first - deep) and all(map(split_of, first)):
+        one, other = root / min(flat), root / min(deep)
+        raise ValueError(
+            f"the pictures of {one} lie in no folder of a class, those of {other} do: sort them "
+            f"into {one}/CLASS, name the classes of all in a table with "
+            f"--config.data.labels=FILE.csv, or leave them out with --config.data.root={other}, "
+            "of which a fifth is then held out"
+        )
     for name, level in zip(files, levels, strict=True):
         if len(level) != depth or not 1 <= depth <= 3:
             other = "" if len(level) == depth else f", {root / files[0]} {depth}"
@@ -378,8 +404,9 @@ def split(
     if tree.splits is not None:
         last = next((s for s in ("test", "val") if s in tree.splits), None)
         if "train" not in tree.splits or last is None:
-            alone = tree.name == str(tree.root)
-            found = sorted({name.split("/")[0] for name in tree.files} if alone else {*tree.splits})
+            folders = {name.split("/")[0] for name in tree.files}
+            alone = tree.name == str(tree.root) and all(map(split_of, folders))
+            found = sorted(folders if alone else {*tree.splits})
             folder = f"={tree.root}/{found[0]}" if alone else " naming these folders themselves"
             raise ValueError(
                 f"{tree.name} has only {found}: it needs a folder train and one of test, val; with "

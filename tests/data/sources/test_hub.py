@@ -5,9 +5,13 @@ Elsewhere a stand-in with the few names that the reader uses; the hub itself is 
 
 import importlib.util
 import io
+import os
 import re
+import ssl
 import sys
 import types
+import urllib.error
+import urllib.request
 
 import numpy as np
 import PIL.Image
@@ -15,7 +19,7 @@ import pytest
 
 from gca_jax.data import pictures, sources
 from gca_jax.data.dataset import Streamed
-from gca_jax.data.sources import reading
+from gca_jax.data.sources import hub, reading
 
 INSTALLED = importlib.util.find_spec("datasets") is not None
 
@@ -239,6 +243,33 @@ def test_what_cannot_be_opened_is_one_line(save, monkeypatch):
     with pytest.raises(ValueError, match=r"^nobody/nothing cannot be opened: ") as caught:
         load("nobody/nothing")
     assert "\n" not in str(caught.value)
+
+
+def test_where_the_hub_does_not_answer_its_cache_is_read_at_once(monkeypatch):
+    answered = urllib.error.HTTPError("http://a.b", 405, "", None, None)
+    faults, asked = iter((OSError("no route to host"), ssl.SSLError(), answered)), []
+
+    def answer(request, timeout):
+        assert timeout <= 10
+        asked.append(request.full_url)
+        raise next(faults)
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.setenv("HF_ENDPOINT", "http://a.b")
+    monkeypatch.delitem(sys.modules, "datasets", raising=False)
+    assert hub._go_offline() == "http://a.b cannot be reached (no route to host)"
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert hub._go_offline() is None  # as the user may have said
+    for _ in range(2):  # what is no network is left to the library
+        monkeypatch.setenv("HF_HUB_OFFLINE", "")
+        assert hub._go_offline() is None
+        assert not os.environ["HF_HUB_OFFLINE"]
+    assert asked == ["http://a.b"] * 3
+    monkeypatch.setitem(sys.modules, "datasets", stand_in(None))
+    monkeypatch.setattr(hub, "_go_offline", lambda: "http://a.b cannot be reached (why)")
+    with pytest.raises(ValueError, match=r"^nobody/x cannot be opened: http://a.b cannot .* cache"):
+        load("nobody/x")
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
