@@ -10,7 +10,8 @@ Method: arXiv 2502.20141; recipe: our own, for photographs, and `gca_jax/config`
 Domains are seen from the tree's depth, or said with `--config.data.domains=True`; to align by them,
 `--config.target.name=blocks --config.target.alpha=0.01`. Pictures without labels may lie in DIR
 itself, or at any depth with `--config.data.labelled=False`; a second folder, of labelled pictures
-for the probes, is `--config.data.labelled_root=DIR`.
+for the probes, is `--config.data.labelled_root=DIR`. `--config.data.labels=FILE.csv` has classes in
+place of folders: a column of paths below DIR, one of labels.
 
 Expected time: about 40 minutes for 10,000 pictures, an estimate (22 GFLOP an image), if the host
 decodes 1,000 pictures a second.

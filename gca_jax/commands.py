@@ -133,9 +133,14 @@ def evaluate(command: Command) -> None:
     experiment = changed_by(command, folder, changed) if changed else restored(command, folder)
     if changed and (known := folder.identity):
         identity = identity_as_split(experiment, folder)
-        if not other_parts(known, identity):  # its own, moved perhaps
+        if not (parts := other_parts(known, identity)):  # its own, moved perhaps
             changed = {key: value for key, value in changed.items() if not key.startswith("data.")}
-        elif not any(key.startswith("data.") for key in changed):
+        elif any(key.startswith("data.") for key in changed):
+            print(
+                f"note: these are other data than {folder.path} was trained on ({parts}); samples "
+                "that it was trained with are not looked for among them"
+            )
+        else:
             folder.refuse_other_data(identity)
     if changed:
         check(experiment)
