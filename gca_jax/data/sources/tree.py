@@ -372,11 +372,11 @@ def _labelled(
             f"--config.data.labels=FILE.csv, or leave them out with --config.data.root={other}, "
             "of which a fifth is then held out"
         )
-    for name, level in zip(files, levels, strict=True):
+    for file, level in zip(files, levels, strict=True):
         if len(level) != depth or not 1 <= depth <= 3:
-            other = "" if len(level) == depth else f", {root / files[0]} {depth}"
+            first_is = "" if len(level) == depth else f", {root / files[0]} {depth}"
             raise ValueError(
-                f"{root / name} lies {len(level)} folders deep{other}: pictures with labels must "
+                f"{root / file} lies {len(level)} folders deep{first_is}: pictures with labels must "
                 "all lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS; those without "
                 "are read with --config.data.labelled=False"
             )
