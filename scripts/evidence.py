@@ -47,6 +47,8 @@ CASES: dict[str, tuple[float | str, ...]] = {
 }
 COLUMNS = ("set", "case", "draw", "pairs", "right", "all", "evidence", "chosen", "name")
 COLUMNS += ("share", "sd", "area", "error", "identified", "ratio", "agreement", "seconds")
+COLUMNS += ("choice",)
+CHOICE = 2  # of its rules: 1 had no mutual neighbours, and three starts
 COMPONENTS = {"halves": 64}  # of a set; others have 100
 LIMITS = {("halves", "none"): 2_000, ("halves", "null"): 2_000}  # rows of a set in a case
 GALLERY = 400
@@ -270,14 +272,18 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, default=4_000, help="rows of a set, at most")
     parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES))
+    parser.add_argument("--choice", type=int, default=CHOICE, help="rules of the table's rows")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="CSV file, appended to")
     args = parser.parse_args()
     found = read(args.out)
     if not args.sets:
         order = {f"{kind}={amount}".rstrip("="): i for i, (kind, amount) in enumerate(every())}
+        found = [row for row in found if row["choice"] == str(args.choice)]
         print(table(sorted(found, key=lambda row: (row["set"], order[row["case"]], row["draw"]))))
         return
-    done = {(row["set"], row["case"], int(row["draw"])) for row in found}
+    done = {
+        (row["set"], row["case"], int(row["draw"])) for row in found if row["choice"] == str(CHOICE)
+    }
     cases = [case for case in every() if case[0] in args.cases.split(",")]
     with args.out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -292,6 +298,7 @@ def main() -> None:
                 for path in files.split(",")
             ]
             row = {"set": name, "case": case, "draw": draw, **measure(kind, amount, scores, draw)}
+            row["choice"] = CHOICE
             writer.writerow(row)
             file.flush()
             print(row)

@@ -27,7 +27,6 @@ TEMPERATURES = (0.05, 0.1)  # ε that each candidate is judged at; its best one 
 MIXED = (0.0, 0.1, 0.3, 0.6, 1.0)  # weight of the pairs beside the plan in the last CCA
 SHRINKAGES = (0.1, 0.5)  # of CCA of the pairs
 EASY = 0.3  # share of right pairs above which one start is enough: with few it is a lottery
-ROTATING = (0.05,)  # ε of fits that choose; below it no candidate gains on another
 KEPT = 0.85  # of the rows, in each of two fits that are to agree
 EVIDENCE, MUTUAL = "evidence", "mutual"
 X = Float[np.ndarray, "n p"]
@@ -273,7 +272,7 @@ def _fits(sets: _Sets, seed: int, only: str = "") -> Iterator[tuple[str, Fit]]:
         return evidence.cycle(*sets, start, share=share, seed=seed)
 
     def annealed(cycle: Cycle) -> Fit:
-        return evidence.anneal(*sets, cycle, rotating=ROTATING, seed=seed)
+        return evidence.anneal(*sets, cycle, seed=seed)
 
     if only in ("", "pairs"):
         first = annealed(begun(CLOSED_FORMS["procrustes"](sets), 0.5))

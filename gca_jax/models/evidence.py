@@ -764,7 +764,6 @@ def anneal(
     given: Given | None,
     begun: Cycle,
     *,
-    rotating: tuple[float, ...] = ROTATING[1:],
     seed: int = 0,
 ) -> Fit:
     """Go on with further cycles until the plan gets no sharper, and then to small ε.
@@ -777,8 +776,7 @@ def anneal(
         if further.sharpness < begun.sharpness * LEAST_GAIN:
             break
         begun = further
-    fit, rounds = begun.fit, COARSE_ROUNDS
-    return refine(x, y, given, fit, rotating=rotating, rounds=rounds, seed=seed)
+    return refine(x, y, given, begun.fit, rounds=COARSE_ROUNDS, seed=seed)
 
 
 def refine(
@@ -787,11 +785,11 @@ def refine(
     given: Given | None,
     fit: Fit,
     *,
-    rotating: tuple[float, ...] = ROTATING[1:],
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> Fit:
     """Anneal again from the rotation of a fit, perhaps of other pairs, from ε = 0.05."""
+    rotating = ROTATING[1:]
     return align(
         x, y, given, fit.rotation, share=_share(fit), rotating=rotating, rounds=rounds, seed=seed
     )

@@ -374,9 +374,9 @@ def _labelled(
         )
     for file, level in zip(files, levels, strict=True):
         if len(level) != depth or not 1 <= depth <= 3:
-            first_is = "" if len(level) == depth else f", {root / files[0]} {depth}"
+            apart = "" if len(level) == depth else f", {root / files[0]} {depth}"
             raise ValueError(
-                f"{root / file} lies {len(level)} folders deep{first_is}: pictures with labels must "
+                f"{root / file} lies {len(level)} folders deep{apart}: pictures with labels must "
                 "all lie in SPLIT/CLASS, DOMAIN/CLASS, SPLIT/DOMAIN/CLASS or CLASS; those without "
                 "are read with --config.data.labelled=False"
             )
