@@ -65,7 +65,7 @@ def load(
     records = [Files(found, digests=of) for found, of in zip(trees, digests, strict=True)]
     files = list(zip(records, readable, strict=True))
     form = reading.Form.of(files, size, bands, faults)
-    class_names, labels = number(*(found.classes for found in trees))
+    class_names, classes = number(*(found.classes for found in trees))
     domain_names, numbers = number(*(found.domains for found in trees))
 
     def part(k: int, rows: Int[np.ndarray, "n"]) -> Part:
@@ -76,7 +76,7 @@ def load(
                 f"none of the {asked} pictures of a part of {records.tree.root} can be read"
             )
         rows = rows[splits.evenly_spaced(len(rows), limit)]
-        return reading.take(records, rows, form, faults, labels[k], numbers[k])
+        return reading.take(records, rows, form, faults, classes[k], numbers[k])
 
     train, test = tree.split(trees[0], held_out)
     parts = [part(0, train), part(0, test)]
