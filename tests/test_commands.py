@@ -248,7 +248,7 @@ def with_changes(made, folder, **changes):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device", "quick_evaluation")
-def test_a_finished_encoder_is_evaluated_again_beside_its_own_evaluation(tiny, tmp_path):
+def test_a_finished_encoder_is_evaluated_again_beside_its_own_evaluation(tiny, tmp_path, capsys):
     """With other settings, then on other data; each says what was changed, and the first stays."""
     run, made = tmp_path / "run", tiny("ince")
     COMMANDS["pretrain"](command(made, run))
@@ -260,7 +260,10 @@ def test_a_finished_encoder_is_evaluated_again_beside_its_own_evaluation(tiny, t
         np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(120) % 2)
     other, large = (str(tmp_path / f"{name}.npz") for name in ("other", "large"))
     COMMANDS["evaluate"](with_changes(made, run, evaluation__draws=3))
+    assert "other data" not in capsys.readouterr().out
     COMMANDS["evaluate"](with_changes(made, run, data__file=other, evaluation__draws=3))
+    said = f"note: these are other data than {run} was trained on (train_images: ["
+    assert said in capsys.readouterr().out
     assert (run / "evaluation.json").read_bytes() == first
     by_draws, by_data = sorted((run / "evaluations").iterdir())
     assert by_draws.name == "draws=3"

@@ -365,11 +365,11 @@ def _labelled(
     depth, names = len(levels[0]), ", ".join(sorted(first))
     deep = {level[0] for level in levels if len(level) > 1}
     if deep and (flat := first - deep) and all(map(split_of, first)):
-        one, other = root / min(flat), root / min(deep)
+        bare, whole = root / min(flat), root / min(deep)
         raise ValueError(
-            f"the pictures of {one} lie in no folder of a class, those of {other} do: sort them "
-            f"into {one}/CLASS, name the classes of all in a table with "
-            f"--config.data.labels=FILE.csv, or leave them out with --config.data.root={other}, "
+            f"the pictures of {bare} lie in no folder of a class, those of {whole} do: sort them "
+            f"into {bare}/CLASS, name the classes of all in a table with "
+            f"--config.data.labels=FILE.csv, or leave them out with --config.data.root={whole}, "
             "of which a fifth is then held out"
         )
     for file, level in zip(files, levels, strict=True):
