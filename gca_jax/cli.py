@@ -11,6 +11,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Never
 
 try:
@@ -207,7 +208,7 @@ def read_flags(arguments: list[str]) -> list[str]:
     named = any(re.match("--?config(=|$)", argument) for argument in others)
     if asked and not named:
         _show(page())
-    default = [] if named else [f"--config={DEFAULT}"]
+    default = [] if named else [f"--config={_run_of(others) or DEFAULT}"]
     try:
         words = flags.FLAGS([first, *default, *others])
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError, SyntaxError) as error:
@@ -222,6 +223,19 @@ def read_flags(arguments: list[str]) -> list[str]:
         settings = made.as_json(as_key) if isinstance(made, Study) else made
         _show("\n".join(f"--config.{key}={value!r}" for key, value in flatten(settings)))
     return words
+
+
+def _run_of(arguments: list[str]) -> Path | None:
+    """Return the config of the run in --workdir, if keys of a config are changed and none is named.
+
+    Keys are then looked up in that run's config, not in the default one.
+    """
+    changes = any(re.match(r"--?config\.", argument) for argument in arguments)
+    places = [m[1] for argument in arguments if (m := re.match("--?workdir=(.+)", argument))]
+    if not changes or not places:
+        return None
+    path = Path(places[-1]).expanduser() / "config.json"
+    return path if path.is_file() else None
 
 
 def _show(text: str) -> Never:

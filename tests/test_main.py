@@ -72,6 +72,8 @@ def test_mistakes_are_one_line_and_status_1(command, tmp_path):
         (f"--config={unfinished}", workdir): f"get_config of {unfinished} returns nothing",
         (f"--config={tmp_path}", workdir): f"{tmp_path} is no config file",
         (f"--config={damaged}", workdir): f"{damaged} is damaged (config.json is '[]', which does",
+        # Without --config, keys are those of the run in --workdir.
+        (f"--workdir={damaged.parent}", "--config.seed=1"): f"{damaged} is damaged (config.json is",
         (f"--config={damaged}:ince", workdir): "a run's config takes no options: --config.KEY=VAL",
         (f"--config={tmp_path}/config.json", workdir): "there is no config file",
         ("--config=", workdir): "--config must have a value: NAME:METHOD or FILE:METHOD; configs",
