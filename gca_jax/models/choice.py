@@ -128,7 +128,7 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
                 candidates.setdefault(f"{kind} {weight:g}", _Found()).add(fold, maps)
     best = max(fits, key=lambda each: each[0])[1]
     fit = evidence.refine(x, y, given, best, seed=seed)
-    name = max(candidates, key=lambda each: candidates[each].likelihood)
+    name = _best_candidate(candidates)
     if name in CLOSED_FORMS:
         maps = CLOSED_FORMS[name](_Sets(x, y, given))
     else:
@@ -298,6 +298,15 @@ def _best_start(begun: Mapping[str, _Found]) -> str:
     differ by one or two of them; how sharp their plans are is of all rows.
     """
     return max(_as_good(begun, 2.0), key=lambda name: begun[name].sharpness)
+
+
+def _best_candidate(candidates: Mapping[str, _Found]) -> str:
+    """Choose the largest ℓ; of mixtures that are as good to one standard error, the most plan."""
+    best = max(candidates, key=lambda name: candidates[name].likelihood)
+    if not best.startswith(EVIDENCE):
+        return best
+    mixed = [name for name in _as_good(candidates, 1.0) if name.startswith(EVIDENCE)]
+    return min(mixed, key=lambda name: float(name.split()[1]))
 
 
 def _as_good(found: Mapping[str, _Found], errors: float) -> list[str]:
