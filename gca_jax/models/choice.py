@@ -119,7 +119,8 @@ def choose(x: X, y: Y, given: Given, *, closed_forms: bool = True, seed: int = 0
         for name, fit in _fits(fold.sets, seed, start):
             of_start = begun.setdefault(name, _Found())
             here[name] = of_start.add(fold, fit.maps), fit
-            of_start.sharpness = evidence.sharpness(fold.sets.x, fold.sets.y, fit.maps)
+            if not start:  # which it is chosen by
+                of_start.sharpness = evidence.sharpness(fold.sets.x, fold.sets.y, fit.maps)
         start = start or _best_start(begun)  # the later folds take it
         fits.append(here[start])
         for weight in MIXED:

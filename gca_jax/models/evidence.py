@@ -293,7 +293,8 @@ class _State:
     ) -> Float[np.ndarray, " k"]:
         """Return calibrated q of pairs of a sample, by their own confidences if they have some."""
         rows, columns = pairs.T
-        log_p = _log_p_quickly(zx, zy, rows, _dealt(columns, WARM_DEALS, 0), WARM_SWEEPS)
+        dealt = _dealt(columns, WARM_DEALS, 0)
+        log_p = _log_p(zx, zy, rows, dealt, sweeps=WARM_SWEEPS, dtype=np.float32)
         judged = Judged(log_p[0], log_p[1:], len(zy))
         q = calibrated(judged)
         if self.given is not None and self.given.confidence is not None:
@@ -450,13 +451,22 @@ def _log_p(
     zy: Float[np.ndarray, "m d"],
     rows: Int[np.ndarray, " k"],
     columns: Int[np.ndarray, "deals k"],
-    epsilon: float,
+    epsilon: float = 0.05,
+    *,
+    sweeps: int = SWEEPS,
+    dtype: type[np.floating] = np.float64,
 ) -> Float[np.ndarray, "deals k"]:
     """Return log n P of the rows with each of the columns, P the plan without a prior."""
-    with jax.enable_x64(True):
-        plan = _plan_without_prior(np.float64(zx), np.float64(zy), np.float64(epsilon))
-        log_at = jax.vmap(partial(plan.log_at, jnp.asarray(rows)))
-        return np.log(len(zx)) + np.asarray(log_at(columns))
+    with jax.enable_x64(dtype == np.float64):
+        given = (np.asarray(z, dtype) for z in (zx, zy, epsilon))
+        plan = _plan_without_prior(*given, sweeps)
+        found = _log_at(plan, jnp.asarray(rows), jnp.asarray(columns))
+    return np.log(len(zx)) + np.asarray(found, np.float64)
+
+
+@jax.jit
+def _log_at(plan: ot.Plan, rows: Int[Array, " k"], columns: Int[Array, "deals k"]) -> Array:
+    return jax.vmap(partial(plan.log_at, rows))(columns)
 
 
 class Deals(NamedTuple):
@@ -464,19 +474,19 @@ class Deals(NamedTuple):
 
     Attributes:
         rows: Pairs of each batch [batches, size].
-        places: Places in the batch of the columns that its rows are dealt [batches, deals, size].
+        places: Places in a batch of its rows' own columns, and below of those that they are dealt
+            [batches, 1 + deals, size].
     """
 
     rows: Int[np.ndarray, "batches size"]
-    places: Int[np.ndarray, "batches deals size"]
+    places: Int[np.ndarray, "batches columns size"]
 
     def judge(
         self, batch: int, zx: Float[np.ndarray, "size d"], zy: Float[np.ndarray, "size d"]
     ) -> Float32[np.ndarray, "columns size"]:
         """Compute log p of a batch's pairs and, below, of those dealt anew, at ε = 0.05."""
-        size = self.rows.shape[1]
-        columns = np.concatenate([np.arange(size)[None], self.places[batch]])
-        return _log_p_quickly(zx, zy, np.arange(size), columns).astype(np.float32)
+        own, places = np.arange(self.rows.shape[1]), self.places[batch]
+        return _log_p(zx, zy, own, places, dtype=np.float32).astype(np.float32)
 
 
 def deals_of(count: int) -> int:
@@ -496,7 +506,7 @@ def deal(count: int, *, most: int = MOST, seed: int = 0) -> Deals:
     size = -(-count // batches)
     order = np.random.default_rng([seed, 16]).permutation(count)
     rows = order[np.arange(batches * size).reshape(batches, size) % count]  # the last: some again
-    places = [_dealt(np.arange(size), deals, seed + k)[1:] for k in range(batches)]
+    places = [_dealt(np.arange(size), deals, seed + k) for k in range(batches)]
     return Deals(rows, np.stack(places))
 
 
@@ -536,13 +546,12 @@ def judge_in_batches(
         seed: Of batches and deals.
     """
     n, dealt = len(zx), deal(len(zx), most=most, seed=seed)
-    batches, deals, size = dealt.places.shape
-    found, columns = np.zeros((1 + deals, n)), np.zeros((deals, n), np.int32)
+    batches, columns, size = dealt.places.shape
+    found, partners = np.zeros((columns, n)), np.zeros((columns, n), np.int32)
     for rows, places in zip(dealt.rows, dealt.places, strict=True):
         if memory is None or not memory.looks[rows].all():
-            every = np.concatenate([np.arange(size)[None], places])
-            found[:, rows] = _log_p(zx[rows], zy[rows], np.arange(size), every, 0.05)
-        columns[:, rows] = rows[places]
+            found[:, rows] = _log_p(zx[rows], zy[rows], np.arange(size), places)
+        partners[:, rows] = rows[places]
     if memory is not None:
         seen = memory.looks > 0
         found[:, seen] = memory.total[:, seen] / memory.looks[seen]
@@ -550,7 +559,7 @@ def judge_in_batches(
     if batches == 1:
         return judged
     wrong = np.maximum(1 - calibrated(judged), 1e-6)
-    return judged._replace(weights=wrong * wrong[columns])
+    return judged._replace(weights=wrong * wrong[partners[1:]])
 
 
 @partial(jax.jit, static_argnames=("sweeps", "block_size"))
@@ -565,19 +574,6 @@ def _plan_without_prior(
     return ot.project(kernel, iterations=sweeps)
 
 
-def _log_p_quickly(
-    zx: Float[np.ndarray, "n d"],
-    zy: Float[np.ndarray, "m d"],
-    rows: Int[np.ndarray, " k"],
-    columns: Int[np.ndarray, "deals k"],
-    sweeps: int = SWEEPS,
-) -> Float[np.ndarray, "deals k"]:
-    """Compute `_log_p` at ε = 0.05 in float32."""
-    plan = _plan_without_prior(zx, zy, 0.05, sweeps)
-    log_at = [_log_at(plan, jnp.asarray(rows), jnp.asarray(each)) for each in columns]
-    return np.log(len(zx)) + np.asarray(jnp.stack(log_at), np.float64)
-
-
 def log_ratios(
     zx: Float[np.ndarray, "n d"],
     zy: Float[np.ndarray, "m d"],
@@ -585,14 +581,9 @@ def log_ratios(
     epsilon: float,
 ) -> Float[np.ndarray, " k"]:
     """Compute log L = log (m n P_e) of pairs, P the plan of unit rows without prior, in float32."""
-    rows, columns = (jnp.asarray(each) for each in pairs.T)
-    plan = _plan_without_prior(*(np.float32(z) for z in (zx, zy)), epsilon, WARM_SWEEPS)
-    return np.log(len(zx) * len(zy)) + np.asarray(_log_at(plan, rows, columns), np.float64)
-
-
-@jax.jit
-def _log_at(plan: ot.Plan, rows: Int[Array, " k"], columns: Int[Array, " k"]) -> Array:
-    return plan.log_at(rows, columns)
+    rows, columns = pairs.T
+    warm = partial(_log_p, sweeps=WARM_SWEEPS, dtype=np.float32)
+    return np.log(len(zy)) + warm(zx, zy, rows, columns[None], epsilon)[0]
 
 
 def partners(

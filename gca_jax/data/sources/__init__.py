@@ -13,13 +13,8 @@ from gca_jax.data import memory
 from gca_jax.data.dataset import Dataset, Reader, Source
 from gca_jax.data.sources import cifar, folder, hub, imagenet100, tfds_sets
 
-OTHERS = (
-    "root",
-    "labelled_root",
-    "labels",
-    "path",
-    "corruption",
-)  # that name other images than a file's
+# Keys that name other images than a file's.
+OTHERS = ("root", "labelled_root", "labels", "path", "corruption")
 
 
 def _tfds(builder: str, read: Reader = tfds_sets.load, **splits: str) -> Source:
