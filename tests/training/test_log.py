@@ -51,6 +51,7 @@ def test_a_disk_that_fills_ends_in_an_error_and_waits_for_no_thread(folder, monk
     """The file is one to which nothing can be written, found out at once or when it is flushed."""
     monkeypatch.setattr(record_writer, "open_file", lambda path: Path("/dev/full").open("wb"))  # noqa: SIM115
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    before = {*threading.enumerate()}  # of other tests
     said = rf"No space left on device: '{folder.path}/tensorboard'"
     with pytest.raises(OSError, match=said):
         show(folder, 5, {"picture": noise})
@@ -60,4 +61,4 @@ def test_a_disk_that_fills_ends_in_an_error_and_waits_for_no_thread(folder, monk
     for step in range(6, 50):  # more than the queue of tensorboardX holds
         writer.write(step, {"loss": 0.5})
     writer.close()
-    assert all(thread.daemon for thread in threading.enumerate()[1:])
+    assert all(thread.daemon for thread in {*threading.enumerate()} - before)
